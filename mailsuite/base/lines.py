@@ -1,0 +1,49 @@
+"""Octets not yet made into lines."""
+
+from mailsuite.base.errors import PeerError
+
+
+class LineBuffer:
+    """A buffer that gives whole lines, or raw octets where a literal or a chunk was announced.
+
+    limit: octets of one line, its CRLF counted (RFC 5321 section 4.5.3.1.4 asks for 512 at least).
+    No octet is searched twice: a peer that drips one at a time costs O(n), not O(n*n).
+    """
+
+    __slots__ = ("_data", "_searched", "limit")
+
+    def __init__(self, limit: int) -> None:
+        self._data, self._searched, self.limit = bytearray(), 0, limit
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def feed(self, octets: bytes) -> None:
+        self._data += octets
+
+    def clear(self) -> None:
+        self._data.clear()
+        self._searched = 0
+
+    def take_line(self) -> bytes | None:
+        """Return one line without its end (LF or CRLF), or None until one is whole.
+
+        Raises PeerError when the line is longer than the limit; framing is then lost.
+        """
+        end = self._data.find(b"\n", self._searched)
+        self._searched = len(self._data) if end < 0 else 0
+        if (len(self._data) if end < 0 else end + 1) > self.limit:
+            raise PeerError("line too long", status="5.5.2")
+        if end < 0:
+            return None
+        stop = end - 1 if end and self._data[end - 1] == 0x0D else end
+        line = bytes(self._data[:stop])
+        del self._data[: end + 1]
+        return line
+
+    def take_octets(self, most: int) -> bytes:
+        """Return up to most octets, whatever they are."""
+        taken = bytes(self._data[:most])
+        del self._data[:most]
+        self._searched = 0
+        return taken

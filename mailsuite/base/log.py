@@ -1,0 +1,185 @@
+"""One line per event, in Postfix's and Dovecot's grammars, to a file or to syslog.
+
+    log = logging.getLogger("mailsuite.smtpd")      the last part of the name is the program's name in the line
+    setup_postfix(settings...)  /  setup_dovecot(...)  are called once in each process, before it drops privileges
+
+Postfix:  "Nov 21 04:00:05 host postfix/smtpd[123]: warning: text"
+Dovecot:  "Nov 21 04:00:05 imap-login: Info: text"   (a file)   "... dovecot: imap-login: text"   (syslog)
+
+Loggers below "mailsuite.dovecot." belong to the access side (mailsuite.dovecot.imap-login); all others to the mail
+side. Severity says who acts: info nobody, warning the administrator some day, error the administrator now. Control
+characters and line ends in a text become "?": one event is one line, whatever a peer sent.
+A file is opened for appending; lines of up to PIPE_BUF octets of several processes do not mix.
+"""
+
+import logging
+import logging.handlers
+import os
+import re
+import socket
+import sys
+import time
+from pathlib import Path
+
+_WORDS = {logging.WARNING: "warning: ", logging.ERROR: "error: ", logging.CRITICAL: "fatal: "}
+_DOVECOT_WORDS = {logging.DEBUG: "Debug", logging.INFO: "Info", logging.WARNING: "Warning",
+                  logging.ERROR: "Error", logging.CRITICAL: "Fatal"}
+_SYSLOG_LEVEL = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+ACCESS = "mailsuite.dovecot"
+
+
+def logger(program: str) -> logging.Logger:
+    """The logger of a Postfix-side program, e.g. logger("smtpd")."""
+    return logging.getLogger(f"mailsuite.{program}")
+
+
+def access_logger(program: str) -> logging.Logger:
+    """The logger of a Dovecot-side program, e.g. access_logger("imap-login")."""
+    return logging.getLogger(f"{ACCESS}.{program}")
+
+
+def _text(record: logging.LogRecord) -> str:
+    text = record.getMessage()
+    if record.exc_info:
+        text += "\n" + logging.Formatter().formatException(record.exc_info)
+    return text
+
+
+def _lines(record: logging.LogRecord) -> list[str]:
+    """A traceback is the one event of several lines; each is logged with the full prefix."""
+    text = _text(record)
+    if record.exc_info:
+        return [_CONTROL.sub("?", line) for line in text.split("\n")]
+    return [_CONTROL.sub("?", text)]
+
+
+class _Stamp:
+    """"Nov 21 04:00:05", made once a second."""
+
+    def __init__(self) -> None:
+        self._second, self._text = -1, ""
+
+    def at(self, now: float) -> str:
+        second = int(now)
+        if second != self._second:
+            self._second, self._text = second, time.strftime("%b %e %H:%M:%S", time.localtime(second))
+        return self._text
+
+
+class PostfixFormat:
+    """Lines of the mail side. syslog_name: e.g. "postfix" or "postfix/submission"."""
+
+    def __init__(self, syslog_name: str) -> None:
+        self.syslog_name = syslog_name
+        self._stamp, self._host = _Stamp(), socket.gethostname().split(".")[0]
+
+    def tag(self, record: logging.LogRecord) -> str:
+        return f"{self.syslog_name}/{record.name.rpartition('.')[2]}[{os.getpid()}]"
+
+    def lines(self, record: logging.LogRecord) -> list[str]:
+        word = _WORDS.get(record.levelno, "")
+        return [word + line for line in _lines(record)]
+
+    def file_lines(self, record: logging.LogRecord) -> list[str]:
+        head = f"{self._stamp.at(record.created)} {self._host} {self.tag(record)}: "
+        return [head + line for line in self.lines(record)]
+
+
+class DovecotFormat:
+    """Lines of the access side."""
+
+    def __init__(self) -> None:
+        self._stamp = _Stamp()
+
+    def tag(self, record: logging.LogRecord) -> str:
+        return "dovecot"
+
+    def lines(self, record: logging.LogRecord) -> list[str]:
+        program = record.name.rpartition(".")[2]
+        word = "" if record.levelno == logging.INFO else _DOVECOT_WORDS.get(record.levelno, "Info") + ": "
+        return [f"{program}: {word}{line}" for line in _lines(record)]
+
+    def file_lines(self, record: logging.LogRecord) -> list[str]:
+        program = record.name.rpartition(".")[2]
+        head = f"{self._stamp.at(record.created)} {program}: {_DOVECOT_WORDS.get(record.levelno, 'Info')}: "
+        return [head + line for line in _lines(record)]
+
+
+class FileTarget(logging.Handler):
+    """Appends to a file that was opened before privileges were dropped; fd 2 for standard error."""
+
+    def __init__(self, form: PostfixFormat | DovecotFormat, fd: int) -> None:
+        super().__init__()
+        self.form, self.fd = form, fd
+
+    def emit(self, record: logging.LogRecord) -> None:
+        lines = self.form.file_lines(record)
+        try:
+            os.write(self.fd, ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace"))
+        except OSError:
+            pass        # a full log disk must not stop the mail
+
+
+class SyslogTarget(logging.Handler):
+    """The machine's syslog socket, facility mail; reconnects after a restart of syslogd."""
+
+    def __init__(self, form: PostfixFormat | DovecotFormat, path: str = "/dev/log", facility: int = 2) -> None:
+        super().__init__()
+        self.form, self.path, self.facility = form, path, facility
+        self._socket: socket.socket | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        priority = self.facility * 8 + _SYSLOG_LEVEL.get(record.levelno, 6)
+        stamp = time.strftime("%b %e %H:%M:%S", time.localtime(record.created))
+        for line in self.form.lines(record):
+            self._send(f"<{priority}>{stamp} {self.form.tag(record)}: {line}".encode("utf-8", "backslashreplace"))
+
+    def _send(self, datagram: bytes) -> None:
+        for _ in range(2):
+            try:
+                if self._socket is None:
+                    self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+                    self._socket.setblocking(False)
+                    self._socket.connect(self.path)
+                self._socket.send(datagram)
+                return
+            except BlockingIOError:
+                return
+            except OSError:
+                if self._socket is not None:
+                    self._socket.close()
+                self._socket = None
+
+
+def open_log_file(path: str) -> int:
+    """A descriptor for FileTarget; makes the file with mode 0600. Raises OSError."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY, 0o600)
+
+
+def setup(mail: logging.Handler, access: logging.Handler, level: int = logging.INFO) -> None:
+    """Send the mail side's lines to one target and the access side's to the other, in this process."""
+    root, side = logging.getLogger("mailsuite"), logging.getLogger(ACCESS)
+    for target in (root, side):
+        for old in list(target.handlers):
+            target.removeHandler(old)
+        target.propagate = False
+        target.setLevel(level)
+    root.addHandler(mail)
+    side.addHandler(access)
+    # What libraries and asyncio say must not be lost.
+    logging.getLogger().handlers[:] = [mail]
+    logging.raiseExceptions = False
+
+
+def setup_stderr(program: str) -> None:
+    """For commands: "postqueue: warning: text" on standard error."""
+
+    class Command(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            for line in _lines(record):
+                print(f"{program}: {_WORDS.get(record.levelno, '')}{line}", file=sys.stderr)
+
+    target = Command()
+    setup(target, target)

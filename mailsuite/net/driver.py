@@ -1,0 +1,292 @@
+"""One asyncio.Protocol for every session.
+
+    connection = Connection(handler, context=ssl_context)         a protocol for loop.create_server / connect_accepted
+    await serve(context, listener, handler_factory)               (service.py) accepts with limits
+
+A Handler is what a server module gives for one connection: it makes the session, answers its questions and takes
+message content. One task at most runs per connection: the answer to the outstanding question.
+"""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable
+from typing import Protocol
+
+from mailsuite.base.dialogue import Ask, Body, Close, Peer, Send, Session, StartTls, TlsInfo
+
+BACKLOG_LIMIT = 256 * 1024       # octets that may wait in a session while its question is open
+LINGER_S = 5.0                   # how long a closed connection may take to read our last words
+
+log = logging.getLogger("mailsuite.net")
+
+
+class Channel(Protocol):
+    """What a handler may do with its connection besides answering."""
+
+    peer: Peer
+    tls: TlsInfo | None
+
+    def send(self, octets: bytes) -> None:
+        """Write now; call drain between large blocks."""
+        ...
+
+    async def drain(self) -> None:
+        """Wait until the peer has read enough. Raises ConnectionError once the connection is gone."""
+        ...
+
+    def perform(self, actions: "list[Send | StartTls | Close | Ask | Body]") -> None:
+        """Carry out actions that a session returned outside of feed (a notice in IDLE, a shutdown)."""
+        ...
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        ...
+
+
+class Handler(Protocol):
+    """The server's side of one connection."""
+
+    def open(self, channel: Channel) -> Session:
+        """The connection stands: return its session. Called once."""
+        ...
+
+    async def answer(self, question: object) -> object:
+        """Answer the session's question; what is raised goes to Session.failed with a traceback in the log."""
+        ...
+
+    def body(self, octets: bytes) -> None:
+        """Take message content; must not block."""
+        ...
+
+    def closed(self, reason: str) -> None:
+        """The connection is gone; called once, after the last answer was cancelled or finished."""
+        ...
+
+
+class Connection(asyncio.Protocol):
+    """Runs one session on one transport. tls: the context for StartTls; implicit TLS is the caller's transport."""
+
+    def __init__(self, handler: Handler, *, peer: Peer | None = None,
+                 tls: Callable[[], ssl.SSLContext | None] = lambda: None,
+                 on_close: Callable[["Connection"], None] | None = None) -> None:
+        self.handler, self._tls_context, self._on_close = handler, tls, on_close
+        self.peer = peer or Peer("")
+        self.tls: TlsInfo | None = None
+        self.session: Session | None = None
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._last_octet = 0.0
+        self._can_write: asyncio.Event | None = None
+        self._reading = True
+        self._closing = self._gone = self._handshaking = False
+        self._close_reason = ""
+
+    # --- the transport's calls ----------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if self._handshaking:           # the same connection, now through TLS
+            self._transport = transport  # type: ignore[assignment]  # asyncio types the base class only
+            return
+        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
+        self._transport = transport     # type: ignore[assignment]
+        if (already := _tls_info(transport)) is not None:
+            self.tls = already
+        self._last_octet = self._loop.time()
+        self.session = self.handler.open(self)
+        self._watch()
+        self.perform(self.session.opened())
+
+    def data_received(self, octets: bytes) -> None:
+        if self._closing or self._handshaking or self.session is None:
+            return
+        self._last_octet = self._loop.time()
+        self.perform(self.session.feed(octets))
+        if self._task is not None and self.session.backlog > BACKLOG_LIMIT:
+            self._pause()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def pause_writing(self) -> None:
+        if self._can_write is None:
+            self._can_write = asyncio.Event()
+        self._can_write.clear()
+
+    def resume_writing(self) -> None:
+        if self._can_write is not None:
+            self._can_write.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._gone:
+            return
+        self._gone = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._can_write is not None:
+            self._can_write.set()
+        if self.session is not None and not self._closing:
+            self._closing = True
+            for action in self.session.lost():
+                if isinstance(action, Body):
+                    self.handler.body(action.octets)
+        if self._task is not None:
+            self._task.cancel()
+        self.handler.closed(self._close_reason or (str(exc) if exc else "lost connection"))
+        if self._on_close is not None:
+            self._on_close(self)
+
+    # --- Channel ------------------------------------------------------------------------------------------------
+
+    def send(self, octets: bytes) -> None:
+        if self._transport is not None and not self._gone:
+            self._transport.write(octets)
+
+    async def drain(self) -> None:
+        if self._can_write is not None and not self._can_write.is_set():
+            await self._can_write.wait()
+        if self._gone:
+            raise ConnectionResetError("the peer is gone")
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    @property
+    def busy(self) -> bool:
+        """A question is open."""
+        return self._task is not None
+
+    # --- actions ------------------------------------------------------------------------------------------------
+
+    def perform(self, actions: list[Send | StartTls | Close | Ask | Body]) -> None:
+        out: list[bytes] = []
+        for action in actions:
+            match action:
+                case Send():
+                    out.append(action.octets)
+                case Body():
+                    self.handler.body(action.octets)
+                case Ask():
+                    self._task = self._loop.create_task(self._answer(action.question))
+                case StartTls():
+                    self._write(out)
+                    self._handshaking = True
+                    self._pause()
+                    self._task = self._loop.create_task(self._handshake())
+                case Close():
+                    self._write(out)
+                    self._close(action.reason)
+                    return
+        self._write(out)
+
+    def _write(self, out: list[bytes]) -> None:
+        if out and self._transport is not None and not self._gone:
+            self._transport.write(b"".join(out) if len(out) > 1 else out[0])
+            out.clear()
+
+    async def _answer(self, question: object) -> None:
+        session = self.session
+        assert session is not None
+        try:
+            result = await self.handler.answer(question)
+        except asyncio.CancelledError:
+            raise
+        except ConnectionError:
+            self._task = None
+            self.abort()
+            return
+        except BaseException as error:
+            log.exception("unforeseen while answering %s", type(question).__name__)
+            self._task = None
+            if not self._closing:
+                self._resume()
+                self.perform(session.failed(error))
+            return
+        self._task = None
+        if self._closing:
+            return
+        self._last_octet = self._loop.time()
+        self._resume()
+        self.perform(session.answered(result))
+        if self._can_write is not None and not self._can_write.is_set() and self._task is None:
+            self._pause()                       # a peer that does not read is not read from
+            self._task = self._loop.create_task(self._resume_when_read())
+
+    async def _resume_when_read(self) -> None:
+        assert self._can_write is not None
+        await self._can_write.wait()
+        self._task = None
+        self._resume()
+
+    async def _handshake(self) -> None:
+        context = self._tls_context()
+        assert self._transport is not None and self.session is not None
+        try:
+            if context is None:
+                raise ssl.SSLError("no certificate")
+            transport = await self._loop.start_tls(self._transport, self, context, server_side=True,
+                                                   ssl_handshake_timeout=60.0)
+        except (OSError, ssl.SSLError) as error:
+            self._task = None
+            self._close_reason = f"TLS handshake failed: {error}"
+            self.abort()
+            return
+        self._task = None
+        self._handshaking = False
+        if transport is None or self._gone:
+            return
+        self._transport = transport
+        self._reading = True
+        self.tls = _tls_info(transport) or TlsInfo()
+        self._last_octet = self._loop.time()
+        self.perform(self.session.secured(self.tls))
+
+    def _pause(self) -> None:
+        if self._reading and self._transport is not None and not self._gone:
+            self._reading = False
+            self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        if not self._reading and self._transport is not None and not self._gone:
+            self._reading = True
+            self._transport.resume_reading()
+
+    def _close(self, reason: str) -> None:
+        self._closing, self._close_reason = True, reason
+        if self._transport is not None and not self._gone:
+            self._transport.close()
+            self._loop.call_later(LINGER_S, self._abort_if_there)
+
+    def _abort_if_there(self) -> None:
+        if not self._gone:
+            self.abort()
+
+    # --- time ---------------------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """One timer per connection that looks when the earliest time-out can be due, instead of one per octet."""
+        if self._gone or self._closing or self.session is None:
+            return
+        due = self._last_octet + self.session.timeout_s
+        now = self._loop.time()
+        if now >= due and not self.busy:
+            self.perform(self.session.timed_out())
+            self._last_octet = now
+            due = now + self.session.timeout_s
+        self._timer = self._loop.call_later(max(0.05, min(due - now, 5.0) if due > now else 1.0), self._watch)
+
+
+def _tls_info(transport: asyncio.BaseTransport) -> TlsInfo | None:
+    ssl_object = transport.get_extra_info("ssl_object")
+    if ssl_object is None:
+        return None
+    name, _, bits = ssl_object.cipher() or ("", "", 0)
+    certificate = ssl_object.getpeercert(binary_form=True) or b""
+    return TlsInfo(protocol=ssl_object.version() or "", cipher=name, cipher_bits=bits, cipher_algorithm_bits=bits,
+                   server_name=getattr(ssl_object, "mailsuite_server_name", ""), peer_certificate=certificate,
+                   peer_verified=bool(certificate) and bool(ssl_object.getpeercert()))
+
+

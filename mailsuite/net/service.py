@@ -1,0 +1,189 @@
+"""The frame of a service process: what the master gives it, and how it accepts connections.
+
+A service is `async def serve(context: ServiceContext) -> None` in its package's server module, named in
+`mailsuite/master/services.py`. It is called in a process of its own, after rights were dropped, with an event loop
+running. It returns when `context.stopping` is set and its work is finished or handed back; the master kills what
+takes longer than `stop_wait_s`.
+
+Reload: a service that is replaceable (smtpd, logins) is drained: `stopping` is set with `context.draining` true, it
+stops accepting and lives on until its connections have ended, while a new process with new settings accepts. A
+singleton (qmgr, pickup, auth, delivery parents, access) gets `on_reload(new_settings)` instead.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mailsuite.base.dialogue import Peer
+from mailsuite.net.driver import Connection, Handler
+
+if TYPE_CHECKING:
+    from mailsuite.config.dovecot import DovecotSettings
+    from mailsuite.config.settings import Settings
+
+log = logging.getLogger("mailsuite.net")
+
+
+@dataclass
+class Listener:
+    """One bound, listening socket. name: the master.cf service or dovecot inet_listener/unix_listener name.
+
+    tls: implicit TLS. haproxy: a PROXY header comes first. kind: "inet" or "unix".
+    """
+
+    name: str
+    sock: socket.socket
+    kind: str = "inet"
+    tls: bool = False
+    haproxy: bool = False
+
+
+@dataclass
+class ServiceContext:
+    """All that a service process may know of the world it was started in."""
+
+    name: str                                # master.cf service name, or dovecot's service name
+    command: str                             # "smtpd", "qmgr", "imap-login" ...
+    settings: "Settings"                     # main.cf with the service's -o overrides
+    dovecot: "DovecotSettings | None" = None
+    listeners: list[Listener] = field(default_factory=list)
+    worker: int = 0                          # which of `workers` processes this is
+    workers: int = 1
+    process_limit: int = 100                 # the maxproc column: connections in all workers together; 0 = no limit
+    wakeup_s: int = 0
+    arguments: list[str] = field(default_factory=list)   # other words of the command line (pipe's flags=, -v)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    draining: bool = False
+    on_reload: "Callable[[Settings, DovecotSettings | None], None] | None" = None
+    wakeup: asyncio.Event = field(default_factory=asyncio.Event)   # set each wakeup_s seconds by the master's frame
+    ready: Callable[[], None] = lambda: None  # call when requests can be taken; `start` waits for it
+
+
+class Acceptor:
+    """Accepts connections of one listener and runs a Connection for each.
+
+    handler: makes a Handler for a peer, or returns None to refuse it silently. limit: open connections at most; more
+    wait in the kernel's backlog.
+    """
+
+    def __init__(self, listener: Listener, handler: Callable[[Peer], Handler | None], *,
+                 tls: Callable[[], ssl.SSLContext | None] = lambda: None, limit: int = 0,
+                 proxy_timeout_s: float = 5.0) -> None:
+        self.listener, self._handler, self._tls = listener, handler, tls
+        self.limit, self._proxy_timeout_s = limit, proxy_timeout_s
+        self.connections: set[Connection] = set()
+        self._opening = 0
+        self._loop = asyncio.get_running_loop()
+        self._accepting = False
+        self.idle = asyncio.Event()
+        self.idle.set()
+
+    def start(self) -> None:
+        self.listener.sock.setblocking(False)
+        if not self._accepting:
+            self._accepting = True
+            self._loop.add_reader(self.listener.sock.fileno(), self._accept)
+
+    def stop(self) -> None:
+        if self._accepting:
+            self._accepting = False
+            self._loop.remove_reader(self.listener.sock.fileno())
+
+    def _accept(self) -> None:
+        for _ in range(16):             # leave some for the other workers and for the loop
+            if self.limit and len(self.connections) + self._opening >= self.limit:
+                self.stop()
+                self._full = True
+                return
+            try:
+                sock, address = self.listener.sock.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                # Out of descriptors: accepting again at once would spin.
+                log.warning("cannot accept a connection: %s", error)
+                self.stop()
+                self._loop.call_later(1.0, self.start)
+                return
+            self._opening += 1
+            self.idle.clear()
+            self._loop.create_task(self._run(sock, address))
+
+    _full = False
+
+    async def _run(self, sock: socket.socket, address: object) -> None:
+        connection: Connection | None = None
+        try:
+            sock.setblocking(False)
+            peer = peer_of(sock, address)
+            if self.listener.haproxy:
+                from mailsuite.net.proxy import read_header
+                peer = await asyncio.wait_for(read_header(sock, peer), self._proxy_timeout_s)
+            if sock.family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            handler = self._handler(peer)
+            if handler is None:
+                sock.close()
+                return
+            made = Connection(handler, peer=peer, tls=self._tls, on_close=self._forget)
+            context = self._tls() if self.listener.tls else None
+            if self.listener.tls and context is None:
+                raise ssl.SSLError("no certificate")
+            self.connections.add(made)
+            try:
+                await self._loop.connect_accepted_socket(lambda: made, sock, ssl=context,
+                                                         ssl_handshake_timeout=60.0 if context else None)
+            except BaseException:
+                self.connections.discard(made)
+                raise
+            connection = made
+        except (OSError, ssl.SSLError, TimeoutError, ValueError) as error:
+            log.info("connection to %s failed before it began: %s", self.listener.name, error)
+            sock.close()
+        finally:
+            self._opening -= 1
+            if connection is None:
+                self._check_idle()
+
+    def _forget(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        self._check_idle()
+
+    def _check_idle(self) -> None:
+        if not self.connections and not self._opening:
+            self.idle.set()
+        if self._full and (not self.limit or len(self.connections) + self._opening < self.limit):
+            self._full = False
+            self.start()
+
+
+def peer_of(sock: socket.socket, address: object) -> Peer:
+    """Both ends of an accepted socket; an IPv4 address in IPv6 clothes is undressed."""
+    if sock.family == socket.AF_UNIX:
+        return Peer("")
+    assert isinstance(address, tuple)
+    here = sock.getsockname()
+    return Peer(address=_plain(address[0]), port=address[1], server_address=_plain(here[0]), server_port=here[1])
+
+
+def _plain(address: str) -> str:
+    address = address.partition("%")[0]
+    return address[7:] if address.startswith("::ffff:") and "." in address else address
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """uvloop where it can be had (MAILSUITE_LOOP=asyncio says no), else asyncio's own."""
+    if os.environ.get("MAILSUITE_LOOP") != "asyncio":
+        try:
+            import uvloop
+        except ImportError:
+            pass
+        else:
+            loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+            return loop
+    return asyncio.new_event_loop()
