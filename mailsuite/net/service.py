@@ -61,6 +61,7 @@ class ServiceContext:
     draining: bool = False
     on_reload: "Callable[[Settings, DovecotSettings | None], None] | None" = None
     wakeup: asyncio.Event = field(default_factory=asyncio.Event)   # set each wakeup_s seconds by the master's frame
+    prepared: object = None                  # what the service's `prepare` returned
     ready: Callable[[], None] = lambda: None  # call when requests can be taken; `start` waits for it
 
 
