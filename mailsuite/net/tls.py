@@ -1,0 +1,282 @@
+"""SSLContexts for servers and clients, from parameters.
+
+    tls = ServerTls(smtpd_tls(settings));  tls.load()        while keys can be read; raises ConfigError
+    tls.context() -> ssl.SSLContext | None                   what Acceptor(tls=...) and StartTls want
+    tls.refresh()                                            takes new files, when they changed and fit
+    client_context(ClientSpec(...)) -> ssl.SSLContext        for the remote side; cached per spec
+
+A server without a certificate has no context (None) and says why in `tls.failure`: the dialogue goes on, a handshake
+is refused. SNI: a context of its own for each name in `ServerSpec.names`; the name a client sent is noted on the SSL
+object as `mailsuite_server_name`, where the driver reads it.
+"""
+
+import os
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from mailsuite.base.errors import ConfigError
+from mailsuite.tls import ciphers, protocols
+from mailsuite.tls.identity import Identity, install, read_identity, split_chain_file
+from mailsuite.tls.protocols import Protocols
+
+if TYPE_CHECKING:
+    from mailsuite.config.dovecot import DovecotSettings
+    from mailsuite.config.settings import Settings
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A certificate and a key: paths, or PEM text. key "": in the certificate's file."""
+
+    certificate: str
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class ServerSpec:
+    """What a server's contexts are made of.
+
+    chain_files: key and certificates in one file, several algorithms one behind the other. names: SNI.
+    ask / require: a client certificate is asked for / without a good one the handshake fails.
+    """
+
+    pairs: tuple[Pair, ...] = ()
+    chain_files: tuple[str, ...] = ()
+    names: Mapping[str, tuple[Pair, ...]] = field(default_factory=dict)
+    protocols: Protocols = protocols.DEFAULT
+    cipher_list: str = ""
+    prefer_server_ciphers: bool = False
+    ca_file: str = ""
+    ca_path: str = ""
+    ask: bool = False
+    require: bool = False
+
+
+class ServerTls:
+    """The TLS side of one service."""
+
+    def __init__(self, spec: ServerSpec) -> None:
+        self.spec = spec
+        self.failure = "no certificate is configured"
+        self._default: ssl.SSLContext | None = None
+        self._by_name: dict[str, ssl.SSLContext] = {}
+        self._stamp: tuple[object, ...] = ()
+
+    @property
+    def configured(self) -> bool:
+        """Whether a certificate is named at all."""
+        return bool(self.spec.pairs or self.spec.chain_files)
+
+    def load(self) -> None:
+        """Read all files and make the contexts; what was loaded before stays in force on ConfigError."""
+        if not self.configured:
+            return
+        try:
+            self._stamp = self._file_stamp()
+            identities = [read_identity(pair.certificate, pair.key) for pair in self.spec.pairs]
+            for path in self.spec.chain_files:
+                identities += split_chain_file(path)
+            default = self._make(identities)
+            by_name = {name.lower(): self._make([read_identity(pair.certificate, pair.key) for pair in pairs])
+                       for name, pairs in self.spec.names.items()}
+        except ConfigError as error:
+            self.failure = error.public
+            raise
+        self._default, self._by_name, self.failure = default, by_name, ""
+
+    def context(self) -> ssl.SSLContext | None:
+        """The context for a handshake, None when there is no usable certificate."""
+        return self._default
+
+    def refresh(self) -> bool:
+        """Load again when a file changed; False when nothing changed. Raises ConfigError; the old stay in force."""
+        if not self.configured or self._stamp == self._file_stamp():
+            return False
+        self.load()
+        return True
+
+    def _file_stamp(self) -> tuple[object, ...]:
+        paths = [path for pair in self.spec.pairs for path in (pair.certificate, pair.key)]
+        paths += [path for pairs in self.spec.names.values() for pair in pairs
+                  for path in (pair.certificate, pair.key)]
+        return tuple(_stamp_of(path) for path in [*paths, *self.spec.chain_files])
+
+    def _make(self, identities: list[Identity]) -> ssl.SSLContext:
+        spec = self.spec
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        protocols.apply(context, spec.protocols)
+        context.options |= ssl.OP_NO_RENEGOTIATION
+        if spec.prefer_server_ciphers:
+            context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
+        else:
+            context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
+        if spec.cipher_list:
+            _set_ciphers(context, spec.cipher_list)
+        for identity in identities:
+            install(context, identity)
+        if spec.ca_file or spec.ca_path:
+            _load_authorities(context, spec.ca_file, spec.ca_path)
+        if spec.require:
+            context.verify_mode = ssl.CERT_REQUIRED
+        elif spec.ask:
+            context.verify_mode = ssl.CERT_OPTIONAL
+        context.sni_callback = self._on_server_name     # type: ignore[assignment]  # typeshed: SSLSocket only
+        return context
+
+    def _on_server_name(self, ssl_object: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
+        if name:
+            ssl_object.mailsuite_server_name = name     # type: ignore[attr-defined]  # read by the driver
+            named = self._find_name(name.lower())
+            if named is not None:
+                ssl_object.context = named
+
+    def _find_name(self, name: str) -> ssl.SSLContext | None:
+        """By the name itself, then by its parents written ".parent" or "*.parent"."""
+        if not self._by_name:
+            return None
+        found = self._by_name.get(name)
+        while found is None and "." in name:
+            name = name.partition(".")[2]
+            found = self._by_name.get("." + name) or self._by_name.get("*." + name)
+        return found
+
+
+def _stamp_of(path: str) -> object:
+    if not path or "-----BEGIN " in path:
+        return None
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        return error.errno
+    return status.st_mtime_ns, status.st_ino, status.st_size
+
+
+def _set_ciphers(context: ssl.SSLContext, text: str) -> None:
+    try:
+        context.set_ciphers(text)
+    except ssl.SSLError as error:
+        raise ConfigError(f'OpenSSL knows no cipher of the list "{text}"') from error
+
+
+def _load_authorities(context: ssl.SSLContext, ca_file: str, ca_path: str) -> None:
+    try:
+        context.load_verify_locations(ca_file or None, ca_path or None)
+    except (OSError, ssl.SSLError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"cannot load the certificate authorities in {ca_file or ca_path}: {reason}") from error
+
+
+# --- parameters -> spec -----------------------------------------------------------------------------------------
+
+def _yes(text: str) -> bool:
+    return text.strip().lower() == "yes"
+
+
+def _none_is_empty(text: str) -> str:
+    return "" if text.strip() in ("none", "") else text.strip()
+
+
+def postfix_ciphers(settings: "Settings", grade: str, exclude: str) -> str:
+    """The OpenSSL list of a cipher grade with the administrator's own lists. Raises ConfigError."""
+    own = {name: settings.text(f"tls_{name}_cipherlist") for name in ("high", "medium", "null")}
+    return ciphers.cipher_list(grade or "medium", exclude, grades=own)
+
+
+def smtpd_tls(settings: "Settings") -> ServerSpec:
+    """The smtpd_tls_* parameters. Raises ConfigError."""
+    must = settings.text("smtpd_tls_security_level") == "encrypt" or _yes(settings.text("smtpd_tls_wrappermode"))
+    kind = "mandatory_" if must else ""
+    exclude = settings.text("smtpd_tls_exclude_ciphers")
+    if must:
+        exclude += " " + settings.text("smtpd_tls_mandatory_exclude_ciphers")
+    require = must and _yes(settings.text("smtpd_tls_req_ccert"))
+    chains = tuple(_words(settings.text("smtpd_tls_chain_files")))
+    return ServerSpec(
+        pairs=() if chains else tuple(_smtpd_pairs(settings)),
+        chain_files=chains,
+        protocols=protocols.parse_protocols(settings.text(f"smtpd_tls_{kind}protocols")),
+        cipher_list=postfix_ciphers(settings, settings.text(f"smtpd_tls_{kind}ciphers"), exclude),
+        prefer_server_ciphers=_yes(settings.text("tls_preempt_cipherlist")),
+        ca_file=settings.text("smtpd_tls_CAfile"), ca_path=settings.text("smtpd_tls_CApath"),
+        ask=require or _yes(settings.text("smtpd_tls_ask_ccert")), require=require)
+
+
+def _smtpd_pairs(settings: "Settings") -> list[Pair]:
+    pairs = []
+    for certificate, key in (("cert", "key"), ("eccert", "eckey"), ("dcert", "dkey")):
+        path = _none_is_empty(settings.text(f"smtpd_tls_{certificate}_file"))
+        if path:
+            pairs.append(Pair(path, settings.text(f"smtpd_tls_{key}_file").strip()))
+    return pairs
+
+
+def _words(text: str) -> list[str]:
+    return text.replace(",", " ").split()
+
+
+def dovecot_tls(dovecot: "DovecotSettings") -> ServerSpec:
+    """The ssl_* settings; `ssl_cert = <file` has been read by the configuration reader. Raises ConfigError."""
+    certificate, key = dovecot.text("ssl_cert"), dovecot.text("ssl_key")
+    pairs = [Pair(certificate, key or certificate)] if certificate else []
+    other, other_key = dovecot.text("ssl_alt_cert"), dovecot.text("ssl_alt_key")
+    if other:
+        pairs.append(Pair(other, other_key or other))
+    verify = dovecot.flag("ssl_verify_client_cert")
+    return ServerSpec(
+        pairs=tuple(pairs), protocols=protocols.parse_least(dovecot.text("ssl_min_protocol") or "TLSv1.2"),
+        cipher_list=dovecot.text("ssl_cipher_list"), prefer_server_ciphers=dovecot.flag("ssl_prefer_server_ciphers"),
+        ask=verify)
+
+
+# --- the remote side --------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class ClientSpec:
+    """verify: the certificate must be good and (check_name) carry the name that is given to start_tls."""
+
+    protocols: Protocols = protocols.DEFAULT
+    cipher_list: str = ""
+    verify: bool = False
+    check_name: bool = False
+    ca_file: str = ""
+    ca_path: str = ""
+    default_authorities: bool = False
+    pair: Pair | None = None
+
+
+@lru_cache(maxsize=64)
+def client_context(spec: ClientSpec) -> ssl.SSLContext:
+    """A context for outgoing connections. Raises ConfigError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = spec.verify and spec.check_name
+    context.verify_mode = ssl.CERT_REQUIRED if spec.verify else ssl.CERT_NONE
+    protocols.apply(context, spec.protocols)
+    if spec.cipher_list:
+        _set_ciphers(context, spec.cipher_list)
+    if spec.ca_file or spec.ca_path:
+        _load_authorities(context, spec.ca_file, spec.ca_path)
+    if spec.default_authorities:
+        context.load_default_certs()
+    if spec.pair is not None:
+        install(context, read_identity(spec.pair.certificate, spec.pair.key))
+    return context
+
+
+def smtp_tls(settings: "Settings", level: str, prefix: str = "smtp") -> ClientSpec:
+    """The smtp_tls_* (or lmtp_tls_*) parameters at a security level (may, encrypt, verify, secure). Raises ConfigError."""
+    must = level not in ("none", "may")
+    kind = "mandatory_" if must else ""
+    exclude = settings.text(f"{prefix}_tls_exclude_ciphers")
+    if must:
+        exclude += " " + settings.text(f"{prefix}_tls_mandatory_exclude_ciphers")
+    certificate = _none_is_empty(settings.text(f"{prefix}_tls_cert_file"))
+    return ClientSpec(
+        protocols=protocols.parse_protocols(settings.text(f"{prefix}_tls_{kind}protocols")),
+        cipher_list=postfix_ciphers(settings, settings.text(f"{prefix}_tls_{kind}ciphers"), exclude),
+        verify=level in ("verify", "secure"), check_name=level in ("verify", "secure"),
+        ca_file=settings.text(f"{prefix}_tls_CAfile"), ca_path=settings.text(f"{prefix}_tls_CApath"),
+        default_authorities=_yes(settings.text("tls_append_default_CA")),
+        pair=Pair(certificate, settings.text(f"{prefix}_tls_key_file").strip()) if certificate else None)
