@@ -1,0 +1,463 @@
+"""Warm worker processes, forked on demand by a small parent, one set per identity (uid, gid, groups).
+
+    pool = WorkerPool(serve_requests(deliver))            in the parent, inside its event loop
+    answer = await pool.ask(Identity(1000, 1000), {"folder": ...}, [queue_fd])
+    await pool.close()
+
+The parent is root, or any user; then nobody's rights change and all identities share one worker per key. Give the
+parent no other thread: a worker is a plain fork of it, so what it imported is shared memory. A worker closes every
+descriptor that it inherited save its own socket and the log, drops its rights for good and runs `main(channel)`.
+`serve_requests` makes a main of a blocking function; a main with an event loop of its own (IMAP) uses `channel` as
+it likes: `channel.fileno()` is readable when `receive()` has something.
+
+Requests and answers are JSON objects over SOCK_SEQPACKET, descriptors beside them; what is larger than a datagram
+travels in a memfd. `key` picks one of several workers of an identity (the same key always meets the same process);
+without it the least busy of at most `most_each` takes the request.
+
+What can go wrong: a worker that dies fails what it had in hand with WorkerGone (a TemporaryError) and is forked anew
+by the next request; a MailError of the worker's function is raised by `ask`, any other is logged there with its
+traceback and is temporary. Limits: `most` workers in all (requests wait until one is idle and can go), `depth`
+requests in one worker's hands, the others wait here; `backlog` of them at most. A worker that was idle for `idle_s`
+seconds is told to go by the end of its socket.
+"""
+
+import array
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, NoReturn
+
+from mailsuite.base.errors import MailError, PermanentError, TemporaryError
+from mailsuite.net.privileges import Identity, become_worker
+
+__all__ = ["Identity", "Request", "WorkerChannel", "WorkerGone", "WorkerPool", "serve_requests"]
+
+INLINE_LIMIT = 60 * 1024         # octets of JSON in one datagram; more goes through a memfd
+MESSAGE_LIMIT = 64 * 1024 * 1024
+FDS_LIMIT = 16
+KILL_AFTER_S = 10.0              # how long a worker may take to exit after its socket was closed
+
+log = logging.getLogger("mailsuite.net")
+
+
+class WorkerGone(TemporaryError):
+    """The worker died, or was never there, before it answered."""
+
+
+class Request(NamedTuple):
+    """A request as the worker gets it. The receiver owns the descriptors and closes them."""
+
+    number: int
+    message: dict[str, Any]
+    fds: list[int]
+
+
+class WorkerChannel:
+    """The worker's end. Blocking, unless the socket was made non-blocking by `set_blocking(False)`."""
+
+    def __init__(self, sock: socket.socket, identity: Identity, key: str = "") -> None:
+        self._sock, self.identity, self.key = sock, identity, key
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def set_blocking(self, blocking: bool) -> None:
+        self._sock.setblocking(blocking)
+
+    def receive(self) -> Request | None:
+        """The next request; None when the parent wants this worker to end. Raises BlockingIOError, OSError."""
+        packet, fds = _receive(self._sock)
+        if packet is None:
+            return None
+        return Request(packet["n"], packet["m"], fds)
+
+    def answer(self, number: int, message: Mapping[str, Any]) -> None:
+        """Answer a request. Raises OSError: the parent is gone (or does not read)."""
+        _send(self._sock, {"n": number, "m": message}, [])
+
+    def fail(self, number: int, error: BaseException) -> None:
+        """Answer a request with what `ask` shall raise there."""
+        if not isinstance(error, MailError):
+            error = TemporaryError("internal error", status="4.3.0", detail=f"{type(error).__name__}: {error}")
+        _send(self._sock, {"n": number, "error": {
+            "public": error.public, "status": error.status, "detail": error.detail,
+            "permanent": isinstance(error, PermanentError)}}, [])
+
+    def report_busy(self, count: int) -> None:
+        """Say how much is going on apart from open requests: while it is not 0, the worker is never idle.
+
+        Say it before the answer to the request that began it.
+        """
+        _send(self._sock, {"busy": count}, [])
+
+
+Main = Callable[[WorkerChannel], None]
+
+
+def serve_requests(function: Callable[[dict[str, Any], list[int]], Mapping[str, Any]]) -> Main:
+    """A worker's main that answers one request after the other with a blocking function; closes the descriptors."""
+
+    def main(channel: WorkerChannel) -> None:
+        while (request := channel.receive()) is not None:
+            try:
+                channel.answer(request.number, function(request.message, request.fds))
+            except MailError as error:
+                channel.fail(request.number, error)
+            except Exception as error:
+                log.exception("unforeseen in a worker")
+                channel.fail(request.number, error)
+            finally:
+                for fd in request.fds:
+                    os.close(fd)
+
+    return main
+
+
+@dataclass(eq=False)
+class _Waiting:
+    """A request on its way. fds are duplicates, closed once sent."""
+
+    number: int
+    packet: bytes
+    fds: list[int]
+    future: asyncio.Future[dict[str, Any]]
+
+
+@dataclass(eq=False)
+class _Worker:
+    identity: Identity
+    key: str
+    pid: int
+    sock: socket.socket
+    queue: deque[_Waiting] = field(default_factory=deque)
+    in_hand: dict[int, _Waiting] = field(default_factory=dict)
+    busy: int = 0
+    writing: bool = False
+    last_used: float = 0.0
+
+    @property
+    def load(self) -> int:
+        return len(self.queue) + len(self.in_hand)
+
+    @property
+    def idle(self) -> bool:
+        return not self.queue and not self.in_hand and not self.busy
+
+
+class WorkerPool:
+    """The parent's side; belongs to one event loop.
+
+    main: runs in each worker. most: workers in all. most_each: workers per identity for requests without a key.
+    depth: requests in one worker's hands (1 for a blocking main that should not hold what another could do).
+    no_new_privileges: set-uid programs give a worker's children nothing; off where users' commands need them.
+    umask: of the workers.
+    """
+
+    def __init__(self, main: Main, *, name: str = "worker", most: int = 100, most_each: int = 1, depth: int = 4,
+                 backlog: int = 20000, idle_s: float = 100.0, no_new_privileges: bool = True,
+                 umask: int = 0o077) -> None:
+        self._main, self._name, self._most, self._most_each = main, name, most, most_each
+        self._depth, self._backlog, self._idle_s = depth, backlog, idle_s
+        self._no_new_privileges, self._umask = no_new_privileges, umask
+        self._workers: dict[tuple[Identity, str], list[_Worker]] = {}
+        self._leaving: dict[int, float] = {}            # pid -> when to kill it
+        self._room: deque[asyncio.Future[None]] = deque()   # who waits for a place
+        self._next_number = 0
+        self._closed = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def ask(self, identity: Identity, message: Mapping[str, Any], fds: Sequence[int] = (), *,
+                  key: str = "") -> dict[str, Any]:
+        """Have the identity's worker answer. The caller keeps its descriptors and may close them on return.
+
+        Raises WorkerGone, or the MailError that the worker's function raised.
+        """
+        identity = identity.effective()
+        while True:
+            worker = self._pick(identity, key)
+            if worker is not None:
+                break
+            await self._wait_for_room()
+        if worker.load >= self._backlog:
+            raise WorkerGone("too many deliveries wait", status="4.3.2", detail=f"{self._name}: backlog is full")
+        self._next_number += 1
+        octets = _encode({"n": self._next_number, "m": message})
+        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        item = _Waiting(self._next_number, octets, [os.dup(fd) for fd in fds], future)
+        worker.queue.append(item)
+        self._flush(worker)
+        return await future
+
+    @property
+    def count(self) -> int:
+        return sum(len(group) for group in self._workers.values())
+
+    def pids(self, identity: Identity | None = None) -> list[int]:
+        """Of the workers that are there (those of one identity)."""
+        return [worker.pid for (whose, _), group in self._workers.items() for worker in group
+                if identity is None or whose == identity.effective()]
+
+    async def close(self, *, wait_s: float = 5.0) -> None:
+        """Tell all workers to go when what they have in hand is answered; kill what takes longer than wait_s."""
+        self._closed = True
+        end = time.monotonic() + wait_s
+        while any(worker.load for group in self._workers.values() for worker in group):
+            if time.monotonic() >= end:
+                break
+            await asyncio.sleep(0.02)
+        for worker in [worker for group in self._workers.values() for worker in group]:
+            self._dismiss(worker)
+        while self._leaving:
+            self._reap()
+            if not self._leaving:
+                break
+            if time.monotonic() >= end:
+                self._leaving = dict.fromkeys(self._leaving, 0.0)
+            await asyncio.sleep(0.01)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    # --- which worker ---------------------------------------------------------------------------------------------
+
+    def _pick(self, identity: Identity, key: str) -> _Worker | None:
+        """A worker for the request, forked if need be; None when there is no room for one."""
+        if self._closed:
+            raise WorkerGone("the service is stopping", status="4.3.2")
+        group = self._workers.get((identity, key), [])
+        best = min(group, key=lambda worker: worker.load, default=None)
+        if best is not None and (best.load == 0 or len(group) >= (1 if key else self._most_each)):
+            return best
+        if self.count < self._most or self._make_room():
+            return self._fork(identity, key)
+        return best
+
+    def _make_room(self) -> bool:
+        """Dismiss the worker that was idle longest."""
+        idle = [worker for group in self._workers.values() for worker in group if worker.idle]
+        if not idle:
+            return False
+        self._dismiss(min(idle, key=lambda worker: worker.last_used))
+        return True
+
+    async def _wait_for_room(self) -> None:
+        if len(self._room) >= self._backlog:
+            raise WorkerGone("too many deliveries wait", status="4.3.2", detail=f"{self._name}: no worker is free")
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._room.append(future)
+        await future
+
+    def _wake_one(self) -> None:
+        while self._room:
+            future = self._room.popleft()
+            if not future.done():
+                future.set_result(None)
+                return
+
+    # --- life and death -------------------------------------------------------------------------------------------
+
+    def _fork(self, identity: Identity, key: str) -> _Worker:
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        # A signal between fork and the child's own settings would be written to the parent's wake-up pipe.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            pid = os.fork()
+            if pid == 0:
+                self._child(theirs, identity, key)
+        except OSError as error:
+            ours.close()
+            raise WorkerGone("cannot fork", status="4.3.0", detail=f"{self._name}: fork: {error}") from error
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            theirs.close()
+        ours.setblocking(False)
+        worker = _Worker(identity, key, pid, ours, last_used=time.monotonic())
+        self._workers.setdefault((identity, key), []).append(worker)
+        loop.add_reader(ours.fileno(), self._readable, worker)
+        if self._timer is None:
+            self._timer = loop.call_later(min(1.0, self._idle_s), self._tick)
+        return worker
+
+    def _child(self, sock: socket.socket, identity: Identity, key: str) -> NoReturn:
+        status = 1
+        try:
+            become_worker(identity, keep=[sock.fileno()], umask=self._umask, no_new_privileges=self._no_new_privileges)
+            self._main(WorkerChannel(sock, identity, key))
+            status = 0
+        except (BrokenPipeError, ConnectionResetError):
+            status = 0                      # the parent is gone
+        except BaseException:
+            log.exception("%s for uid %d ends", self._name, identity.uid)
+        finally:
+            os._exit(status)
+
+    def _dismiss(self, worker: _Worker) -> None:
+        """Close the worker's socket: it ends when it reads that."""
+        self._drop(worker)
+        self._leaving[worker.pid] = time.monotonic() + KILL_AFTER_S
+
+    def _drop(self, worker: _Worker) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(worker.sock.fileno())
+        loop.remove_writer(worker.sock.fileno())
+        worker.sock.close()
+        group = self._workers[worker.identity, worker.key]
+        group.remove(worker)
+        if not group:
+            del self._workers[worker.identity, worker.key]
+        for item in [*worker.in_hand.values(), *worker.queue]:
+            _close_all(item.fds)
+            if not item.future.done():
+                item.future.set_exception(WorkerGone("delivery process died", status="4.3.0",
+                                                     detail=f"{self._name} {worker.pid} died"))
+        worker.in_hand.clear()
+        worker.queue.clear()
+        self._wake_one()
+
+    def _reap(self) -> None:
+        now = time.monotonic()
+        for pid, deadline in list(self._leaving.items()):
+            try:
+                done, status = os.waitpid(pid, os.WNOHANG)
+            except ChildProcessError:
+                done, status = pid, 0
+            if done:
+                del self._leaving[pid]
+                if os.waitstatus_to_exitcode(status) != 0:
+                    log.warning("%s %d ended with status %d", self._name, pid, os.waitstatus_to_exitcode(status))
+            elif now >= deadline:
+                os.kill(pid, signal.SIGKILL)
+
+    def _tick(self) -> None:
+        """Each second, while there is a worker: collect the dead, dismiss the idle."""
+        self._timer = None
+        limit = time.monotonic() - self._idle_s
+        for worker in [worker for group in self._workers.values() for worker in group]:
+            if worker.idle and worker.last_used <= limit:
+                self._dismiss(worker)
+        self._reap()
+        if self._workers or self._leaving:
+            self._timer = asyncio.get_running_loop().call_later(min(1.0, self._idle_s), self._tick)
+
+    # --- octets ---------------------------------------------------------------------------------------------------
+
+    def _flush(self, worker: _Worker) -> None:
+        while worker.queue and len(worker.in_hand) < self._depth:
+            item = worker.queue[0]
+            try:
+                _send_encoded(worker.sock, item.packet, item.fds)
+            except BlockingIOError:
+                if not worker.writing:
+                    worker.writing = True
+                    asyncio.get_running_loop().add_writer(worker.sock.fileno(), self._writable, worker)
+                return
+            except OSError:
+                return                      # its end is read in a moment
+            worker.queue.popleft()
+            worker.in_hand[item.number] = item
+            _close_all(item.fds)
+            item.fds, item.packet = [], b""
+
+    def _writable(self, worker: _Worker) -> None:
+        worker.writing = False
+        asyncio.get_running_loop().remove_writer(worker.sock.fileno())
+        self._flush(worker)
+
+    def _readable(self, worker: _Worker) -> None:
+        for _ in range(32):
+            try:
+                packet, fds = _receive(worker.sock)
+            except BlockingIOError:
+                return
+            except OSError:
+                packet, fds = None, []
+            _close_all(fds)                 # a worker has no business sending any
+            if packet is None:
+                self._dismiss(worker)
+                return
+            self._take(worker, packet)
+
+    def _take(self, worker: _Worker, packet: dict[str, Any]) -> None:
+        worker.last_used = time.monotonic()
+        if "busy" in packet:
+            worker.busy = int(packet["busy"])
+        else:
+            item = worker.in_hand.pop(packet.get("n", 0), None)
+            if item is not None and not item.future.done():
+                if "error" in packet:
+                    item.future.set_exception(_error(packet["error"]))
+                else:
+                    item.future.set_result(packet["m"])
+        self._flush(worker)
+        if worker.idle:
+            self._wake_one()
+
+
+def _error(told: Mapping[str, Any]) -> MailError:
+    kind = PermanentError if told["permanent"] else TemporaryError
+    return kind(told["public"], status=told["status"], detail=told["detail"])
+
+
+# --- packets: "J" + JSON, or "M" and a memfd as the first descriptor ------------------------------------------------
+
+def _encode(packet: Mapping[str, Any]) -> bytes:
+    return b"J" + json.dumps(packet, separators=(",", ":")).encode()
+
+
+def _send(sock: socket.socket, packet: Mapping[str, Any], fds: list[int]) -> None:
+    _send_encoded(sock, _encode(packet), fds)
+
+
+def _send_encoded(sock: socket.socket, octets: bytes, fds: list[int]) -> None:
+    if len(octets) <= INLINE_LIMIT:
+        if fds:
+            socket.send_fds(sock, [octets], fds)
+        else:
+            sock.send(octets)
+        return
+    memory = os.memfd_create("mailsuite", os.MFD_CLOEXEC)
+    try:
+        with open(memory, "wb", closefd=False) as file:
+            file.write(octets[1:])
+        socket.send_fds(sock, [b"M"], [memory, *fds])
+    finally:
+        os.close(memory)
+
+
+def _receive(sock: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
+    """The next packet and its descriptors; (None, []) at the end or when it makes no sense. Raises OSError."""
+    octets, ancillary, _, _ = sock.recvmsg(INLINE_LIMIT + 16, socket.CMSG_SPACE(4 * (FDS_LIMIT + 1)),
+                                           socket.MSG_CMSG_CLOEXEC)
+    fds = array.array("i")
+    for level, kind, content in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
+    found = list(fds)
+    try:
+        if octets[:1] == b"M" and found:
+            memory = found.pop(0)
+            try:
+                size = min(os.fstat(memory).st_size, MESSAGE_LIMIT)
+                packet = json.loads(os.pread(memory, size, 0))
+            finally:
+                os.close(memory)
+        else:
+            packet = json.loads(octets[1:]) if octets else None
+        if isinstance(packet, dict):
+            return packet, found
+    except ValueError:
+        log.error("a worker's packet makes no sense")
+    _close_all(found)
+    return None, []
+
+
+def _close_all(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)
