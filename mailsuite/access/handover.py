@@ -1,0 +1,76 @@
+"""What a login process tells the user's worker about a connection that has logged in.
+
+The descriptor beside it is the client's own socket (plain) or one end of a socketpair on which the login process
+passes on what it decrypts (TLS); both are non-blocking stream sockets, used alike.
+
+The worker says the first word: for IMAP "TAG OK [CAPABILITY ...] Logged in", or an untagged CAPABILITY and
+"TAG OK Logged in" when capability_asked; for POP3 "+OK Logged in.". Then it goes on with `octets`, which the client
+had already sent behind its login.
+"""
+
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mailsuite.base.dialogue import Peer, TlsInfo
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """One logged-in connection. protocol: "imap" or "pop3". tls: None for a plain connection.
+
+    secured: TLS, or a client on this host. mechanism: "PLAIN"... session_id: as in the log lines.
+    """
+
+    protocol: str
+    user: str
+    tag: bytes
+    octets: bytes
+    peer: Peer
+    tls: TlsInfo | None
+    session_id: str
+    mechanism: str = "PLAIN"
+    capability_asked: bool = False
+    secured: bool = False
+
+    def to_message(self) -> dict[str, object]:
+        """As JSON between our processes."""
+        peer, tls = self.peer, self.tls
+        return {
+            "protocol": self.protocol, "user": self.user, "tag": b64encode(self.tag).decode(),
+            "octets": b64encode(self.octets).decode(), "session_id": self.session_id, "mechanism": self.mechanism,
+            "capability_asked": self.capability_asked, "secured": self.secured,
+            "peer": [peer.address, peer.port, peer.server_address, peer.server_port, peer.name, peer.reverse_name],
+            "tls": tls and [tls.protocol, tls.cipher, tls.cipher_bits, tls.cipher_algorithm_bits, tls.server_name],
+        }
+
+    @classmethod
+    def from_message(cls, message: Mapping[str, object]) -> "HandOver":
+        """The reverse of to_message. Raises KeyError, TypeError, ValueError for what is none."""
+        tls = message["tls"]
+        return cls(
+            protocol=_text(message, "protocol"), user=_text(message, "user"), tag=b64decode(_text(message, "tag")),
+            octets=b64decode(_text(message, "octets")), session_id=_text(message, "session_id"),
+            mechanism=_text(message, "mechanism"), capability_asked=bool(message["capability_asked"]),
+            secured=bool(message["secured"]), peer=_peer(message["peer"]), tls=None if tls is None else _tls(tls))
+
+
+def _text(message: Mapping[str, object], name: str) -> str:
+    value = message[name]
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is no text")
+    return value
+
+
+def _peer(value: object) -> Peer:
+    if not isinstance(value, list) or len(value) != 6:
+        raise ValueError("peer")
+    address, port, server_address, server_port, name, reverse_name = value
+    return Peer(str(address), int(port), str(server_address), int(server_port), str(name), str(reverse_name))
+
+
+def _tls(value: object) -> TlsInfo:
+    if not isinstance(value, list) or len(value) != 5:
+        raise ValueError("tls")
+    protocol, cipher, bits, algorithm_bits, server_name = value
+    return TlsInfo(str(protocol), str(cipher), int(bits), int(algorithm_bits), str(server_name))

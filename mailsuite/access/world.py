@@ -1,0 +1,54 @@
+"""What all sessions in one worker process share.
+
+A worker serves some users of one uid; all sessions of a user meet here. `imap.server.serve_user` and
+`pop3.server.serve_user` get the worker's UserWorld and keep there what the sessions of one user share:
+
+    async def serve_user(sock, handover: HandOver, user: UserInfo, world: UserWorld) -> None
+        with world.user(user.user, UserMail) as mail:      # made for the first session, dropped after the last
+            ...
+
+serve_user owns the socket, returns when the session is over, and ends it when `world.stopping` is set.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar, cast
+
+if TYPE_CHECKING:
+    from mailsuite.config.dovecot import DovecotSettings
+    from mailsuite.config.settings import Settings
+
+T = TypeVar("T")
+
+
+class UserWorld:
+    """dovecot, settings: as they are now; a reload puts new ones in their place, sessions keep what they took.
+
+    stopping: set when the worker is to end its sessions (each says BYE in its protocol's words).
+    """
+
+    def __init__(self, dovecot: "DovecotSettings", settings: "Settings") -> None:
+        self.dovecot, self.settings = dovecot, settings
+        self.stopping = asyncio.Event()
+        self.sessions = 0
+        self._shared: dict[str, tuple[object, int]] = {}
+
+    @contextmanager
+    def user(self, name: str, make: Callable[[], T]) -> Iterator[T]:
+        """The object that all sessions of a user share; `close()` is called on it, if it has one, after the last."""
+        thing, count = self._shared.get(name, (None, 0))
+        if thing is None:
+            thing = make()
+        self._shared[name] = (thing, count + 1)
+        try:
+            yield cast(T, thing)
+        finally:
+            thing, count = self._shared[name]
+            if count > 1:
+                self._shared[name] = (thing, count - 1)
+            else:
+                del self._shared[name]
+                close = getattr(thing, "close", None)
+                if close is not None:
+                    close()
