@@ -1,0 +1,424 @@
+"""What the access side sees of mailboxes: the contract between store/ and imap/, pop3/, access/, doveadm.
+
+    options = StoreOptions.of(settings)                                    once per configuration (DovecotSettings)
+    store = open_store("alice", home="/home/alice", location="maildir:~/Maildir", options=options)
+    mailbox = store.open("INBOX")           one shared object per mailbox and process; MailStore gives the same one again
+    view = mailbox.open_view(read_only=False)     this session's picture: sequence numbers, \\Recent
+    view.uids[0], view.recent; view.sync(expunges=True) -> Changes
+    mailbox.columns(uids, [Column.UID, Column.FLAGS, Column.ENVELOPE]) -> rendered octets, a list for each column
+    message = mailbox.message(uid); message.section(parse_section(b"1.2.MIME"))
+    view.close(); store.close()
+
+Everything here blocks (files, SQLite): run it in a thread. Every method takes the mailbox's lock itself, so sessions
+may call from several threads; `with mailbox.lock:` makes several calls one. Mailbox names are str exactly as IMAP
+clients spell them (modified UTF-7, the namespace's prefix and separator), INBOX in any case.
+Flags are names as in IMAP: "\\\\Seen", "$Key". Rendered octets are CRLF-ended wire text.
+
+Errors are the classes below; their `public` text is Dovecot's, and each protocol has its own codes for the classes.
+Any other failure of the file system is raised as StoreError (temporary, path in `detail` only).
+"""
+
+import threading
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Protocol
+
+from mailsuite.base.errors import MailError, PermanentError, TemporaryError
+from mailsuite.message.message import Message
+
+
+class NoSuchMailbox(PermanentError):
+    """IMAP: NO [NONEXISTENT] or [TRYCREATE]."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Mailbox doesn't exist: {name}")
+
+
+class MailboxExists(PermanentError):
+    """IMAP: NO [ALREADYEXISTS]."""
+
+    def __init__(self) -> None:
+        super().__init__("Mailbox already exists")
+
+
+class InvalidName(PermanentError):
+    """IMAP: NO [CANNOT]; a name that can't be: empty parts, "..", characters the store reserves."""
+
+
+class BadEncoding(PermanentError):
+    """IMAP: a plain NO; the name is no valid modified UTF-7."""
+
+    def __init__(self) -> None:
+        super().__init__("Mailbox name is not valid mUTF-7")
+
+
+class NotPossible(PermanentError):
+    """IMAP: NO [CANNOT]; the store can't do this: children below an mbox file, RENAME of INBOX."""
+
+
+class NotSelectable(PermanentError):
+    """IMAP: a plain NO; the name has children but holds no mail."""
+
+    def __init__(self) -> None:
+        super().__init__("Mailbox isn't selectable")
+
+
+class Refused(PermanentError):
+    """IMAP: a plain NO with the text: DELETE of INBOX, DELETE of a folder with children, an empty message."""
+
+
+class NoPermission(PermanentError):
+    """IMAP: NO [NOPERM]."""
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__("Permission denied", detail=detail)
+
+
+class MessageGone(PermanentError):
+    """The message was expunged meanwhile, by anybody. IMAP: NIL and OK [EXPUNGEISSUED]."""
+
+    def __init__(self) -> None:
+        super().__init__("Some of the requested messages no longer exist")
+
+
+class OverQuota(PermanentError):
+    """IMAP: NO [OVERQUOTA]."""
+
+    def __init__(self) -> None:
+        super().__init__("Quota exceeded (mailbox for user is full)")
+
+
+class MailboxInUse(TemporaryError):
+    """IMAP: NO [INUSE]; another program held the lock too long."""
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__("Timeout while waiting for lock", detail=detail)
+
+
+class StoreError(TemporaryError):
+    """IMAP: NO [SERVERBUG], POP3: -ERR [SYS/TEMP]; the disk is full, broken, or not ours. detail is for the log."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("Internal error occurred. Refer to server log for more information.", detail=detail)
+
+
+class Column(Enum):
+    """What columns() can render; the octets are complete as they stand behind the item's name in FETCH."""
+
+    UID = auto()                # b"17"
+    FLAGS = auto()              # b"\\Answered \\Seen $Key": without parentheses and without \Recent
+    INTERNALDATE = auto()       # b'"14-Nov-2023 22:13:20 +0000"'
+    SIZE = auto()               # b"1123", RFC822.SIZE
+    ENVELOPE = auto()           # b"(...)"
+    BODY = auto()               # b"(...)"
+    BODYSTRUCTURE = auto()      # b"(...)"
+    MODSEQ = auto()             # b"42", without parentheses
+
+
+class FlagAction(Enum):
+    """STORE FLAGS, +FLAGS and -FLAGS."""
+
+    REPLACE = auto()
+    ADD = auto()
+    REMOVE = auto()
+
+
+@dataclass(frozen=True)
+class MailboxInfo:
+    """One line of LIST. `exists`: False for a name that is only a parent of others (\\Noselect)."""
+
+    name: str
+    selectable: bool = True
+    has_children: bool = False
+    no_inferiors: bool = False          # an mbox file
+    subscribed: bool = False
+    special_use: tuple[str, ...] = ()   # "\\Sent"
+
+
+@dataclass(frozen=True)
+class Status:
+    """STATUS of a mailbox, whether or not somebody has it selected. unseen: number without \\Seen."""
+
+    messages: int
+    recent: int
+    unseen: int
+    uid_next: int
+    uid_validity: int
+    highest_modseq: int
+    size: int | None = None             # sum of RFC822.SIZE, only when asked for
+    guid: str = ""                      # 32 hex digits
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a view must tell its client, in this order. Sequence numbers are valid when announced in this order.
+
+    expunged: descending, so each is right as it is sent. exists, recent: the new numbers, None when unchanged.
+    flags: sequence numbers (after the expunges) of messages whose flags somebody else changed, or this session did
+    without silent. keywords: the FLAGS and PERMANENTFLAGS responses have to be sent again, before the FETCHes.
+    """
+
+    expunged: list[int] = field(default_factory=list)
+    expunged_uids: list[int] = field(default_factory=list)      # of expunged, in the same order
+    exists: int | None = None
+    recent: int | None = None
+    flags: list[int] = field(default_factory=list)
+    keywords: bool = False
+    gone: bool = False                  # the mailbox itself was deleted or is another one now: close the session
+
+
+@dataclass(frozen=True)
+class StoreResult:
+    """changed: UIDs whose flags are different now. refused: UIDs with a MODSEQ above unchanged_since."""
+
+    changed: list[int]
+    refused: list[int]
+
+
+@dataclass(frozen=True)
+class CopyResult:
+    """UIDPLUS: source_uids[i] became target_uids[i] in the target mailbox. refused: messages that were gone."""
+
+    uid_validity: int
+    source_uids: list[int]
+    target_uids: list[int]
+
+
+class View(Protocol):
+    """A session's picture of a selected mailbox; position = sequence number - 1. Belongs to one session."""
+
+    @property
+    def mailbox(self) -> "Mailbox": ...
+    @property
+    def read_only(self) -> bool: ...
+    @property
+    def uids(self) -> "array[int]":
+        """UIDs by position, ascending. Changes only in sync()."""
+        ...
+    @property
+    def recent(self) -> set[int]:
+        """UIDs that are \\Recent in this session."""
+        ...
+
+    def sync(self, *, expunges: bool, refresh: bool = True) -> Changes:
+        """Take over what happened, own changes included. expunges: False during FETCH, STORE, SEARCH.
+
+        refresh: look at the files for changes by other programs first (one stat or two when nothing changed).
+        """
+        ...
+
+    def sequence(self, uid: int) -> int | None:
+        """The sequence number of a UID, None when this view has no such message. O(log n)."""
+        ...
+
+    def positions(self, ranges: Iterable[range], *, uid: bool) -> list[int]:
+        """Positions (0-based, ascending, each once) of a parsed sequence-set; numbers beyond the end are left out.
+
+        ranges: half-open ranges of sequence numbers or, with uid, of UIDs.
+        """
+        ...
+
+    def close(self) -> None:
+        """The session leaves the mailbox; the last one writes what was delayed (mbox). Doesn't expunge."""
+        ...
+
+
+class Append(Protocol):
+    """Messages on their way into a mailbox, one after the other; nothing is visible before commit()."""
+
+    def write(self, octets: bytes) -> None:
+        """The next octets of the current message as they came (CRLF or LF); goes to a temporary file."""
+        ...
+
+    def finish(self, flags: Sequence[str], date: float | None) -> None:
+        """The current message is complete. date: seconds since the epoch, None for now. Raises Refused when empty."""
+        ...
+
+    def commit(self) -> "tuple[int, list[int]]":
+        """Make all of them durable, then visible. Returns (UIDVALIDITY, UIDs in order). Raises OverQuota, StoreError."""
+        ...
+
+    def abort(self) -> None:
+        """Forget all of it; harmless after commit()."""
+        ...
+
+
+class Mailbox(Protocol):
+    """One mailbox, shared by all sessions of the user in this process."""
+
+    lock: threading.RLock
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def uid_validity(self) -> int: ...
+    @property
+    def uid_next(self) -> int: ...
+    @property
+    def highest_modseq(self) -> int: ...
+    @property
+    def keywords(self) -> list[str]:
+        """All keywords known in this mailbox, in the order they came."""
+        ...
+    @property
+    def permanent_keywords(self) -> bool:
+        """May new keywords be made (\\* in PERMANENTFLAGS)?"""
+        ...
+    @property
+    def writable(self) -> bool:
+        """False: the files can't be changed; SELECT answers READ-ONLY."""
+        ...
+
+    def open_view(self, *, read_only: bool, claim_recent: bool = True) -> View:
+        """SELECT or EXAMINE, POP3 login: refresh, then a view of all messages. read_only never claims \\Recent."""
+        ...
+
+    def refresh(self) -> None:
+        """Look at the files for what other programs did. Cheap when nothing changed."""
+        ...
+
+    def status(self, *, size: bool = False) -> Status: ...
+
+    def first_unseen(self, view: View) -> int | None:
+        """Sequence number of the first message without \\Seen."""
+        ...
+
+    def columns(self, uids: Sequence[int], columns: Sequence[Column]) -> list[list[bytes | None]]:
+        """Rendered octets: result[c][i] is column c of uids[i]; None when that message is gone.
+
+        UID, FLAGS and MODSEQ come from memory; SIZE, INTERNALDATE, ENVELOPE, BODY, BODYSTRUCTURE from the index,
+        or from the file the first time. Ask in batches (some hundred UIDs) when files may have to be read.
+        """
+        ...
+
+    def header_fields(self, uids: Sequence[int], names: Sequence[bytes], *, negate: bool = False) -> list[bytes | None]:
+        """BODY[HEADER.FIELDS (names)] or, with negate, HEADER.FIELDS.NOT: octets with the final empty line."""
+        ...
+
+    def message(self, uid: int) -> Message:
+        """The whole message, parsed when first needed; the last few are kept. Raises MessageGone, StoreError."""
+        ...
+
+    def flags(self, uid: int) -> list[str] | None:
+        """Flags and keywords of one message without \\Recent; None when it is gone."""
+        ...
+
+    def with_flag(self, uids: Sequence[int], flag: str) -> set[int]:
+        """Those of uids that carry the flag or keyword (any case), for SEARCH. Messages that are gone count as they
+        were."""
+        ...
+
+    def dates(self, uids: Sequence[int]) -> list[int | None]:
+        """INTERNALDATE as seconds since the epoch, for SEARCH and SORT."""
+        ...
+
+    def sizes(self, uids: Sequence[int]) -> list[int | None]:
+        """RFC822.SIZE: octets with CRLF line ends. POP3's LIST and SEARCH LARGER."""
+        ...
+
+    def modseqs(self, uids: Sequence[int]) -> list[int | None]: ...
+
+    def store_flags(self, uids: Sequence[int], action: FlagAction, flags: Sequence[str], *,
+                    silent_for: View | None = None, unchanged_since: int | None = None) -> StoreResult:
+        """Change flags; new keywords are made. silent_for: this view's next sync() doesn't report the change.
+
+        Messages that are gone are left out. Raises StoreError, MailboxInUse.
+        """
+        ...
+
+    def add_keywords(self, names: Sequence[str]) -> bool:
+        """Make keywords known without giving them to a message; True when one was new."""
+        ...
+
+    def expunge(self, uids: Sequence[int] | None = None) -> list[int]:
+        """Remove messages with \\Deleted, of uids only when given. Returns the UIDs that went. Views learn in sync()."""
+        ...
+
+    def remove(self, uids: Sequence[int]) -> list[int]:
+        """Remove these messages, flagged or not (POP3 QUIT, MOVE). Returns the UIDs that went."""
+        ...
+
+    def begin_append(self) -> Append: ...
+
+    def copy(self, uids: Sequence[int], target: "Mailbox", *, move: bool = False) -> CopyResult:
+        """COPY or MOVE, with flags, keywords and dates; all or nothing, durable on return.
+
+        Raises MessageGone when one of uids is gone (COPY), OverQuota, StoreError.
+        """
+        ...
+
+    def checkpoint(self) -> None:
+        """CHECK: write what was delayed."""
+        ...
+
+    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call listener, from any thread, after each change made by this process; returns what ends it."""
+        ...
+
+    def watch_paths(self) -> list[str]:
+        """Files and folders whose change may mean new mail: for store/watch.Watch in IDLE, with refresh() after."""
+        ...
+
+
+class MailStore(Protocol):
+    """All mailboxes of one user."""
+
+    @property
+    def user(self) -> str: ...
+    @property
+    def separator(self) -> str: ...
+    @property
+    def prefix(self) -> str:
+        """The namespace's prefix, e.g. "" or "INBOX."."""
+        ...
+
+    def list_mailboxes(self) -> list[MailboxInfo]:
+        """All names, parents that hold no mail included, INBOX always. Patterns are matched by the caller."""
+        ...
+
+    def subscriptions(self) -> list[str]:
+        """Subscribed names, whether or not they exist."""
+        ...
+
+    def subscribe(self, name: str, on: bool) -> None:
+        """Raises NoSuchMailbox (on=True only), InvalidName."""
+        ...
+
+    def exists(self, name: str) -> bool:
+        """Does it exist, or is made at first use (INBOX, auto = create)? Raises InvalidName, BadEncoding."""
+        ...
+
+    def open(self, name: str) -> Mailbox:
+        """The mailbox by name. Raises NoSuchMailbox, NotSelectable, InvalidName, BadEncoding, StoreError."""
+        ...
+
+    def create(self, name: str) -> None:
+        """A trailing separator asks for a parent only where the store knows those (mbox).
+
+        Raises MailboxExists, InvalidName, NotPossible.
+        """
+        ...
+
+    def delete(self, name: str) -> None:
+        """Raises NoSuchMailbox, Refused."""
+        ...
+
+    def rename(self, old: str, new: str) -> None:
+        """With all children. Raises NoSuchMailbox, MailboxExists, NotPossible, InvalidName."""
+        ...
+
+    def special_use(self, name: str) -> tuple[str, ...]: ...
+
+    def close(self) -> None:
+        """Write what was delayed, close files and index. The store can't be used afterwards."""
+        ...
+
+
+__all__ = [
+    "Append", "BadEncoding", "Changes", "Column", "CopyResult", "FlagAction", "InvalidName", "MailError", "MailStore",
+    "Mailbox", "MailboxExists", "MailboxInUse", "MailboxInfo", "Message", "MessageGone", "NoPermission",
+    "NoSuchMailbox", "NotPossible", "NotSelectable", "OverQuota", "Refused", "Status", "StoreError", "StoreResult",
+    "View",
+]

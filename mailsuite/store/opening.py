@@ -1,0 +1,19 @@
+"""Which store a mail_location names.
+
+    store = open_store("alice", home="/home/alice", location="maildir:~/Maildir", options=StoreOptions.of(settings))
+
+location: after the expansion of %u and the like (config.dovecot.expand_variables); "~" is the home. An empty one is
+guessed as Dovecot does: ~/Maildir, ~/.maildir, or mbox in ~/mail with /var/mail/USER.
+Call it as the user whose mail it is (the worker runs with the user's uid): files get its owner and group.
+"""
+
+from mailsuite.store.api import MailStore
+from mailsuite.store.options import StoreOptions
+
+
+def open_store(user: str, *, home: str, location: str, options: StoreOptions | None = None) -> MailStore:
+    """The user's mail; makes the root folder if need be. Raises ConfigError (unknown format), StoreError."""
+    from mailsuite.store.location import parse_location
+    from mailsuite.store.store import UserStore
+    options = options or StoreOptions()
+    return UserStore(user, parse_location(user, home, location), options)

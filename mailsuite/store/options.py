@@ -1,0 +1,107 @@
+"""What dovecot.conf says about mailboxes, read once.
+
+    options = StoreOptions.of(settings.for_protocol("imap"))      settings: config.dovecot.DovecotSettings, or any text()
+    options = StoreOptions(fsync="never")                          tests
+
+Parameters (dovecot.conf): mail_fsync, lock_method, mbox_read_locks, mbox_write_locks, mbox_lock_timeout,
+mbox_dotlock_change_timeout, mbox_lazy_writes, mail_privileged_group, maildir_stat_dirs, mail_max_keyword_length,
+hostname, and the namespace with inbox = yes: separator, prefix, mailbox { auto, special_use }.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+class Section(Protocol):
+    """A section of dovecot.conf, as config.dovecot gives it."""
+
+    def text(self, name: str) -> str: ...
+    def sections(self, kind: str) -> Sequence[Any]: ...
+
+
+class Settings(Protocol):
+    """What is used of config.dovecot.DovecotSettings."""
+
+    def text(self, name: str) -> str: ...
+    def sections(self, kind: str) -> Sequence[Any]: ...
+
+
+@dataclass(frozen=True)
+class MailboxRule:
+    """mailbox NAME { auto = no|create|subscribe; special_use = \\Sent }; name without the prefix."""
+
+    name: str
+    auto: str = "no"
+    special_use: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StoreOptions:
+    """Times in seconds. locks: in the order they are taken. fsync: never, optimized or always."""
+
+    fsync: str = "optimized"
+    read_locks: tuple[str, ...] = ("fcntl",)
+    write_locks: tuple[str, ...] = ("dotlock", "fcntl")
+    lock_timeout_s: float = 300
+    dotlock_change_timeout_s: float = 120
+    lazy_writes: bool = True
+    privileged_group: str = ""
+    max_keyword_length: int = 50
+    host: str = ""
+    separator: str = ""             # "" means the format's own: "." or "/"
+    prefix: str = ""
+    mailboxes: tuple[MailboxRule, ...] = field(default=())
+
+    @classmethod
+    def of(cls, settings: Settings) -> "StoreOptions":
+        """From a configuration; what it doesn't set has Dovecot's default."""
+        inbox = _inbox_namespace(settings)
+        return cls(
+            fsync=_text(settings.text, "mail_fsync", "optimized"),
+            read_locks=tuple(_text(settings.text, "mbox_read_locks", "fcntl").split()),
+            write_locks=tuple(_text(settings.text, "mbox_write_locks", "dotlock fcntl").split()),
+            lock_timeout_s=seconds(_text(settings.text, "mbox_lock_timeout", "5 mins")),
+            dotlock_change_timeout_s=seconds(_text(settings.text, "mbox_dotlock_change_timeout", "2 mins")),
+            lazy_writes=_text(settings.text, "mbox_lazy_writes", "yes") == "yes",
+            privileged_group=_text(settings.text, "mail_privileged_group", ""),
+            max_keyword_length=int(_text(settings.text, "mail_max_keyword_length", "50")),
+            host=_text(settings.text, "hostname", ""),
+            separator=_text(inbox.text, "separator", "") if inbox else "",
+            prefix=_text(inbox.text, "prefix", "") if inbox else "",
+            mailboxes=tuple(_rules(inbox)) if inbox else ())
+
+
+def _text(text: Callable[[str], str], name: str, default: str) -> str:
+    try:
+        return text(name) or default
+    except KeyError:
+        return default
+
+
+def _inbox_namespace(settings: Settings) -> Any:
+    namespaces = list(settings.sections("namespace"))
+    for namespace in namespaces:
+        if _text(namespace.text, "inbox", "no") == "yes":
+            return namespace
+    return namespaces[0] if namespaces else None
+
+
+def _rules(namespace: Section) -> list[MailboxRule]:
+    rules = []
+    for box in namespace.sections("mailbox"):
+        rules.append(MailboxRule(box.name.strip('"'), _text(box.text, "auto", "no"),
+                                 tuple(_text(box.text, "special_use", "").split())))
+    return rules
+
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def seconds(text: str) -> float:
+    """Dovecot's times: "300", "5 mins", "2min", "1 hour", "500 msecs"."""
+    number = text.strip().rstrip("abcdefghijklmnopqrstuvwxyz ")
+    unit = text.strip()[len(number):].strip()
+    if unit.startswith("ms") or unit.startswith("milli"):
+        return float(number) / 1000
+    return float(number) * _UNITS[unit[:1]]
