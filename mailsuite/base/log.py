@@ -72,7 +72,7 @@ class PostfixFormat:
 
     def __init__(self, syslog_name: str) -> None:
         self.syslog_name = syslog_name
-        self._stamp, self._host = _Stamp(), socket.gethostname().split(".")[0]
+        self._stamp, self.host = _Stamp(), socket.gethostname().split(".")[0]
 
     def tag(self, record: logging.LogRecord) -> str:
         return f"{self.syslog_name}/{record.name.rpartition('.')[2]}[{os.getpid()}]"
@@ -82,7 +82,7 @@ class PostfixFormat:
         return [word + line for line in _lines(record)]
 
     def file_lines(self, record: logging.LogRecord) -> list[str]:
-        head = f"{self._stamp.at(record.created)} {self._host} {self.tag(record)}: "
+        head = f"{self._stamp.at(record.created)} {self.host} {self.tag(record)}: "
         return [head + line for line in self.lines(record)]
 
 

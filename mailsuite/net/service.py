@@ -57,12 +57,18 @@ class ServiceContext:
     process_limit: int = 100                 # the maxproc column: connections in all workers together; 0 = no limit
     wakeup_s: int = 0
     arguments: list[str] = field(default_factory=list)   # other words of the command line (pipe's flags=, -v)
+    library: dict[str, dict[str, str]] = field(default_factory=dict)   # -o overrides of cleanup, bounce, rewrite...
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     draining: bool = False
     on_reload: "Callable[[Settings, DovecotSettings | None], None] | None" = None
     wakeup: asyncio.Event = field(default_factory=asyncio.Event)   # set each wakeup_s seconds by the master's frame
     prepared: object = None                  # what the service's `prepare` returned
     ready: Callable[[], None] = lambda: None  # call when requests can be taken; `start` waits for it
+
+    def settings_of(self, service: str) -> "Settings":
+        """Settings for a service that is a library call here, e.g. "cleanup": with the overrides of its own line."""
+        overrides = self.library.get(service)
+        return self.settings.with_overrides(overrides) if overrides else self.settings
 
 
 class Acceptor:

@@ -1,0 +1,81 @@
+"""One whole configuration: main.cf, master.cf, dovecot.conf and what follows from them.
+
+    load_configuration("/etc/postfix") -> Configuration        raises ConfigErrors, for all files at once
+"""
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mailsuite.base.errors import ConfigError, ConfigErrors
+from mailsuite.config.dovecot import DovecotSettings
+from mailsuite.config.mastercf import read_master_cf
+from mailsuite.config.settings import Settings
+from mailsuite.master.accounts import Accounts, find_accounts
+from mailsuite.master.plan import ServicePlan, make_plan
+
+if TYPE_CHECKING:
+    from mailsuite.config.mastercf import MasterEntry
+
+
+@dataclass
+class Configuration:
+    """directory: where main.cf lies. dovecot: None when there is no dovecot.conf beside it."""
+
+    directory: str
+    settings: Settings
+    dovecot: DovecotSettings | None
+    accounts: Accounts
+    plans: list[ServicePlan]
+
+
+def load_configuration(directory: str) -> Configuration:
+    """Read and check all files. Raises ConfigErrors."""
+    errors: list[ConfigError] = []
+    directory = os.path.abspath(directory)
+    _declare_all()
+
+    def collect(error: ConfigError) -> None:
+        errors.extend(error.errors if isinstance(error, ConfigErrors) else [error])
+
+    settings: Settings | None = None
+    dovecot: DovecotSettings | None = None
+    entries: list[MasterEntry] | None = None
+    try:
+        settings = Settings.load(directory)
+    except ConfigError as error:
+        collect(error)
+    try:
+        entries = read_master_cf(os.path.join(directory, "master.cf"))
+    except ConfigError as error:
+        collect(error)
+    path = os.path.join(directory, "dovecot.conf")
+    if os.path.exists(path):
+        try:
+            dovecot = DovecotSettings.load(path)
+        except ConfigError as error:
+            collect(error)
+    if settings is not None and entries is not None:
+        try:
+            accounts = find_accounts(settings, dovecot)
+            plans = make_plan(settings, entries, dovecot, accounts)
+        except ConfigError as error:
+            collect(error)
+    if errors:
+        raise ConfigErrors(errors)
+    assert settings is not None
+    return Configuration(directory, settings, dovecot, accounts, plans)
+
+
+def _declare_all() -> None:
+    """Every params module, so that a strict load parses every value before anything starts."""
+    import importlib.util
+    import pkgutil
+
+    import mailsuite
+
+    for package in pkgutil.iter_modules(mailsuite.__path__):
+        if package.ispkg:
+            name = f"mailsuite.{package.name}.params"
+            if importlib.util.find_spec(name) is not None:
+                importlib.import_module(name)

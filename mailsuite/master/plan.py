@@ -1,0 +1,268 @@
+"""From settings to processes and sockets.
+
+    make_plan(settings, entries, dovecot) -> list[ServicePlan]      raises ConfigErrors, with file and line
+
+A plan has no descriptors and can be compared with the last one, so that a reload changes only what changed.
+"""
+
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mailsuite.base.errors import ConfigError, ConfigErrors
+from mailsuite.master.accounts import Accounts
+from mailsuite.master.services import ACCESS, COMMANDS, LIBRARY, MISSING, ServiceKind
+
+if TYPE_CHECKING:
+    from mailsuite.config.dovecot import DovecotSettings, Section
+    from mailsuite.config.mastercf import MasterEntry
+    from mailsuite.config.settings import Settings
+
+DEFAULT_PROCESS_LIMIT = 100
+
+
+@dataclass(frozen=True)
+class SocketSpec:
+    """One socket to listen on. kind: "inet", "unix" or "unix-dgram"; owner: (uid, gid) or None to leave it."""
+
+    kind: str
+    name: str
+    address: str = ""
+    port: int = 0
+    path: str = ""
+    mode: int = 0o666
+    owner: tuple[int, int] | None = None
+    tls: bool = False
+    haproxy: bool = False
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What makes two specifications the same socket."""
+        return self.kind, self.path or self.address, self.port
+
+
+@dataclass
+class ServicePlan:
+    """One service as it shall run. key tells it from others across a reload."""
+
+    key: str
+    name: str
+    command: str
+    kind: ServiceKind
+    settings: "Settings"
+    sockets: list[SocketSpec] = field(default_factory=list)
+    processes: int = 1
+    process_limit: int = DEFAULT_PROCESS_LIMIT
+    user: tuple[str, int, int] | None = None       # name, uid, gid; None: keep the rights of the master
+    arguments: list[str] = field(default_factory=list)
+    wakeup_s: int = 0
+    library: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def make_plan(settings: "Settings", entries: "list[MasterEntry]", dovecot: "DovecotSettings | None",
+              accounts: Accounts) -> list[ServicePlan]:
+    """Plan every service of master.cf and dovecot.conf. Raises ConfigErrors."""
+    errors: list[ConfigError] = []
+    plans: list[ServicePlan] = []
+    overrides = {entry.name: dict(entry.overrides) for entry in entries if entry.command in LIBRARY}
+    for entry in entries:
+        try:
+            plan = _mail_service(entry, settings, accounts)
+        except ConfigError as error:
+            errors.append(error)
+            continue
+        if plan is not None:
+            plan.library = overrides
+            plans.append(plan)
+    if dovecot is not None:
+        try:
+            plans += _access_services(settings, dovecot, accounts)
+        except ConfigErrors as several:
+            errors += several.errors
+        except ConfigError as error:
+            errors.append(error)
+    errors += _conflicts(plans)
+    if errors:
+        raise ConfigErrors(errors)
+    return plans
+
+
+def _conflicts(plans: list[ServicePlan]) -> list[ConfigError]:
+    """Two services that want one socket."""
+    seen: dict[tuple[str, str, int], str] = {}
+    errors = []
+    for plan in plans:
+        for spec in plan.sockets:
+            other = seen.setdefault(spec.key, plan.key)
+            if other != plan.key:
+                where = spec.path or f"{spec.address}:{spec.port}"
+                errors.append(ConfigError(f"services {other} and {plan.key} both listen on {where}"))
+    return errors
+
+
+def _mail_service(entry: "MasterEntry", settings: "Settings", accounts: Accounts) -> ServicePlan | None:
+    """One line of master.cf; None for what is a library call here or is switched off."""
+    where = f"{entry.file}, line {entry.line}: "
+    if entry.command in LIBRARY:
+        return None
+    if entry.command in MISSING:
+        raise ConfigError(f"{where}service \"{entry.command}\" is not implemented (see docs/differences.md)")
+    kind = COMMANDS.get(entry.command)
+    if kind is None:
+        raise ConfigError(f"{where}unknown command name \"{entry.command}\"")
+    if entry.type == "pass":
+        raise ConfigError(f"{where}service type \"pass\" is not implemented (see docs/differences.md)")
+    own = settings.with_overrides(dict(entry.overrides)) if entry.overrides else settings
+    limit = entry.maxproc if entry.maxproc is not None else int(settings.text("default_process_limit"))
+    processes = 1
+    if kind.spread:
+        processes = cores() if limit == 0 else max(1, min(cores(), limit))
+    # No network-facing code of ours runs with root's rights, whatever the unpriv column says.
+    user = None if kind.root else accounts.mail_owner
+    try:
+        sockets = list(_mail_sockets(entry, own, accounts))
+    except ConfigError as error:
+        raise ConfigError(where + error.public) from error
+    return ServicePlan(key=f"{entry.name}/{entry.type}", name=entry.name, command=entry.command, kind=kind,
+                       settings=own, sockets=sockets, processes=processes, process_limit=limit, user=user,
+                       arguments=list(entry.arguments), wakeup_s=entry.wakeup_s)
+
+
+def _mail_sockets(entry: "MasterEntry", settings: "Settings", accounts: Accounts) -> Iterator[SocketSpec]:
+    if entry.type == "inet":
+        host, port = _host_and_port(entry.name)
+        tls = settings.text("smtpd_tls_wrappermode").lower() == "yes" and entry.command == "smtpd"
+        haproxy = entry.command == "smtpd" and settings.text("smtpd_upstream_proxy_protocol") == "haproxy"
+        for address in [host] if host else interfaces(settings):
+            yield SocketSpec("inet", entry.name, address=address, port=port, tls=tls, haproxy=haproxy)
+        return
+    folder = "private" if entry.private else "public"
+    yield SocketSpec("unix-dgram" if entry.type == "unix-dgram" else "unix", entry.name,
+                     path=os.path.join(settings.text("queue_directory"), folder, entry.name),
+                     owner=accounts.owner_of_sockets)
+
+
+def _host_and_port(name: str) -> tuple[str, int]:
+    """"smtp", "127.0.0.1:2525", "[::1]:25"."""
+    host, _, service = name.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if service.isdigit():
+        port = int(service)
+    else:
+        try:
+            port = socket.getservbyname(service, "tcp")
+        except OSError:
+            known = {"smtps": 465, "submissions": 465, "submission": 587, "smtp": 25}
+            if service not in known:
+                raise ConfigError(f"unknown service name \"{service}\"") from None
+            port = known[service]
+    if not 0 < port < 65536:
+        raise ConfigError(f"bad port number \"{service}\"")
+    return host, port
+
+
+def interfaces(settings: "Settings") -> list[str]:
+    """The addresses of inet_interfaces, filtered by inet_protocols. Raises ConfigError for a name without address."""
+    protocols = settings.text("inet_protocols").replace(",", " ").lower().split()
+    four = "all" in protocols or "ipv4" in protocols
+    six = ("all" in protocols or "ipv6" in protocols) and has_ipv6()
+    found: list[str] = []
+    for word in settings.text("inet_interfaces").replace(",", " ").split():
+        if word == "all":
+            found += ["0.0.0.0"] * four + ["::"] * six
+        elif word == "loopback-only":
+            found += ["127.0.0.1"] * four + ["::1"] * six
+        else:
+            found += _resolved(word.removeprefix("[").removesuffix("]"), four, six)
+    return list(dict.fromkeys(found))
+
+
+def _resolved(word: str, four: bool, six: bool) -> list[str]:
+    try:
+        answers = socket.getaddrinfo(word, None, type=socket.SOCK_STREAM)
+    except OSError:
+        raise ConfigError(f"parameter inet_interfaces: host not found: {word}") from None
+    families = {socket.AF_INET: four, socket.AF_INET6: six}
+    return [str(answer[4][0]) for answer in answers if families.get(answer[0], False)]
+
+
+def has_ipv6() -> bool:
+    """Whether a socket can be bound to an IPv6 address on this machine."""
+    if not socket.has_ipv6:
+        return False
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+# --- dovecot.conf ------------------------------------------------------------------------------------------------
+
+
+def _access_services(settings: "Settings", dovecot: "DovecotSettings", accounts: Accounts) -> list[ServicePlan]:
+    base_dir = dovecot.text("base_dir")
+    protocols = dovecot.text("protocols").split()
+    plans = [_unix_service("auth", settings, dovecot, base_dir, accounts)]
+    logins = [name for name in ("imap", "pop3") if name in protocols]
+    if logins:
+        access = _unix_service("access", settings, dovecot, base_dir, accounts)
+        access.sockets += [SocketSpec("unix", name, path=os.path.join(base_dir, name), mode=0o660,
+                                      owner=accounts.login_sockets) for name in logins]
+        plans.append(access)
+    for protocol in logins:
+        plans.append(_login_service(protocol, settings, dovecot, accounts))
+    return plans
+
+
+def _plain(name: str, settings: "Settings", user: tuple[str, int, int] | None) -> ServicePlan:
+    return ServicePlan(key=f"{name}/access", name=name, command=name, kind=ACCESS[name], settings=settings, user=user)
+
+
+def _unix_service(name: str, settings: "Settings", dovecot: "DovecotSettings", base_dir: str,
+                  accounts: Accounts) -> ServicePlan:
+    """A service whose sockets are the unix_listener sections of its `service NAME { }`."""
+    plan = _plain(name, settings, None if ACCESS[name].root else accounts.login_user)
+    section = dovecot.section("service", name)
+    for listener in section.sections("unix_listener") if section is not None else []:
+        mode = listener.number("mode")
+        if mode == 0:
+            continue                    # Dovecot's way of switching a listener off
+        plan.sockets.append(SocketSpec("unix", listener.name, path=os.path.join(base_dir, listener.name), mode=mode,
+                                       owner=accounts.listener_owner(listener.text("user"), listener.text("group"),
+                                                                     dovecot)))
+    return plan
+
+
+def _login_service(protocol: str, settings: "Settings", dovecot: "DovecotSettings", accounts: Accounts) -> ServicePlan:
+    name = f"{protocol}-login"
+    plan = _plain(name, settings, accounts.login_user)
+    plan.processes = cores()
+    section = dovecot.section("service", name)
+    plan.process_limit = _number(section, "client_limit") * max(1, _number(section, "process_limit")) or 0
+    tls_on = dovecot.text("ssl") != "no"
+    for listener in section.sections("inet_listener") if section is not None else []:
+        port = listener.number("port")
+        ssl = listener.flag("ssl")
+        if port == 0 or (ssl and not tls_on):
+            continue
+        addresses = (listener.text("address") or dovecot.text("listen")).replace(",", " ").split()
+        for address in addresses:
+            bound = {"*": "0.0.0.0", "[::]": "::"}.get(address, address.removeprefix("[").removesuffix("]"))
+            if ":" in bound and not has_ipv6():
+                continue
+            plan.sockets.append(SocketSpec("inet", listener.name, address=bound, port=port, tls=ssl,
+                                           haproxy=listener.flag("haproxy")))
+    return plan
+
+
+def _number(section: "Section | None", name: str) -> int:
+    text = section.text(name) if section is not None else ""
+    return int(text) if text.isdigit() else 0

@@ -1,0 +1,72 @@
+"""Which code stands behind the command names of master.cf and the services of dovecot.conf."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Reload(Enum):
+    """REPLACE: new processes accept, old ones finish their connections. TELL: the process takes new settings."""
+
+    REPLACE = "replace"
+    TELL = "tell"
+
+
+@dataclass(frozen=True)
+class ServiceKind:
+    """entry: "module:function". root: keeps root's rights when the suite has them. eager: started without a request.
+
+    spread: one process per core shares the listening sockets. preload: what is imported before rights are dropped,
+    besides the entry's own package.
+    """
+
+    entry: str
+    reload: Reload = Reload.TELL
+    root: bool = False
+    eager: bool = False
+    spread: bool = False
+    preload: tuple[str, ...] = ()
+
+
+_MAIL = ("mailsuite.queue", "mailsuite.rewrite", "mailsuite.maps", "mailsuite.address", "mailsuite.net")
+_DNS = ("mailsuite.dns", "dns.asyncresolver", "dns.rdtypes.ANY", "dns.rdtypes.IN")
+_STORE = ("mailsuite.store", "mailsuite.message", "mailsuite.sasl")
+
+# Command names of master.cf, in the place of the programs in daemon_directory.
+COMMANDS: dict[str, ServiceKind] = {
+    "smtpd": ServiceKind("mailsuite.smtp.server:serve", Reload.REPLACE, eager=True, spread=True,
+                         preload=(*_MAIL, *_DNS, "mailsuite.smtp", "mailsuite.sasl", "mailsuite.tls")),
+    "pickup": ServiceKind("mailsuite.queue.pickup:serve", eager=True, preload=_MAIL),
+    "qmgr": ServiceKind("mailsuite.queue.server:serve", eager=True, preload=_MAIL),
+    "showq": ServiceKind("mailsuite.queue.showq:serve", preload=_MAIL),
+    "smtp": ServiceKind("mailsuite.deliver.smtp:serve",
+                        preload=(*_MAIL, *_DNS, "mailsuite.deliver", "mailsuite.smtp", "mailsuite.tls")),
+    "lmtp": ServiceKind("mailsuite.deliver.smtp:serve",
+                        preload=(*_MAIL, *_DNS, "mailsuite.deliver", "mailsuite.smtp", "mailsuite.tls")),
+    "error": ServiceKind("mailsuite.deliver.error:serve", preload=(*_MAIL, "mailsuite.deliver")),
+    "discard": ServiceKind("mailsuite.deliver.discard:serve", preload=(*_MAIL, "mailsuite.deliver")),
+    "local": ServiceKind("mailsuite.deliver.local:serve", root=True,
+                         preload=(*_MAIL, "mailsuite.deliver", "mailsuite.store.delivery")),
+    "virtual": ServiceKind("mailsuite.deliver.virtual:serve", root=True,
+                           preload=(*_MAIL, "mailsuite.deliver", "mailsuite.store.delivery")),
+    "pipe": ServiceKind("mailsuite.deliver.pipe:serve", root=True, preload=(*_MAIL, "mailsuite.deliver")),
+    "postlogd": ServiceKind("mailsuite.master.postlogd:serve", eager=True),
+}
+
+# Programs that are function calls here; their lines in master.cf are read for their -o overrides.
+LIBRARY = frozenset({"cleanup", "trivial-rewrite", "bounce", "verify", "flush", "proxymap", "tlsmgr", "scache",
+                     "anvil"})
+
+# Programs of Postfix that are not there yet; a line that names one is refused.
+MISSING = frozenset({"postscreen", "dnsblog", "tlsproxy", "qmqpd", "spawn", "oqmgr", "nqmgr"})
+
+# Services of dovecot.conf. `access` is ours: the parent of the users' workers.
+ACCESS: dict[str, ServiceKind] = {
+    "auth": ServiceKind("mailsuite.sasl.server:serve", root=True, eager=True,
+                        preload=("mailsuite.sasl", "mailsuite.net")),
+    "access": ServiceKind("mailsuite.access.server:serve", root=True, eager=True,
+                          preload=("mailsuite.access", "mailsuite.imap", "mailsuite.pop3", *_STORE, "mailsuite.net")),
+    "imap-login": ServiceKind("mailsuite.access.login_server:serve_imap", Reload.REPLACE, eager=True, spread=True,
+                              preload=("mailsuite.access", "mailsuite.sasl", "mailsuite.tls", "mailsuite.net")),
+    "pop3-login": ServiceKind("mailsuite.access.login_server:serve_pop3", Reload.REPLACE, eager=True, spread=True,
+                              preload=("mailsuite.access", "mailsuite.sasl", "mailsuite.tls", "mailsuite.net")),
+}
