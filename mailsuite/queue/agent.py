@@ -1,0 +1,147 @@
+"""What qmgr asks of a delivery agent and what it answers: the dataclasses of both ends, and the delivery's log line.
+
+    qmgr -> agent      one line of JSON per request:   DeliveryRequest.to_json()
+    agent -> qmgr      one line per recipient as it ends: RecipientReport.to_json(), then {"seq": 7, "done": true}
+
+qmgr connects to the transport's Unix socket (private/NAME or public/NAME) and keeps the connection; requests carry a
+sequence number and many are under way at once; the agent may answer them in any order. An agent that cannot take a
+request now reports its recipients as deferred. A connection that breaks, or a `done` without a report for a
+recipient, defers that recipient; it may then be delivered twice, never zero times.
+
+The content is read from `path` at `offset`, `size` octets, LF line ends; the file stays there until `done`.
+The agent logs the delivery line (`log_delivery`), qmgr keeps the outcome, bounces, and removes.
+"""
+
+import logging
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from mailsuite.queue.envelope import Notify, Recipient
+
+SENT, DEFERRED, BOUNCED = "sent", "deferred", "bounced"
+
+
+@dataclass(slots=True)
+class DeliveryRequest:
+    """One attempt to deliver one message to some recipients at one nexthop.
+
+    transport: the master.cf name. nexthop: as transport_maps or the domain said, e.g. "[192.0.2.1]:2525" or "a.test".
+    arrival_time: of the message; active_time: when it entered the active queue; sent_time: when this request was sent.
+    encoding: "7bit", "8bit" or "". ret: "", "FULL" or "HDRS". verify: "" or "verify" (sendmail -bv: find out whether
+    the recipient could be delivered; log status deliverable/undeliverable and deliver nothing) or "record" (-v).
+    facts: the rest of what the envelope knows: client_name, client_address, client_port, helo_name, protocol_name,
+    log_ident, message_origin, sasl_method, sasl_username, sasl_sender, rewrite_context ("local" or "remote").
+    """
+
+    seq: int
+    queue_id: str
+    path: str
+    offset: int
+    size: int
+    sender: str
+    transport: str
+    nexthop: str
+    recipients: list[Recipient]
+    arrival_time: float = 0.0
+    active_time: float = 0.0
+    sent_time: float = 0.0
+    encoding: str = ""
+    smtputf8: bool = False
+    envid: str = ""
+    ret: str = ""
+    verify: str = ""
+    facts: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _REQUEST if name != "recipients"} | {
+            "recipients": [[r.number, r.address, r.original, r.orcpt, int(r.notify)] for r in self.recipients]}
+
+    @classmethod
+    def from_json(cls, said: dict[str, Any]) -> "DeliveryRequest":
+        """Raises KeyError, TypeError or ValueError for what `to_json` did not write."""
+        given = dict(said)
+        given["recipients"] = [Recipient(address, original, orcpt, Notify(notify), number)
+                               for number, address, original, orcpt, notify in said["recipients"]]
+        return cls(**given)
+
+
+_REQUEST = tuple(DeliveryRequest.__dataclass_fields__)
+
+
+@dataclass(slots=True)
+class RecipientReport:
+    """How one recipient of one request ended.
+
+    status: "sent", "deferred" or "bounced". dsn: "2.0.0". reason: for humans, as in the log's parentheses.
+    relay: "host[address]:port", "local", "virtual", "none". action: for success notices: "delivered", "relayed",
+    "expanded"; "" lets the agent's status decide. diagnostic: "smtp; 550 5.1.1 unknown" ("" : "x-unix"/reason by
+    qmgr). remote_mta: "dns; mx.test" or "". dsn_done: the next host takes over the duty to notify of success.
+    """
+
+    seq: int
+    number: int
+    status: str
+    dsn: str
+    reason: str
+    relay: str = "none"
+    action: str = ""
+    diagnostic: str = ""
+    remote_mta: str = ""
+    dsn_done: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, said: dict[str, Any]) -> "RecipientReport":
+        return cls(**said)
+
+
+def done(seq: int) -> dict[str, Any]:
+    """The line that ends a request."""
+    return {"seq": seq, "done": True}
+
+
+@dataclass(slots=True)
+class Times:
+    """When what happened, for delays=a/b/c/d: before qmgr, in qmgr, connecting, transmitting. Epoch seconds.
+
+    received: the agent took the request. connected: the connection stood (0: there was none, or none was needed).
+    """
+
+    received: float = field(default_factory=time.time)
+    connected: float = 0.0
+
+
+def delays(request: DeliveryRequest, times: Times, now: float) -> str:
+    """"delay=0.31, delays=0.2/0.01/0/0.1"."""
+    connected = times.connected or times.received
+    parts = (request.active_time - request.arrival_time, times.received - request.active_time,
+             connected - times.received, now - connected)
+    return f"delay={_seconds(now - request.arrival_time)}, delays={'/'.join(map(_seconds, parts))}"
+
+
+def _seconds(value: float) -> str:
+    """Two significant digits, at most two decimals, no trailing zeros: delay_logging_resolution_limit = 2."""
+    value = max(0.0, value)
+    if value >= 10:
+        return str(round(value))
+    if value >= 1:
+        text = f"{value:.1f}"
+    else:
+        text = f"{value:.3f}"[:4] if value < 0.1 else f"{value:.2f}"
+        text = f"{value:.2f}" if value >= 0.01 else (f"{value:.2f}" if value >= 0.005 else "0")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def log_delivery(log: logging.Logger, request: DeliveryRequest, recipient: Recipient, report: RecipientReport,
+                 times: Times, *, status: str = "") -> None:
+    """One line per recipient and attempt, in the one grammar that log readers know.
+
+    status: another word than the report's ("deliverable", "undeliverable").
+    """
+    original = recipient.original
+    orig_to = f"orig_to=<{original}>, " if original and original.lower() != recipient.address.lower() else ""
+    log.info("%s: to=<%s>, %srelay=%s, %s, dsn=%s, status=%s (%s)", request.queue_id, recipient.address, orig_to,
+             report.relay, delays(request, times, time.time()), report.dsn, status or report.status, report.reason)

@@ -1,0 +1,151 @@
+"""All that is known of a message besides its content.
+
+    Envelope(sender="a@b.test", origin=Origin(client_name="c.test", ...))       one per message
+    Recipient("d@e.test", original="d@e.test", orcpt="rfc822;d@e.test", notify=Notify.NEVER)
+
+Whoever accepts mail (smtpd, pickup, bounces, forwards) fills an Envelope and gives it to `queue/cleanup.py`; the queue
+file keeps it; the delivery agents see it again in `queue/agent.DeliveryRequest`.
+Addresses are in internal form: not quoted, without <>; sender "" is the null sender.
+"""
+
+import time
+from dataclasses import asdict, dataclass, field, fields
+from enum import Enum, Flag, IntFlag
+from typing import Any
+
+
+class Notify(IntFlag):
+    """NOTIFY= of RFC 3461 section 4.1; NONE: nothing was said (failures and delays are reported)."""
+
+    NONE = 0
+    NEVER = 1
+    SUCCESS = 2
+    FAILURE = 4
+    DELAY = 8
+
+
+class Ret(Enum):
+    """RET= of RFC 3461 section 4.3."""
+
+    NONE = ""
+    FULL = "FULL"
+    HDRS = "HDRS"
+
+
+class Handling(Flag):
+    """What cleanup does with a message; smtpd takes away what receive_override_options names."""
+
+    NONE = 0
+    FILTER = 1          # header_checks, body_checks, content_filter
+    BCC = 2             # always_bcc, sender_bcc_maps, recipient_bcc_maps
+    MAP = 4             # canonical, masquerading, virtual aliases
+    MILTER = 8
+    EXTERNAL = 15       # mail from smtpd and pickup
+    INTERNAL = 4        # bounces and notices (internal_mail_filter_classes adds FILTER and MILTER)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One recipient.
+
+    address: where it goes now. original: as the client said it, for X-Original-To and orig_to= ("" : the same).
+    orcpt: ORCPT's value "type;address", decoded. number: set by the queue file, names the recipient in reports.
+    """
+
+    address: str
+    original: str = ""
+    orcpt: str = ""
+    notify: Notify = Notify.NONE
+    number: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a message came from; the facts that logs, Received headers, milters and XFORWARD tell.
+
+    client_* is what is told to content filters and policy (after XCLIENT/XFORWARD); message_origin is
+    "name[address]" for SMTP and "local" for pickup.
+    """
+
+    client_name: str = ""
+    client_address: str = ""
+    client_port: str = ""
+    reverse_client_name: str = ""
+    server_address: str = ""
+    server_port: str = ""
+    helo_name: str = ""
+    protocol_name: str = ""            # "ESMTP"
+    log_ident: str = ""                # the queue id of an earlier hop (XFORWARD IDENT), "" : the message's own
+    message_origin: str = "local"
+    sasl_method: str = ""
+    sasl_username: str = ""
+    sasl_sender: str = ""
+
+
+@dataclass(slots=True)
+class Envelope:
+    """One message's envelope while it is accepted. local: headers are rewritten as for local clients
+    (local_header_rewrite_clients); only then are missing headers added.
+
+    encoding: "" (unknown), "7bit" or "8bit" (BODY=). hold, filter, redirect: what access tables and checks decided.
+    size_hint: SIZE= of the client, 0 for none. full_name: pickup's and sendmail's -F, for a missing From.
+    bcc: addresses that access tables' BCC actions add.
+    """
+
+    sender: str = ""
+    origin: Origin = field(default_factory=Origin)
+    local: bool = True
+    handling: Handling = Handling.EXTERNAL
+    arrival_time: float = field(default_factory=time.time)
+    encoding: str = ""
+    smtputf8: bool = False
+    envid: str = ""
+    ret: Ret = Ret.NONE
+    size_hint: int = 0
+    full_name: str | None = None
+    hold: bool = False
+    hold_reason: str = ""
+    filter: str = ""
+    redirect: str = ""
+    bcc: list[str] = field(default_factory=list)
+    verify: str = ""                   # sendmail -bv / -v: "verify" or "record": report by mail what was done
+    program: str = "smtpd"             # who accepted it: smtpd, pickup, bounce, local...
+    is_bounce: bool = False            # made by us: never answered by another
+
+    def facts(self) -> dict[str, Any]:
+        """A JSON-able dictionary of all that differs from the defaults; `of_facts` reads it."""
+        said: dict[str, Any] = {"sender": self.sender, "arrival_time": self.arrival_time}
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if entry.name in said or entry.name in _NOT_KEPT:
+                continue
+            if entry.name == "ret":
+                value = value.value
+            if entry.name == "handling":
+                value = value.value
+                if value == Handling.EXTERNAL.value:
+                    continue
+            elif not value and entry.name != "local":
+                continue
+            said[entry.name] = value
+        said["origin"] = {name: value for name, value in _origin_items(self.origin) if value}
+        return said
+
+    @classmethod
+    def of_facts(cls, said: dict[str, Any]) -> "Envelope":
+        """Raises ValueError, TypeError or KeyError for what `facts` did not write."""
+        known = {name: value for name, value in said.items() if name in _NAMES}
+        known["origin"] = Origin(**said.get("origin", {}))
+        if "ret" in known:
+            known["ret"] = Ret(known["ret"])
+        if "handling" in known:
+            known["handling"] = Handling(known["handling"])
+        return cls(**known)
+
+
+def _origin_items(origin: Origin) -> list[tuple[str, Any]]:
+    return list(asdict(origin).items())
+
+
+_NOT_KEPT = frozenset({"origin", "size_hint", "bcc", "full_name"})
+_NAMES = frozenset(entry.name for entry in fields(Envelope)) - {"origin"}

@@ -1,0 +1,59 @@
+"""Queue ids: short names, unique among the queue files that exist.
+
+    new_id(seconds, inode, long_ids=False) -> "4A2F1C83D"          long: "4Fz1Qx3c9Tz7W"
+    hashed("deferred", "4A2F1C83D", depth=1) -> "deferred/4/4A2F1C83D"
+
+Short: five hexadecimal digits of the microseconds, then the inode number in hexadecimal, at least six digits in all.
+Long (enable_long_queue_ids): seconds in base 52 (6 digits at least), microseconds in base 52 (4 digits), "z", the
+inode in base 51; the alphabet has no vowels, so ids spell no words. Both are as Postfix makes them and safe in a
+path, a log line and a Received header.
+Limits: a short id may come back after its file is gone.
+"""
+
+import re
+
+_DIGITS = "0123456789BCDFGHJKLMNPQRSTVWXYZbcdfghjklmnpqrstvwxyz"
+_VALID = re.compile(r"[0-9A-Za-z]{6,40}")
+_LONG = re.compile(r"[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{6,}[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{4}z\w+")
+
+
+def _base(number: int, base: int, least: int) -> str:
+    text = ""
+    while number:
+        number, digit = divmod(number, base)
+        text = _DIGITS[digit] + text
+    return text.rjust(least, "0")
+
+
+def new_id(seconds: float, inode: int, *, long_ids: bool = False) -> str:
+    """The id of a file made at a time (epoch seconds) with an inode number."""
+    whole = int(seconds)
+    micro = int((seconds - whole) * 1_000_000)
+    if long_ids:
+        return _base(whole, 52, 6) + _base(micro, 52, 4) + "z" + _base(inode, 51, 1)
+    return f"{micro:05X}{inode:X}"
+
+
+def is_id(text: str) -> bool:
+    """Whether a name can be a queue id; other names in queue folders are none of our business."""
+    return _VALID.fullmatch(text) is not None
+
+
+def _hash_name(queue_id: str) -> str:
+    """What the subfolders are named after: a long id's microseconds in hexadecimal, reversed by none."""
+    if len(queue_id) >= 12 and _LONG.fullmatch(queue_id):
+        at = queue_id.rindex("z")
+        micro = 0
+        for digit in queue_id[at - 4:at]:
+            micro = micro * 52 + _DIGITS.index(digit)
+        return f"{micro:05X}"
+    return queue_id
+
+
+def hashed(queue: str, queue_id: str, depth: int) -> str:
+    """The path below the queue directory. depth 0: no subfolders. Raises ValueError for what is no id."""
+    if not is_id(queue_id):
+        raise ValueError(f"not a queue id: {queue_id!r}")
+    if depth <= 0:
+        return f"{queue}/{queue_id}"
+    return f"{queue}/{'/'.join(_hash_name(queue_id).ljust(depth, '_')[:depth])}/{queue_id}"

@@ -1,0 +1,81 @@
+"""Tells qmgr what is new, over its socket public/qmgr: a connection that is kept and made again after a loss.
+
+    notifier = Notifier(f"{queue_directory}/public/qmgr")
+    notifier.tell({"op": "new", "id": "4F3A21", ...})       never blocks, never raises
+
+A notice is a hint: what is lost is found by qmgr's scan of incoming/. At most BACKLOG octets wait for a slow qmgr.
+"""
+
+import asyncio
+import json
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+BACKLOG = 1 << 20
+RETRY_S = 1.0
+
+
+class Notifier:
+    """One per process, for its event loop's thread."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._waiting = bytearray()
+        self._socket: socket.socket | None = None
+        self._writing = False
+        self._next_try = 0.0
+
+    def tell(self, message: Mapping[str, Any]) -> None:
+        """Send now if the socket takes it, else as soon as it does; dropped when nobody listens."""
+        line = json.dumps(message, separators=(",", ":")).encode() + b"\n"
+        if self._socket is None and not self._connect():
+            return
+        if len(self._waiting) + len(line) > BACKLOG:
+            return
+        self._waiting += line
+        if not self._writing:
+            self._flush()
+
+    def close(self) -> None:
+        """Drop the connection; a later tell makes a new one."""
+        if self._socket is not None:
+            if self._writing:
+                asyncio.get_running_loop().remove_writer(self._socket.fileno())
+                self._writing = False
+            self._socket.close()
+            self._socket = None
+        self._waiting.clear()
+
+    def _connect(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        if now < self._next_try:
+            return False
+        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        made.setblocking(False)
+        try:
+            made.connect(self.path)
+        except OSError:
+            made.close()
+            self._next_try = now + RETRY_S
+            return False
+        self._socket = made
+        return True
+
+    def _flush(self) -> None:
+        assert self._socket is not None
+        try:
+            while self._waiting:
+                sent = self._socket.send(self._waiting)
+                del self._waiting[:sent]
+        except BlockingIOError:
+            if not self._writing:
+                self._writing = True
+                asyncio.get_running_loop().add_writer(self._socket.fileno(), self._flush)
+            return
+        except OSError:
+            self.close()
+            return
+        if self._writing:
+            self._writing = False
+            asyncio.get_running_loop().remove_writer(self._socket.fileno())
