@@ -1,0 +1,53 @@
+# The two commands of the README are `make run` and `make test`; each does all its own set-up.
+SITE ?= site
+VENV ?= .venv
+JOBS ?= 2
+SHARED ?= ../shared
+READY = $(VENV)/.ready
+PYTHON = $(VENV)/bin/python
+
+.PHONY: run test check unit system interop soak fuzz bench lock clean
+
+run: $(READY)
+	@$(VENV)/bin/mailsuite setup $(SITE)
+	@$(VENV)/bin/mailsuite demo $(SITE)
+
+test: $(READY)
+	@scripts/install-peers
+	$(MAKE) --no-print-directory check
+	$(PYTHON) -m pytest -n $(JOBS) --dist loadgroup --durations 10 tests
+
+check: $(READY)
+	$(VENV)/bin/ruff check mailsuite certs tests
+	$(VENV)/bin/mypy
+
+unit: $(READY)
+	$(PYTHON) -m pytest -n $(JOBS) -m "not system" tests
+
+system: $(READY)
+	$(PYTHON) -m pytest -n $(JOBS) --dist loadgroup -m system tests
+
+interop: $(READY)
+	$(PYTHON) -m pytest tests/interop
+
+soak: $(READY)
+	$(PYTHON) tests/soak.py
+
+fuzz: $(READY)
+	$(PYTHON) -m pytest -p no:cacheprovider tests/fuzz --fuzz-seconds 60
+
+# Needs root, and Debian's Postfix and Dovecot (scripts/install-peers).
+bench: $(READY)
+	@scripts/install-peers
+	@test -d $(SHARED)/bench || { echo "skipped: no $(SHARED)/bench"; exit 1; }
+	$(PYTHON) scripts/bench.py --bench $(SHARED)/bench --bin $(abspath $(VENV))/bin --output docs/performance.md
+
+$(READY): pyproject.toml requirements.lock
+	@scripts/make-venv $(VENV)
+
+lock: $(READY)
+	$(VENV)/bin/pip-compile -q --upgrade --generate-hashes --allow-unsafe --extra dev --strip-extras --no-emit-index-url \
+	  --no-emit-trusted-host --no-emit-find-links --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
