@@ -1,0 +1,153 @@
+"""Several tables in a row, as a main.cf parameter names them: the first that knows a key answers.
+
+    maps = open_maps("hash:/etc/a, regexp:/etc/b", MapSource(settings, "smtpd"))
+    await maps.find("key"), await maps.find_with_source("key"), maps.names, maps.empty
+
+Opening never raises: a table that cannot be opened is logged ("error: open database ...") and fails when it is asked,
+as in Postfix. A failed look-up is logged once, here, with the program's name, and raises TemporaryError. Tables are
+cached for the process; changed files are noticed by the tables themselves.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakValueDictionary
+
+from mailsuite.base.errors import TemporaryError
+from mailsuite.base.log import logger
+from mailsuite.maps.table import BadTable, Table, TableError, UnavailableTable
+
+if TYPE_CHECKING:
+    from mailsuite.config.settings import Settings
+
+
+class Found(NamedTuple):
+    """A value and the table that gave it, e.g. ("OK", "hash:/etc/postfix/access")."""
+
+    value: str
+    table: str
+
+
+class MapSource:
+    """What tables need to know of the configuration, and the name that their complaints are logged under.
+
+    program: "smtpd", "cleanup", "trivial-rewrite"...
+    """
+
+    def __init__(self, settings: "Settings", program: str = "smtpd") -> None:
+        self.settings, self.program = settings, program
+        self.log = logger(program)
+
+    def for_program(self, program: str) -> "MapSource":
+        """The same configuration, logged under another name."""
+        return MapSource(self.settings, program)
+
+
+_OPEN: "WeakValueDictionary[tuple[str, str], Table]" = WeakValueDictionary()
+
+
+def split_specs(text: str) -> list[str]:
+    """Split a parameter at blanks and commas, but not inside {}: "a:b, inline:{x = y}" -> two items."""
+    if "{" not in text:
+        return text.replace(",", " ").split()
+    items, depth, start = [], 0, -1
+    for position, char in enumerate(text):
+        if depth == 0 and char in " \t\r\n,":
+            if start >= 0:
+                items.append(text[start:position])
+            start = -1
+            continue
+        if start < 0:
+            start = position
+        depth += (char == "{") - (char == "}" and depth > 0)
+    if start >= 0:
+        items.append(text[start:])
+    return items
+
+
+def open_maps(text: str | Iterable[str], source: MapSource) -> "Maps":
+    """The tables that text names. Never raises; what cannot be opened fails when it is asked."""
+    specs = split_specs(text) if isinstance(text, str) else list(text)
+    return Maps([_cached_table(spec, source) for spec in specs], source)
+
+
+def _cached_table(spec: str, source: MapSource) -> Table:
+    key = (source.settings.config_directory, spec)
+    table = _OPEN.get(key)
+    if table is None:
+        from mailsuite.maps.opening import open_table
+        try:
+            table = open_table(spec, source)
+        except (BadTable, TableError) as error:
+            source.log.error("%s", error)
+            type_, _, name = spec.partition(":")
+            table = UnavailableTable(type_, name, str(error))
+            return table        # not cached: it may be there when the next asks
+        _OPEN[key] = table
+    return table
+
+
+class Maps:
+    """Tables in order."""
+
+    __slots__ = ("_log", "_source", "_tables", "empty", "names")
+
+    def __init__(self, tables: list[Table], source: MapSource) -> None:
+        self._tables, self._source, self._log = tables, source, source.log
+        self.names = [table.spec for table in tables]
+        self.empty = not tables
+
+    @property
+    def immediate(self) -> bool:
+        """Whether every table answers without suspending; then find_now may be used."""
+        return not any(table.waits for table in self._tables)
+
+    async def find(self, key: str, *, partial: bool = False) -> str | None:
+        """The first table's value, or None when all say absent. Raises TemporaryError when one cannot be asked.
+
+        partial: the key is only a part of an address: tables of patterns are passed over.
+        """
+        if not key:
+            return None
+        for table in self._tables:
+            if partial and table.pattern:
+                continue
+            try:
+                value = await table.ask(key) if table.waits else table.lookup(key)
+            except TemporaryError as error:
+                self._complain(table, key, error)
+                raise
+            if value is not None:
+                return value if value else self._refuse_empty(table, key)
+        return None
+
+    async def find_with_source(self, key: str, *, partial: bool = False) -> Found | None:
+        """As find, with the name of the table."""
+        for table in self._tables if key else ():
+            if partial and table.pattern:
+                continue
+            try:
+                value = await table.ask(key) if table.waits else table.lookup(key)
+            except TemporaryError as error:
+                self._complain(table, key, error)
+                raise
+            if value is not None:
+                return Found(value if value else self._refuse_empty(table, key), table.spec)
+        return None
+
+    def _complain(self, table: Table, key: str, error: TemporaryError) -> None:
+        if error.detail:
+            self._log.warning("%s", error.detail)
+        self._log.warning("%s lookup error for \"%s\"", re.sub(r"\s", " ", table.spec), key)
+
+    def _refuse_empty(self, table: Table, key: str) -> str:
+        """An empty value is a mistake in the table; taking it for "absent" could lose mail."""
+        self._log.warning("table %s: key %s: empty string result is not allowed", table.spec, key)
+        self._log.warning("table %s should return NO RESULT in case of NOT FOUND", table.spec)
+        raise TableError("", config=True)
+
+    async def reopen_if_changed(self) -> None:
+        """Open again what could not be opened before; open tables notice changed files themselves."""
+        for number, table in enumerate(self._tables):
+            if isinstance(table, UnavailableTable):
+                self._tables[number] = _cached_table(table.spec, self._source)

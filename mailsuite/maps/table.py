@@ -1,0 +1,92 @@
+"""What every lookup table can do.
+
+A table that answers from memory or a local file has `waits` False, and `lookup` answers at once. One that asks another
+process has `waits` True: then only `ask` may be called. Three results: a value, None (absent), TemporaryError (could
+not be asked). A file that is missing or broken is the third, never the second: otherwise good mail would bounce while
+somebody rebuilds a table.
+
+Keys are folded to lower case by the table (`folds`), as Postfix folds them for the type.
+"""
+
+import time
+from collections.abc import Iterator
+
+from mailsuite.base.errors import ConfigError, TemporaryError
+
+CHECK_INTERVAL_S = 0.05     # how stale a file's answer may be after it changed
+
+
+class TableError(TemporaryError):
+    """The table could not be asked. detail: the reason, in Postfix's words."""
+
+    def __init__(self, detail: str, *, config: bool = False) -> None:
+        super().__init__("Temporary lookup failure", status="4.3.5" if config else "4.3.0", detail=detail)
+        self.config = config
+
+
+class BadTable(ConfigError):
+    """The table's name is malformed or the type is not known; the text is what Postfix says after "fatal: "."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, detail=text)
+
+
+def fold(key: str) -> str:
+    """The form in which keys are stored and compared where case does not matter."""
+    return key.lower() if key.isascii() else key.casefold()
+
+
+class Table:
+    """Base of all tables. type and name are what stood in the configuration before and after the colon."""
+
+    pattern = False     # rules, not keys: only ever asked for whole addresses and names
+    waits = False       # lookups suspend: use `ask`
+
+    def __init__(self, type: str, name: str) -> None:
+        self.type, self.name = type, name
+
+    @property
+    def spec(self) -> str:
+        return f"{self.type}:{self.name}"
+
+    def lookup(self, key: str) -> str | None:
+        """The value, or None when absent. Raises TableError. Only when not `waits`."""
+        raise NotImplementedError
+
+    async def ask(self, key: str) -> str | None:
+        """The value, or None when absent, of any table. Raises TableError."""
+        return self.lookup(key)
+
+    def items(self) -> Iterator[tuple[str, str]]:
+        """All keys and values. Raises BadTable when the type cannot list them."""
+        raise BadTable(f"table {self.spec}: sequence operation is not supported")
+
+    def close(self) -> None:
+        """Give back what the table holds open."""
+
+
+class UnavailableTable(Table):
+    """Stands for a table that could not be opened: every look-up says so in the log and fails."""
+
+    def __init__(self, type: str, name: str, reason: str) -> None:
+        super().__init__(type, name)
+        self.reason = reason
+
+    def lookup(self, key: str) -> str | None:
+        raise TableError(f"{self.spec} is unavailable. {self.reason}", config=True)
+
+
+class Freshness:
+    """Tells when to look at a file again: at most once per CHECK_INTERVAL_S."""
+
+    __slots__ = ("_next",)
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def due(self) -> bool:
+        now = time.monotonic()
+        if now < self._next:
+            return False
+        self._next = now + CHECK_INTERVAL_S
+        return True
