@@ -134,7 +134,7 @@ class Connection(asyncio.Protocol):
                     self.handler.body(action.octets)
         if self._task is not None:
             self._task.cancel()
-        self.handler.closed(self._close_reason or (str(exc) if exc else "lost connection"))
+        self.handler.closed(self._close_reason or "lost connection")
         if self._on_close is not None:
             self._on_close(self)
 

@@ -1,0 +1,295 @@
+"""The driver, with a session that is easy to see through."""
+
+import asyncio
+import socket
+import ssl
+from pathlib import Path
+
+import pytest
+
+from certs.authority import ensure_certificates
+from mailsuite.base.dialogue import Action, Ask, Body, Close, Peer, Send, StartTls, TlsInfo
+from mailsuite.base.lines import LineBuffer
+from mailsuite.net import proxy
+from mailsuite.net.driver import BACKLOG_LIMIT, Channel
+from mailsuite.net.service import Acceptor, Listener, new_event_loop
+
+
+class Toy:
+    """Echoes lines; "ask X" asks, "body X" gives content, "tls" starts TLS, "quit" closes."""
+
+    timeout_s = 5.0
+
+    def __init__(self, log: list[object]) -> None:
+        self.log, self._lines, self._waiting = log, LineBuffer(1 << 20), False
+
+    @property
+    def backlog(self) -> int:
+        return len(self._lines)
+
+    def opened(self) -> list[Action]:
+        return [Send(b"hello\r\n")]
+
+    def feed(self, octets: bytes) -> list[Action]:
+        self._lines.feed(octets)
+        return self._run()
+
+    def _run(self) -> list[Action]:
+        actions: list[Action] = []
+        while not self._waiting and (line := self._lines.take_line()) is not None:
+            verb, _, rest = line.partition(b" ")
+            match verb:
+                case b"ask":
+                    self._waiting = True
+                    actions.append(Ask(rest))
+                case b"body":
+                    actions.append(Body(rest))
+                case b"tls":
+                    self._waiting = True
+                    actions += [Send(b"go\r\n"), StartTls()]
+                case b"quit":
+                    return [*actions, Send(b"bye\r\n"), Close("quit")]
+                case _:
+                    actions.append(Send(line + b"\r\n"))
+        return actions
+
+    def answered(self, result: object) -> list[Action]:
+        self._waiting = False
+        return [Send(b"answer %b\r\n" % str(result).encode()), *self._run()]
+
+    def failed(self, error: BaseException) -> list[Action]:
+        self._waiting = False
+        return [Send(b"failed\r\n"), *self._run()]
+
+    def secured(self, tls: TlsInfo) -> list[Action]:
+        self._waiting = False
+        self._lines.clear()
+        return [Send(b"secured %b\r\n" % tls.protocol.encode())]
+
+    def timed_out(self) -> list[Action]:
+        return [Send(b"too slow\r\n"), Close("timeout")]
+
+    def lost(self) -> list[Action]:
+        self.log.append("lost")
+        return []
+
+
+class ToyHandler:
+    def __init__(self, log: list[object], peer: Peer, timeout_s: float = 5.0) -> None:
+        self.log, self.peer, self._timeout_s = log, peer, timeout_s
+        self.gate = asyncio.Event()
+
+    def open(self, channel: Channel) -> Toy:
+        self.channel = channel
+        self.log.append(("peer", channel.peer.address))
+        session = Toy(self.log)
+        session.timeout_s = self._timeout_s
+        return session
+
+    async def answer(self, question: object) -> object:
+        if question == b"crash":
+            raise RuntimeError("unforeseen")
+        if question == b"wait":
+            await self.gate.wait()
+        return len(question) if isinstance(question, bytes) else 0
+
+    def body(self, octets: bytes) -> None:
+        self.log.append(("body", octets))
+
+    def closed(self, reason: str) -> None:
+        self.log.append(("closed", reason))
+
+
+@pytest.fixture(params=["uvloop", "asyncio"])
+def loop(request, monkeypatch):
+    if request.param == "asyncio":
+        monkeypatch.setenv("MAILSUITE_LOOP", "asyncio")
+    loop = new_event_loop()
+    yield loop
+    loop.close()
+
+
+class Server:
+    """One acceptor on a port of its own; handlers and log as they come."""
+
+    def __init__(self, *, tls: ssl.SSLContext | None = None, implicit: bool = False, haproxy: bool = False,
+                 limit: int = 0, timeout_s: float = 5.0) -> None:
+        self.log: list[object] = []
+        self.handlers: list[ToyHandler] = []
+        sock = socket.create_server(("127.0.0.1", 0))
+        self.port = sock.getsockname()[1]
+
+        def make(peer: Peer) -> ToyHandler:
+            self.handlers.append(ToyHandler(self.log, peer, timeout_s))
+            return self.handlers[-1]
+
+        self.acceptor = Acceptor(Listener("toy", sock, tls=implicit, haproxy=haproxy), make, tls=lambda: tls,
+                                 limit=limit)
+        self.acceptor.start()
+
+    async def connect(self, **options: object) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port, **options)
+
+    def close(self) -> None:
+        self.acceptor.stop()
+        self.acceptor.listener.sock.close()
+
+
+def run(loop, scenario, **options) -> None:
+    async def whole() -> None:
+        server = Server(**options)
+        try:
+            await asyncio.wait_for(scenario(server), 20)
+        finally:
+            server.close()
+
+    loop.run_until_complete(whole())
+
+
+@pytest.fixture(scope="module")
+def contexts(tmp_path_factory) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    import datetime
+    made = ensure_certificates(Path(tmp_path_factory.mktemp("certs")), ["localhost"],
+                               datetime.datetime.now(datetime.UTC))
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(made.chain, made.key)
+    return server, ssl.create_default_context(cafile=str(made.authority))
+
+
+def test_dialogue_and_close(loop) -> None:
+    async def scenario(server: Server) -> None:
+        reader, writer = await server.connect()
+        writer.write(b"one\r\nbody abc\r\nask xyz\r\ntwo\r\nquit\r\nnever\r\n")
+        assert await reader.read() == b"hello\r\none\r\nanswer 3\r\ntwo\r\nbye\r\n"
+        await server.acceptor.idle.wait()
+        assert server.log == [("peer", "127.0.0.1"), ("body", b"abc"), ("closed", "quit")]
+
+    run(loop, scenario)
+
+
+def test_an_unforeseen_exception_ends_no_session(loop) -> None:
+    async def scenario(server: Server) -> None:
+        reader, writer = await server.connect()
+        writer.write(b"ask crash\r\nstill here\r\nquit\r\n")
+        assert await reader.read() == b"hello\r\nfailed\r\nstill here\r\nbye\r\n"
+
+    run(loop, scenario)
+
+
+def test_lost_connection_is_told_once(loop) -> None:
+    async def scenario(server: Server) -> None:
+        _, writer = await server.connect()
+        writer.write(b"ask wait\r\n")
+        await writer.drain()
+        writer.close()
+        while ("closed", "lost connection") not in server.log:
+            await asyncio.sleep(0.01)
+        assert server.log.count("lost") == 1
+
+    run(loop, scenario)
+
+
+def test_silence_ends_a_session(loop) -> None:
+    async def scenario(server: Server) -> None:
+        reader, _ = await server.connect()
+        assert await reader.read() == b"hello\r\ntoo slow\r\n"
+
+    run(loop, scenario, timeout_s=0.1)
+
+
+def test_a_flood_behind_a_question_is_not_read(loop) -> None:
+    async def scenario(server: Server) -> None:
+        reader, writer = await server.connect()
+        writer.write(b"ask wait\r\n" + b"x\r\n" * 10)
+        assert await reader.readline() == b"hello\r\n"
+        flood = b"y" * 1000 + b"\r\n"
+        for _ in range(20_000):
+            writer.write(flood)
+        for _ in range(50):
+            await asyncio.sleep(0.01)
+            session = server.handlers[0].channel.session
+            assert session.backlog < BACKLOG_LIMIT + 300_000
+        server.handlers[0].gate.set()
+        assert await reader.readline() == b"answer 4\r\n"
+        writer.transport.abort()
+
+    run(loop, scenario)
+
+
+def test_starttls_forgets_what_was_sent_before(loop, contexts) -> None:
+    async def scenario(server: Server) -> None:
+        reader, writer = await server.connect()
+        assert await reader.readline() == b"hello\r\n"
+        writer.write(b"tls\r\ninjected\r\n")
+        assert await reader.readline() == b"go\r\n"
+        await writer.start_tls(contexts[1], server_hostname="localhost")
+        assert await reader.readline() == b"secured TLSv1.3\r\n"
+        writer.write(b"quit\r\n")
+        assert await reader.read() == b"bye\r\n"
+
+    run(loop, scenario, tls=contexts[0])
+
+
+def test_implicit_tls(loop, contexts) -> None:
+    async def scenario(server: Server) -> None:
+        reader, writer = await server.connect(ssl=contexts[1], server_hostname="localhost")
+        writer.write(b"quit\r\n")
+        assert await reader.read() == b"hello\r\nbye\r\n"
+
+    run(loop, scenario, tls=contexts[0], implicit=True)
+
+
+def test_a_plain_client_on_a_tls_port_harms_nobody(loop, contexts) -> None:
+    async def scenario(server: Server) -> None:
+        reader, writer = await server.connect()
+        writer.write(b"EHLO there\r\n\r\n" * 10)
+        await reader.read()
+        reader, writer = await server.connect(ssl=contexts[1], server_hostname="localhost")
+        assert await reader.readline() == b"hello\r\n"
+        writer.transport.abort()
+
+    run(loop, scenario, tls=contexts[0], implicit=True)
+
+
+V2 = (b"\r\n\r\n\x00\r\nQUIT\n" + b"\x21\x11\x00\x0c" + bytes([192, 0, 2, 9]) + bytes([192, 0, 2, 1])
+      + (4321).to_bytes(2, "big") + (25).to_bytes(2, "big"))
+
+
+@pytest.mark.parametrize("header", [b"PROXY TCP4 192.0.2.9 192.0.2.1 4321 25\r\n", V2], ids=["v1", "v2"])
+def test_proxy_header(loop, header: bytes) -> None:
+    async def scenario(server: Server) -> None:
+        reader, writer = await server.connect()
+        writer.write(header + b"quit\r\n")
+        assert await reader.read() == b"hello\r\nbye\r\n"
+        peer = server.handlers[0].peer
+        assert (peer.address, peer.port, peer.server_address, peer.server_port) == ("192.0.2.9", 4321, "192.0.2.1", 25)
+
+    run(loop, scenario, haproxy=True)
+
+
+@pytest.mark.parametrize("header", [b"EHLO x\r\n", b"PROXY TCP4 x y z\r\n", b"\r\n\r\n\x00\r\nQUIT\n\xff\xff\xff\xff",
+                                    b"PROXY " + b"A" * proxy.HEADER_LIMIT + b"\r\n"])
+def test_bad_proxy_header_is_dropped(loop, header: bytes) -> None:
+    async def scenario(server: Server) -> None:
+        reader, writer = await server.connect()
+        writer.write(header)
+        try:
+            assert await reader.read() == b""
+        except ConnectionError:
+            pass
+        assert not server.handlers
+
+    run(loop, scenario, haproxy=True)
+
+
+def test_limit_leaves_the_others_waiting_in_the_kernel(loop) -> None:
+    async def scenario(server: Server) -> None:
+        first, writer = await server.connect()
+        assert await first.readline() == b"hello\r\n"
+        second, _ = await server.connect()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(second.readline(), 0.2)
+        writer.write(b"quit\r\n")
+        assert await second.readline() == b"hello\r\n"
+
+    run(loop, scenario, limit=1)
