@@ -1,0 +1,137 @@
+"""The frame of a delivery agent: requests from qmgr, one report and one log line per recipient.
+
+    async def deliver(job: Job) -> None: job.report(recipient, SENT, "2.0.0", "delivered to mailbox", relay="local")
+    await serve_agent(context, deliver)
+
+Every recipient is reported: what `deliver` left out, and all when it raises, is deferred and stays in the queue.
+With `sendmail -bv` (request.verify == "verify") the log's status is deliverable or undeliverable; `Job.probe` tells an
+agent to deliver nothing.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+
+from mailsuite.base.errors import MailError
+from mailsuite.base.log import logger
+from mailsuite.net.ipc import Link, serve_unix
+from mailsuite.net.service import ServiceContext
+from mailsuite.queue.agent import (
+    BOUNCED,
+    DEFERRED,
+    SENT,
+    DeliveryRequest,
+    RecipientReport,
+    Times,
+    done,
+    log_delivery,
+)
+from mailsuite.queue.envelope import Recipient
+
+CONFIGURATION_ERROR = "mail system configuration error"
+
+
+class Job:
+    """One request on its way through an agent."""
+
+    def __init__(self, request: DeliveryRequest, send: Callable[[RecipientReport], None], log: logging.Logger) -> None:
+        self.request, self.log, self.times = request, log, Times()
+        self._send = send
+        self.open_recipients = {recipient.number: recipient for recipient in request.recipients}
+
+    @property
+    def probe(self) -> bool:
+        """Find out, but deliver nothing."""
+        return self.request.verify == "verify"
+
+    @property
+    def queue_id(self) -> str:
+        return self.request.queue_id
+
+    def report(self, recipient: Recipient, status: str, dsn: str, reason: str, *, relay: str = "none",
+               action: str = "", diagnostic: str = "", remote_mta: str = "", dsn_done: bool = False,
+               times: Times | None = None, quiet: bool = False) -> None:
+        """Say how one recipient ended: to the log (unless quiet: that was done) and to qmgr."""
+        report = RecipientReport(self.request.seq, recipient.number, status, dsn, reason, relay=relay, action=action,
+                                 diagnostic=diagnostic, remote_mta=remote_mta, dsn_done=dsn_done)
+        if not quiet:
+            self.log_line(recipient, report, times)
+        self.open_recipients.pop(recipient.number, None)
+        self._send(report)
+
+    def log_line(self, recipient: Recipient, report: RecipientReport, times: Times | None = None) -> None:
+        """The delivery's line in the log."""
+        word = ""
+        if self.probe:
+            word = {SENT: "deliverable", BOUNCED: "undeliverable"}.get(report.status, "")
+        log_delivery(self.log, self.request, recipient, report, times or self.times, status=word)
+
+    def report_rest(self, status: str, dsn: str, reason: str, *, relay: str = "none") -> None:
+        """The same end for all recipients that have none yet."""
+        for recipient in list(self.open_recipients.values()):
+            self.report(recipient, status, dsn, reason, relay=relay)
+
+    @contextmanager
+    def message_file(self) -> Iterator[int]:
+        """The queue file, open for reading. Raises OSError."""
+        fd = os.open(self.request.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+
+Deliver = Callable[[Job], Awaitable[None]]
+
+
+class Frame:
+    """Takes requests of all qmgr connections and runs `deliver` for each."""
+
+    def __init__(self, context: ServiceContext, deliver: Deliver) -> None:
+        self._deliver, self.log = deliver, logger(context.command)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def on_link(self, link: Link) -> None:
+        while (message := await link.receive()) is not None:
+            try:
+                request = DeliveryRequest.from_json(message)
+            except (KeyError, TypeError, ValueError) as error:
+                self.log.error("a delivery request makes no sense: %s", error)
+                return
+            task = asyncio.get_running_loop().create_task(self._run(link, request))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, link: Link, request: DeliveryRequest) -> None:
+        job = Job(request, lambda report: link.send(report.to_json()), self.log)
+        try:
+            await self._deliver(job)
+        except MailError as error:
+            self.log.warning("%s: %s", request.queue_id, error)
+            job.report_rest(DEFERRED, "4.3.0" if not error.status.startswith("4") else error.status, error.public)
+        except OSError as error:
+            self.log.warning("%s: %s", request.queue_id, error)
+            job.report_rest(DEFERRED, "4.3.0", "local system error")
+        except Exception:
+            self.log.exception("%s: unforeseen in a delivery", request.queue_id)
+            job.report_rest(DEFERRED, "4.3.0", "internal software error")
+        job.report_rest(DEFERRED, "4.3.0", "unknown delivery error")
+        link.send(done(request.seq))
+
+    async def finish(self) -> None:
+        """Wait for what is under way."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+
+async def serve_agent(context: ServiceContext, deliver: Deliver) -> None:
+    """Serve until the context stops; what is under way then is finished."""
+    frame = Frame(context, deliver)
+    servers = [await serve_unix(listener.sock, frame.on_link) for listener in context.listeners]
+    context.ready()
+    await context.stopping.wait()
+    for server in servers:
+        server.close()
+    await frame.finish()

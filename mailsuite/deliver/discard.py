@@ -1,0 +1,14 @@
+"""discard(8): all recipients are "sent" to nowhere, for the reason that the nexthop gives."""
+
+from mailsuite.deliver.agent import Job, serve_agent
+from mailsuite.deliver.error import split_code
+from mailsuite.net.service import ServiceContext
+from mailsuite.queue.agent import SENT
+
+
+async def serve(context: ServiceContext) -> None:
+    async def deliver(job: Job) -> None:
+        dsn, reason = split_code(job.request.nexthop, "2.0.0")
+        job.report_rest(SENT, dsn, reason)
+
+    await serve_agent(context, deliver)

@@ -1,0 +1,30 @@
+"""error(8) and retry: all recipients end with the reason that the nexthop gives, "5.7.1 no mail here".
+
+The service named "retry" defers, every other bounces; without an enhanced code it is 4.0.0 or 5.0.0.
+"""
+
+import re
+
+from mailsuite.deliver.agent import Job, serve_agent
+from mailsuite.net.service import ServiceContext
+from mailsuite.queue.agent import BOUNCED, DEFERRED
+
+_CODED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})\s+(.*)", re.DOTALL)
+
+
+def split_code(text: str, default: str) -> tuple[str, str]:
+    """"5.7.1 text" -> ("5.7.1", "text"). The class of default wins: error never defers, retry never bounces."""
+    match = _CODED.fullmatch(text.strip())
+    if match is None:
+        return default, text.strip()
+    return default[0] + match[1][1:], match[2]
+
+
+async def serve(context: ServiceContext) -> None:
+    retry = context.name == "retry"
+
+    async def deliver(job: Job) -> None:
+        dsn, reason = split_code(job.request.nexthop, "4.0.0" if retry else "5.0.0")
+        job.report_rest(DEFERRED if retry else BOUNCED, dsn, reason)
+
+    await serve_agent(context, deliver)

@@ -1,0 +1,62 @@
+"""The tables that tell whose mailbox is where.
+
+    tables = MailboxTables(settings, "virtual")
+    await tables.mailbox("user+x@a.test") -> "/var/vmail/a.test/user/" | None
+    await tables.owner("user+x@a.test") -> Identity               raises BadOwner: logged, and the mail waits
+
+Raises TemporaryError when a table could not be asked.
+"""
+
+from mailsuite.base.errors import TemporaryError
+from mailsuite.base.log import logger
+from mailsuite.config.settings import Settings
+from mailsuite.deliver.params import VIRTUAL_MAILBOX_BASE, VIRTUAL_MINIMUM_UID
+from mailsuite.maps import Maps, MapSource, open_maps
+from mailsuite.maps.lookup import find_address
+from mailsuite.net.privileges import Identity
+
+_LARGEST_ID = 2**32 - 2
+
+
+class BadOwner(TemporaryError):
+    """The tables give no usable uid or gid."""
+
+    default_status = "4.3.5"
+
+
+class MailboxTables:
+    """virtual_mailbox_maps, virtual_uid_maps, virtual_gid_maps."""
+
+    def __init__(self, settings: Settings, program: str) -> None:
+        source = MapSource(settings, program)
+        self._log = logger(program)
+        self._mailboxes = open_maps(settings.text("virtual_mailbox_maps"), source)
+        self._uids = open_maps(settings.text("virtual_uid_maps"), source)
+        self._gids = open_maps(settings.text("virtual_gid_maps"), source)
+        self._base = settings[VIRTUAL_MAILBOX_BASE]
+        self._least = settings[VIRTUAL_MINIMUM_UID]
+        self._delimiter = settings.text("recipient_delimiter")
+
+    async def mailbox(self, address: str) -> str | None:
+        """The path, with virtual_mailbox_base; it ends in "/" for a Maildir. None: there is no such mailbox."""
+        found = await find_address(self._mailboxes, address.lower(), delimiter=self._delimiter)
+        if found is None:
+            return None
+        return f"{self._base}/{found.value}" if self._base else found.value
+
+    async def owner(self, address: str) -> Identity:
+        """Whose rights a delivery to address has."""
+        uid = await self._number(self._uids, address, "uid", "virtual_uid_maps", self._least)
+        gid = await self._number(self._gids, address, "gid", "virtual_gid_maps", 1)
+        return Identity(uid, gid)
+
+    async def _number(self, maps: Maps, address: str, what: str, parameter: str, least: int) -> int:
+        found = await find_address(maps, address.lower(), delimiter=self._delimiter)
+        if found is None:
+            self._log.warning("recipient %s: not found in %s", address, parameter)
+            raise BadOwner("mail system configuration error")
+        text = found.value.strip()
+        if not (text.isascii() and text.isdigit() and least <= int(text) <= _LARGEST_ID):
+            self._log.warning("recipient %s: bad %s %s in %s", address, what, found.value, parameter)
+            raise BadOwner("mail system configuration error")
+        return int(text)

@@ -1,0 +1,117 @@
+"""virtual(8): mailboxes of virtual_mailbox_maps, as Maildir (the path ends in "/") or mbox.
+
+Each delivery happens in a worker with the uid and gid of virtual_uid_maps and virtual_gid_maps, up to
+delivery_workers_per_user of them per uid. The recipients of a request are delivered to at the same time, except those
+of one mailbox file, which its lock keeps apart.
+An unknown recipient bounces; no uid, a table that cannot be asked, a worker that died: the mail waits.
+"""
+
+import asyncio
+import errno
+import os
+import zlib
+
+from mailsuite.base.errors import MailError
+from mailsuite.config.settings import Settings
+from mailsuite.deliver import mailbox
+from mailsuite.deliver.agent import Job, serve_agent
+from mailsuite.deliver.headers import delivery_header
+from mailsuite.deliver.locking import mbox_locks
+from mailsuite.deliver.lookups import MailboxTables
+from mailsuite.deliver.params import (
+    DELIVERY_WORKER_IDLE,
+    DELIVERY_WORKERS_PER_USER,
+    MAILDIR_SYNC_DIRECTORY,
+    STRICT_MAILBOX_OWNERSHIP,
+    VIRTUAL_MAILBOX_LIMIT,
+    VIRTUAL_MAILBOX_LOCK,
+)
+from mailsuite.net.privileges import Identity
+from mailsuite.net.service import ServiceContext
+from mailsuite.net.workers import WorkerPool, serve_requests
+from mailsuite.queue.agent import BOUNCED, DEFERRED, SENT
+from mailsuite.queue.envelope import Recipient
+
+RELAY = "virtual"
+
+
+class VirtualAgent:
+    """Delivers jobs; takes new settings at a reload."""
+
+    def __init__(self, settings: Settings, pool: WorkerPool) -> None:
+        self._pool = pool
+        self.configure(settings)
+
+    def configure(self, settings: Settings) -> None:
+        self._settings = settings
+        self._tables = MailboxTables(settings, "virtual")
+        self._host = settings.text("myhostname")
+        self._limit = settings[VIRTUAL_MAILBOX_LIMIT]
+        self._sync = settings[MAILDIR_SYNC_DIRECTORY]
+        self._locks = mbox_locks(settings, VIRTUAL_MAILBOX_LOCK)
+        self._spread = settings[DELIVERY_WORKERS_PER_USER]
+        self._strict = settings[STRICT_MAILBOX_OWNERSHIP]
+
+    async def deliver(self, job: Job) -> None:
+        with job.message_file() as fd:
+            recipients = job.request.recipients
+            if len(recipients) == 1:
+                await self._one(job, recipients[0], fd)
+            else:
+                await asyncio.gather(*(self._one(job, recipient, fd) for recipient in recipients))
+
+    async def _one(self, job: Job, recipient: Recipient, fd: int) -> None:
+        try:
+            path = await self._tables.mailbox(recipient.address)
+            if path is None:
+                job.report(recipient, BOUNCED, "5.1.1", f'unknown user: "{recipient.address}"', relay=RELAY)
+                return
+            owner = await self._tables.owner(recipient.address)
+            if job.probe:
+                kind = "maildir" if path.endswith("/") else "mailbox"
+                job.report(recipient, SENT, "2.0.0", f"delivers to {kind}", relay=RELAY)
+                return
+            await self._deliver(job, recipient, path, owner, fd)
+        except MailError as error:
+            if error.detail and error.detail != error.public:
+                job.log.warning("%s: %s: %s", job.queue_id, recipient.address, error.detail)
+            job.report(recipient, DEFERRED, error.status, error.public, relay=RELAY)
+
+    async def _deliver(self, job: Job, recipient: Recipient, path: str, owner: Identity, fd: int) -> None:
+        request = job.request
+        header = delivery_header(request.sender, recipient.original or recipient.address, recipient.address)
+        if path.endswith("/"):
+            question = mailbox.ask_maildir(path, header, request.offset, request.size, host=self._host,
+                                           limit=self._limit, sync_directory=self._sync)
+            said, prefix, key = "delivered to maildir", "maildir delivery failed: ", ""
+        else:
+            question = mailbox.ask_mbox(path, request.sender, header, request.offset, request.size,
+                                        locks=self._locks, limit=self._limit, make_parents=True,
+                                        owner=owner.effective().uid if self._strict else None)
+            said, prefix = "delivered to mailbox", f"delivery failed to mailbox {path}: "
+            # Who waits for a lock sleeps deliver_lock_delay: let one process do one file's messages in turn.
+            key = f"mbox{zlib.crc32(path.encode('utf-8', 'surrogateescape')) % self._spread}"
+        answer = await self._pool.ask(owner, question, [fd], key=key)
+        if answer["ok"]:
+            job.report(recipient, SENT, "2.0.0", said, relay=RELAY)
+            return
+        if path.endswith("/") and answer["errno"] == errno.EACCES:
+            job.log.warning("maildir access problem for UID/GID=%d/%d: %s", owner.uid, owner.gid, answer["reason"])
+            job.log.warning("perhaps you need to create the maildirs in advance")
+        if answer["errno"] == errno.EPERM:
+            job.log.warning("specify \"strict_mailbox_ownership = no\" to ignore mailbox ownership mismatch")
+        status = DEFERRED if answer["status"].startswith("4") else BOUNCED
+        job.report(recipient, status, answer["status"], prefix + answer["reason"], relay=RELAY)
+
+
+async def serve(context: ServiceContext) -> None:
+    settings = context.settings
+    pool = WorkerPool(serve_requests(mailbox.handle), name="virtual worker", most=context.process_limit or 100,
+                      most_each=min(settings[DELIVERY_WORKERS_PER_USER], 2 * (os.cpu_count() or 1)), depth=2,
+                      idle_s=settings[DELIVERY_WORKER_IDLE])
+    agent = VirtualAgent(settings, pool)
+    context.on_reload = lambda new, dovecot: agent.configure(new)
+    try:
+        await serve_agent(context, agent.deliver)
+    finally:
+        await pool.close()
