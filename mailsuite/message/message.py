@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mailsuite.message import header as header_module
-from mailsuite.message.crlf import to_wire
+from mailsuite.message.crlf import to_crlf
 
 if TYPE_CHECKING:
     from mailsuite.message.mime import Part
@@ -26,14 +26,15 @@ if TYPE_CHECKING:
 
 
 class Message:
-    """octets: the wire form. Immutable; what is asked for is computed once and kept."""
+    """crlf: the message with CRLF line ends. Immutable; what is asked for is computed once and kept."""
 
-    def __init__(self, octets: bytes) -> None:
-        self.octets = octets
+    def __init__(self, crlf: bytes) -> None:
+        self.crlf = crlf        # as stored but for line ends: ENVELOPE shows a NUL in its own way
+        self.octets = crlf.replace(b"\0", b"\x80") if b"\0" in crlf else crlf
 
     @classmethod
     def from_stored(cls, octets: bytes) -> "Message":
-        return cls(to_wire(octets))
+        return cls(to_crlf(octets))
 
     @property
     def size(self) -> int:
@@ -70,7 +71,7 @@ class Message:
     @cached_property
     def envelope(self) -> bytes:
         from mailsuite.message.envelope import render_envelope
-        return render_envelope(self.header)
+        return render_envelope(self.crlf[: self.header_size])
 
     @cached_property
     def body_basic(self) -> bytes:

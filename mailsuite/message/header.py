@@ -1,0 +1,66 @@
+"""Header fields of a message in its CRLF form, split in linear time.
+
+    header_size(octets) -> int                  octets up to and with the empty line; all when there is none
+    split_fields(header) -> [(name, value, whole)]     name in lower case; value raw, folds and all
+    unfold(value) -> bytes                      line ends removed, white space kept
+    pick_fields(header, names, negate) -> bytes        BODY[HEADER.FIELDS ...]
+
+A line without a colon is a field whose whole text is its name, as Dovecot has it. The first line may begin with white
+space. Limits: MAX_FIELDS fields, the rest is not looked at.
+"""
+
+import re
+from collections.abc import Collection
+
+MAX_FIELDS = 10_000
+
+# A field ends at a line end that no white space follows.
+_FIELD_END = re.compile(rb"\r\n(?![ \t])")
+_EDGE = re.compile(rb"[\r\n]+(?=[ \t])|[\r\n]+$")
+_BARE = re.compile(rb"[\r\n]+")
+
+Field = tuple[bytes, bytes, bytes]
+
+
+def header_size(octets: bytes, start: int = 0, end: int | None = None) -> int:
+    """Length of the header that begins at start, its empty line counted. O(its length)."""
+    stop = len(octets) if end is None else end
+    if octets.startswith(b"\r\n", start) and start + 2 <= stop:
+        return 2
+    at = octets.find(b"\r\n\r\n", start, stop)
+    return (stop if at < 0 else at + 4) - start
+
+
+def split_fields(header: bytes) -> list[Field]:
+    """All fields in order; the empty line that ends the header is left out."""
+    fields = []
+    for text in _FIELD_END.split(header, MAX_FIELDS)[:MAX_FIELDS]:
+        if not text or text == b"\r\n":
+            continue
+        name, colon, value = text.partition(b":")
+        fields.append((name.rstrip(b" \t").lower(), value if colon else b"", text))
+    return fields
+
+
+def first_text(value: bytes) -> bytes:
+    """The value without the white space behind the colon; a value of white space only loses one octet of it."""
+    text = value.lstrip(b" \t")
+    if text and not text.startswith(b"\r\n"):
+        return text
+    at = len(value) - len(text)
+    return value[1:at] + text if at else value
+
+
+def unfold(value: bytes) -> bytes:
+    """The value on one line: line ends before white space go, others become a blank."""
+    if b"\r" not in value and b"\n" not in value:
+        return first_text(value)
+    return _BARE.sub(b" ", _EDGE.sub(b"", first_text(value)))
+
+
+def pick_fields(header: bytes, names: Collection[bytes], *, negate: bool = False) -> bytes:
+    """The fields of these names (lower case), or all others, as they stand, and the empty line."""
+    picked = [text for name, _, text in split_fields(header) if (name in names) != negate]
+    if not picked:
+        return b"\r\n"
+    return b"\r\n".join(picked) + (b"\r\n\r\n" if not picked[-1].endswith(b"\r\n") else b"\r\n")

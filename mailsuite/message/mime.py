@@ -1,0 +1,153 @@
+"""The tree of MIME parts of a message in its CRLF form: offsets only, no copies.
+
+    part = parse_structure(octets)
+    part.children, part.header_start, part.body_start, part.end      octets[part.body_start:part.end] is the body
+
+RFC 2046 section 5.1. A boundary matches by its beginning, the longest of the open ones wins, so sloppy mailers are
+read as they meant it; the line end before a boundary belongs to the boundary. The body of message/rfc822 is one child.
+Time is linear in size times depth. Limits: MAX_DEPTH levels and MAX_PARTS parts; what is deeper or later stays octets.
+"""
+
+import re
+from collections.abc import Sequence
+
+from mailsuite.message.header import Field, header_size, split_fields, unfold
+from mailsuite.message.params import ContentType, parse_content_type
+
+MAX_DEPTH = 100
+MAX_PARTS = 10_000
+
+_MARKS = (b"content-type", b"mime-version")
+_DASHES = re.compile(rb"^--", re.M)
+
+
+class Part:
+    """One part. is_multipart, is_message: it has children as such. is_mime: its Content- fields count."""
+
+    __slots__ = ("body_start", "children", "content_type", "end", "fields", "header_start", "is_message", "is_mime",
+                 "is_multipart")
+
+    def __init__(self, header_start: int, body_start: int, fields: list[Field]) -> None:
+        self.header_start, self.body_start, self.end = header_start, body_start, body_start
+        self.fields = fields
+        self.children: list[Part] = []
+        self.content_type: ContentType | None = None        # None: there is no such field
+        self.is_multipart = self.is_message = self.is_mime = False
+
+    def field(self, name: bytes) -> bytes | None:
+        """The unfolded value of the first field of that name (lower case), None in a message that is no MIME."""
+        if not self.is_mime:
+            return None
+        return next((unfold(value) for key, value, whole in self.fields if key == name and b":" in whole), None)
+
+
+class _Hit:
+    """A boundary line: where it begins, where the next line begins, which of the open boundaries, and "--" behind."""
+
+    __slots__ = ("after", "at", "closes", "level")
+
+    def __init__(self, at: int, after: int, level: int, closes: bool) -> None:
+        self.at, self.after, self.level, self.closes = at, after, level, closes
+
+    def stop(self, octets: bytes, least: int) -> int:
+        """Where the content before the boundary ends."""
+        return max(least, self.at - 2) if octets[self.at - 2: self.at] == b"\r\n" else max(least, self.at)
+
+
+class _Parser:
+    def __init__(self, octets: bytes) -> None:
+        self.octets, self.count = octets, 0
+        self.boundaries: list[bytes] = []
+
+    def find(self, start: int) -> _Hit | None:
+        """The next line that begins with an open boundary."""
+        octets = self.octets
+        if not self.boundaries:
+            return None
+        for match in _DASHES.finditer(octets, start):
+            at = match.start()
+            if at != start and octets[at - 1] != 0x0A:
+                continue
+            end = octets.find(b"\r\n", at)
+            line = octets[at + 2: len(octets) if end < 0 else end]
+            level = self.match(line)
+            if level is not None:
+                closes = line.startswith(b"--", len(self.boundaries[level]))
+                return _Hit(at, len(octets) if end < 0 else end + 2, level, closes)
+        return None
+
+    def match(self, line: bytes) -> int | None:
+        best: int | None = None
+        for level in range(len(self.boundaries) - 1, -1, -1):
+            boundary = self.boundaries[level]
+            if line.startswith(boundary) and (best is None or len(boundary) > len(self.boundaries[best])):
+                best = level
+                if line in (boundary, boundary + b"--"):
+                    break
+        return best
+
+    def part(self, start: int, depth: int, *, in_multipart: bool = False, digest: bool = False) -> tuple[Part, _Hit | None]:
+        """The part that begins at start, and the boundary line that ends it (None: the end of the message)."""
+        octets = self.octets
+        self.count += 1
+        hit = self.find(start)
+        limit = hit.at if hit else len(octets)
+        body = start + header_size(octets, start, limit)
+        part = Part(start, body, split_fields(octets[start:body]))
+        part.is_mime = in_multipart or any(key in _MARKS for key, _, _ in part.fields)
+        value = part.field(b"content-type")
+        kind, boundary = b"", None
+        if value is not None:
+            part.content_type = parse_content_type(value)
+            kind = part.content_type.type.lower()
+            boundary = part.content_type.param(b"boundary")
+        elif digest:
+            kind = b"message"
+        subtype = part.content_type.subtype.lower() if part.content_type else b"rfc822"
+        if kind == b"multipart" and depth < MAX_DEPTH:
+            part.is_multipart = True
+            if boundary:
+                hit = self.multipart(part, boundary, depth)
+        elif kind == b"message" and subtype == b"rfc822" and depth < MAX_DEPTH and self.count < MAX_PARTS:
+            part.is_message = True
+            child, hit = self.part(body, depth + 1)
+            part.children.append(child)
+            part.end = child.end
+            return part, hit
+        part.end = hit.stop(octets, body) if hit else len(octets)
+        return part, hit
+
+    def multipart(self, part: Part, boundary: bytes, depth: int) -> _Hit | None:
+        """Fill in the children; returns the boundary of an outer part that ended this one."""
+        own = len(self.boundaries)
+        digest = part.content_type is not None and part.content_type.subtype.lower() == b"digest"
+        self.boundaries.append(boundary)
+        hit = self.find(part.body_start)
+        while hit is not None and hit.level == own and not hit.closes and self.count < MAX_PARTS:
+            child, hit = self.part(hit.after, depth + 1, in_multipart=True, digest=digest)
+            part.children.append(child)
+        self.boundaries.pop()
+        if hit is not None and hit.level == own:
+            hit = self.find(hit.after)          # the epilogue
+        return hit
+
+
+def parse_structure(octets: bytes) -> Part:
+    """octets: a whole message with CRLF line ends. Never raises for content."""
+    part, _ = _Parser(octets).part(0, 0)
+    return part
+
+
+def part_at(part: Part, path: Sequence[int]) -> Part | None:
+    """The part that a section path names, RFC 3501 section 6.4.5; None when there is none."""
+    for number in path:
+        inner = part.children[0] if part.is_message and part.children else part
+        if inner.is_multipart:
+            if not 1 <= number <= len(inner.children):
+                return None
+            part = inner.children[number - 1]
+        elif number == 1:
+            part = inner
+        else:
+            return None
+    return part
