@@ -6,19 +6,37 @@
     intake.write(received_header)                              first the Received: header of whoever accepts the mail
     intake.write(octets)                                       then the message, LF line ends, blocks of any size
     accepted = await intake.commit()                           returns after file and name are on disk
+
+settings: those of the accepting service with the overrides of the cleanup service (`context.settings_of("cleanup")`).
+Headers are held back until they end (HELD octets at once), then pass through `cleanup_header.py`; the body goes to the
+file as it comes, unless body checks are configured (`cleanup_body.py`). What goes wrong is kept and told by commit.
+Limits: message_size_limit octets of content, duplicate_filter_limit recipients remembered.
 """
 
+import asyncio
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mailsuite.base.errors import MailError
-from mailsuite.queue.envelope import Envelope, Recipient
+from mailsuite.base.errors import MailError, PermanentError
+from mailsuite.base.log import logger
+from mailsuite.queue import params
+from mailsuite.queue.cleanup_body import BodyPass
+from mailsuite.queue.cleanup_checks import ContentChecks
+from mailsuite.queue.cleanup_header import HeaderPass, HeaderWork
+from mailsuite.queue.envelope import Envelope, Handling, Notify, Recipient
+from mailsuite.queue.headers import split_header
+from mailsuite.smtp.params import MESSAGE_SIZE_LIMIT
 
 if TYPE_CHECKING:
     from mailsuite.config.settings import Settings
     from mailsuite.queue.notify import Notifier
-    from mailsuite.queue.store import QueueStore
+    from mailsuite.queue.store import QueueFile, QueueStore
     from mailsuite.rewrite.rewriter import Rewriter
+
+HELD = 64 * 1024
+log = logger("cleanup")
+_FROM_OUTSIDE = frozenset({"smtpd", "pickup"})
 
 
 class Refused(MailError):
@@ -38,44 +56,244 @@ class Accepted:
     size: int
 
 
-class Intake:
-    """One message on its way in. queue_id is known from the start; size counts the content so far."""
-
-    queue_id: str
-    size: int
-
-    async def recipient(self, recipient: Recipient) -> None:
-        """Add a recipient; expands virtual aliases. Raises Refused: e.g. 451 4.6.0 alias expansion error."""
-        raise NotImplementedError
-
-    def write(self, octets: bytes) -> None:
-        """Content, LF line ends, blocks of any size. Never raises: what is wrong is told by commit."""
-        raise NotImplementedError
-
-    @property
-    def failed(self) -> bool:
-        """Something is wrong already (too big, disk full): the rest of the content need not be given."""
-        raise NotImplementedError
-
-    async def commit(self) -> Accepted:
-        """Returns when file and name are on disk. Raises Refused; the intake is then gone as after abort."""
-        raise NotImplementedError
-
-    def abort(self) -> None:
-        """Forget the message; may be called at any time, also twice, also after commit (then it does nothing)."""
-        raise NotImplementedError
-
-
 class Cleanup:
     """One per process. notifier None: qmgr finds the mail by its scan."""
 
     def __init__(self, settings: "Settings", rewriter: "Rewriter", store: "QueueStore",
                  notifier: "Notifier | None" = None) -> None:
-        raise NotImplementedError
+        self.rewriter, self.store, self.notifier = rewriter, store, notifier
+        self.checks = ContentChecks(settings)
+        self.header_work = HeaderWork(settings, rewriter, self.checks)
+        self.size_limit = settings[MESSAGE_SIZE_LIMIT]
+        self.content_filter = settings[params.CONTENT_FILTER]
+        self.by_original = settings[params.ENABLE_ORIGINAL_RECIPIENT]
+        self.duplicates = int(settings.text("duplicate_filter_limit") or 1000)
 
-    def begin(self, envelope: Envelope) -> Intake:
+    def begin(self, envelope: Envelope) -> "Intake":
         """Make a queue file. The envelope belongs to the intake now and may be changed (hold, filter) until commit.
 
         Raises Refused (452 4.3.1 Insufficient system storage, 451 4.3.0).
         """
-        raise NotImplementedError
+        try:
+            file = self.store.create()
+        except OSError as error:
+            log.warning("cannot make a queue file: %s", error)
+            raise _storage(error) from error
+        if not envelope.filter and (envelope.program in _FROM_OUTSIDE or Handling.FILTER in envelope.handling):
+            envelope.filter = self.content_filter
+        return Intake(self, envelope, file)
+
+
+class Intake:
+    """One message on its way in. queue_id is known from the start; size counts the content so far."""
+
+    def __init__(self, cleanup: Cleanup, envelope: Envelope, file: "QueueFile") -> None:
+        self.cleanup, self.envelope, self.queue_id = cleanup, envelope, file.queue_id
+        self.size = 0
+        self.recipients: list[Recipient] = []
+        self.discarded = self.passed = False
+        self.trouble: Refused | None = None
+        self._file: QueueFile | None = file
+        self._keys: set[tuple[str, str, str, int]] = set()
+        self._originals: list[str] = []
+        self._held: list[bytes] = []
+        self._held_size = 0
+        self._task: asyncio.Task[None] | None = None
+        checked = Handling.FILTER in envelope.handling
+        self._header: HeaderPass | None = HeaderPass(cleanup.header_work, self,
+                                                     checked=checked and cleanup.checks.header_on)
+        self._body: BodyPass | None = None
+        self._check_body = checked and (cleanup.checks.body_on or cleanup.checks.part_headers_on)
+        self._rest = b""
+        self._sender: str | None = None
+
+    # --- recipients ---------------------------------------------------------------------------------------------
+
+    async def recipient(self, recipient: Recipient) -> None:
+        """Add a recipient; expands virtual aliases. Raises Refused: e.g. 451 4.6.0 alias expansion error."""
+        self._originals.append(recipient.address)
+        await self._expand(recipient)
+
+    async def _expand(self, recipient: Recipient) -> None:
+        original = recipient.original or recipient.address
+        orcpt = recipient.orcpt or f"rfc822;{original}"
+        addresses = [recipient.address]
+        if Handling.MAP in self.envelope.handling:
+            addresses = await self._ask(self.cleanup.rewriter.expand_recipient(recipient.address))
+        notify = recipient.notify
+        if len(addresses) > 1:
+            notify &= ~Notify.SUCCESS        # RFC 3461 section 5.2.7.3: an expansion is the end of the duty
+        for address in addresses:
+            key = (address.lower(), original if self.cleanup.by_original else "", orcpt, int(notify))
+            if key in self._keys:
+                continue
+            if len(self._keys) < self.cleanup.duplicates or not self.cleanup.duplicates:
+                self._keys.add(key)
+            self.recipients.append(Recipient(address, original, orcpt, notify))
+
+    async def _ask(self, question: "Awaitable[list[str]]") -> list[str]:
+        try:
+            return await question
+        except PermanentError as error:
+            log.warning("%s: %s", self.queue_id, error)
+            raise Refused(451, "4.6.0", "Alias expansion error", detail=str(error)) from error
+        except MailError as error:
+            raise Refused(451, "4.3.0", "Temporary lookup failure", detail=str(error)) from error
+
+    # --- content ------------------------------------------------------------------------------------------------
+
+    def write(self, octets: bytes) -> None:
+        """Content, LF line ends, blocks of any size. Never raises: what is wrong is told by commit."""
+        if self._file is None or self.trouble is not None:
+            return
+        self.size += len(octets)
+        if self.cleanup.size_limit and self.size > self.cleanup.size_limit:
+            log.warning("%s: queue file size limit exceeded", self.queue_id)
+            self.refuse(552, "5.3.4", "Error: message file too big")
+            self._held.clear()
+            return
+        if self._header is None and not self._held and not self._check_body:
+            self._store(octets)
+            return
+        self._held.append(octets)
+        self._held_size += len(octets)
+        if self._held_size >= HELD and (self._task is None or self._task.done()):
+            self._task = asyncio.get_running_loop().create_task(self._take(whole=False))
+
+    @property
+    def failed(self) -> bool:
+        """Something is wrong already (too big, disk full): the rest of the content need not be given."""
+        return self.trouble is not None
+
+    def refuse(self, code: int, status: str, text: str) -> None:
+        """The first reason counts."""
+        if self.trouble is None:
+            self.trouble = Refused(code, status, text)
+
+    def _store(self, octets: bytes) -> None:
+        if self._file is None or not octets:
+            return
+        try:
+            self._file.writer.add(octets)
+        except OSError as error:
+            log.warning("%s: write queue file: %s", self.queue_id, error)
+            self.trouble = self.trouble or _storage(error)
+
+    async def _take(self, *, whole: bool) -> None:
+        """Pass on what is held; whole: it is the end of the message."""
+        while (self._held or whole) and self.trouble is None:
+            block = b"".join(self._held)
+            self._held.clear()
+            self._held_size = 0
+            if self._header is not None:
+                await self._take_header(block, whole)
+            elif self._body is not None:
+                self._store(await self._body.lines(block))
+            else:
+                self._store(block)
+            if whole:
+                break
+
+    async def _take_header(self, block: bytes, whole: bool) -> None:
+        header = self._header
+        assert header is not None
+        fields, body, self._rest = split_header(self._rest + block, whole=whole)
+        limit = header.work.size_limit
+        if len(self._rest) > limit:
+            # Cut, but never at a line end: what follows is still the same field.
+            self._rest = self._rest[:limit].rstrip(b"\n")
+        text = await header.fields(fields)
+        if body is None:
+            self._store(text)
+            return
+        self._header = None
+        text += await header.end(await self._final_sender())
+        if self._check_body:
+            self._body = BodyPass(self.cleanup.checks, self, header.content_type)
+            body = await self._body.lines(body)
+        self._store(text + body)
+
+    async def _final_sender(self) -> str:
+        if self._sender is None:
+            self._sender = self.envelope.sender
+            if self._sender and Handling.MAP in self.envelope.handling:
+                try:
+                    self._sender = await self.cleanup.rewriter.sender(self._sender)
+                except MailError as error:
+                    self.refuse(451, "4.3.0", "Temporary lookup failure")
+                    log.warning("%s: %s", self.queue_id, error)
+        return self._sender
+
+    # --- the end ------------------------------------------------------------------------------------------------
+
+    async def commit(self) -> Accepted:
+        """Returns when file and name are on disk. Raises Refused; the intake is then gone as after abort."""
+        try:
+            if self._task is not None:
+                await self._task
+            await self._take(whole=True)
+            if self._body is not None:
+                self._store(await self._body.end())
+            sender = await self._final_sender()
+            if self.trouble is None and not self.discarded:
+                await self._add_copies(sender)
+            if self.trouble is not None:
+                raise self.trouble
+            return await self._keep(sender)
+        finally:
+            self.abort()
+
+    async def _add_copies(self, sender: str) -> None:
+        """bcc recipients; or REDIRECT's instead of all."""
+        envelope = self.envelope
+        if envelope.redirect:
+            original = self.recipients[0].original if self.recipients else envelope.redirect
+            self.recipients.clear()
+            self._keys.clear()
+            await self._expand(Recipient(envelope.redirect, original))
+            return
+        copies = list(envelope.bcc)
+        if Handling.BCC in envelope.handling:
+            copies += await self._ask(self.cleanup.rewriter.bcc(sender, self._originals))
+        for address in copies:
+            await self._expand(Recipient(address, address, notify=Notify.NEVER))
+
+    async def _keep(self, sender: str) -> Accepted:
+        file = self._file
+        assert file is not None
+        if self.discarded:
+            return Accepted(self.queue_id, self.size)
+        if not self.recipients:
+            raise Refused(554, "5.5.1", "Error: no valid recipients")
+        envelope, store = self.envelope, self.cleanup.store
+        envelope.sender = sender
+        facts = envelope.facts()
+        queue = "hold" if envelope.hold else "incoming"
+        try:
+            recipients = file.finish(facts, self.recipients)
+            size = file.writer.size
+            await store.commit(file, queue)
+        except OSError as error:
+            log.warning("%s: write queue file: %s", self.queue_id, error)
+            raise _storage(error) from error
+        if self.cleanup.notifier is not None and queue == "incoming":
+            self.cleanup.notifier.tell({
+                "op": "new", "id": self.queue_id, "size": size, "facts": facts,
+                "to": [[r.number, r.address, r.original, r.orcpt, int(r.notify)] for r in recipients]})
+        return Accepted(self.queue_id, size)
+
+    def abort(self) -> None:
+        """Forget the message; may be called at any time, also twice, also after commit (then it does nothing)."""
+        if self._task is not None:
+            self._task.cancel()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        self._held.clear()
+
+
+def _storage(error: OSError) -> Refused:
+    import errno
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Refused(452, "4.3.1", "Insufficient system storage", detail=str(error))
+    return Refused(451, "4.3.0", "Error: queue file write error", detail=str(error))

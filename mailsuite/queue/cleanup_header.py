@@ -1,0 +1,156 @@
+"""The header of a message on its way into the queue: checked, rewritten, dropped, completed.
+
+    header = HeaderPass(work, case)
+    out = await header.fields([b"Subject: x", ...])          as often as needed
+    out = await header.end(sender)                           the headers that were missing
+
+Limits: a field longer than header_size_limit is cut; more than hopcount_limit Received: fields are a loop (554 5.4.0).
+"""
+
+import re
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from mailsuite.address.syntax import quote_local
+from mailsuite.base.log import logger
+from mailsuite.queue import params
+from mailsuite.queue.cleanup_checks import Case, ContentChecks
+from mailsuite.queue.headers import DESTINATION_FIELDS, name_of, value_of
+from mailsuite.smtp.received import header_date
+
+if TYPE_CHECKING:
+    from mailsuite.config.settings import Settings
+    from mailsuite.rewrite.rewriter import Rewriter
+
+log = logger("cleanup")
+_SPACES = re.compile(rb"\s+")
+_SPECIALS = re.compile(r"[^\x00-\x7f]|[\x00-\x1f()<>@,;:\\\".\[\]]")
+
+
+class AddressWork(Protocol):
+    """What of the Rewriter is used here."""
+
+    async def header(self, name: str, value: bytes, local: bool = True) -> bytes: ...
+    def is_address_header(self, name: str) -> bool: ...
+
+
+class HeaderWork:
+    """What all header passes of a process share."""
+
+    def __init__(self, settings: "Settings", rewriter: "Rewriter", checks: ContentChecks) -> None:
+        self.rewriter: AddressWork = rewriter
+        self.checks = checks
+        self.size_limit = settings[params.HEADER_SIZE_LIMIT]
+        self.hop_limit = settings[params.HOPCOUNT_LIMIT]
+        self.drop = frozenset(name.encode() for name in settings[params.MESSAGE_DROP_HEADERS])
+        self.always_add = settings[params.ALWAYS_ADD_MISSING_HEADERS]
+        self.undisclosed = settings[params.UNDISCLOSED_RECIPIENTS_HEADER]
+        self.obsolete_from = settings[params.HEADER_FROM_FORMAT].lower() == "obsolete"
+        self.hostname = settings.text("myhostname")
+        self._is_address: dict[bytes, bool] = {}
+
+    def is_address(self, name: bytes) -> bool:
+        known = self._is_address.get(name)
+        if known is None:
+            known = self.rewriter.is_address_header(name.decode("ascii"))
+            if len(self._is_address) < 1000:        # names are the peer's: the cache has a limit
+                self._is_address[name] = known
+        return known
+
+
+class HeaderPass:
+    """The header of one message."""
+
+    def __init__(self, work: HeaderWork, case: Case, *, checked: bool) -> None:
+        self.work, self.case, self.checked = work, case, checked
+        self.seen: set[bytes] = set()
+        self.hops = 0
+        self.content_type = b""
+
+    async def fields(self, fields: list[bytes]) -> bytes:
+        """The fields as they go into the file, each with its LF."""
+        out: list[bytes] = []
+        for field in fields:
+            if len(field) > self.work.size_limit:
+                field = field[: self.work.size_limit]
+            if self.checked:
+                for line in await self.work.checks.header(self.case, field):
+                    await self._one(line, out)
+            else:
+                await self._one(field, out)
+        return b"".join(out)
+
+    async def _one(self, field: bytes, out: list[bytes]) -> None:
+        name = name_of(field)
+        if name in self.work.drop:
+            if name in DESTINATION_FIELDS:
+                self.seen.add(name)
+            return
+        self.seen.add(name)
+        if name == b"received":
+            self._hop()
+        elif name in (b"message-id", b"resent-message-id"):
+            self._log_id(name, value_of(field))
+        elif name == b"content-transfer-encoding":
+            self._encoding(value_of(field).lower())
+        elif name == b"content-type":
+            self.content_type = value_of(field)
+        elif self.work.is_address(name):
+            field = await self._rewritten(field)
+        out.append(field)
+        out.append(b"\n")
+
+    async def _rewritten(self, field: bytes) -> bytes:
+        label, _, value = field.partition(b":")
+        new = await self.work.rewriter.header(label.strip().decode("ascii"), value, self.case.envelope.local)
+        if new == value:
+            return field
+        return label.rstrip() + b": " + new.strip()
+
+    def _hop(self) -> None:
+        self.hops += 1
+        if self.hops >= self.work.hop_limit:
+            self.case.refuse(554, "5.4.0", "Error: too many hops")
+
+    def _encoding(self, value: bytes) -> None:
+        if value in (b"7bit", b"8bit"):
+            self.case.envelope.encoding = value.decode()
+
+    def _log_id(self, name: bytes, value: bytes) -> None:
+        shown = _SPACES.sub(b" ", value).decode("utf-8", "backslashreplace")
+        log.info("%s: %s=%s", self.case.queue_id, name.decode(), shown)
+
+    async def end(self, sender: str) -> bytes:
+        """What is missing: Message-Id, Date, From, To, in Postfix's order; only for local mail, unless told so."""
+        adds = self.case.envelope.local or self.work.always_add
+        resent = b"resent-" if any(name.startswith(b"resent-") for name in self.seen) else b""
+        prefix = resent.title()
+        out: list[bytes] = []
+        if resent + b"message-id" not in self.seen:
+            if adds:
+                moment = time.gmtime(self.case.envelope.arrival_time)
+                made = f"<{time.strftime('%Y%m%d%H%M%S', moment)}.{self.case.queue_id}@{self.work.hostname}>"
+                out.append(prefix + b"Message-Id: " + made.encode())
+                self._log_id(resent + b"message-id", made.encode())
+            else:
+                self._log_id(resent + b"message-id", b"<>")
+        if adds and resent + b"date" not in self.seen:
+            out.append(prefix + b"Date: " + header_date(self.case.envelope.arrival_time).encode())
+        if adds and resent + b"from" not in self.seen:
+            out.append(prefix + b"From: " + self._from(sender))
+        if adds and self.work.undisclosed and not self.seen & DESTINATION_FIELDS:
+            out.append(self.work.undisclosed.encode())
+        return b"".join(line + b"\n" for line in out)
+
+    def _from(self, sender: str) -> bytes:
+        address = quote_local(sender) if sender else "MAILER-DAEMON"
+        name = self.case.envelope.full_name or ""
+        if not name or not sender:
+            text = address
+        elif self.work.obsolete_from:
+            text = f"{address} ({name})"
+        else:
+            if _SPECIALS.search(name):
+                name = '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+            text = f"{name} <{address}>"
+        return text.encode("utf-8", "surrogateescape")

@@ -1,0 +1,191 @@
+"""The queue file: one message, its envelope and its recipients, readable while it is being delivered.
+
+    writer = Writer(fd); writer.add(octets); size = writer.finish(envelope, recipients)
+    stored = read(fd)            Stored(envelope, recipients, offset, size...); raises Damaged
+    mark_done(fd, number)        in place: this recipient needs no delivery any more
+
+Layout, all text in UTF-8 (surrogateescape), numbers in decimal, padded with zeros:
+
+    octets 0-127    "MSQ1 " offset(12) " " size(12) " " tail(12) " " length(10) " " crc(8, hex), blanks, LF
+    offset          the content, as delivered: header, empty line, body; LF ends; `size` octets without a gap
+    tail            `length` octets of lines:
+        E{...}      the envelope as JSON, Envelope.facts(): one line, the first
+        R-[...]     a recipient: JSON list address, original, orcpt, notify.
+                    "-" becomes "x" when it is done; the octet's offset in the file is the recipient's number
+
+The head is written last, so a file whose writer died has none and is recognised (`Unfinished`). crc is the CRC-32 of
+the tail with every recipient at "-". A head or tail that does not fit is `Damaged`: qmgr moves it to corrupt/.
+Recipients found after the content (bcc, milters) cost nothing: the tail comes after it. Limits: TAIL_LIMIT octets of
+envelope, which is some 400,000 recipients.
+"""
+
+import json
+import os
+import re
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+from mailsuite.base.errors import TemporaryError
+from mailsuite.queue.envelope import Envelope, Notify, Recipient
+
+HEAD = 128
+TAIL_LIMIT = 64 * 1024 * 1024
+BLOCK = 64 * 1024                # content waits in memory until there is this much
+
+_MAGIC = b"MSQ1 "
+_HEAD = re.compile(rb"MSQ1 (\d{12}) (\d{12}) (\d{12}) (\d{10}) ([0-9a-f]{8}) *\n")
+_DONE = re.compile(rb"^Rx", re.M)
+
+
+class Damaged(TemporaryError):
+    """Not a whole queue file; detail says what is wrong."""
+
+
+class Unfinished(Damaged):
+    """A file whose writer died, or still writes."""
+
+
+@dataclass(slots=True)
+class Stored:
+    """What a queue file holds. recipients: those still to be delivered; done: how many are not."""
+
+    envelope: Envelope
+    recipients: list[Recipient]
+    done: int
+    offset: int
+    size: int
+
+
+class Writer:
+    """Writes one file from its start. A small message is one write call. Raises OSError from add and finish."""
+
+    __slots__ = ("_fd", "_flushed", "_waiting", "_waiting_size", "size")
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._waiting: list[bytes] = []
+        self._waiting_size = 0
+        self._flushed = False
+        self.size = 0
+
+    def add(self, octets: bytes) -> None:
+        self._waiting.append(octets)
+        self._waiting_size += len(octets)
+        self.size += len(octets)
+        if self._waiting_size >= BLOCK:
+            self._flush(b"" if self._flushed else bytes(HEAD))
+
+    def _flush(self, before: bytes) -> None:
+        self._waiting.insert(0, before)
+        write_all(self._fd, b"".join(self._waiting))
+        self._waiting.clear()
+        self._waiting_size, self._flushed = 0, True
+
+    def finish(self, facts: dict[str, Any], recipients: list[Recipient]) -> list[Recipient]:
+        """Write the rest; return the recipients with their numbers. The file is whole then, but not yet synced."""
+        start = HEAD + self.size
+        tail, numbered = make_tail(facts, recipients, start)
+        head = make_head(HEAD, self.size, start, tail)
+        self._waiting.append(tail)
+        if self._flushed:
+            self._flush(b"")
+            os.pwrite(self._fd, head, 0)
+        else:
+            self._flush(head)
+        return numbered
+
+
+def write_all(fd: int, octets: bytes) -> None:
+    """os.write until all is written. Raises OSError."""
+    written = os.write(fd, octets)
+    while written < len(octets):
+        written += os.write(fd, memoryview(octets)[written:])
+
+
+def make_head(offset: int, size: int, tail_start: int, tail: bytes) -> bytes:
+    text = b"MSQ1 %012d %012d %012d %010d %08x" % (offset, size, tail_start, len(tail), zlib.crc32(tail))
+    return text.ljust(HEAD - 1) + b"\n"
+
+
+def make_tail(facts: dict[str, Any], recipients: list[Recipient], start: int) -> tuple[bytes, list[Recipient]]:
+    """The tail that begins at offset start, and the recipients with their numbers."""
+    lines = [b"E%b\n" % _json(facts)]
+    at = start + len(lines[0])
+    numbered = []
+    for recipient in recipients:
+        line = b"R-%b\n" % _json([recipient.address, recipient.original, recipient.orcpt, int(recipient.notify)])
+        numbered.append(Recipient(recipient.address, recipient.original, recipient.orcpt, recipient.notify, at + 1))
+        lines.append(line)
+        at += len(line)
+    return b"".join(lines), numbered
+
+
+def _json(value: object) -> bytes:
+    # ASCII only: a surrogate of surrogateescape becomes an escape and comes back as it was.
+    return json.dumps(value, separators=(",", ":")).encode("ascii")
+
+
+def read(fd: int, *, with_done: bool = False) -> Stored:
+    """Read envelope and recipients. with_done: finished recipients too (their number is then negated).
+
+    Raises Damaged or Unfinished; OSError.
+    """
+    offset, size, tail = read_tail(fd)
+    start, tail = tail
+    if zlib.crc32(_DONE.sub(b"R-", tail)) != _checksum(fd):
+        raise Damaged("queue file damaged", detail="checksum of the envelope is wrong")
+    try:
+        return _parse(start, tail, offset, size, with_done)
+    except (ValueError, TypeError, KeyError) as error:
+        raise Damaged("queue file damaged", detail=f"envelope: {error}") from error
+
+
+def read_tail(fd: int) -> tuple[int, int, tuple[int, bytes]]:
+    """Content offset, content size, (tail offset, tail). Raises Damaged, Unfinished, OSError."""
+    head = os.pread(fd, HEAD, 0)
+    match = _HEAD.fullmatch(head)
+    if match is None:
+        if head.strip(b"\0") == b"" or len(head) < HEAD:
+            raise Unfinished("queue file unfinished", detail="the file has no head")
+        raise Damaged("queue file damaged", detail="the head is not one of a queue file")
+    offset, size, start, length = (int(group) for group in match.group(1, 2, 3, 4))
+    if offset < HEAD or start < offset + size or length > TAIL_LIMIT:
+        raise Damaged("queue file damaged", detail="numbers of the head contradict each other")
+    tail = os.pread(fd, length, start)
+    if len(tail) != length:
+        raise Damaged("queue file damaged", detail="the file is shorter than its head says")
+    return offset, size, (start, tail)
+
+
+def _checksum(fd: int) -> int:
+    match = _HEAD.fullmatch(os.pread(fd, HEAD, 0))
+    return int(match[5], 16) if match else -1
+
+
+def _parse(start: int, tail: bytes, offset: int, size: int, with_done: bool) -> Stored:
+    envelope: Envelope | None = None
+    recipients: list[Recipient] = []
+    done, at = 0, start
+    for line in tail.split(b"\n")[:-1]:
+        if line[:1] == b"E":
+            envelope = Envelope.of_facts(json.loads(line[1:]))
+        elif line[:1] == b"R":
+            finished = line[1:2] == b"x"
+            done += finished
+            if not finished or with_done:
+                address, original, orcpt, notify = json.loads(line[2:])
+                number = -(at + 1) if finished else at + 1
+                recipients.append(Recipient(address, original, orcpt, Notify(notify), number))
+        at += len(line) + 1
+    if envelope is None:
+        raise ValueError("no envelope line")
+    return Stored(envelope, recipients, done, offset, size)
+
+
+def mark_done(fd: int, numbers: list[int]) -> None:
+    """Mark recipients as finished. Raises ValueError for a number that names none, OSError."""
+    for number in numbers:
+        if os.pread(fd, 2, number - 1) not in (b"R-", b"Rx"):
+            raise ValueError(f"no recipient at {number}")
+        os.pwrite(fd, b"x", number)

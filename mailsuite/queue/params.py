@@ -1,0 +1,86 @@
+"""Parameters of the queue; names and defaults are Postfix's."""
+
+from mailsuite.config.registry import Param, boolean, declare, integer, items, seconds, string
+
+QUEUE_DIRECTORY = declare(Param("queue_directory", "/var/spool/postfix", string(),
+    "Where the queue lives; relative paths of services (private/auth) are below it."))
+HASH_QUEUE_NAMES = declare(Param("hash_queue_names", "deferred, defer", items(),
+    "Queue folders that are split into subfolders; `postsuper -s` moves files after a change."))
+HASH_QUEUE_DEPTH = declare(Param("hash_queue_depth", "1", integer(least=1, most=16),
+    "Levels of subfolders, one character of the queue id each."))
+ENABLE_LONG_QUEUE_IDS = declare(Param("enable_long_queue_ids", "no", boolean(),
+    "Queue ids that hold the arrival time and do not come back for a century."))
+HEADER_SIZE_LIMIT = declare(Param("header_size_limit", "102400", integer(least=1),
+    "Octets of one message header that are looked at; the rest of it is cut off."))
+HOPCOUNT_LIMIT = declare(Param("hopcount_limit", "50", integer(least=1),
+    "Received: headers (or Delivered-To:) after which mail goes in a circle."))
+VIRTUAL_ALIAS_EXPANSION_LIMIT = declare(Param("virtual_alias_expansion_limit", "1000", integer(least=1),
+    "Addresses that one virtual alias may become."))
+ENABLE_ORIGINAL_RECIPIENT = declare(Param("enable_original_recipient", "yes", boolean(),
+    "Keep X-Original-To; with no, duplicates are found by the final address alone."))
+ALWAYS_ADD_MISSING_HEADERS = declare(Param("always_add_missing_headers", "no", boolean(),
+    "Add From:, Date:, Message-Id: to remote mail as well."))
+UNDISCLOSED_RECIPIENTS_HEADER = declare(Param("undisclosed_recipients_header", "", string(),
+    "What is added to a message without To:, Cc: or Bcc:."))
+MESSAGE_DROP_HEADERS = declare(Param("message_drop_headers", "bcc, content-length, resent-bcc, return-path",
+    items(lower=True), "Headers that are removed from every message that passes."))
+HEADER_FROM_FORMAT = declare(Param("header_from_format", "standard", string(),
+    "A missing From: is made as \"name <address>\" (standard) or \"address (name)\" (obsolete)."))
+CONTENT_FILTER = declare(Param("content_filter", "", string(),
+    "transport:nexthop that all mail goes through, instead of where it would go."))
+HEADER_CHECKS = declare(Param("header_checks", "", string(), "Tables that are asked about each message header."))
+MIME_HEADER_CHECKS = declare(Param("mime_header_checks", "$header_checks", string(),
+    "The same for headers of MIME parts."))
+NESTED_HEADER_CHECKS = declare(Param("nested_header_checks", "$header_checks", string(),
+    "The same for headers of attached messages."))
+BODY_CHECKS = declare(Param("body_checks", "", string(), "Tables that are asked about each body line."))
+BODY_CHECKS_SIZE_LIMIT = declare(Param("body_checks_size_limit", "51200", integer(),
+    "Octets of each body part that body_checks see."))
+
+INITIAL_DESTINATION_CONCURRENCY = declare(Param("initial_destination_concurrency", "5", integer(least=1),
+    "Deliveries at once to a destination that nothing is known of."))
+QMGR_MESSAGE_ACTIVE_LIMIT = declare(Param("qmgr_message_active_limit", "20000", integer(least=1),
+    "Messages in the active queue; the rest waits in incoming/ and deferred/."))
+QMGR_MESSAGE_RECIPIENT_LIMIT = declare(Param("qmgr_message_recipient_limit", "20000", integer(least=1),
+    "Recipients in memory; no message is taken into the active queue while there are more."))
+QUEUE_RUN_DELAY = declare(Param("queue_run_delay", "300s", seconds(least=1),
+    "Time between scans of the deferred queue; no retry comes sooner than this."))
+MINIMAL_BACKOFF_TIME = declare(Param("minimal_backoff_time", "300s", seconds(least=1),
+    "Least time between two attempts to deliver a message; also how long a dead destination is left alone."))
+MAXIMAL_BACKOFF_TIME = declare(Param("maximal_backoff_time", "4000s", seconds(least=1),
+    "Most time between two attempts."))
+MAXIMAL_QUEUE_LIFETIME = declare(Param("maximal_queue_lifetime", "5d", seconds(unit="d"),
+    "How long delivery is tried before the message is returned; 0: once."))
+BOUNCE_QUEUE_LIFETIME = declare(Param("bounce_queue_lifetime", "5d", seconds(unit="d"),
+    "The same for messages from the null sender."))
+DELAY_WARNING_TIME = declare(Param("delay_warning_time", "0h", seconds(unit="h"),
+    "After how long the sender is told that mail is still queued; 0: never."))
+DEFER_TRANSPORTS = declare(Param("defer_transports", "", items(),
+    "Transports that are not tried unless asked to (postqueue -f, ETRN)."))
+FAST_FLUSH_DOMAINS = declare(Param("fast_flush_domains", "$relay_domains", string(),
+    "Destinations for which `postqueue -s` and ETRN work."))
+TRANSPORT_RETRY_TIME = declare(Param("transport_retry_time", "60s", seconds(least=1),
+    "Time before a delivery agent that does not answer is tried again."))
+QMGR_DAEMON_TIMEOUT = declare(Param("qmgr_daemon_timeout", "1000s", seconds(least=1),
+    "How long a delivery agent may say nothing about a request in hand."))
+CONFIRM_DELAY_CLEARED = declare(Param("confirm_delay_cleared", "no", boolean(),
+    "Tell the sender when delayed mail was delivered after all."))
+
+BOUNCE_SIZE_LIMIT = declare(Param("bounce_size_limit", "50000", integer(least=1),
+    "Octets of a message that are sent back; of a longer one only the headers."))
+DOUBLE_BOUNCE_SENDER = declare(Param("double_bounce_sender", "double-bounce", string(least=1),
+    "Sender of mail whose bounce is thrown away."))
+NOTIFY_CLASSES = declare(Param("notify_classes", "resource, software", items(lower=True),
+    "What the postmaster is told of: bounce, 2bounce, data, delay, policy, protocol, resource, software."))
+BOUNCE_NOTICE_RECIPIENT = declare(Param("bounce_notice_recipient", "postmaster", string(),
+    "Gets copies of bounces (class bounce)."))
+DOUBLE_BOUNCE_NOTICE_RECIPIENT = declare(Param("2bounce_notice_recipient", "postmaster", string(),
+    "Gets undeliverable bounces (class 2bounce)."))
+DELAY_NOTICE_RECIPIENT = declare(Param("delay_notice_recipient", "postmaster", string(),
+    "Gets copies of delay warnings (class delay)."))
+ERROR_NOTICE_RECIPIENT = declare(Param("error_notice_recipient", "postmaster", string(),
+    "Gets notices of problems (classes policy, protocol, resource, software)."))
+INTERNAL_MAIL_FILTER_CLASSES = declare(Param("internal_mail_filter_classes", "", items(lower=True),
+    "Mail of our own (bounce, notify) that header_checks, content_filter and milters see."))
+BOUNCE_TEMPLATE_FILE = declare(Param("bounce_template_file", "", string(),
+    "File with texts of bounces in the place of the built-in ones."))

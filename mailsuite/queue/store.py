@@ -1,0 +1,248 @@
+"""The queue's folders, and files that are durable before anybody is told so.
+
+    store = QueueStore("/var/spool/postfix", hashed=("deferred", "defer"), depth=1)
+    file = store.create()                     a nameless file with an id; nothing is left of it if we die
+    file.writer.add(...); file.finish(facts, recipients)
+    await store.commit(file, "incoming")      after file and name are on disk
+    path = store.path("active", queue_id); store.move(queue_id, "incoming", "active"); store.remove("active", queue_id)
+    for queue_id in store.scan("deferred"): ...
+
+A new file has no name (O_TMPFILE) until it is whole and synced; then it gets its name by link(2), and the folder is
+synced. So a scan never sees half a file, and a crash leaves none. Where the file system has no O_TMPFILE, it begins as
+".new-..." and is renamed. Folder syncs of messages that are committed at the same time are one call.
+Sync calls run in a pool of SYNC_THREADS threads, never in the event loop.
+Raises OSError untouched: ENOSPC is the caller's to name. Names that are no queue ids are not looked at.
+"""
+
+import errno
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mailsuite.queue import ids, params
+from mailsuite.queue.envelope import Recipient
+from mailsuite.queue.file import Stored, Writer, read
+from mailsuite.queue.pool import SyncPool
+
+if TYPE_CHECKING:
+    from mailsuite.config.settings import Settings
+
+SYNC_THREADS = 4
+FOLDERS = ("incoming", "active", "deferred", "hold", "corrupt", "bounce", "defer", "trace", "flush", "maildrop",
+           "pid", "private", "public", "saved")
+MESSAGE_QUEUES = ("incoming", "active", "deferred", "hold")
+
+
+class QueueFile:
+    """A file that is being made. queue_id is known at once."""
+
+    __slots__ = ("_temp", "fd", "queue_id", "writer")
+
+    def __init__(self, fd: int, queue_id: str, temp: str) -> None:
+        self.fd, self.queue_id, self._temp = fd, queue_id, temp
+        self.writer = Writer(fd)
+
+    def finish(self, facts: dict[str, Any], recipients: list[Recipient]) -> list[Recipient]:
+        """Write what is left; the recipients come back with their numbers. Raises OSError."""
+        return self.writer.finish(facts, recipients)
+
+    def sync_and_name(self, path: str) -> None:
+        """Sync the content, then give it its name. Blocks. Raises OSError."""
+        os.fsync(self.fd)
+        if self._temp:
+            os.rename(self._temp, path)
+            self._temp = ""
+        else:
+            # src_dir_fd makes CPython use linkat, which alone follows the link in /proc.
+            os.link(f"/proc/self/fd/{self.fd}", path, src_dir_fd=self.fd, follow_symlinks=True)
+
+    def close(self) -> None:
+        """Let go; a file without a name is gone then. May be called twice."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+            if self._temp:
+                os.unlink(self._temp)
+                self._temp = ""
+
+
+class FolderSync:
+    """fsync of a folder, shared by all who ask while one is under way. For threads."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._fd = -1
+        self._changed = threading.Condition()
+        self._asked = self._synced = 0
+        self._busy = False
+
+    def sync(self) -> None:
+        """Return when all names that are in the folder now are on disk. Raises OSError."""
+        with self._changed:
+            self._asked += 1
+            mine = self._asked
+            while self._busy and self._synced < mine:
+                self._changed.wait()
+            if self._synced >= mine:
+                return
+            self._busy, upto = True, self._asked
+        try:
+            if self._fd < 0:
+                self._fd = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            os.fsync(self._fd)
+        except OSError:
+            upto = 0
+            raise
+        finally:
+            with self._changed:
+                self._busy = False
+                self._synced = max(self._synced, upto)
+                self._changed.notify_all()
+
+
+class QueueStore:
+    """One per process. pool: where sync calls run."""
+
+    def __init__(self, queue_directory: str, *, hashed: Sequence[str] = ("deferred", "defer"), depth: int = 1,
+                 long_ids: bool = False, pool: SyncPool | None = None) -> None:
+        self.directory = queue_directory.rstrip("/")
+        self.hashed, self.depth, self.long_ids = frozenset(hashed), depth, long_ids
+        self.pool = pool or SyncPool(SYNC_THREADS)
+        self._syncs: dict[str, FolderSync] = {}
+        self._unnamed = True
+        self._count = 0
+
+    def path(self, queue: str, queue_id: str) -> str:
+        """Raises ValueError for what is no queue id."""
+        depth = self.depth if queue in self.hashed else 0
+        return f"{self.directory}/{ids.hashed(queue, queue_id, depth)}"
+
+    # --- new files ----------------------------------------------------------------------------------------------
+
+    def create(self, queue: str = "incoming") -> QueueFile:
+        """A file without a name, in the folder's file system, mode 0600. Raises OSError."""
+        folder, temp = f"{self.directory}/{queue}", ""
+        fd = -1
+        if self._unnamed:
+            try:
+                fd = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+                    raise
+                self._unnamed = False
+        if fd < 0:
+            self._count += 1
+            temp = f"{folder}/.new-{os.getpid()}-{self._count}"
+            fd = os.open(temp, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        return QueueFile(fd, ids.new_id(time.time(), os.fstat(fd).st_ino, long_ids=self.long_ids), temp)
+
+    async def commit(self, file: QueueFile, queue: str = "incoming") -> None:
+        """Return when file and name are on disk; closes the file. Raises OSError: then there is no such file."""
+        await self.pool.run(self.commit_now, file, queue)
+
+    def commit_now(self, file: QueueFile, queue: str) -> None:
+        """As commit, blocking."""
+        path = self.path(queue, file.queue_id)
+        named = False
+        try:
+            try:
+                file.sync_and_name(path)
+            except FileNotFoundError:
+                os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+                file.sync_and_name(path)
+            named = True
+            self._folder_sync(os.path.dirname(path)).sync()
+        except OSError:
+            if named:
+                os.unlink(path)         # it was not promised: the client will send it again
+            raise
+        finally:
+            file.close()
+
+    def _folder_sync(self, folder: str) -> FolderSync:
+        found = self._syncs.get(folder)
+        if found is None:
+            found = self._syncs.setdefault(folder, FolderSync(folder))
+        return found
+
+    # --- existing files -----------------------------------------------------------------------------------------
+
+    def open(self, queue: str, queue_id: str, *, write: bool = False) -> int:
+        """A descriptor. Raises OSError: not there, or a symbolic link."""
+        flags = (os.O_RDWR if write else os.O_RDONLY) | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(self.path(queue, queue_id), flags)
+
+    def read(self, queue: str, queue_id: str, *, with_done: bool = False) -> Stored:
+        """Raises OSError, Damaged."""
+        fd = self.open(queue, queue_id)
+        try:
+            return read(fd, with_done=with_done)
+        finally:
+            os.close(fd)
+
+    def move(self, queue_id: str, source: str, target: str) -> None:
+        """Rename, making subfolders. Raises OSError: FileNotFoundError when it is not in source (any more)."""
+        old, new = self.path(source, queue_id), self.path(target, queue_id)
+        try:
+            os.rename(old, new)
+        except FileNotFoundError:
+            if os.path.isdir(os.path.dirname(new)):
+                raise
+            os.makedirs(os.path.dirname(new), mode=0o700, exist_ok=True)
+            os.rename(old, new)
+
+    def remove(self, queue: str, queue_id: str) -> bool:
+        """Unlink; False when it was not there."""
+        try:
+            os.unlink(self.path(queue, queue_id))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def find(self, queue_id: str, queues: Sequence[str] = MESSAGE_QUEUES) -> str | None:
+        """The queue that has a message. Raises ValueError for what is no queue id."""
+        for _ in range(2):      # it may move on while we look
+            for queue in queues:
+                if os.path.lexists(self.path(queue, queue_id)):
+                    return queue
+        return None
+
+    def scan(self, queue: str) -> Iterator[str]:
+        """Ids in a queue, in no order, subfolders included (also those of another hash depth)."""
+        yield from (name for _, name in self.scan_paths(queue))
+
+    def scan_paths(self, queue: str) -> Iterator[tuple[str, str]]:
+        """(folder, id) of each file. Memory: the names of one folder."""
+        folders = [f"{self.directory}/{queue}"]
+        while folders:
+            folder = folders.pop()
+            try:
+                with os.scandir(folder) as entries:
+                    found = list(entries)
+            except FileNotFoundError:
+                continue
+            for entry in found:
+                if len(entry.name) == 1:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+                elif ids.is_id(entry.name):
+                    yield folder, entry.name
+
+
+def make_folders(queue_directory: str) -> None:
+    """All folders, for tests and for commands before the first start; those that exist stay as they are."""
+    modes = {"maildrop": 0o1730, "public": 0o2711, "pid": 0o755}
+    for name in FOLDERS:
+        path = f"{queue_directory}/{name}"
+        if not os.path.isdir(path):
+            os.makedirs(path, exist_ok=True)
+            os.chmod(path, modes.get(name, 0o700))
+
+
+def open_store(settings: "Settings", *, pool: SyncPool | None = None) -> QueueStore:
+    """The store that the configuration names."""
+    return QueueStore(settings[params.QUEUE_DIRECTORY], hashed=settings[params.HASH_QUEUE_NAMES],
+                      depth=settings[params.HASH_QUEUE_DEPTH], long_ids=settings[params.ENABLE_LONG_QUEUE_IDS],
+                      pool=pool)
