@@ -18,6 +18,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from mailsuite.base.errors import ConfigError
@@ -52,12 +53,12 @@ def make_missing_accounts(directory: str) -> int:
     return 0
 
 
-def make_site(site: str) -> int:
+def make_site(site: str, ports: Mapping[str, int] = PORTS) -> int:
     """`mailsuite setup`: make what is missing of a site."""
     try:
         top = _place(Path(site).absolute())
         owner = _owner()
-        _make_files(top, owner)
+        _make_files(top, owner, ports)
         _make_certificates(top)
         _make_folders(top, owner)
         _build_tables(top)
@@ -93,7 +94,7 @@ def _owner() -> SiteOwner:
     if os.geteuid() != 0:
         me = pwd.getpwuid(os.getuid())
         group = grp.getgrgid(me.pw_gid).gr_name
-        return SiteOwner(me.pw_uid, me.pw_gid, me.pw_name, group, me.pw_name, me.pw_name)
+        return SiteOwner(me.pw_uid, me.pw_gid, me.pw_name, group, group, me.pw_name, me.pw_name)
     try:
         vmail = pwd.getpwnam("vmail")
     except KeyError:
@@ -102,10 +103,10 @@ def _owner() -> SiteOwner:
         if done.returncode:
             raise ConfigError(f"cannot make the account vmail: {done.stderr.strip()}") from None
         vmail = pwd.getpwnam("vmail")
-    return SiteOwner(vmail.pw_uid, vmail.pw_gid, "postfix", "postdrop", "dovecot", "dovenull")
+    return SiteOwner(vmail.pw_uid, vmail.pw_gid, "postfix", "postdrop", "postfix", "dovecot", "dovenull")
 
 
-def _make_files(top: Path, owner: SiteOwner) -> None:
+def _make_files(top: Path, owner: SiteOwner, ports: Mapping[str, int]) -> None:
     """Configuration, tables and users; new users get random passwords."""
     if (top / "users").exists():
         hashes: dict[str, str] = {}
@@ -115,7 +116,7 @@ def _make_files(top: Path, owner: SiteOwner) -> None:
         hashes = {address: sha512_crypt.using(rounds=5000).hash(word) for address, word in words.items()}
         text = "".join(f"{address} {word}\n" for address, word in words.items())
         write_whole(top / PASSWORDS, text.encode(), mode=0o600)
-    for name, (content, mode) in site_files.render(top, owner, hashes).items():
+    for name, (content, mode) in site_files.render(top, owner, hashes, ports).items():
         if not (top / name).exists():
             write_whole(top / name, content.encode(), mode=mode)
 

@@ -1,5 +1,6 @@
 """The files of a new site: a complete small mail server on unprivileged ports, as `make run` and `mailsuite setup` make it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ class SiteOwner:
     gid: int
     mail_owner: str
     setgid_group: str
+    mail_owner_group: str
     internal_user: str
     login_user: str
 
@@ -189,13 +191,14 @@ VIRTUAL = "# address, where its mail goes instead; \"postmap\" after a change\np
 USERS_FILE = "# address:password hash; \"doveadm pw -s SHA512-CRYPT\" makes one\n"
 
 
-def render(site: Path, owner: SiteOwner, hashes: dict[str, str]) -> dict[str, tuple[str, int]]:
+def render(site: Path, owner: SiteOwner, hashes: dict[str, str],
+           ports: Mapping[str, int] = PORTS) -> dict[str, tuple[str, int]]:
     """File name -> (text, mode) of everything an administrator edits."""
     values: dict[str, object] = {
         "site": site, "domain": DOMAIN, "host": HOST, "uid": owner.uid, "gid": owner.gid,
         "mail_owner": owner.mail_owner, "setgid_group": owner.setgid_group, "internal_user": owner.internal_user,
         "login_user": owner.login_user, "first_uid": min(owner.uid, 500), "first_gid": min(owner.gid, 1),
-        "mail_owner_group": owner.mail_owner, **PORTS}
+        "mail_owner_group": owner.mail_owner_group, **ports}
     vmailbox = VMAILBOX + "".join(f"{user}@{DOMAIN} {DOMAIN}/{user}/\n" for user in USERS)
     users = USERS_FILE + "".join(f"{address}:{{SHA512-CRYPT}}{text}\n" for address, text in hashes.items())
     return {

@@ -1,0 +1,64 @@
+"""mutt: over IMAP, and directly on the files beside our server (Maildir and mbox)."""
+
+import imaplib
+import os
+import subprocess
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from tests.interop.test_python_clients import imap, submit
+from tests.support.suite import Suite, wait_for
+
+pytestmark = [pytest.mark.system, pytest.mark.needs("mutt"), pytest.mark.xdist_group("interop")]
+
+
+def mutt(client: str, folder: str, keys: str, tmp_path: Path, *settings: str) -> subprocess.CompletedProcess[str]:
+    """Run mutt on a terminal of its own; keys are typed at once when it has opened the folder."""
+    config = tmp_path / "muttrc"
+    config.write_text("\n".join([
+        "set sleep_time=0", "set wait_key=no", "set quit=yes", "set delete=yes", "set move=no", "set confirmappend=no",
+        "set confirmcreate=no", "set mark_old=no", "set read_inc=0", "set pager_stop=yes", "unset help",
+        "set header_cache=", f"set record={tmp_path}/sent", *settings, f"push \"{keys}\"", ""]))
+    return subprocess.run(["script", "-qec", f"{client} -n -F {config} -f '{folder}'", "/dev/null"],
+                          capture_output=True, text=True, check=False, timeout=60, stdin=subprocess.DEVNULL,
+                          env={**os.environ, "TERM": "vt100", "HOME": str(tmp_path)})
+
+
+def deliver(suite: Suite, count: int) -> list[str]:
+    marks = [uuid4().hex for _ in range(count)]
+    for mark in marks:
+        submit(suite, suite.first, suite.second, mark)
+    wait_for(lambda: all(any(mark.encode() in m for m in suite.messages(suite.second)) for mark in marks))
+    return marks
+
+
+def flags_of(client: imaplib.IMAP4, mark: str) -> bytes | None:
+    client.select("INBOX")
+    uid = client.uid("SEARCH", "SUBJECT", mark)[1][0]
+    return client.uid("FETCH", uid, "FLAGS")[1][0] if uid else None
+
+
+def test_over_imap(client: str, suite: Suite, tmp_path: Path) -> None:
+    flagged, gone = deliver(suite, 2)
+    url = f"imaps://{suite.second}@localhost:{suite.ports['imaps']}/INBOX"
+    done = mutt(client, url, f"<limit>~s{flagged}<enter><flag-message><limit>~s{gone}<enter><delete-message><quit>",
+                tmp_path, f"set imap_pass='{suite.users[suite.second]}'", f"set certificate_file={suite.authority}",
+                f"set imap_user='{suite.second}'", "set imap_keepalive=300",
+                f"set ssl_ca_certificates_file={suite.authority}")
+    reader = imap(suite, suite.second)
+    assert b"\\Flagged" in (flags_of(reader, flagged) or b""), done.stdout[-500:]
+    assert flags_of(reader, gone) is None
+    reader.logout()
+
+
+def test_on_the_maildir_beside_us(client: str, suite: Suite, tmp_path: Path) -> None:
+    flagged, gone = deliver(suite, 2)
+    reader = imap(suite, suite.second)
+    reader.select("INBOX")
+    mutt(client, str(suite.maildir(suite.second)),
+         f"<limit>~s{flagged}<enter><flag-message><limit>~s{gone}<enter><delete-message><quit>", tmp_path)
+    assert b"\\Flagged" in (flags_of(reader, flagged) or b"")
+    assert flags_of(reader, gone) is None
+    reader.logout()
