@@ -18,7 +18,7 @@ test: $(READY)
 	$(PYTHON) -m pytest -n $(JOBS) --dist loadgroup --durations 10 tests
 
 check: $(READY)
-	$(VENV)/bin/ruff check mailsuite certs tests
+	$(VENV)/bin/ruff check mailsuite certs tests scripts
 	$(VENV)/bin/mypy
 
 unit: $(READY)

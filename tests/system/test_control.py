@@ -60,7 +60,7 @@ def test_all_errors_at_once(site: Suite) -> None:
                                  ("main.cf", lines["main.cf"], "smtpd_recipient_limit"),
                                  ("master.cf", lines["master.cf"], "nonsense"),
                                  ("dovecot.conf", lines["dovecot.conf"], "no_such_setting")):
-            found = [text for text in done.stderr.splitlines() if f"{name}" in text and f"{line}" in text and word in text]
+            found = [text for text in done.stderr.splitlines() if name in text and str(line) in text and word in text]
             assert found, (name, line, word, done.stderr)
     assert mailsuite(site, "status").returncode == 1
 
