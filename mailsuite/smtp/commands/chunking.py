@@ -1,0 +1,82 @@
+"""BDAT (RFC 3030): message content in counted chunks."""
+
+import re
+from typing import TYPE_CHECKING
+
+from mailsuite.smtp import questions
+from mailsuite.smtp.commands.ending import end_of_message
+from mailsuite.smtp.commands.mail import abandon
+from mailsuite.smtp.data import ChunkDecoder
+from mailsuite.smtp.facts import BdatState
+from mailsuite.smtp.outcome import Chunk, Done, Outcome, Pending, refused
+from mailsuite.smtp.syntax import Word
+
+if TYPE_CHECKING:
+    from mailsuite.smtp.session import ServerSession
+
+_COUNT = re.compile(r"[0-9]{1,18}")
+
+
+def do_bdat(session: "ServerSession", words: list[Word]) -> Outcome:
+    discard = session.offer.discard if session.offer is not None else session.config.discard_keywords
+    if "chunking" in discard:
+        session.trouble.add("protocol")
+        return refused("502 5.5.1 Error: command not implemented")
+    last = len(words) == 3 and words[2].text.upper() == "LAST"
+    if not (len(words) == 2 or last) or not _COUNT.fullmatch(words[1].text):
+        session.trouble.add("protocol")
+        # Framing is lost: the chunk may follow and hold anything.
+        return refused("521 5.5.4 Syntax: BDAT count [LAST]")
+    size = int(words[1].text)
+    facts = session.facts
+    if session.bdat is BdatState.FAILED:
+        return _throw_away(session, size, last, f"551 5.0.0 Discarded {size} bytes after earlier error")
+    if not facts.recipients:
+        if facts.sender is None:
+            session.trouble.add("protocol")
+            return _throw_away(session, size, last, "503 5.5.1 Error: need RCPT command")
+        return _throw_away(session, size, last, "554 5.5.1 Error: no valid recipients")
+    limit = session.config.message_size_limit
+    if 0 < limit < facts.actual_size + size:
+        session.trouble.add("policy")
+        return _throw_away(session, size, last, "552 5.3.4 Chunk exceeds message size limit")
+    if session.bdat is BdatState.NONE:
+        return _begin(session, size, last)
+    return _take(session, size, last)
+
+
+def _begin(session: "ServerSession", size: int, last: bool) -> Outcome:
+    session.bdat, session.chunks = BdatState.OPEN, ChunkDecoder()
+    session.facts.actual_size = session.chunk_octets = 0
+    if not session.config.ask_data:
+        return _take(session, size, last)
+
+    def judged(answer: object) -> Outcome:
+        if isinstance(answer, questions.Refusal):
+            return _throw_away(session, size, last, answer.reply)
+        return _take(session, size, last)
+
+    return Pending(questions.DataStart("BDAT"), judged)
+
+
+def _take(session: "ServerSession", size: int, last: bool) -> Outcome:
+    session.chunk_octets += size
+
+    def taken() -> Outcome:
+        if last:
+            return end_of_message(session, f"{session.chunk_octets} bytes")
+        return Done(f"250 2.0.0 Ok: {size} bytes")
+
+    return Chunk(size, taken, last=last)
+
+
+def _throw_away(session: "ServerSession", size: int, last: bool, reply: str) -> Outcome:
+    """Read the chunk all the same: its octets are no commands."""
+    session.bdat = BdatState.FAILED
+
+    def gone() -> Outcome:
+        if last:
+            return abandon(session, lambda: refused(reply))
+        return refused(reply)
+
+    return Chunk(size, gone, keep=False)

@@ -1,0 +1,263 @@
+"""MAIL, RCPT, RSET: the transaction."""
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from mailsuite.base.errors import PeerError
+from mailsuite.base.log import logger
+from mailsuite.smtp import questions
+from mailsuite.smtp.facts import BdatState
+from mailsuite.smtp.outcome import Done, Outcome, Pending, refused
+from mailsuite.smtp.syntax import Word, parse_address, printable, read_xtext, size_number
+
+if TYPE_CHECKING:
+    from mailsuite.smtp.session import ServerSession
+
+log = logger("smtpd")
+
+OK_MAIL = Done("250 2.1.0 Ok")
+OK_RCPT = Done("250 2.1.5 Ok")
+OK = Done("250 2.0.0 Ok")
+_NOTIFY = {"SUCCESS": 2, "FAILURE": 4, "DELAY": 8}
+_ORCPT_TYPE = re.compile(r"[A-Za-z0-9-]+")
+
+
+def abandon(session: "ServerSession", then: Callable[[], Outcome]) -> Outcome:
+    """Forget the transaction; a queue file that was begun goes first."""
+    def forget() -> Outcome:
+        session.facts.reset_mail()
+        session.bdat, session.chunks = BdatState.NONE, None
+        session.content_failed = False
+        session.overshoot = 0
+        return then()
+
+    if session.facts.queue_id:
+        return Pending(questions.Abandon(), lambda _: forget())
+    return forget()
+
+
+# --- MAIL -------------------------------------------------------------------------------------------------------
+
+def do_mail(session: "ServerSession", words: list[Word]) -> Outcome:
+    config, facts = session.config, session.facts
+    if config.helo_required and facts.helo is None:
+        session.trouble.add("protocol")
+        return refused("503 5.5.1 Error: send HELO/EHLO first")
+    if facts.sender is not None:
+        session.trouble.add("protocol")
+        return refused("503 5.5.1 Error: nested MAIL command")
+    if session.bdat is not BdatState.NONE:
+        session.trouble.add("protocol")
+        return refused("503 5.5.1 Error: MAIL after BDAT")
+    if len(words) < 3 or words[1].text.lower() != "from:":
+        session.trouble.add("protocol")
+        return refused("501 5.5.4 Syntax: MAIL FROM:<address>")
+    if "message" in config.rates:
+        return Pending(questions.RateCheck("message"), lambda fine: _mail(session, words) if fine else refused(
+            f"450 4.7.1 Error: too much mail from {facts.client.host}"))
+    return _mail(session, words)
+
+
+def _mail(session: "ServerSession", words: list[Word]) -> Outcome:
+    facts = session.facts
+    sender = _address(session, words[2], empty=True)
+    if sender is None:
+        return refused("501 5.1.7 Bad sender address syntax")
+    facts.reset_mail()
+    session.overshoot = 0
+    session.content_failed = False
+    for word in words[3:]:
+        problem = _mail_option(session, word.text)
+        if problem:
+            facts.reset_mail()
+            session.trouble.add("protocol")
+            return refused(problem)
+    limit = session.config.message_size_limit
+    if 0 < limit < facts.size:
+        facts.reset_mail()
+        session.trouble.add("policy")
+        return refused("552 5.3.4 Message size exceeds fixed limit")
+    facts.sender = sender
+    if not session.ask_mail:
+        return OK_MAIL
+
+    def judged(answer: object) -> Outcome:
+        if isinstance(answer, questions.Refusal):
+            facts.reset_mail()
+            return refused(answer.reply)
+        return OK_MAIL
+
+    return Pending(questions.MailFrom(), judged)
+
+
+def _address(session: "ServerSession", word: Word, *, empty: bool = False) -> str | None:
+    """The address of a path, None (and a line in the log) when it cannot be understood."""
+    config = session.config
+    try:
+        if word.bad:
+            raise PeerError("a quote or bracket is never closed")
+        address = parse_address(word.text, strict=config.strict_envelopes, empty=empty,
+                                leading_dash=config.leading_dash)
+        if config.strict_smtputf8 and not session.facts.smtputf8 and not address.isascii():
+            raise PeerError("UTF-8 without SMTPUTF8")
+    except PeerError:
+        session.trouble.add("protocol")
+        log.warning("Illegal address syntax from %s in %s command: %s", session.facts.client.host,
+                    session.facts.where, printable(word.text))
+        return None
+    return address
+
+
+def _mail_option(session: "ServerSession", text: str) -> str:
+    """Take one parameter of MAIL; returns the reply when it is refused."""
+    facts, config = session.facts, session.config
+    name, _, value = text.partition("=")
+    match name.upper():
+        case "BODY" if value.upper() in ("7BIT", "8BITMIME"):
+            facts.encoding = "8bit" if value.upper() == "8BITMIME" else "7bit"
+        case "SIZE" if "=" in text:
+            size = size_number(value)
+            if size is None:
+                return "501 5.5.4 Bad message size syntax"
+            facts.size = size
+        case "SMTPUTF8" if config.smtputf8 and "=" not in text:
+            facts.smtputf8 = True
+        case "AUTH" if "=" in text and config.sasl:
+            return _mail_auth(session, value)
+        case "RET" if "=" in text:
+            if _without_dsn(session):
+                return "501 5.7.1 DSN support is disabled"
+            if facts.ret or value.upper() not in ("FULL", "HDRS"):
+                return "501 5.5.4 Bad RET parameter syntax"
+            facts.ret = value.upper()
+        case "ENVID" if "=" in text:
+            if _without_dsn(session):
+                return "501 5.7.1 DSN support is disabled"
+            envid = _xtext(value)
+            if facts.envid or not envid or not envid.isprintable() or len(value) > 100:
+                return "501 5.5.4 Bad ENVID parameter syntax"
+            facts.envid = envid
+        case _:
+            return f"555 5.5.4 Unsupported option: {text}"
+    return ""
+
+
+def _mail_auth(session: "ServerSession", value: str) -> str:
+    """AUTH=: who wrote it, as an authenticated client says (RFC 4954 section 5)."""
+    facts = session.facts
+    if session.config.tls_auth_only and facts.tls is None:
+        return "503 5.5.4 Error: authentication disabled"
+    if facts.sasl_sender:
+        return "503 5.5.4 Error: multiple AUTH= options"
+    author = _xtext(value)
+    if author is None:
+        return f"501 5.5.4 Bad AUTH parameter syntax: {printable(value)}"
+    if author != "<>":
+        facts.sasl_sender = printable(author)
+    return ""
+
+
+def _xtext(text: str) -> str | None:
+    try:
+        return read_xtext(text)
+    except PeerError:
+        return None
+
+
+def _without_dsn(session: "ServerSession") -> bool:
+    discard = session.offer.discard if session.offer is not None else session.config.discard_keywords
+    return "dsn" in discard
+
+
+# --- RCPT -------------------------------------------------------------------------------------------------------
+
+def do_rcpt(session: "ServerSession", words: list[Word]) -> Outcome:
+    facts = session.facts
+    if facts.sender is None:
+        session.trouble.add("protocol")
+        return refused("503 5.5.1 Error: need MAIL command")
+    if session.bdat is not BdatState.NONE:
+        session.trouble.add("protocol")
+        return refused("503 5.5.1 Error: RCPT after BDAT")
+    if len(words) < 3 or words[1].text.lower() != "to:":
+        session.trouble.add("protocol")
+        return refused("501 5.5.4 Syntax: RCPT TO:<address>")
+    if "recipient" in session.config.rates:
+        return Pending(questions.RateCheck("recipient"), lambda fine: _rcpt(session, words) if fine else refused(
+            f"450 4.7.1 Error: too many recipients from {facts.client.host}"))
+    return _rcpt(session, words)
+
+
+def _rcpt(session: "ServerSession", words: list[Word]) -> Outcome:
+    facts, config = session.facts, session.config
+    recipient = _address(session, words[2])
+    if recipient is None:
+        return refused("501 5.1.3 Bad recipient address syntax")
+    orcpt, notify = "", 0
+    for word in words[3:]:
+        name, _, value = word.text.partition("=")
+        if name.upper() not in ("NOTIFY", "ORCPT") or "=" not in word.text:
+            session.trouble.add("protocol")
+            return refused(f"555 5.5.4 Unsupported option: {word.text}")
+        if _without_dsn(session):
+            session.trouble.add("protocol")
+            return refused("501 5.7.1 DSN support is disabled")
+        if name.upper() == "NOTIFY":
+            notify = 0 if notify else read_notify(value)
+            if not notify:
+                session.trouble.add("protocol")
+                return refused("501 5.5.4 Error: Bad NOTIFY parameter syntax")
+        else:
+            orcpt = "" if orcpt else read_orcpt(value)
+            if not orcpt:
+                session.trouble.add("protocol")
+                return refused("501 5.5.4 Error: Bad ORCPT parameter syntax")
+    if facts.recipients >= config.recipient_limit:
+        session.overshoot += 1
+        session.trouble.add("policy")
+        return Done("452 4.5.3 Error: too many recipients", ok=session.overshoot <= config.recipient_overshoot)
+
+    def judged(answer: object) -> Outcome:
+        facts.recipient = None
+        if isinstance(answer, questions.Refusal):
+            return refused(answer.reply)
+        facts.recipients += 1
+        if facts.recipients == 1:
+            facts.first_recipient = recipient
+        return OK_RCPT
+
+    facts.recipient = recipient
+    return Pending(questions.RcptTo(recipient, orcpt, notify), judged)
+
+
+def read_notify(value: str) -> int:
+    """NOTIFY= as a mask of queue.envelope.Notify; 0 when it is wrong. RFC 3461 section 4.1."""
+    words = value.upper().split(",")
+    if words == ["NEVER"]:
+        return 1
+    mask = 0
+    for word in words:
+        bit = _NOTIFY.get(word, 0)
+        if not bit or mask & bit:
+            return 0
+        mask |= bit
+    return mask
+
+
+def read_orcpt(value: str) -> str:
+    """ORCPT=type;xtext, decoded; "" when it is wrong. RFC 3461 section 4.2."""
+    kind, _, address = value.partition(";")
+    if not _ORCPT_TYPE.fullmatch(kind) or not address:
+        return ""
+    decoded = _xtext(address)
+    if not decoded or not decoded.isprintable():
+        return ""
+    return f"{kind};{decoded}"
+
+
+def do_rset(session: "ServerSession", words: list[Word]) -> Outcome:
+    if len(words) != 1:
+        session.trouble.add("protocol")
+        return refused("501 5.5.4 Syntax: RSET")
+    return abandon(session, lambda: OK)

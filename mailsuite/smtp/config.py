@@ -1,0 +1,52 @@
+"""What a server session must know of the configuration, as plain values: made once per service, shared by all."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from mailsuite.smtp.facts import Facts
+
+
+@dataclass(frozen=True, slots=True)
+class SessionConfig:
+    """Names are the parameters' without "smtpd_"; see params.py for what they do.
+
+    rates: events that RateCheck is asked for. footer: makes smtpd_reject_footer's text for a reply.
+    ask_helo, ask_mail, ask_data: somebody has restrictions there; without, the session answers by itself.
+    standalone: a program on a pipe (sendmail -bs): no STARTTLS, no AUTH, no restrictions.
+    """
+
+    hostname: str = "localhost"
+    banner: str = "localhost ESMTP Postfix"
+    line_limit: int = 2048
+    message_size_limit: int = 10240000
+    soft_errors: int = 10
+    hard_errors: int = 20
+    error_sleep_s: float = 1.0
+    junk_limit: int = 100
+    recipient_limit: int = 1000
+    recipient_overshoot: int = 1000
+    timeout_s: float = 300.0
+    helo_required: bool = False
+    disable_vrfy: bool = False
+    strict_envelopes: bool = False
+    smtputf8: bool = True
+    strict_smtputf8: bool = False
+    leading_dash: bool = False
+    noop_commands: frozenset[str] = frozenset()
+    tls: bool = False
+    tls_required: bool = False
+    tls_auth_only: bool = False
+    tls_loglevel: int = 0
+    sasl: bool = False
+    sasl_line_limit: int = 12288
+    broken_auth: bool = False
+    discard_keywords: frozenset[str] = frozenset()
+    rates: frozenset[str] = frozenset()
+    footer: Callable[[Facts], str] | None = None
+    ask_options: bool = False
+    ask_helo: bool = False
+    ask_mail: bool = False
+    ask_data: bool = False
+    standalone: bool = False
+    keep_history: bool = False
+    extra_keywords: tuple[str, ...] = field(default=())

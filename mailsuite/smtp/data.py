@@ -1,0 +1,116 @@
+"""Message content off the wire, in blocks: dot-unstuffing, line ends, and the one true end of data.
+
+    decoder = DotDecoder();  decoder.feed(octets) -> content with LF line ends
+    decoder.ended -> True once CRLF.CRLF came;  decoder.rest -> what followed it
+
+The end of data is <CR><LF>.<CR><LF> and nothing else (RFC 5321 section 4.1.1.4). A bare LF ends a line of content,
+never the data: otherwise one server's content is another's commands ("SMTP smuggling"). A bare CR is content.
+Cost: a few searches per block, whatever the lines; at most four octets wait for the next block.
+"""
+
+_END = b"\r\n.\r\n"
+_FIRST_LINE_LIMIT = 64
+
+
+class DotDecoder:
+    """Content of a DATA command."""
+
+    __slots__ = ("_held", "_line_start", "_virtual", "ended", "rest")
+
+    def __init__(self) -> None:
+        # The CRLF of the DATA command itself counts: ".<CR><LF>" alone is an empty message.
+        self._held = b"\r\n"
+        self._virtual = True
+        self._line_start = False
+        self.ended = False
+        self.rest = b""
+
+    def feed(self, octets: bytes) -> bytes:
+        """Content that is certain by now."""
+        octets = self._held + octets
+        end = octets.find(_END)
+        if end >= 0:
+            body, self.rest, self.ended = octets[:end + 2], octets[end + 5:], True
+            self._held = b""
+        else:
+            keep = 4
+            while keep and not (octets.endswith(_END[:keep])):
+                keep -= 1
+            body = octets[:-keep] if keep else octets
+            self._held = octets[-keep:] if keep else b""
+        if not body:
+            return b""
+        content = body.replace(b"\r\n", b"\n")
+        if b"\n." in content:
+            content = content.replace(b"\n.", b"\n")
+        if self._line_start and content.startswith(b"."):
+            content = content[1:]
+        # Only a bare LF can stand at the end of a block: CRLF is held until what follows is seen.
+        self._line_start = body.endswith(b"\n")
+        if self._virtual and content:
+            self._virtual = False
+            content = content[1:]
+        return content
+
+
+class ChunkDecoder:
+    """Content of BDAT chunks: line ends only. One for all chunks of a message."""
+
+    __slots__ = ("_cr", "_ends_line")
+
+    def __init__(self) -> None:
+        self._cr = False
+        self._ends_line = True
+
+    def feed(self, octets: bytes) -> bytes:
+        if not octets:
+            return b""
+        if self._cr:
+            octets = b"\r" + octets
+        self._cr = octets.endswith(b"\r")
+        if self._cr:
+            octets = octets[:-1]
+        content = octets.replace(b"\r\n", b"\n")
+        if content:
+            self._ends_line = content.endswith(b"\n")
+        return content
+
+    def finish(self) -> bytes:
+        """What is missing at the end: a CR that waited, the last line's end."""
+        rest = b"\r" if self._cr else b""
+        self._cr = False
+        return rest if self._ends_line and not rest else rest + b"\n"
+
+
+class FirstLine:
+    """Looks at the first line of a message's content.
+
+    An mbox "From " line becomes X-Mailbox-Line:, and a first line that begins with white space is body, not the
+    continuation of our own Received header.
+    """
+
+    __slots__ = ("_done", "_held")
+
+    def __init__(self) -> None:
+        self._held, self._done = b"", False
+
+    def feed(self, content: bytes) -> bytes:
+        if self._done:
+            return content
+        content = self._held + content
+        if b"\n" not in content and len(content) < _FIRST_LINE_LIMIT:
+            self._held = content
+            return b""
+        return self._judge(content)
+
+    def finish(self) -> bytes:
+        """What waits when the message is over."""
+        return b"" if self._done else self._judge(self._held)
+
+    def _judge(self, content: bytes) -> bytes:
+        self._done, self._held = True, b""
+        if content.lstrip(b">").startswith(b"From "):
+            return b"X-Mailbox-Line: " + content
+        if content.startswith((b" ", b"\t")):
+            return b"\n" + content
+        return content

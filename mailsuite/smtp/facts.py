@@ -1,0 +1,122 @@
+"""What is known of a client and its transaction. The session fills it; restrictions, logs and headers read it."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from mailsuite.base.dialogue import TlsInfo
+
+
+class NameStatus(Enum):
+    """How the search for a client's name ended; TEMPORARY: DNS did not answer."""
+
+    OK = "ok"
+    TEMPORARY = "temporary"
+    PERMANENT = "permanent"
+    FORGED = "forged"
+
+
+class BdatState(Enum):
+    """FAILED: a chunk was refused; what follows is thrown away until RSET, or until the last chunk."""
+
+    NONE = 0
+    OPEN = 1
+    FAILED = 2
+
+
+@dataclass(slots=True)
+class Client:
+    """name: verified (its addresses hold this one), else "unknown". reverse_name: what PTR said, unverified.
+
+    address "" for a program on a pipe. log_port: the port stands in the log too.
+    """
+
+    address: str = ""
+    port: int = 0
+    name: str = "unknown"
+    reverse_name: str = "unknown"
+    name_status: NameStatus = NameStatus.PERMANENT
+    reverse_status: NameStatus = NameStatus.PERMANENT
+    server_address: str = ""
+    server_port: int = 0
+    log_port: bool = False
+
+    @property
+    def host(self) -> str:
+        """E.g. "mail.a.test[192.0.2.1]", as logs and replies call it."""
+        port = f":{self.port}" if self.log_port else ""
+        return f"{self.name}[{self.address or 'unknown'}]{port}"
+
+    @property
+    def rfc_address(self) -> str:
+        """As in a Received header: RFC 5321 section 4.1.3."""
+        return f"IPv6:{self.address}" if ":" in self.address else self.address
+
+
+@dataclass(slots=True)
+class Treatment:
+    """What access tables decided for the message as a whole."""
+
+    hold: str | None = None
+    discard: str | None = None
+    filter: str = ""
+    redirect: str = ""
+    bcc: list[str] = field(default_factory=list)
+    prepend: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Facts:
+    """helo None: not said yet. sender None: no transaction. where: the command under way, as the log names it.
+
+    recipient: the one being judged. recipients: how many were accepted; first_recipient: the first of them.
+    Addresses are in internal form.
+    """
+
+    client: Client
+    service: str = "smtpd"
+    where: str = "CONNECT"
+    protocol: str = "SMTP"
+    helo: str | None = None
+    tls: TlsInfo | None = None
+    tls_name: str = ""
+    sasl_method: str = ""
+    sasl_username: str = ""
+    sasl_sender: str = ""
+    ill_pipelining: bool = False
+    # the transaction
+    sender: str | None = None
+    recipient: str | None = None
+    first_recipient: str = ""
+    recipients: int = 0
+    size: int = 0
+    actual_size: int = 0
+    encoding: str = ""
+    smtputf8: bool = False
+    ret: str = ""
+    envid: str = ""
+    queue_id: str = ""
+    etrn_name: str = ""
+    instance: str = ""
+    treatment: Treatment = field(default_factory=Treatment)
+
+    def reset_mail(self) -> None:
+        """Forget the transaction."""
+        self.sender = self.recipient = None
+        self.first_recipient = self.encoding = self.ret = self.envid = self.queue_id = self.sasl_sender = ""
+        self.recipients = self.size = self.actual_size = 0
+        self.smtputf8 = False
+        self.instance = ""
+        self.treatment = Treatment()
+
+    def reset_all(self) -> None:
+        """Forget all that was said before a TLS handshake (RFC 3207 section 4.2)."""
+        self.reset_mail()
+        self.helo = None
+        self.protocol = "SMTP"
+        self.sasl_method = self.sasl_username = ""
+
+    @property
+    def with_protocol(self) -> str:
+        """E.g. "ESMTPS", for Received headers; RFC 3848, RFC 6531 section 4.3. The "A" is the caller's."""
+        base = ("UTF8" + self.protocol.removeprefix("E")) if self.smtputf8 else self.protocol
+        return base + ("S" if self.tls is not None else "")

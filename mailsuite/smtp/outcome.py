@@ -1,0 +1,61 @@
+"""What a command function gives back to the session.
+
+    Done("250 2.1.0 Ok")                        the command is over
+    Pending(question, then)                     the world is asked; then(answer) gives the next outcome
+    NextLine("334 ...", then)                   the client's next line goes to then(line)
+    Content("354 ...", then)                    message content follows up to CRLF.CRLF, then then()
+    Chunk(size, then, keep=True)                size octets follow; keep: they are message content
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Union
+
+from mailsuite.base.dialogue import Action
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """reply: text without CRLF, or octets that are ready; "" for none. ok False counts as an error of the client.
+
+    actions follow the reply. close: the connection ends (421 and 521 do so by themselves).
+    """
+
+    reply: str | bytes
+    ok: bool = True
+    actions: tuple[Action, ...] = ()
+    close: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    question: object
+    then: "Callable[[object], Outcome]"
+
+
+@dataclass(frozen=True, slots=True)
+class NextLine:
+    reply: str
+    then: "Callable[[bytes], Outcome]"
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    reply: str
+    then: "Callable[[], Outcome]"
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    size: int
+    then: "Callable[[], Outcome]"
+    keep: bool = True
+    last: bool = False
+
+
+Outcome = Union[Done, Pending, NextLine, Content, Chunk]    # noqa: UP007  (a name used in forward references)
+
+
+def refused(reply: str) -> Done:
+    """An error of the client."""
+    return Done(reply, ok=False)

@@ -1,0 +1,128 @@
+"""Parameters of the SMTP server. Effects are Postfix's; the texts say what an administrator decides with them."""
+
+from mailsuite.config.registry import Param, boolean, declare, enum, integer, number, seconds, string, words
+
+MYHOSTNAME = declare(Param("myhostname", "localhost", string(least=1), "The name in greetings and headers."))
+MAIL_NAME = declare(Param("mail_name", "Postfix", string(), "The program's name in greetings and Received headers."))
+SMTPD_BANNER = declare(Param("smtpd_banner", "$myhostname ESMTP $mail_name", string(),
+    "Text behind 220; must begin with the host's name (RFC 5321 section 4.3.1)."))
+
+# --- limits -----------------------------------------------------------------------------------------------------
+LINE_LENGTH_LIMIT = declare(Param("line_length_limit", "2048", integer(least=512),
+    "Octets of a command line; what is longer is cut off."))
+MESSAGE_SIZE_LIMIT = declare(Param("message_size_limit", "10240000", integer(most=2**62),
+    "Octets of a message with its envelope; 0 for no limit."))
+QUEUE_MINFREE = declare(Param("queue_minfree", "0", integer(most=2**62),
+    "Octets that must be free in the queue's file system; 0: 1.5 times message_size_limit."))
+SMTPD_SOFT_ERROR_LIMIT = declare(Param("smtpd_soft_error_limit", "10", integer(least=1),
+    "Errors of a session after which every reply waits smtpd_error_sleep_time."))
+SMTPD_HARD_ERROR_LIMIT = declare(Param("smtpd_hard_error_limit", "20", integer(least=1),
+    "Errors of a session after which it is ended."))
+SMTPD_ERROR_SLEEP_TIME = declare(Param("smtpd_error_sleep_time", "1s", seconds(),
+    "How long replies wait over the soft limit."))
+SMTPD_JUNK_COMMAND_LIMIT = declare(Param("smtpd_junk_command_limit", "100", integer(least=1),
+    "HELO, NOOP, RSET, VRFY and ETRN without a message between them; more count as errors."))
+SMTPD_RECIPIENT_LIMIT = declare(Param("smtpd_recipient_limit", "1000", integer(least=1), "Recipients of a message."))
+SMTPD_RECIPIENT_OVERSHOOT_LIMIT = declare(Param("smtpd_recipient_overshoot_limit", "1000", integer(least=1),
+    "Recipients over the limit that are refused without being counted as errors."))
+SMTPD_TIMEOUT = declare(Param("smtpd_timeout", "300s", seconds(least=1), "How long a client may be silent."))
+SMTPD_SASL_RESPONSE_LIMIT = declare(Param("smtpd_sasl_response_limit", "12288", integer(least=512),
+    "Octets of a line that answers an AUTH challenge."))
+SMTPD_CLIENT_CONNECTION_COUNT_LIMIT = declare(Param("smtpd_client_connection_count_limit", "50", integer(),
+    "Connections of one client at once; 0 for no limit."))
+ANVIL_RATE_TIME_UNIT = declare(Param("anvil_rate_time_unit", "60s", seconds(least=1),
+    "The time over which the rate limits count."))
+SMTPD_CLIENT_CONNECTION_RATE_LIMIT = declare(Param("smtpd_client_connection_rate_limit", "0", integer(),
+    "Connections of one client per anvil_rate_time_unit; 0 for no limit."))
+SMTPD_CLIENT_MESSAGE_RATE_LIMIT = declare(Param("smtpd_client_message_rate_limit", "0", integer(),
+    "MAIL commands of one client per anvil_rate_time_unit; 0 for no limit."))
+SMTPD_CLIENT_RECIPIENT_RATE_LIMIT = declare(Param("smtpd_client_recipient_rate_limit", "0", integer(),
+    "RCPT commands of one client per anvil_rate_time_unit; 0 for no limit."))
+SMTPD_CLIENT_NEW_TLS_SESSION_RATE_LIMIT = declare(Param("smtpd_client_new_tls_session_rate_limit", "0", integer(),
+    "TLS handshakes of one client per anvil_rate_time_unit; 0 for no limit."))
+SMTPD_CLIENT_AUTH_RATE_LIMIT = declare(Param("smtpd_client_auth_rate_limit", "0", integer(),
+    "AUTH commands of one client per anvil_rate_time_unit; 0 for no limit."))
+
+# --- the dialogue -----------------------------------------------------------------------------------------------
+SMTPD_HELO_REQUIRED = declare(Param("smtpd_helo_required", "no", boolean(), "MAIL only after HELO or EHLO."))
+DISABLE_VRFY_COMMAND = declare(Param("disable_vrfy_command", "no", boolean(), "VRFY is refused."))
+STRICT_RFC821_ENVELOPES = declare(Param("strict_rfc821_envelopes", "no", boolean(),
+    "Addresses in MAIL and RCPT must stand in <>."))
+SMTPUTF8_ENABLE = declare(Param("smtputf8_enable", "yes", boolean(), "Offer SMTPUTF8 (RFC 6531)."))
+STRICT_SMTPUTF8 = declare(Param("strict_smtputf8", "no", boolean(),
+    "Addresses in UTF-8 only where the client said SMTPUTF8."))
+SMTPD_DISCARD_EHLO_KEYWORDS = declare(Param("smtpd_discard_ehlo_keywords", "", words(lower=True),
+    "EHLO keywords that are not offered; silent-discard keeps that out of the log."))
+SMTPD_FORBIDDEN_COMMANDS = declare(Param("smtpd_forbidden_commands",
+    "CONNECT GET POST regexp:{{/^[^A-Z]/ Bogus}}", string(), "Commands that end the session at once."))
+SMTPD_NOOP_COMMANDS = declare(Param("smtpd_noop_commands", "", words(lower=True), "Commands answered as NOOP."))
+SMTPD_REJECT_FOOTER = declare(Param("smtpd_reject_footer", "", string(),
+    "Text behind every 4xx and 5xx reply; one that begins with \\c continues the reply's own line."))
+SMTPD_PEERNAME_LOOKUP = declare(Param("smtpd_peername_lookup", "yes", boolean(),
+    "Ask DNS for the client's name; no: it is unknown."))
+SMTPD_CLIENT_PORT_LOGGING = declare(Param("smtpd_client_port_logging", "no", boolean(),
+    "Log the client's port too."))
+SOFT_BOUNCE = declare(Param("soft_bounce", "no", boolean(), "Refuse with 4xx where 5xx would be right."))
+
+# --- TLS --------------------------------------------------------------------------------------------------------
+SMTPD_TLS_SECURITY_LEVEL = declare(Param("smtpd_tls_security_level", "", enum("", "none", "may", "encrypt"),
+    "may: offer STARTTLS; encrypt: refuse mail without it."))
+SMTPD_USE_TLS = declare(Param("smtpd_use_tls", "no", boolean(), "Old form of security level may."))
+SMTPD_ENFORCE_TLS = declare(Param("smtpd_enforce_tls", "no", boolean(), "Old form of security level encrypt."))
+SMTPD_TLS_WRAPPERMODE = declare(Param("smtpd_tls_wrappermode", "no", boolean(),
+    "TLS from the first octet (smtps, port 465)."))
+SMTPD_TLS_AUTH_ONLY = declare(Param("smtpd_tls_auth_only", "no", boolean(), "AUTH only under TLS."))
+SMTPD_TLS_LOGLEVEL = declare(Param("smtpd_tls_loglevel", "0", integer(), "1 and more: a line for each handshake."))
+SMTPD_TLS_RECEIVED_HEADER = declare(Param("smtpd_tls_received_header", "no", boolean(),
+    "Protocol and cipher in the Received header."))
+SMTPD_TLS_ASK_CCERT = declare(Param("smtpd_tls_ask_ccert", "no", boolean(), "Ask for a client certificate."))
+
+# --- SASL -------------------------------------------------------------------------------------------------------
+SMTPD_SASL_AUTH_ENABLE = declare(Param("smtpd_sasl_auth_enable", "no", boolean(), "Offer AUTH (RFC 4954)."))
+SMTPD_SASL_TYPE = declare(Param("smtpd_sasl_type", "cyrus", enum("cyrus", "dovecot"),
+    "What smtpd_sasl_path speaks; dovecot: Dovecot's authentication protocol."))
+SMTPD_SASL_PATH = declare(Param("smtpd_sasl_path", "smtpd", string(least=1),
+    "The auth service's socket, below queue_directory where it is no absolute path."))
+SMTPD_SASL_SERVICE = declare(Param("smtpd_sasl_service", "smtp", string(least=1), "The service name told to it."))
+SMTPD_SASL_SECURITY_OPTIONS = declare(Param("smtpd_sasl_security_options", "noanonymous", words(lower=True),
+    "What mechanisms must not be: noanonymous, noplaintext, nodictionary, noactive, forward_secrecy, mutual_auth."))
+SMTPD_SASL_TLS_SECURITY_OPTIONS = declare(Param("smtpd_sasl_tls_security_options", "$smtpd_sasl_security_options",
+    words(lower=True), "The same under TLS."))
+SMTPD_SASL_MECHANISM_FILTER = declare(Param("smtpd_sasl_mechanism_filter", "!external, static:rest", string(),
+    "Mechanisms that are offered."))
+SMTPD_SASL_EXCEPTIONS_NETWORKS = declare(Param("smtpd_sasl_exceptions_networks", "", string(),
+    "Clients that are not offered AUTH."))
+SMTPD_SASL_AUTHENTICATED_HEADER = declare(Param("smtpd_sasl_authenticated_header", "no", boolean(),
+    "The login name in the Received header."))
+BROKEN_SASL_AUTH_CLIENTS = declare(Param("broken_sasl_auth_clients", "no", boolean(),
+    "Offer AUTH=... too, for old Outlook Express."))
+
+# --- restrictions -----------------------------------------------------------------------------------------------
+SMTPD_DELAY_REJECT = declare(Param("smtpd_delay_reject", "yes", boolean(),
+    "Judge client, HELO and sender when the recipient is known: the log then tells who missed what mail."))
+SMTPD_REJECT_UNLISTED_RECIPIENT = declare(Param("smtpd_reject_unlisted_recipient", "yes", boolean(),
+    "Refuse recipients that no table lists, without being told to in a restriction list."))
+SMTPD_REJECT_UNLISTED_SENDER = declare(Param("smtpd_reject_unlisted_sender", "no", boolean(),
+    "The same for senders in our own domains."))
+SMTPD_NULL_ACCESS_LOOKUP_KEY = declare(Param("smtpd_null_access_lookup_key", "<>", string(least=1),
+    "What the null sender is looked up as in access tables."))
+SMTPD_MIN_DATA_RATE = declare(Param("smtpd_min_data_rate", "500", number(), "Octets a second of a message, at least."))
+
+
+def _code(name: str, default: int, what: str) -> Param[int]:
+    return declare(Param(name, str(default), integer(least=400, most=599), f"Reply code for {what}."))
+
+
+ACCESS_MAP_REJECT_CODE = _code("access_map_reject_code", 554, "REJECT in an access table")
+ACCESS_MAP_DEFER_CODE = _code("access_map_defer_code", 450, "DEFER in an access table")
+REJECT_CODE = _code("reject_code", 554, "the restriction reject")
+DEFER_CODE = _code("defer_code", 450, "the restriction defer")
+RELAY_DOMAINS_REJECT_CODE = _code("relay_domains_reject_code", 554, "mail that we do not relay")
+INVALID_HOSTNAME_REJECT_CODE = _code("invalid_hostname_reject_code", 501, "a HELO that is no host name")
+NON_FQDN_REJECT_CODE = _code("non_fqdn_reject_code", 504, "a name without its domain")
+UNKNOWN_ADDRESS_REJECT_CODE = _code("unknown_address_reject_code", 450, "an address whose domain is not in DNS")
+UNKNOWN_CLIENT_REJECT_CODE = _code("unknown_client_reject_code", 450, "a client without a name")
+UNKNOWN_HOSTNAME_REJECT_CODE = _code("unknown_hostname_reject_code", 450, "a HELO name that is not in DNS")
+MAPS_RBL_REJECT_CODE = _code("maps_rbl_reject_code", 554, "a client on a block list")
+PLAINTEXT_REJECT_CODE = _code("plaintext_reject_code", 450, "reject_plaintext_session")
+MULTI_RECIPIENT_BOUNCE_REJECT_CODE = _code("multi_recipient_bounce_reject_code", 550, "bounces to several recipients")

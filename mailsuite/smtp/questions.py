@@ -1,0 +1,156 @@
+"""What a server session asks the world, and the answers it takes.
+
+Each question is answered with the type its docstring names. A Refusal is a whole reply line without CRLF, e.g.
+"554 5.7.1 <a@b.test>: Relay access denied"; one with 421 or 521 ends the connection.
+"""
+
+from dataclasses import dataclass
+
+from mailsuite.base.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """No; reply is what the client is told."""
+
+    reply: str
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """May this client talk at all? Fills facts.client's names. -> Refusal | None"""
+
+
+@dataclass(frozen=True, slots=True)
+class Greeted:
+    """HELO or EHLO was said: facts.helo is set for the check. -> Refusal | None"""
+
+
+@dataclass(frozen=True, slots=True)
+class EhloOptions:
+    """What may be offered to this client. -> Offer"""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """discard: EHLO keywords (lower case) that are left out. mechanisms: AUTH's, in order."""
+
+    discard: frozenset[str] = frozenset()
+    mechanisms: tuple[str, ...] = ()
+    hide_auth: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MailFrom:
+    """facts.sender is set for the check. -> Refusal | None"""
+
+
+@dataclass(frozen=True, slots=True)
+class RcptTo:
+    """Check a recipient and add it to the message (the first one opens a queue file). -> Refusal | None"""
+
+    recipient: str
+    orcpt: str = ""
+    notify: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verify:
+    """VRFY: as RcptTo, without a message. -> Refusal | None"""
+
+    recipient: str
+
+
+@dataclass(frozen=True, slots=True)
+class DataStart:
+    """DATA or the first BDAT; checks only. -> Refusal | None"""
+
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    """The transaction ends without a message: its queue file goes. -> None"""
+
+
+@dataclass(frozen=True, slots=True)
+class EndOfMessage:
+    """All content was given. -> Queued | Refusal"""
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """The message is ours, on disk."""
+
+    queue_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Etrn:
+    """Deliver what waits for a domain. -> str: the reply (250, 458, 459 or a refusal)"""
+
+    domain: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forbidden:
+    """Is an unknown command one of smtpd_forbidden_commands? -> bool"""
+
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuthStart:
+    """-> AuthMore | AuthDone | AuthFailed"""
+
+    mechanism: str
+    initial: Secret | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuthLine:
+    """The client's answer to a challenge (base64 as it came). -> AuthMore | AuthDone | AuthFailed"""
+
+    response: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class AuthCancel:
+    """The client gave up. -> None"""
+
+
+@dataclass(frozen=True, slots=True)
+class AuthMore:
+    """base64: the challenge."""
+
+    base64: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AuthDone:
+    """The client is username."""
+
+    username: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuthFailed:
+    """username "" when none was named."""
+
+    username: str = ""
+    reason: str = ""
+    temporary: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RateCheck:
+    """May this client do one more of `event` ("message", "recipient", "tls", "auth")? -> bool"""
+
+    event: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """Wait: slows down clients that make errors. -> None"""
+
+    seconds: float

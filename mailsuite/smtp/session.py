@@ -1,0 +1,396 @@
+"""Server side of one SMTP dialogue: states and dispatch; no sockets, clocks or files.
+
+    session = ServerSession(config, facts, ask_connect=True)
+    session.opened() / feed(octets) / answered(result) / secured(tls) / timed_out() / lost() -> actions
+
+Commands are functions of `commands/`; each gives an Outcome (outcome.py), which this module carries out and counts.
+Message content goes out as Body actions in blocks, dots and line ends already undone.
+Limits: config.line_limit (what is longer is cut off), the error limits, and the driver's backlog limit while a
+question is open. Source: RFC 5321 section 4.1; replies and log lines are Postfix's.
+"""
+
+from collections.abc import Callable
+
+from mailsuite.base.dialogue import Action, Ask, Body, Close, Send, StartTls, TlsInfo
+from mailsuite.base.errors import Bug
+from mailsuite.base.log import logger
+from mailsuite.smtp import questions
+from mailsuite.smtp.commands import COMMANDS, COUNTED, UNKNOWN, Entry, Rule
+from mailsuite.smtp.config import SessionConfig
+from mailsuite.smtp.data import ChunkDecoder, DotDecoder, FirstLine
+from mailsuite.smtp.facts import BdatState, Facts
+from mailsuite.smtp.outcome import Chunk, Content, Done, NextLine, Outcome, Pending, refused
+from mailsuite.smtp.reply import encode, with_footer
+from mailsuite.smtp.syntax import is_header, tokenise
+
+log = logger("smtpd")
+_ESCAPES = {"\r": "\\r", "\n": "\\n", "\t": "\\t", "\\": "\\\\"}
+_TEMPORARY = "451 4.3.0 Error: internal error"
+
+
+class ServerSession:
+    """One dialogue. facts is shared with who answers the questions."""
+
+    def __init__(self, config: SessionConfig, facts: Facts, *, ask_connect: bool = True,
+                 ask_mail: bool = False) -> None:
+        self.config, self.facts = config, facts
+        self.timeout_s = config.timeout_s
+        self.ask_mail = ask_mail or config.ask_mail
+        self.offer: questions.Offer | None = None
+        self.bdat = BdatState.NONE
+        self.chunks: ChunkDecoder | None = None
+        self.chunk_octets = 0
+        self.overshoot = 0
+        self.errors = self.junk = 0
+        self.trouble: set[str] = set()
+        self.history: list[str] | None = [] if config.keep_history else None
+        self.content_failed = False
+        self.denied = False
+        self.last_login = ""            # the name that the log of a failed AUTH shows
+        self._ask_connect = ask_connect
+        self._buffer = bytearray()
+        self._searched = 0
+        self._skipping = False
+        self._then: Callable[[object], Outcome] | None = None
+        self._on_line: Callable[[bytes], Outcome] | None = None
+        self._after_content: Callable[[], Outcome] | None = None
+        self._dots: DotDecoder | None = None
+        self._first_line = FirstLine()
+        self._chunk_left = 0
+        self._chunk: Chunk | None = None
+        self._entry: Entry | None = None
+        self._delayed = False
+        self._starting_tls = self._ended = False
+        self._counts: dict[str, list[int]] = {}
+
+    # --- the driver's calls -------------------------------------------------------------------------------------
+
+    @property
+    def backlog(self) -> int:
+        return len(self._buffer)
+
+    def opened(self) -> list[Action]:
+        if self.facts.tls is not None:
+            self._log_tls()
+        if self._ask_connect:
+            self._then = self._greet
+            return [Ask(questions.Connected())]
+        log_connect(self.facts)
+        return self._carry_out(self._greet(None))
+
+    def feed(self, octets: bytes) -> list[Action]:
+        if self._ended or self._starting_tls:
+            return []
+        if self._dots is not None and not self._buffer and self._then is None:
+            actions: list[Action] = []
+            self._take_content(octets, actions)      # message content is not copied into the line buffer
+        else:
+            self._buffer += octets
+            if self._then is not None:
+                return []
+            actions = []
+        self._run(actions)
+        return actions
+
+    def answered(self, result: object) -> list[Action]:
+        then, self._then = self._then, None
+        if then is None:
+            raise Bug("an answer to no question")
+        return self._carry_out(then(result))
+
+    def failed(self, error: BaseException) -> list[Action]:
+        self._then = None
+        self.trouble.add("software")
+        if self._entry is None and self.facts.where == "CONNECT":
+            return self._carry_out(Done(f"421 4.3.0 {self.config.hostname} Service not available", ok=False))
+        return self._carry_out(refused(_TEMPORARY))
+
+    def secured(self, tls: TlsInfo) -> list[Action]:
+        self._starting_tls = False
+        self._buffer.clear()
+        self._searched = 0
+        self.facts.reset_all()
+        self.facts.tls = tls
+        self.offer = None
+        self.bdat, self.chunks = BdatState.NONE, None
+        self._log_tls()
+        return self._carry_out(Done(""))
+
+    def timed_out(self) -> list[Action]:
+        if self._ended:
+            return []
+        self._log_end(f"timeout after {self._where()}")
+        return [Send(encode(f"421 4.4.2 {self.config.hostname} Error: timeout exceeded")), Close("timeout")]
+
+    def lost(self) -> list[Action]:
+        if not self._ended:
+            if self._starting_tls:
+                log.info("SSL_accept error from %s: lost connection", self.facts.client.host)
+            self._log_end(f"lost connection after {self._where()}")
+        return []
+
+    # --- octets -------------------------------------------------------------------------------------------------
+
+    def _run(self, actions: list[Action]) -> None:
+        while self._then is None and not self._ended and not self._starting_tls and self._buffer:
+            if self._dots is not None:
+                octets = bytes(self._buffer)
+                self._buffer.clear()
+                self._take_content(octets, actions)
+            elif self._chunk_left:
+                self._take_chunk(actions)
+            elif (line := self._take_line()) is None:
+                return
+            else:
+                self._line(line, actions)
+
+    def _take_line(self) -> bytes | None:
+        """The next line without its end; of a line over the limit only its beginning."""
+        limit = self.config.line_limit if self._on_line is None else self.config.sasl_line_limit
+        end = self._buffer.find(b"\n", self._searched)
+        if end < 0:
+            if len(self._buffer) > limit:
+                del self._buffer[limit:]
+            self._searched = len(self._buffer)
+            return None
+        line = bytes(self._buffer[:min(end, limit)])
+        del self._buffer[:end + 1]
+        self._searched = 0
+        return line[:-1] if line.endswith(b"\r") else line
+
+    def _take_content(self, octets: bytes, actions: list[Action]) -> None:
+        dots = self._dots
+        assert dots is not None
+        self._content(dots.feed(octets), actions)
+        if dots.ended:
+            self._dots = None
+            self._content(self._first_line.finish(), actions, judged=True)
+            self._first_line = FirstLine()
+            self._buffer += dots.rest
+            after, self._after_content = self._after_content, None
+            assert after is not None
+            self._next(after(), actions)
+
+    def _take_chunk(self, actions: list[Action]) -> None:
+        octets = bytes(self._buffer[:self._chunk_left])
+        del self._buffer[:len(octets)]
+        self._searched = 0
+        self._chunk_left -= len(octets)
+        chunk = self._chunk
+        assert chunk is not None
+        if chunk.keep and self.chunks is not None:
+            self._content(self.chunks.feed(octets), actions)
+        if not self._chunk_left:
+            self._end_chunk(chunk, actions)
+
+    def _end_chunk(self, chunk: Chunk, actions: list[Action]) -> None:
+        self._chunk = None
+        if chunk.keep and chunk.last and self.chunks is not None:
+            self._content(self.chunks.finish(), actions)        # the last line's end
+            self._content(self._first_line.finish(), actions, judged=True)
+            self._first_line = FirstLine()
+        self._next(chunk.then(), actions)
+
+    def _content(self, octets: bytes, actions: list[Action], *, judged: bool = False) -> None:
+        """Pass message content on, until it is too much."""
+        if not judged:
+            octets = self._first_line.feed(octets)
+        if not octets:
+            return
+        facts = self.facts
+        facts.actual_size += len(octets) + octets.count(b"\n")
+        if 0 < self.config.message_size_limit < facts.actual_size:
+            self.content_failed = True
+        if not self.content_failed:
+            actions.append(Body(octets))
+
+    # --- lines and outcomes -------------------------------------------------------------------------------------
+
+    def _line(self, line: bytes, actions: list[Action]) -> None:
+        if self._on_line is not None:
+            on_line, self._on_line = self._on_line, None
+            self._next(on_line(line), actions)
+            return
+        self._entry = None
+        try:
+            text = line.decode("utf-8")
+        except UnicodeDecodeError:
+            self.trouble.add("protocol")
+            self._next(refused("500 5.5.2 Error: bad UTF-8 syntax"), actions)
+            return
+        if self.history is not None:
+            self.history.append(" In:  " + text)
+        self._next(self._command(text.replace("\0", "?")), actions)
+
+    def _command(self, text: str) -> Outcome:
+        words = tokenise(text)
+        if not words:
+            self.trouble.add("protocol")
+            return refused("500 5.5.2 Error: bad syntax")
+        name = words[0].text.upper()
+        config, facts = self.config, self.facts
+        if name.lower() in config.noop_commands:
+            self._count_junk()
+            return Done("250 2.0.0 Ok")
+        entry = COMMANDS.get(name)
+        if entry is None:
+            entry = self._entry = UNKNOWN
+            facts.where = "UNKNOWN"
+            if is_header(words[0].text):
+                return self._goodbye(text)
+            return Pending(questions.Forbidden(words[0].text), lambda yes: self._unknown(bool(yes), text))
+        self._entry = entry
+        facts.where = name
+        if self.denied and Rule.QUIT not in entry.rules:
+            return refused(f"503 5.7.0 Error: access denied for {facts.client.host}")
+        if config.tls_required and facts.tls is None and Rule.BEFORE_TLS not in entry.rules:
+            return refused("530 5.7.0 Must issue a STARTTLS command first")
+        if self._buffer and not facts.ill_pipelining and (facts.protocol != "ESMTP" or Rule.LAST in entry.rules):
+            self._note_pipelining(name)
+        return entry.run(self, words)
+
+    def _unknown(self, forbidden: bool, text: str) -> Outcome:
+        if forbidden:
+            return self._goodbye(text)
+        if self.denied:
+            return refused(f"503 5.7.0 Error: access denied for {self.facts.client.host}")
+        self.trouble.add("protocol")
+        return refused("500 5.5.2 Error: command not recognized")
+
+    def _goodbye(self, text: str) -> Outcome:
+        log.warning("non-SMTP command from %s: %.100s", self.facts.client.host, text)
+        return Done("221 2.7.0 Error: I can break rules, too. Goodbye.", ok=False, close=True)
+
+    def _note_pipelining(self, name: str) -> None:
+        """Somebody does not wait for our replies where he must: RFC 2920 section 3.1; spam programs do that."""
+        rest = bytes(self._buffer[:100]).decode("ascii", "replace")
+        shown = "".join(_ESCAPES.get(char, char if " " <= char < "\x7f" else f"\\{ord(char) & 255:03o}")
+                        for char in rest)
+        log.info("improper command pipelining after %s from %s: %s", name, self.facts.client.host, shown)
+        self.facts.ill_pipelining = True
+
+    def _carry_out(self, outcome: Outcome) -> list[Action]:
+        actions: list[Action] = []
+        self._next(outcome, actions)
+        self._run(actions)
+        return actions
+
+    def _next(self, outcome: Outcome, actions: list[Action]) -> None:
+        if isinstance(outcome, Pending):
+            self._then = outcome.then
+            actions.append(Ask(outcome.question))
+            return
+        if self.errors >= self.config.soft_errors and self.config.error_sleep_s and not self._delayed:
+            self._delayed = True
+            self._then = lambda _: outcome
+            actions.append(Ask(questions.Delay(self.config.error_sleep_s)))
+            return
+        self._delayed = False
+        match outcome:
+            case Done():
+                self._done(outcome, actions)
+            case NextLine():
+                self._say(outcome.reply, actions)
+                self._on_line = outcome.then
+            case Content():
+                self._say(outcome.reply, actions)
+                self._dots, self._after_content = DotDecoder(), outcome.then
+            case Chunk():
+                self._chunk, self._chunk_left = outcome, outcome.size
+                if not outcome.size:
+                    self._end_chunk(outcome, actions)
+
+    def _done(self, done: Done, actions: list[Action]) -> None:
+        hang_up = done.close
+        if done.reply:
+            self._say(done.reply, actions)
+            hang_up = hang_up or (isinstance(done.reply, str) and done.reply.startswith(("421", "521")))
+        for action in done.actions:
+            actions.append(action)
+            if isinstance(action, StartTls):
+                self._starting_tls = True
+                return                      # counted when the handshake is done
+        self._count(done.ok)
+        if hang_up:
+            self._log_end("")
+            actions.append(Close())
+        elif self.errors >= self.config.hard_errors:
+            self.trouble.add("protocol")
+            self._say(f"421 4.7.0 {self.config.hostname} Error: too many errors", actions)
+            self._log_end(f"too many errors after {self.facts.where}")
+            actions.append(Close("too many errors"))
+
+    def _say(self, reply: str | bytes, actions: list[Action]) -> None:
+        if isinstance(reply, str):
+            if self.config.footer is not None and reply[0] in "45":
+                reply = with_footer(reply, self.config.footer(self.facts))
+            reply = encode(reply)
+        if self.history is not None:
+            self.history += [" Out: " + line for line in reply.decode("utf-8", "replace").split("\r\n")[:-1]]
+        actions.append(Send(reply))
+
+    # --- counts and log -----------------------------------------------------------------------------------------
+
+    def _count(self, ok: bool) -> None:
+        if not ok:
+            self.errors += 1
+        entry, self._entry = self._entry, None
+        if entry is None:
+            return
+        count = self._counts.setdefault(entry.name, [0, 0])
+        count[1] += 1
+        if ok:
+            count[0] += 1
+        if Rule.JUNK in entry.rules:
+            self._count_junk()
+
+    def _count_junk(self) -> None:
+        if self.junk > self.config.junk_limit:
+            self.errors += 1
+        self.junk += 1
+
+    def forgive(self) -> None:
+        """A message was accepted: earlier slips are forgotten."""
+        self.errors = self.junk = 0
+        self.trouble.clear()
+
+    def _where(self) -> str:
+        facts = self.facts
+        if self._dots is not None or self._chunk_left:
+            return f"{facts.where} ({facts.actual_size} bytes)"
+        return facts.where
+
+    def _log_end(self, reason: str) -> None:
+        self._ended = True
+        host = self.facts.client.host
+        if reason:
+            log.info("%s from %s", reason, host)
+        if self._entry is not None:
+            self._counts.setdefault(self._entry.name, [0, 0])[1] += 1
+        parts = [f"{name}={_count_text(*self._counts[name])}" for name in COUNTED if name in self._counts]
+        total = [sum(count[part] for count in self._counts.values()) for part in (0, 1)]
+        log.info("disconnect from %s %s", host, " ".join([*parts, f"commands={_count_text(*total)}"]))
+
+    def _log_tls(self) -> None:
+        tls = self.facts.tls
+        if self.config.tls_loglevel >= 1 and tls is not None:
+            trust = "Anonymous" if not tls.peer_certificate else "Trusted" if tls.peer_verified else "Untrusted"
+            log.info("%s TLS connection established from %s: %s with cipher %s (%d/%d bits)", trust,
+                     self.facts.client.host, tls.protocol, tls.cipher, tls.cipher_bits, tls.cipher_algorithm_bits)
+
+    # --- greeting -----------------------------------------------------------------------------------------------
+
+    def _greet(self, answer: object) -> Outcome:
+        if isinstance(answer, questions.Refusal):
+            self.denied = True
+            return refused(answer.reply)
+        return Done(f"220 {self.config.banner}")
+
+
+def _count_text(ok: int, total: int) -> str:
+    return str(ok) if ok == total else f"{ok}/{total}"
+
+
+def log_connect(facts: Facts) -> None:
+    """The line that opens a session's story."""
+    log.info("connect from %s", facts.client.host)
