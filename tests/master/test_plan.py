@@ -1,0 +1,78 @@
+"""From master.cf lines to processes and sockets."""
+
+from pathlib import Path
+
+import pytest
+
+from mailsuite.base.errors import ConfigErrors
+from mailsuite.config.dovecot import DovecotSettings
+from mailsuite.config.mastercf import read_master_cf
+from mailsuite.config.settings import Settings
+from mailsuite.master.accounts import Accounts
+from mailsuite.master.plan import ServicePlan, cores, make_plan
+
+SETTINGS = {"queue_directory": "/q", "inet_interfaces": "127.0.0.1", "inet_protocols": "ipv4",
+            "default_process_limit": "100"}
+
+
+def plans(tmp_path: Path, text: str, dovecot: str | None = None, **changed: str) -> list[ServicePlan]:
+    (tmp_path / "master.cf").write_text(text)
+    conf = DovecotSettings.of(dovecot) if dovecot is not None else None
+    return make_plan(Settings.of({**SETTINGS, **changed}), read_master_cf(str(tmp_path / "master.cf")), conf,
+                     Accounts(privileged=False))
+
+
+@pytest.mark.parametrize(("name", "address", "port"), [
+    ("smtp", "127.0.0.1", 25), ("2525", "127.0.0.1", 2525), ("127.0.0.2:10025", "127.0.0.2", 10025),
+    ("[::1]:26", "::1", 26), ("submission", "127.0.0.1", 587),
+])
+def test_inet_names(tmp_path: Path, name: str, address: str, port: int) -> None:
+    [plan] = plans(tmp_path, f"{name} inet n - n - - smtpd\n")
+    assert [(spec.address, spec.port) for spec in plan.sockets] == [(address, port)]
+
+
+def test_columns_and_overrides(tmp_path: Path) -> None:
+    [smtpd, virtual] = plans(tmp_path, "465 inet n - n - 7 smtpd\n -o smtpd_tls_wrappermode=yes\n"
+                                       "cleanup unix n - n - 0 cleanup -o always_bcc=a@b.test\n"
+                                       "virtual unix - n n - - virtual\n")
+    assert smtpd.sockets[0].tls and smtpd.process_limit == 7 and smtpd.processes == min(cores(), 7)
+    assert virtual.sockets[0].path == "/q/private/virtual" and virtual.kind.root and virtual.process_limit == 100
+    assert smtpd.library == {"cleanup": {"always_bcc": "a@b.test"}}
+
+
+def test_public_and_private(tmp_path: Path) -> None:
+    found = plans(tmp_path, "pickup unix n - n 60 1 pickup\nerror unix - - n - - error\n")
+    assert [spec.path for plan in found for spec in plan.sockets] == ["/q/public/pickup", "/q/private/error"]
+    assert found[0].wakeup_s == 60
+
+
+def test_all_errors_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigErrors) as caught:
+        plans(tmp_path, "smtp inet n - n - 1 postscreen\nx unix - - n - - nonsense\n99999 inet n - n - - smtpd\n"
+                        "25 inet n - n - - smtpd\n127.0.0.1:25 inet n - n - - smtpd\n")
+    text = caught.value.public.split("\n")
+    assert all(word in line for word, line in zip(["line 1", "line 2", "line 3", "both listen on"], text, strict=True))
+
+
+def test_dovecot_services(tmp_path: Path) -> None:
+    found = {plan.name: plan for plan in plans(tmp_path, "error unix - - n - - error\n", """
+        protocols = imap
+        base_dir = /b
+        listen = 127.0.0.1
+        ssl = no
+        service auth {
+          unix_listener /q/private/auth {
+            mode = 0666
+          }
+        }
+        service imap-login {
+          inet_listener imap {
+            port = 2143
+          }
+        }
+        """)}
+    assert set(found) == {"error", "auth", "access", "imap-login"}
+    assert [(spec.address, spec.port) for spec in found["imap-login"].sockets] == [("127.0.0.1", 2143)]
+    paths = {spec.path: spec.mode for spec in found["auth"].sockets}
+    assert paths["/q/private/auth"] == 0o666
+    assert "/b/imap" in {spec.path for spec in found["access"].sockets}
