@@ -1,0 +1,276 @@
+"""Server side of the client protocol (version 1.2): one connection of an SMTP, IMAP or POP3 server.
+
+    session = ClientSession(hub, write, close)
+    session.opened();  session.feed(octets);  session.lost()
+
+The hub knows the service in force and keeps the requests that succeeded until a master asks for them. Anything that a
+well-written client never says closes the connection with a line in the log; a user's wrong password does not.
+Limits: wire.LINE_LIMIT octets a line, OPEN_LIMIT requests under way on one connection, REQUEST_TIMEOUT_S for each.
+"""
+
+import asyncio
+import binascii
+import os
+import secrets
+from base64 import b64decode, b64encode
+from collections.abc import Callable
+from typing import Protocol
+
+from mailsuite.base.errors import PeerError, TemporaryError
+from mailsuite.base.lines import LineBuffer
+from mailsuite.base.log import access_logger
+from mailsuite.sasl import wire
+from mailsuite.sasl.request import AuthRequest
+from mailsuite.sasl.service import Attempt, AuthService, Continue, Denied, Granted, Reply
+
+OPEN_LIMIT = 1000
+REQUEST_TIMEOUT_S = 150.0
+MAJOR, MINOR = 1, 2
+_VALUELESS = frozenset({"proxy", "nologin", "anonymous"})
+
+log = access_logger("auth")
+
+
+class Hub(Protocol):
+    """What a connection needs of the server it belongs to."""
+
+    service: AuthService
+
+    def next_connection_uid(self) -> int: ...
+
+    def keep(self, pid: int, number: int, cookie: str, request: AuthRequest, service: AuthService) -> None:
+        """Remember a success until a master asks for it."""
+        ...
+
+    def closing(self, cookie: str) -> None:
+        """The connection with that cookie is gone."""
+        ...
+
+
+class Broken(PeerError):
+    """What the client said breaks the protocol."""
+
+
+class ClientSession:
+    """write takes octets for the client, close ends the connection."""
+
+    def __init__(self, hub: Hub, write: Callable[[bytes], None], close: Callable[[], None]) -> None:
+        self._hub, self._write, self._close = hub, write, close
+        self._lines = LineBuffer(wire.LINE_LIMIT)
+        self._cookie = secrets.token_hex(16)
+        self._uid = hub.next_connection_uid()
+        self._versioned, self._pid, self._over = False, 0, False
+        self._attempts: dict[int, Attempt] = {}
+        self._busy: set[int] = set()
+        self._timers: dict[int, asyncio.TimerHandle] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def opened(self) -> None:
+        out = [wire.line("VERSION", str(MAJOR), str(MINOR))]
+        out += [wire.line("MECH", mech.name, *mech.flags) for mech in self._hub.service.mechanisms.values()]
+        out += [wire.line("SPID", str(os.getpid())), wire.line("CUID", str(self._uid)),
+                wire.line("COOKIE", self._cookie), wire.line("DONE")]
+        self._write(b"".join(out))
+
+    def feed(self, octets: bytes) -> None:
+        if self._over:
+            return
+        self._lines.feed(octets)
+        try:
+            while not self._over and (line := self._lines.take_line()) is not None:
+                self._on_line(line)
+        except PeerError as error:
+            log.error("BUG: Authentication client %s", error.detail or error.public)
+            self.lost()
+            self._close()
+
+    def lost(self) -> None:
+        """The connection is gone: nothing is answered any more."""
+        self._over = True
+        for timer in self._timers.values():
+            timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        self._attempts.clear()
+        self._hub.closing(self._cookie)
+
+    # --- lines ------------------------------------------------------------------------------------------------------
+
+    def _on_line(self, line: bytes) -> None:
+        words = wire.words(line)
+        if not self._versioned:
+            if words[0] != "VERSION" or words[1:2] != [str(MAJOR)]:
+                raise Broken(f"not compatible with this server (mixed old and new binaries?): {line[:80]!r}")
+            self._versioned = True
+        elif not self._pid:
+            self._pid = self._number(words[1:2], "CPID")
+            if words[0] != "CPID" or not self._pid:
+                raise Broken("sent broken CPID handshake")
+        elif words[0] == "AUTH":
+            self._auth(words)
+        elif words[0] == "CONT":
+            self._cont(words)
+        elif words[0] == "CANCEL":
+            self._drop(self._number(words[1:2], "CANCEL"))
+        else:
+            raise Broken("sent unknown command: " + "?".join(words)[:80])
+
+    def _number(self, words: list[str], command: str) -> int:
+        if not words or not words[0].isascii() or not words[0].isdecimal() or int(words[0]) >= 2**32:
+            raise Broken(f"sent broken {command} request")
+        return int(words[0])
+
+    def _auth(self, words: list[str]) -> None:
+        number = self._number(words[1:2], "AUTH")
+        service = self._hub.service
+        if len(words) < 4:
+            raise Broken("sent broken AUTH request")
+        if number in self._attempts:
+            raise Broken(f"{self._pid} sent a duplicate ID {number}")
+        mech = service.mechanisms.get(words[2].upper())
+        if mech is None:
+            raise Broken(f"{self._pid} requested unsupported authentication mechanism {words[2][:40]!r}")
+        facts: dict[str, str] = {}
+        initial: str | None = None
+        for position, word in enumerate(words[3:], 3):
+            name, _, value = word.partition("=")
+            if name == "resp":
+                if position != len(words) - 1:
+                    raise Broken("sent AUTH parameters after 'resp'")
+                initial = value
+            else:
+                facts[name] = value
+        if not facts.get("service"):
+            raise Broken("didn't specify service in request")
+        if len(self._attempts) >= OPEN_LIMIT:
+            self._write(wire.line("FAIL", str(number), "code=temp_fail"))
+            return
+        attempt = service.attempt(mech, facts["service"], facts)
+        self._attempts[number] = attempt
+        if initial:
+            try:
+                octets = _decoded(initial)
+            except ValueError:
+                self._refuse_base64(number, "initial response")
+                return
+            self._go(number, attempt, octets, first=True)
+        else:
+            self._go(number, attempt, None, first=True)
+
+    def _cont(self, words: list[str]) -> None:
+        number = self._number(words[1:2], "CONT")
+        if len(words) < 3:
+            raise Broken("sent broken CONT request")
+        attempt = self._attempts.get(number)
+        if attempt is None:
+            self._write(wire.line("FAIL", str(number), "reason=Authentication request timed out"))
+            return
+        if number in self._busy:
+            raise Broken("sent CONT for a request that waits for no data")
+        try:
+            octets = _decoded(words[2])
+        except ValueError:
+            self._refuse_base64(number, "continued response")
+            return
+        self._go(number, attempt, octets, first=False)
+
+    def _refuse_base64(self, number: int, where: str) -> None:
+        self._drop(number)
+        self._write(wire.line("FAIL", str(number), "code=invalid_base64", f"reason=Invalid base64 data in {where}"))
+
+    def _drop(self, number: int) -> None:
+        self._attempts.pop(number, None)
+        self._busy.discard(number)
+        if (timer := self._timers.pop(number, None)) is not None:
+            timer.cancel()
+
+    # --- answers ----------------------------------------------------------------------------------------------------
+
+    def _go(self, number: int, attempt: Attempt, octets: bytes | None, *, first: bool) -> None:
+        self._busy.add(number)
+        if (timer := self._timers.pop(number, None)) is not None:
+            timer.cancel()
+        task = asyncio.get_running_loop().create_task(self._run(number, attempt, octets, first))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, number: int, attempt: Attempt, octets: bytes | None, first: bool) -> None:
+        try:
+            if first:
+                reply = await attempt.start(octets)
+            else:
+                reply = await attempt.go_on(octets or b"")
+        except TemporaryError as error:
+            log.error("%s(%s): %s", attempt.mech.name.lower(), attempt.request.who, error.detail or error.public)
+            reply = Denied(attempt.request, attempt.named, "temp_fail")
+        except Exception:
+            log.exception("unforeseen in an authentication")
+            reply = Denied(attempt.request, attempt.named, "temp_fail")
+        if self._over or self._attempts.get(number) is not attempt:
+            return
+        await self._answer(number, attempt, reply)
+
+    async def _answer(self, number: int, attempt: Attempt, reply: Reply) -> None:
+        if isinstance(reply, Continue):
+            self._busy.discard(number)
+            self._timers[number] = asyncio.get_running_loop().call_later(REQUEST_TIMEOUT_S, self._time_out, number)
+            self._write(wire.line("CONT", str(number), b64encode(reply.octets).decode()))
+            return
+        if isinstance(reply, Denied) and reply.named and "nodelay" not in reply.request.fields:
+            # So that guessing is slow on one connection; other requests go on meanwhile.
+            await asyncio.sleep(attempt.service.failure_delay_s)
+            if self._over or self._attempts.get(number) is not attempt:
+                return
+        self._drop(number)
+        if isinstance(reply, Granted):
+            if "nologin" not in reply.request.facts:
+                self._hub.keep(self._pid, number, self._cookie, reply.request, attempt.service)
+            self._write(wire.line("OK", str(number), *granted_words(reply.request)))
+        else:
+            self._write(wire.line("FAIL", str(number), *denied_words(reply)))
+
+    def _time_out(self, number: int) -> None:
+        self._drop(number)
+        self._write(wire.line("FAIL", str(number), "reason=Authentication request timed out"))
+
+
+def _decoded(text: str) -> bytes:
+    """base64; "=" is an empty response. Raises ValueError."""
+    if text == "=":
+        return b""
+    try:
+        return b64decode(text.encode("ascii"), validate=True)
+    except binascii.Error as error:
+        raise ValueError(str(error)) from error
+
+
+def _names(request: AuthRequest) -> list[str]:
+    words = []
+    if request.original_user is not None and request.original_user != request.user:
+        words.append(f"original_user={request.original_user}")
+    if request.master_user:
+        words.append(f"auth_user={request.master_user}")
+    return words
+
+
+def granted_words(request: AuthRequest) -> list[str]:
+    """What follows "OK <id>"."""
+    words = [f"user={request.user}", *_names(request)]
+    for name, value in request.client_fields().items():
+        words.append(name if name in _VALUELESS or not value else f"{name}={value}")
+    return words
+
+
+def denied_words(reply: Denied) -> list[str]:
+    """What follows "FAIL <id>"."""
+    request = reply.request
+    words = [f"user={request.user}"] if reply.named else []
+    if reply.code:
+        words.append(f"code={reply.code}")
+    if reply.named:
+        words += _names(request)
+        if request.bad_name:
+            words.append(f"original_user={request.original_user}")
+    if reply.reason:
+        words.append(f"reason={reply.reason}")
+    return words

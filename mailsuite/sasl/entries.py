@@ -1,0 +1,158 @@
+"""The passdb and userdb sections of dovecot.conf, as typed values, in their order.
+
+    databases = Databases.of(settings, pool)          raises ConfigErrors: all that is wrong with them
+    databases.passdbs   databases.userdbs
+"""
+
+import fnmatch
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from mailsuite.base.errors import ConfigError, ConfigErrors
+from mailsuite.sasl.passdb import Passdb, split_fields
+from mailsuite.sasl.passdb.pam import PamPassdb
+from mailsuite.sasl.passdb.passwd_file import PasswdFilePassdb
+from mailsuite.sasl.passdb.static import StaticPassdb
+from mailsuite.sasl.passdb.system import PasswdPassdb, ShadowPassdb
+from mailsuite.sasl.passwd_file import PasswdFiles
+from mailsuite.sasl.pool import HashPool
+from mailsuite.sasl.request import AuthRequest
+from mailsuite.sasl.userdb import Userdb
+from mailsuite.sasl.userdb.passwd_file import PasswdFileUserdb
+from mailsuite.sasl.userdb.static import StaticUserdb
+from mailsuite.sasl.userdb.system import PasswdUserdb, PrefetchUserdb
+
+if TYPE_CHECKING:
+    from mailsuite.config.dovecot import DovecotSettings, Section
+
+Fields = list[tuple[str, str]]
+
+
+class Rule(Enum):
+    """What a result means for the chain: result_success, result_failure, result_internalfail."""
+
+    RETURN = "return"
+    RETURN_OK = "return-ok"
+    RETURN_FAIL = "return-fail"
+    CONTINUE = "continue"
+    CONTINUE_OK = "continue-ok"
+    CONTINUE_FAIL = "continue-fail"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What passdb and userdb sections have in common."""
+
+    default_fields: Fields
+    override_fields: Fields
+    skip: str
+    on_success: Rule
+    on_failure: Rule
+    on_internal_failure: Rule
+
+
+@dataclass(frozen=True)
+class PassdbEntry(Entry):
+    db: Passdb
+    deny: bool
+    master: bool
+    mechanisms: tuple[str, ...]
+    user_filter: tuple[str, ...]
+
+    def wants(self, request: AuthRequest) -> bool:
+        """mechanisms and username_filter."""
+        if self.mechanisms and (request.mechanism.upper() or "NONE") not in self.mechanisms:
+            return False
+        if not self.user_filter:
+            return True
+        positive = [word for word in self.user_filter if not word.startswith("!")]
+        negative = [word[1:] for word in self.user_filter if word.startswith("!")]
+        if any(fnmatch.fnmatchcase(request.user, word) for word in negative):
+            return False
+        return not positive or any(fnmatch.fnmatchcase(request.user, word) for word in positive)
+
+
+@dataclass(frozen=True)
+class UserdbEntry(Entry):
+    db: Userdb
+
+
+@dataclass(frozen=True)
+class Databases:
+    """All of them; masters first asked for whoever logs in as another."""
+
+    passdbs: list[PassdbEntry]
+    userdbs: list[UserdbEntry]
+    files: PasswdFiles
+
+    @classmethod
+    def of(cls, settings: "DovecotSettings", pool: HashPool,
+           exists: Callable[[AuthRequest], Awaitable[bool]]) -> "Databases":
+        """exists: asks the passdbs, for userdb static. Raises ConfigErrors."""
+        errors: list[ConfigError] = []
+        files = PasswdFiles(pool)
+        passdbs, userdbs = [], []
+        for section in settings.sections("passdb"):
+            try:
+                passdbs.append(_passdb(section, files, pool))
+            except ConfigError as error:
+                errors.append(error)
+        for section in settings.sections("userdb"):
+            try:
+                userdbs.append(_userdb(section, settings, files, pool, exists))
+            except ConfigError as error:
+                errors.append(error)
+        if not any(not entry.master and not entry.deny for entry in passdbs) and not errors:
+            errors.append(ConfigError("auth: no passdbs are configured, and nobody could log in"))
+        if errors:
+            raise ConfigErrors(errors)
+        return cls(passdbs, userdbs, files)
+
+
+def _common(section: "Section") -> tuple[Fields, Fields, str, Rule, Rule, Rule]:
+    rules = []
+    for name in ("result_success", "result_failure", "result_internalfail"):
+        text = section.text(name)
+        try:
+            rules.append(Rule(text))
+        except ValueError:
+            raise ConfigError(f"{section.type}: {name} = {text}: unknown value") from None
+    return (split_fields(section.text("default_fields")), split_fields(section.text("override_fields")),
+            section.text("skip"), rules[0], rules[1], rules[2])
+
+
+def _passdb(section: "Section", files: PasswdFiles, pool: HashPool) -> PassdbEntry:
+    driver, args = section.text("driver"), section.text("args")
+    makers: dict[str, Callable[[], Passdb]] = {
+        "passwd-file": lambda: PasswdFilePassdb(args, files),
+        "static": lambda: StaticPassdb(args),
+        "passwd": lambda: PasswdPassdb(args, pool),
+        "shadow": lambda: ShadowPassdb(args, pool),
+        "pam": lambda: PamPassdb(args),
+    }
+    if driver not in makers:
+        raise ConfigError(f"passdb: unknown driver \"{driver}\" (there are {', '.join(makers)})")
+    default, override, skip, success, failure, internal = _common(section)
+    if section.flag("pass") and success is Rule.RETURN_OK:
+        success = Rule.CONTINUE
+    mechanisms = tuple(word.upper() for word in section.text("mechanisms").replace(",", " ").split())
+    return PassdbEntry(default, override, skip, success, failure, internal, makers[driver](), section.flag("deny"),
+                       section.flag("master"), mechanisms,
+                       tuple(section.text("username_filter").replace(",", " ").split()))
+
+
+def _userdb(section: "Section", settings: "DovecotSettings", files: PasswdFiles, pool: HashPool,
+            exists: Callable[[AuthRequest], Awaitable[bool]]) -> UserdbEntry:
+    driver, args = section.text("driver"), section.text("args")
+    makers: dict[str, Callable[[], Userdb]] = {
+        "passwd-file": lambda: PasswdFileUserdb(args, files),
+        "static": lambda: StaticUserdb(args, exists),
+        "passwd": lambda: PasswdUserdb(args, pool, settings.number("first_valid_uid"),
+                                       settings.number("last_valid_uid")),
+        "prefetch": PrefetchUserdb,
+    }
+    if driver not in makers:
+        raise ConfigError(f"userdb: unknown driver \"{driver}\" (there are {', '.join(makers)})")
+    return UserdbEntry(*_common(section), makers[driver]())

@@ -1,0 +1,266 @@
+"""The auth service without its sockets: names, mechanisms and databases come together.
+
+    service = AuthService(settings)                     raises ConfigErrors
+    attempt = service.attempt("PLAIN", service="smtp", facts={...})
+    reply = await attempt.start(initial)                Continue(octets) | Granted(...) | Denied(...)
+    reply = await attempt.go_on(answer)
+    user, fields = await service.userdb("alice", "lmtp", {})
+
+One AuthService stands for one state of the configuration; a reload makes a new one, attempts under way finish in the
+old.
+"""
+
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mailsuite.base.errors import ConfigError, ConfigErrors, TemporaryError
+from mailsuite.base.log import access_logger
+from mailsuite.sasl.chain import PassdbChain, UserdbChain, Verdict
+from mailsuite.sasl.entries import Databases
+from mailsuite.sasl.mech import Claim, End, Facts, Fetch, Mech, MechError, Proved, Refused, Say
+from mailsuite.sasl.mechanisms import chosen
+from mailsuite.sasl.pool import HashPool
+from mailsuite.sasl.request import AuthRequest
+from mailsuite.sasl.schemes import SchemeError
+
+if TYPE_CHECKING:
+    from mailsuite.config.dovecot import DovecotSettings
+
+log = access_logger("auth")
+
+
+@dataclass(frozen=True)
+class Continue:
+    octets: bytes
+
+
+@dataclass(frozen=True)
+class Granted:
+    """request: what is needed when a master asks who that was."""
+
+    request: AuthRequest
+
+
+@dataclass(frozen=True)
+class Denied:
+    """user None: none was named. code and reason as in the protocol."""
+
+    request: AuthRequest
+    named: bool
+    code: str = ""
+    reason: str = ""
+
+
+Reply = Continue | Granted | Denied
+
+
+class BadName(MechError):
+    """A user name that must not exist."""
+
+
+@dataclass(frozen=True)
+class NameRules:
+    """auth_username_chars, _translation, _format, auth_default_realm, auth_master_user_separator."""
+
+    chars: frozenset[str] | None
+    translation: Mapping[int, str]
+    format: str
+    default_realm: str
+    separator: str
+
+    @classmethod
+    def of(cls, settings: "DovecotSettings") -> "NameRules":
+        chars, pairs = settings.text("auth_username_chars"), settings.text("auth_username_translation")
+        translation = {ord(source): target for source, target in zip(pairs[::2], pairs[1::2], strict=False)}
+        return cls(frozenset(chars) if chars else None, translation, settings.text("auth_username_format"),
+                   settings.text("auth_default_realm"), settings.text("auth_master_user_separator"))
+
+    def apply(self, request: AuthRequest, name: str, authzid: str = "") -> None:
+        """Set the request's user (and wanted_user). Raises BadName, with the name as it came left in the request."""
+        if self.separator and not authzid and self.separator in name:
+            authzid, _, name = name.partition(self.separator)
+        request.original_user = request.user = name
+        try:
+            request.user = self._normal(request, name)
+            if authzid:
+                request.wanted_user = self._normal(request, authzid)
+        except BadName:
+            request.user, request.wanted_user, request.bad_name = name, "", True
+            raise
+
+    def _normal(self, request: AuthRequest, name: str) -> str:
+        if not name:
+            raise BadName("Empty username")
+        if self.default_realm and "@" not in name:
+            name = f"{name}@{self.default_realm}"
+        name = name.translate(self.translation)
+        for char in name:
+            if self.chars is not None and char not in self.chars:
+                raise BadName(f"Username character disallowed by auth_username_chars: 0x{ord(char) & 0xFF:02x} "
+                              f"(username: {name})")
+        if self.format and self.format != "%u":
+            request.user = name
+            name = request.expand(self.format)
+            if not name:
+                raise BadName("Empty username")
+        return name
+
+
+class AuthService:
+    """All that a configuration says of authentication."""
+
+    def __init__(self, settings: "DovecotSettings", pool: HashPool | None = None) -> None:
+        errors: list[ConfigError] = []
+        self.pool = pool or HashPool()
+        verbose = settings.flag("auth_verbose") or settings.flag("auth_debug")
+        try:
+            self.mechanisms = chosen(settings.words("auth_mechanisms"))
+        except ConfigError as error:
+            errors.append(error)
+        try:
+            self.databases = Databases.of(settings, self.pool, lambda request: self.passdbs.exists(request))
+        except ConfigErrors as several:
+            errors += several.errors
+        if errors:
+            raise ConfigErrors(errors)
+        self.passdbs = PassdbChain(self.databases.passdbs, self.pool, verbose=verbose)
+        self.userdbs = UserdbChain(self.databases.userdbs, self.pool, verbose=verbose)
+        self.names = NameRules.of(settings)
+        self.failure_delay_s = settings.time_s("auth_failure_delay")
+        self.anonymous_user = settings.text("auth_anonymous_username")
+        self.certificate_names = settings.flag("auth_ssl_username_from_cert")
+        self.realm = (settings.text("auth_realms").split() or [self.names.default_realm])[0]
+        self.verbose = verbose
+
+    def attempt(self, mech: Mech, service: str, facts: Mapping[str, str]) -> "Attempt":
+        """An authentication about to begin."""
+        return Attempt(self, mech, AuthRequest(service, facts, mechanism=mech.name))
+
+    async def userdb(self, name: str, service: str, facts: Mapping[str, str]) -> tuple[str, dict[str, str]] | None:
+        """(user, fields) of a user asked for by name; None: no such user. Raises TemporaryError."""
+        request = AuthRequest(service, facts)
+        try:
+            self.names.apply(request, name)
+        except BadName as error:
+            log.info("userdb(%s): %s", name, error.detail)
+            return None
+        fields = await self.userdbs.run(request)
+        return None if fields is None else (request.user, fields)
+
+    async def userdb_after_login(self, request: AuthRequest) -> tuple[str, dict[str, str]] | None:
+        """(user, fields) of who has just logged in."""
+        request.passdb_success = True
+        fields = await self.userdbs.run(request)
+        if fields is None:
+            return None
+        if request.master_user:
+            fields.setdefault("master_user", request.master_user)
+        return request.user, fields
+
+    async def passdb(self, name: str, service: str, facts: Mapping[str, str]) -> AuthRequest | None:
+        """What the password databases say of a user, without the password. Raises TemporaryError."""
+        request = AuthRequest(service, facts)
+        try:
+            self.names.apply(request, name)
+        except BadName:
+            return None
+        verdict, _ = await self.passdbs.fetch(request, "")
+        if verdict is Verdict.INTERNAL:
+            raise TemporaryError("internal error", detail="passdb lookup failed")
+        return request if verdict is Verdict.OK else None
+
+    def close(self) -> None:
+        for entry in self.databases.passdbs:
+            close = getattr(entry.db, "close", None)
+            if close is not None:
+                close()
+
+
+@dataclass
+class Attempt:
+    """One authentication: an exchange of a mechanism, with the databases behind it."""
+
+    service: AuthService
+    mech: Mech
+    request: AuthRequest
+    named: bool = False
+    _verdict: Verdict = field(default=Verdict.UNKNOWN)
+
+    async def start(self, initial: bytes | None) -> Reply:
+        """Begin. initial: the initial response; b"" is an empty one, None none."""
+        certified = self.request.facts.get("cert_username", "") if self.service.certificate_names and (
+            "valid-client-cert" in self.request.facts) else ""
+        self._exchange = self.mech.start(Facts(
+            host_name=socket.gethostname(), anonymous_user=self.service.anonymous_user, certificate_user=certified,
+            realm=self.service.realm))
+        try:
+            move = next(self._exchange)
+            if isinstance(move, Say) and move.initial and initial is not None:
+                return await self.go_on(initial)
+        except StopIteration as stop:
+            return await self._end(stop.value)
+        except MechError as error:
+            return self._broken(error)
+        assert isinstance(move, Say)
+        return Continue(move.octets)
+
+    async def go_on(self, answer: bytes) -> Reply:
+        """Take the peer's answer to the last Continue."""
+        content: bytes | None = answer
+        try:
+            while True:
+                move = self._exchange.send(content)
+                if isinstance(move, Say):
+                    return Continue(move.octets)
+                content = await self._fetch(move)
+        except StopIteration as stop:
+            return await self._end(stop.value)
+        except (MechError, SchemeError) as error:
+            return self._broken(error)
+
+    async def _fetch(self, move: Fetch) -> bytes | None:
+        self.named = True
+        self.service.names.apply(self.request, move.user, move.authzid if move.authzid != move.user else "")
+        self._verdict, secret = await self.service.passdbs.fetch(self.request, move.scheme)
+        return secret if self._verdict is Verdict.OK else None
+
+    async def _end(self, end: End) -> Reply:
+        try:
+            match end:
+                case Claim():
+                    self.named = True
+                    self.service.names.apply(self.request, end.user, end.authzid)
+                    return self._judge(await self.service.passdbs.run(self.request, end.password))
+                case Proved(anonymous=True):
+                    log.info("anonymous(%s): login", end.trace)
+                    self.request.user = self.request.original_user = end.user
+                    self.request.fields["anonymous"] = ""
+                    return Granted(self.request)
+                case Proved() if not self.named:              # EXTERNAL: the user must exist
+                    await self._fetch(Fetch(end.user, ""))
+                    return self._judge(self._verdict)
+                case Proved():
+                    return Granted(self.request)
+                case Refused():
+                    if self._verdict is Verdict.OK and self.service.verbose:
+                        log.info("%s(%s): Password mismatch", self.mech.name.lower(), self.request.who)
+                    return self._judge(Verdict.MISMATCH if self._verdict is Verdict.OK else self._verdict)
+        except MechError as error:
+            return self._broken(error)
+
+    def _judge(self, verdict: Verdict) -> Reply:
+        if verdict is Verdict.OK:
+            return Granted(self.request)
+        code = ""
+        if verdict in (Verdict.INTERNAL, Verdict.DISABLED, Verdict.EXPIRED):
+            code = verdict.value
+        elif self.request.master_user:
+            code = "authz_fail"
+        return Denied(self.request, self.named, code, self.request.fields.get("reason", ""))
+
+    def _broken(self, error: MechError | SchemeError) -> Denied:
+        if self.service.verbose:
+            log.info("%s(%s): %s", self.mech.name.lower(), self.request.who, error.detail)
+        return Denied(self.request, self.named)
