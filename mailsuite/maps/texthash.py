@@ -1,0 +1,84 @@
+"""texthash: a "key value" file read into memory; read again when it changes.
+
+    table = TextTable("texthash", "/etc/postfix/access", source)         raises TableError
+"""
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from mailsuite.maps.sources import key_and_value, logical_lines, read_text
+from mailsuite.maps.table import Freshness, Table, TableError, fold
+
+if TYPE_CHECKING:
+    from mailsuite.maps.maps import MapSource
+
+Stamp = tuple[int, int, int, int]
+
+
+def stamp_of(path: str) -> Stamp | None:
+    """What changes when a file is written or replaced; None when it is not there."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
+
+
+class FileTable(Table):
+    """A table read from a text file; `load` makes it anew, here or in a subclass."""
+
+    def __init__(self, type: str, name: str, source: "MapSource", *, folds: bool = True) -> None:
+        super().__init__(type, name)
+        self._source, self._fresh, self._stamp = source, Freshness(), stamp_of(name)
+        self.load()
+
+    def load(self) -> None:
+        """Read the file. Raises TableError, and leaves the table as it was."""
+        raise NotImplementedError
+
+    def refresh(self) -> None:
+        """Read the file again when it changed. Raises TableError while it cannot be read."""
+        if not self._fresh.due():
+            return
+        stamp = stamp_of(self.name)
+        if stamp == self._stamp and stamp is not None:
+            return
+        self._stamp = None          # after a failure the next look-up tries again
+        try:
+            self.load()
+        except TableError as error:
+            self._fresh = Freshness()
+            raise TableError(f"{self.spec} is unavailable. {error}", config=True) from error
+        self._stamp = stamp
+
+
+class TextTable(FileTable):
+    """texthash: keys fold to lower case."""
+
+    def load(self) -> None:
+        entries: dict[str, str] = {}
+        try:
+            text = read_text(self.name)
+        except TableError as error:
+            raise TableError(f"open database {self.name}: {str(error).rpartition(': ')[2]}", config=True) from None
+        warn = self._source.log.warning
+        for line in logical_lines(text):
+            key, value = key_and_value(line.text)
+            if not key or not value:
+                warn("%s, line %d: expected format: key whitespace value -- ignoring this line", self.name, line.number)
+                continue
+            if key.endswith(":"):
+                warn("%s, line %d: record is in \"key: value\" format; is this an alias file?", self.name, line.number)
+            if fold(key) in entries:
+                warn("%s, line %d: duplicate entry: \"%s\"", self.name, line.number, key)
+                continue
+            entries[fold(key)] = value
+        self._entries = entries
+
+    def lookup(self, key: str) -> str | None:
+        self.refresh()
+        return self._entries.get(fold(key))
+
+    def items(self) -> Iterator[tuple[str, str]]:
+        yield from self._entries.items()
