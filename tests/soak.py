@@ -20,8 +20,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from tests.support.suite import Suite, open_folder  # noqa: E402  # the project's root is not on the path of a script
-from tests.system.test_control import children  # noqa: E402
+from tests.support.suite import Suite, open_folder  # the project's root is not on the path of a script
+from tests.system.test_control import children
 
 GROWTH = 1.5
 
