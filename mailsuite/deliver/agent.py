@@ -52,10 +52,15 @@ class Job:
 
     def report(self, recipient: Recipient, status: str, dsn: str, reason: str, *, relay: str = "none",
                action: str = "", diagnostic: str = "", remote_mta: str = "", dsn_done: bool = False,
-               times: Times | None = None, quiet: bool = False) -> None:
-        """Say how one recipient ended: to the log (unless quiet: that was done) and to qmgr."""
+               times: Times | None = None, quiet: bool = False, address: str = "") -> None:
+        """Say how one recipient ended: to the log (unless quiet: that was done) and to qmgr.
+
+        address: what the recipient had become when it ended, where that is not its own.
+        """
         report = RecipientReport(self.request.seq, recipient.number, status, dsn, reason, relay=relay, action=action,
                                  diagnostic=diagnostic, remote_mta=remote_mta, dsn_done=dsn_done)
+        if address and address != recipient.address:
+            report.address = address
         if not quiet:
             self.log_line(recipient, report, times)
         self.open_recipients.pop(recipient.number, None)

@@ -11,6 +11,7 @@ import errno
 import os
 import zlib
 
+from mailsuite.address.syntax import quote_local
 from mailsuite.base.errors import MailError
 from mailsuite.config.settings import Settings
 from mailsuite.deliver import mailbox
@@ -85,7 +86,7 @@ class VirtualAgent:
                                            limit=self._limit, sync_directory=self._sync)
             said, prefix, key = "delivered to maildir", "maildir delivery failed: ", ""
         else:
-            question = mailbox.ask_mbox(path, request.sender, header, request.offset, request.size,
+            question = mailbox.ask_mbox(path, quote_local(request.sender), header, request.offset, request.size,
                                         locks=self._locks, limit=self._limit, make_parents=True,
                                         owner=owner.effective().uid if self._strict else None)
             said, prefix = "delivered to mailbox", f"delivery failed to mailbox {path}: "

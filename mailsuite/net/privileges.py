@@ -4,7 +4,7 @@
     drop_privileges(identity)                                          only drop
 
 Without root nothing is dropped, and all identities are one (Identity.effective). With root, uid 0 as a target is a
-Bug: nothing is delivered or served as root.
+Bug, unless allow_root says that nothing but our own code runs there (root's mailbox).
 """
 
 import asyncio
@@ -36,11 +36,11 @@ class Identity:
         return self if os.geteuid() == 0 else Identity(os.geteuid(), os.getegid())
 
 
-def drop_privileges(identity: Identity) -> None:
+def drop_privileges(identity: Identity, *, allow_root: bool = False) -> None:
     """Become identity for good, if root. Raises OSError, Bug."""
     if os.geteuid() != 0:
         return
-    if identity.uid == 0:
+    if identity.uid == 0 and not allow_root:
         raise Bug("a worker must not be root")
     if identity.user:
         os.initgroups(identity.user, identity.gid)
@@ -53,7 +53,7 @@ def drop_privileges(identity: Identity) -> None:
 
 
 def become_worker(identity: Identity, *, keep: Iterable[int] = (), umask: int = 0o077,
-                  no_new_privileges: bool = True) -> None:
+                  no_new_privileges: bool = True, allow_root: bool = False) -> None:
     """Turn a fresh fork of a service into a worker: no foreign descriptors, signals or loop, and fewer rights."""
     # What the parent had stays referenced by its frozen objects: none of them may ever close a descriptor number
     # that is ours by then.
@@ -68,7 +68,7 @@ def become_worker(identity: Identity, *, keep: Iterable[int] = (), umask: int = 
     asyncio._set_running_loop(None)
     asyncio.set_event_loop(None)
     close_descriptors({0, 1, 2, *keep, *log_descriptors()})
-    drop_privileges(identity)
+    drop_privileges(identity, allow_root=allow_root)
     os.umask(umask)
     if no_new_privileges:
         ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)

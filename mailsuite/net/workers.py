@@ -157,15 +157,15 @@ class WorkerPool:
     main: runs in each worker. most: workers in all. most_each: workers per identity for requests without a key.
     depth: requests in one worker's hands (1 for a blocking main that should not hold what another could do).
     no_new_privileges: set-uid programs give a worker's children nothing; off where users' commands need them.
-    umask: of the workers.
+    umask: of the workers. allow_root: uid 0 may be asked for; main must then run nothing but our own code.
     """
 
     def __init__(self, main: Main, *, name: str = "worker", most: int = 100, most_each: int = 1, depth: int = 4,
                  backlog: int = 20000, idle_s: float = 100.0, no_new_privileges: bool = True,
-                 umask: int = 0o077) -> None:
+                 umask: int = 0o077, allow_root: bool = False) -> None:
         self._main, self._name, self._most, self._most_each = main, name, most, most_each
         self._depth, self._backlog, self._idle_s = depth, backlog, idle_s
-        self._no_new_privileges, self._umask = no_new_privileges, umask
+        self._no_new_privileges, self._umask, self._allow_root = no_new_privileges, umask, allow_root
         self._workers: dict[tuple[Identity, str], list[_Worker]] = {}
         self._leaving: dict[int, float] = {}            # pid -> when to kill it
         self._room: deque[asyncio.Future[None]] = deque()   # who waits for a place
@@ -288,7 +288,8 @@ class WorkerPool:
     def _child(self, sock: socket.socket, identity: Identity, key: str) -> NoReturn:
         status = 1
         try:
-            become_worker(identity, keep=[sock.fileno()], umask=self._umask, no_new_privileges=self._no_new_privileges)
+            become_worker(identity, keep=[sock.fileno()], umask=self._umask,
+                          no_new_privileges=self._no_new_privileges, allow_root=self._allow_root)
             self._main(WorkerChannel(sock, identity, key))
             status = 0
         except (BrokenPipeError, ConnectionResetError):

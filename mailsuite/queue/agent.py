@@ -77,6 +77,8 @@ class RecipientReport:
     relay: "host[address]:port", "local", "virtual", "none". action: for success notices: "delivered", "relayed",
     "expanded"; "" lets the agent's status decide. diagnostic: "smtp; 550 5.1.1 unknown" ("" : "x-unix"/reason by
     qmgr). remote_mta: "dns; mx.test" or "". dsn_done: the next host takes over the duty to notify of success.
+    address: what an alias had made of the recipient when it ended, for "<address> (expanded from <original>)"; "": its
+    own address.
     """
 
     seq: int
@@ -89,6 +91,7 @@ class RecipientReport:
     diagnostic: str = ""
     remote_mta: str = ""
     dsn_done: bool = False
+    address: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

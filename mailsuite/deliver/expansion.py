@@ -1,0 +1,323 @@
+"""One recipient of local(8) becomes deliveries: aliases, .forward files, :include: lists, unknown users.
+
+    expansion = Expansion(world, job, recipient, fd)
+    await expansion.run()                   logs one line per delivery; reports the recipient once, with the worst end
+
+The order for a name: alias of the full local part, alias of the user, then for a real user ~/.forward, mailbox
+(endpoints.py), and for nobody fallback_transport, luser_relay, bounce. Each step is a `Node`: an address with what was
+learned on the way to it.
+
+Members of an alias without an owner- alias are delivered here, under the alias's name. New mail (forward.py) is made
+for members of an alias with an owner, of an :include: list, of somebody else's .forward, and for other transports; it
+is only made when nothing of the expansion was deferred, so that a repetition does not double it.
+Loops: an address in a Delivered-To header bounces; an alias in its own expansion is the user of that name; deeper
+than LEVEL_LIMIT is an alias loop. One recipient has at most local_expansion_limit destinations.
+"""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from mailsuite.address.syntax import quote_local, split_domain, split_extension
+from mailsuite.base.errors import MailError
+from mailsuite.deliver.agent import CONFIGURATION_ERROR, Job
+from mailsuite.deliver.aliases import Destination, Kind, parse_destinations, parse_file
+from mailsuite.deliver.forward import Forwards
+from mailsuite.deliver.passwd import Account
+from mailsuite.queue.agent import BOUNCED, DEFERRED, SENT, RecipientReport
+from mailsuite.queue.envelope import Notify, Recipient
+
+if TYPE_CHECKING:
+    from mailsuite.deliver.endpoints import Endpoints
+    from mailsuite.deliver.local import World
+
+RELAY = "local"
+LEVEL_LIMIT = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A place in the expansion.
+
+    local, user: lower case. extension: without delimiter. delivered: what Delivered-To says, the first local address
+    on the way. owner: "owner-list" or the user whose .forward is obeyed. source: "", "alias", "forward", "include".
+    alias: the alias whose expansion this is. account: whose rights commands and files have; None: default_privs.
+    personal: in that user's own context (HOME and SHELL are told). unmatched: the extension, until it led somewhere.
+    """
+
+    address: str
+    original: str
+    sender: str
+    delivered: str = ""
+    orcpt: str = ""
+    notify: Notify = Notify.NONE
+    local: str = ""
+    domain: str = ""
+    user: str = ""
+    extension: str = ""
+    unmatched: str = ""
+    owner: str = ""
+    source: str = ""
+    alias: str = ""
+    account: Account | None = None
+    personal: bool = False
+    level: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one delivery of an expansion ended. logged: by another agent, or already."""
+
+    status: str
+    dsn: str
+    reason: str
+    address: str
+    original: str
+    diagnostic: str = ""
+    action: str = ""
+    relay: str = RELAY
+    logged: bool = False
+
+
+class Expansion:
+    """The deliveries of one recipient."""
+
+    def __init__(self, world: "World", endpoints: "Endpoints", job: Job, recipient: Recipient, fd: int,
+                 delivered_to: set[str]) -> None:
+        self.world, self.job, self.recipient, self.fd = world, job, recipient, fd
+        self._ends, self._delivered_to = endpoints, delivered_to
+        self.outcomes: list[Outcome] = []
+        self._forwards = Forwards(world, job, fd)
+        self._seen: set[str] = set()
+        self._count = 0
+
+    async def run(self) -> None:
+        recipient = self.recipient
+        top = Node(recipient.address, recipient.original or recipient.address, self.job.request.sender,
+                   orcpt=recipient.orcpt, notify=recipient.notify)
+        try:
+            await self.address(top)
+        except MailError as error:
+            self.world.log.warning("%s: %s", self.job.queue_id, error)
+            self.end(top, DEFERRED, "4.3.0" if error.status[:1] != "4" else error.status, error.public)
+        if not any(outcome.status == DEFERRED for outcome in self.outcomes):
+            for queue_id in await self._forwards.send():
+                if queue_id:
+                    self.end(top, SENT, "2.0.0", f"forwarded as {queue_id}", action="relayed")
+                else:
+                    self.end(top, DEFERRED, "4.3.0", "unable to forward message")
+        self._report()
+
+    # --- what comes of it -------------------------------------------------------------------------------------------
+
+    def end(self, node: Node, status: str, dsn: str, reason: str, *, diagnostic: str = "", action: str = "",
+            relay: str = RELAY, logged: bool = False) -> None:
+        """One delivery ended."""
+        outcome = Outcome(status, dsn, reason, node.address, node.original, diagnostic, action, relay, logged)
+        self.outcomes.append(outcome)
+        if not logged:
+            shown = replace(self.recipient, address=quote_local(node.address), original=quote_local(node.original))
+            self.job.log_line(shown, RecipientReport(0, 0, status, dsn, reason, relay=relay))
+
+    def _report(self) -> None:
+        """The worst end is the recipient's: deferred before bounced before sent."""
+        order = {DEFERRED: 0, BOUNCED: 1, SENT: 2}
+        if not self.outcomes:               # an alias of nothing but doubles
+            self.outcomes.append(Outcome(SENT, "2.0.0", "alias expanded", self.recipient.address, ""))
+        for worst in sorted(self.outcomes, key=lambda outcome: order[outcome.status])[:1]:
+            self.job.report(self.recipient, worst.status, worst.dsn, " ".join(worst.reason.split()),
+                            relay=worst.relay, diagnostic=worst.diagnostic, action=worst.action,
+                            dsn_done=worst.action == "relayed", quiet=True, address=worst.address)
+
+    def seen(self, key: str) -> bool:
+        """Whether something was delivered to before in this expansion; remembers it."""
+        if key in self._seen:
+            return True
+        limit = self.world.duplicate_limit
+        if not limit or len(self._seen) < limit:
+            self._seen.add(key)
+        return False
+
+    # --- addresses ----------------------------------------------------------------------------------------------------
+
+    async def address(self, node: Node) -> None:
+        """Deliver to a local address."""
+        if self.seen(f"recipient {node.level} {node.address}"):
+            return
+        if node.address.lower() in self._delivered_to or quote_local(node.address).lower() in self._delivered_to:
+            self.end(node, BOUNCED, "5.4.6", f"mail forwarding loop for {node.address}")
+            return
+        local, domain = split_domain(node.address.lower())
+        user, extension = split_extension(local, self.world.delimiter)
+        extension = extension[1:]
+        if "/" in extension:
+            self.world.log.warning("%s: address with illegal extension: %s", self.job.queue_id, local)
+            extension = ""
+        node = replace(node, delivered=node.delivered or node.address, local=local, domain=domain, user=user,
+                       extension=extension)
+        if not user:
+            self.end(node, BOUNCED, "5.1.3", f'null username in "{node.address}"')
+        elif local.startswith("\\"):
+            await self._user(replace(node, local=local[1:], user=user[1:], owner=user[1:]))
+        elif not await self._aliases(node):
+            await self._real_user(replace(node, unmatched=extension))
+
+    async def _aliases(self, node: Node) -> bool:
+        if await self._alias(replace(node, unmatched=""), node.local):
+            return True
+        if not node.extension:
+            return False
+        unmatched = node.extension if "alias" in self.world.propagate else ""
+        return await self._alias(replace(node, unmatched=unmatched), node.user)
+
+    async def _alias(self, node: Node, name: str) -> bool:
+        """Whether there is an alias of that name; then it was expanded."""
+        if node.source == "alias" and node.alias == name:
+            return False                    # an alias in its own expansion is the user
+        found = await self.world.find_alias(name)
+        if found is None:
+            return False
+        if node.level > LEVEL_LIMIT:
+            self.world.log.warning("alias database loop for %s", name)
+            self.end(node, BOUNCED, "5.4.6", f"alias database loop for {name}")
+            return True
+        if self.job.probe:
+            self.end(node, SENT, "2.0.0", f"aliased to {found.value}")
+            return True
+        inner = replace(node, source="alias", alias=name, account=self.world.alias_account(found.table),
+                        personal=False)
+        inner = await self._with_owner(inner, name)
+        destinations = parse_destinations(found.value)
+        if not destinations:
+            self.world.log.warning("no recipient in alias lookup result for %s", name)
+            self.end(node, DEFERRED, "4.3.5", "alias database unavailable")
+        for destination in destinations:
+            await self._destination(inner, destination)
+        return True
+
+    async def _with_owner(self, node: Node, name: str) -> Node:
+        """An alias with an owner- companion is a mailing list: reports go to the owner, each member gets new mail."""
+        owner = await self.world.find_alias("owner-" + name) if not name.startswith("owner-") else None
+        if owner is None:
+            return replace(node, owner="") if self.world.reset_owner else node
+        sender = f"owner-{name}"
+        if self.world.expand_owner:
+            members = parse_destinations(owner.value)
+            if len(members) == 1 and members[0].kind is Kind.ADDRESS:
+                sender = members[0].text
+        return replace(node, owner=f"owner-{name}", sender=await self.world.rewriter.rewrite(sender, True),
+                       original="", orcpt="", notify=Notify.NONE)
+
+    async def _real_user(self, node: Node) -> None:
+        if (node.owner and node.owner.lower() != node.user) or node.source == "include":
+            self._forwards.add(node)
+            return
+        await self._user(node)
+
+    async def _user(self, node: Node) -> None:
+        account = self.world.accounts.named(node.user)
+        if account is not None and node.owner.lower() != node.user and await self._forward_file(node, account):
+            return
+        if not await self._ends.mailbox(self, node, account):
+            await self._unknown(node)
+
+    async def _forward_file(self, node: Node, account: Account) -> bool:
+        """Whether the user has a .forward that says something; then it was obeyed."""
+        answer = await self._ends.read_forward(node, account)
+        if answer.warning:
+            self.world.log.warning("%s", answer.warning)
+        destinations = list(parse_file(answer.text))
+        if not destinations:
+            return False
+        if self.seen(f"forward {answer.path}"):
+            return True
+        if self.job.probe:
+            self.end(node, SENT, "2.0.0", f"forward via file: {answer.path}")
+            return True
+        unmatched = node.unmatched if "forward" in self.world.propagate and not answer.with_extension else ""
+        inner = replace(node, owner=node.user, source="forward", alias="", account=account, personal=True,
+                        unmatched=unmatched)
+        for destination in destinations:
+            await self._destination(inner, destination)
+        return True
+
+    async def _unknown(self, node: Node) -> None:
+        """Nobody of that name."""
+        if await self._ends.fallback(self, node):
+            return
+        world = self.world
+        if node.user in ("mailer-daemon", "postmaster"):
+            world.log.warning("required alias not found: %s", node.user)
+            self.end(node, SENT, "2.0.0", "discarded")
+            return
+        relay = world.luser_relay(node)
+        if relay and not self.seen(f"luser {node.address}") and node.level <= LEVEL_LIMIT:
+            for destination in parse_destinations(relay):
+                await self._destination(replace(node, alias="", source="", unmatched=""), destination)
+            return
+        self.end(node, BOUNCED, "5.1.1", f'unknown user: "{node.user}"')
+
+    # --- destinations -------------------------------------------------------------------------------------------------
+
+    async def _destination(self, node: Node, destination: Destination) -> None:
+        self._count += 1
+        if self._count > self.world.expansion_limit:
+            if self._count == self.world.expansion_limit + 1:
+                self.end(node, BOUNCED, "5.4.6", "too many destinations")
+            return
+        match destination.kind:
+            case Kind.ADDRESS:
+                await self._member(node, destination.text)
+            case Kind.COMMAND if node.source not in self.world.commands_in:
+                self.end(node, BOUNCED, "5.7.1", "mail to command is restricted")
+            case Kind.COMMAND:
+                await self._ends.command(self, node, destination.text)
+            case Kind.FILE if node.source not in self.world.files_in:
+                self.end(node, BOUNCED, "5.7.1", "mail to file is restricted")
+            case Kind.FILE:
+                await self._ends.file(self, node, destination.text)
+            case Kind.INCLUDE:
+                await self._include(node, destination.text)
+
+    async def _member(self, node: Node, text: str) -> None:
+        """An address in the expansion: local ones are expanded on, others get new mail."""
+        world = self.world
+        if node.unmatched:
+            local, domain = split_domain(text)
+            text = f"{local}{world.delimiter[:1]}{node.unmatched}" + (f"@{domain}" if domain else "")
+        address = await world.rewriter.rewrite(text, True)
+        resolution = await world.rewriter.resolve(node.sender, address)
+        # Who comes from a list without an original recipient of its own was addressed as itself.
+        inner = replace(node, address=resolution.recipient or address, level=node.level + 1,
+                        original=node.original or resolution.recipient or address, unmatched="")
+        if resolution.transport == self.job.request.transport and not resolution.error:
+            await self.address(inner)
+        else:
+            self._forwards.add(inner)
+
+    async def _include(self, node: Node, path: str) -> None:
+        """The members of a list file."""
+        log = self.world.log
+        if not path.startswith("/"):
+            log.warning(":include:%s uses a relative path", path)
+            self.end(node, DEFERRED, "4.3.5", CONFIGURATION_ERROR)
+            return
+        if self.seen(f"include {node.account.uid if node.account else -1} {path}"):
+            return
+        answer = await self._ends.read_include(node, path)
+        if answer.warning or not answer.path:
+            log.warning("%s", answer.warning or f"unable to lookup :include: file {path}: No such file or directory")
+            self.end(node, DEFERRED, "4.3.5", CONFIGURATION_ERROR)
+            return
+        account = node.account
+        if account is None and answer.uid:
+            account = self.world.accounts.of_uid(answer.uid)
+            if account is None:
+                log.warning("%s: cannot find :include: file owner username", path)
+                self.end(node, DEFERRED, "4.3.5", CONFIGURATION_ERROR)
+                return
+        inner = replace(node, source="include", account=account, level=node.level + 1)
+        if inner.level > LEVEL_LIMIT:
+            self.end(node, BOUNCED, "5.4.6", f"alias database loop for {path}")
+            return
+        for destination in parse_file(answer.text):
+            await self._destination(inner, destination)
