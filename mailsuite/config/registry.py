@@ -15,7 +15,8 @@ they depend on other parameters).
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Generic, NamedTuple, TypeVar
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from mailsuite.base.errors import Bug, ConfigError
 
@@ -34,7 +35,7 @@ class Param(NamedTuple, Generic[T]):
     doc: str
 
 
-_DECLARED: dict[str, Param[object]] = {}
+_DECLARED: dict[str, Param[Any]] = {}
 
 
 def declare(param: Param[T]) -> Param[T]:
@@ -50,9 +51,21 @@ def declare(param: Param[T]) -> Param[T]:
     return param
 
 
-def declared() -> Mapping[str, Param[object]]:
+def declared() -> Mapping[str, Param[Any]]:
     """All parameters that the modules imported so far have declared, by name."""
     return _DECLARED
+
+
+def import_all() -> None:
+    """Import every params.py of the package, so that declared() is complete. What they import stays light."""
+    import importlib
+
+    import mailsuite
+
+    for folder in mailsuite.__path__:
+        for found in sorted(Path(folder).glob("**/params.py")):
+            parts = found.relative_to(folder).with_suffix("").parts
+            importlib.import_module(".".join(("mailsuite", *parts)))
 
 
 # The largest number that fits Postfix's int; a larger one is a slip.

@@ -1,0 +1,225 @@
+"""master.cf's grammar: lines to fields and arguments, and back to text.
+
+    parse_master_cf(text, path) -> MasterFile(lines, errors)
+    format_line(line, fold=True) -> "smtp       inet  n       -       n       -       -       smtpd\\n    -o a=b"
+
+`lines` keep what is written (columns as texts, arguments with {} removed), for postconf; `read_entries` interprets
+them, for the master. An argument of several words stands in {}; -oNAME=VALUE and -o NAME=VALUE are the same.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Literal, cast
+
+from mailsuite.base.errors import ConfigError, ConfigErrors
+from mailsuite.config.maincf import LogicalLine, is_comment, logical_lines, read_text, split_assignment
+from mailsuite.config.mastercf import TYPES, MasterEntry
+
+FIELDS = ("service", "type", "private", "unprivileged", "chroot", "wakeup", "process_limit", "command")
+_SHAPES = {
+    "type": re.compile("|".join(TYPES)), "private": re.compile("[-yn]"), "unprivileged": re.compile("[-yn]"),
+    "chroot": re.compile("[-yn]"), "wakeup": re.compile(r"-|\d{1,9}\??"), "process_limit": re.compile(r"-|\d{1,9}")}
+_WIDTHS = (10, 5, 7, 7, 7, 7, 7)
+
+
+@dataclass
+class MasterLine:
+    """One service as written. fields: the seven columns and the command; arguments: all behind it, in order."""
+
+    fields: list[str]
+    arguments: list[str]
+    first_line: int = 0
+    last_line: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def key(self) -> str:
+        """"smtp/inet"."""
+        return f"{self.fields[0]}/{self.fields[1]}"
+
+    def overrides(self) -> list[tuple[int, str, str]]:
+        """(place of the -o in arguments, name, value) of every -o that has a name and a value."""
+        found = []
+        for place, argument in enumerate(self.arguments[:-1]):
+            if argument == "-o":
+                name, equals, value = self.arguments[place + 1].partition("=")
+                if equals and name:
+                    found.append((place, name, value))
+        return found
+
+
+@dataclass(frozen=True)
+class MasterFile:
+    """All lines of a master.cf, in order; errors: lines that are no service."""
+
+    path: str
+    lines: list[MasterLine]
+    errors: list[ConfigError]
+    warnings: list[str]
+
+
+def split_words(text: str) -> tuple[list[str], list[str]]:
+    """Words at blanks, {several words} as one without the braces; and warnings about braces."""
+    words: list[str] = []
+    warnings: list[str] = []
+    at = 0
+    while (start := re.compile(r"[^ \t\r\n]").search(text, at)) is not None:
+        at = start.start()
+        if text[at] != "{":
+            end = re.compile(r"[ \t\r\n]|$").search(text, at)
+            stop = end.start() if end else len(text)
+            words.append(text[at:stop])
+            at = stop
+            continue
+        stop = _closing(text, at)
+        if stop < 0:
+            warnings.append(f"missing '}}' in \"{text[at:]}\"")
+            words.append(text[at + 1:].strip())
+            break
+        words.append(text[at + 1:stop].strip())
+        at = stop + 1
+        rest = re.compile(r"[^ \t\r\n]*").match(text, at)
+        if rest and rest[0]:
+            warnings.append(f"syntax error after '}}' in \"{text[start.start():rest.end()]}\"")
+            at = rest.end()
+    return words, warnings
+
+
+def _closing(text: str, start: int) -> int:
+    depth = 0
+    for index in range(start, len(text)):
+        depth += (text[index] == "{") - (text[index] == "}")
+        if depth == 0:
+            return index
+    return -1
+
+
+def parse_line(line: LogicalLine | str, path: str = "master.cf") -> MasterLine:
+    """Raises ConfigError in Postfix's words."""
+    logical = line if isinstance(line, LogicalLine) else LogicalLine(line, 0, 0)
+    columns = logical.text.split(None, 7)
+    if len(columns) < 8:
+        raise ConfigError(f"file {path}: line {logical.last_line}: bad field count" if logical.last_line
+                          else f"bad field count in \"{logical.text}\"")
+    for name, value in zip(FIELDS[1:7], columns[1:7], strict=True):
+        if not _SHAPES[name].fullmatch(value):
+            raise ConfigError(f'invalid {name} field "{value}" in "{logical.text}"')
+    words, warnings = split_words(columns[7])
+    arguments = []
+    for word in words[1:]:
+        if word.startswith("-o") and len(word) > 2:
+            arguments.append("-o")
+            word = word[2:]
+        if arguments and arguments[-1] == "-o" and "=" in word:
+            word = _tidy(word, warnings)
+        elif arguments and arguments[-1] == "-o" and any(blank in word for blank in " \t"):
+            warnings.append(f"missing '=' after attribute name: \"{word}\"")
+        arguments.append(word)
+    return MasterLine([*columns[:7], words[0] if words else ""], arguments, logical.first_line, logical.last_line,
+                      [f"master.cf: {warning}" for warning in warnings])
+
+
+def _tidy(assignment: str, warnings: list[str]) -> str:
+    """name = value without the blanks around "="."""
+    try:
+        name, value = split_assignment(assignment)
+    except ConfigError as err:
+        warnings.append(err.public)
+        return assignment
+    return f"{name}={value}"
+
+
+def parse_master_cf(text: str, path: str) -> MasterFile:
+    """Read the text of a master.cf; bad lines are in .errors."""
+    result = MasterFile(path, [], [], [])
+    for logical in logical_lines(text):
+        if logical.text[0] in " \t":
+            result.warnings.append(f'{path}: logical line must not start with whitespace: "{logical.text}"')
+            continue
+        try:
+            line = parse_line(logical, path)
+        except ConfigError as err:
+            result.errors.append(err)
+        else:
+            result.lines.append(line)
+            result.warnings.extend(line.warnings)
+    return result
+
+
+def _quoted(argument: str) -> str:
+    return f"{{{argument}}}" if not argument or argument[0] == "{" or re.search(r"[ \t\r\n]", argument) else argument
+
+
+def format_command(line: MasterLine) -> str:
+    """The command and its arguments as one text."""
+    return " ".join([line.fields[7], *map(_quoted, line.arguments)])
+
+
+def format_line(line: MasterLine, *, fold: bool = False) -> str:
+    """The service as postconf -M shows it; fold: each -o on a line of its own, as -Mf does and as it is written."""
+    columns = [value.ljust(width) for value, width in zip(line.fields, _WIDTHS, strict=False)]
+    text = " ".join(columns) + " " + line.fields[7]
+    if not fold:
+        return " ".join([text, *map(_quoted, line.arguments)])
+    rows, row, place = [text], "", 0
+    while place < len(line.arguments):
+        argument = line.arguments[place]
+        place += 1
+        if argument == "-o" and place < len(line.arguments):
+            if row:
+                rows.append(row)
+                row = ""
+            rows.append(f"-o {_quoted(line.arguments[place])}")
+            place += 1
+        elif argument.startswith("-") and row:
+            rows.append(row)
+            row = _quoted(argument)
+        else:
+            row = f"{row} {_quoted(argument)}" if row else _quoted(argument)
+    if row:
+        rows.append(row)
+    return "\n    ".join(rows)
+
+
+def read_entries(path: str) -> list[MasterEntry]:
+    """All services of a file, interpreted. Raises ConfigErrors."""
+    parsed = parse_master_cf(read_text(path), path)
+    errors = [*parsed.errors, *(ConfigError(warning) for warning in parsed.warnings)]
+    entries: dict[tuple[str, str], MasterEntry] = {}
+    for line in parsed.lines:
+        try:
+            entry = _entry(line, path)
+        except ConfigError as err:
+            errors.append(ConfigError(f"{path}, line {line.first_line}: {err.public}"))
+        else:
+            entries.pop((entry.name, entry.type), None)
+            entries[entry.name, entry.type] = entry
+    if errors:
+        raise ConfigErrors(errors)
+    return list(entries.values())
+
+
+def _entry(line: MasterLine, path: str) -> MasterEntry:
+    name, kind, private, unprivileged, chroot, wakeup, limit, command = line.fields
+    arguments: list[str] = []
+    overrides: dict[str, str] = {}
+    rest = iter(line.arguments)
+    for argument in rest:
+        if argument != "-o":
+            arguments.append(argument)
+            continue
+        assignment = next(rest, None)
+        if assignment is None:
+            raise ConfigError(f"{line.key}: missing name=value after -o")
+        option, value = split_assignment(assignment)
+        overrides[option] = value
+    return MasterEntry(
+        name=name, type=cast(Literal["inet", "unix", "fifo", "pass", "unix-dgram"], kind),
+        private=private != "n" and kind != "inet", unprivileged=unprivileged != "n", chroot=chroot == "y",
+        wakeup_s=0 if wakeup == "-" else int(wakeup.rstrip("?")), wakeup_if_used=wakeup.endswith("?"),
+        maxproc=None if limit == "-" else int(limit), command=command, arguments=tuple(arguments),
+        overrides=overrides, file=path, line=line.first_line, columns=tuple(line.fields[:7]))
+
+
+__all__ = ["FIELDS", "MasterFile", "MasterLine", "format_command", "format_line", "is_comment", "parse_line",
+           "parse_master_cf", "read_entries", "split_words"]
