@@ -63,6 +63,7 @@ class Job:
             report.address = address
         if not quiet:
             self.log_line(recipient, report, times)
+        report.reason = report.reason.strip()
         self.open_recipients.pop(recipient.number, None)
         self._send(report)
 

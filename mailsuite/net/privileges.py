@@ -24,12 +24,16 @@ _PR_SET_NO_NEW_PRIVS = 38
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whom a process becomes. user: take this account's supplementary groups; else exactly `groups`."""
+    """Whom a process becomes. user: take this account's supplementary groups; else exactly `groups`.
+
+    root: the folder that becomes its root folder ("" : none); needs root.
+    """
 
     uid: int
     gid: int
     groups: tuple[int, ...] = ()
     user: str = ""
+    root: str = ""
 
     def effective(self) -> "Identity":
         """What it comes to in this process: without root, everyone is who we are."""
@@ -46,6 +50,9 @@ def drop_privileges(identity: Identity, *, allow_root: bool = False) -> None:
         os.initgroups(identity.user, identity.gid)
     else:
         os.setgroups(list(identity.groups))
+    if identity.root:
+        os.chroot(identity.root)
+        os.chdir("/")
     os.setresgid(identity.gid, identity.gid, identity.gid)
     os.setresuid(identity.uid, identity.uid, identity.uid)
     if os.getresuid() != (identity.uid,) * 3 or os.getresgid() != (identity.gid,) * 3:
