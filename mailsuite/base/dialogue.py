@@ -84,7 +84,11 @@ class Session(Protocol):
     """One end of one dialogue. Raises Bug, nothing else."""
 
     timeout_s: float      # how long the peer may be silent now
-    backlog: int          # octets fed and not yet looked at
+
+    @property
+    def backlog(self) -> int:
+        """Octets fed and not yet looked at."""
+        ...
 
     def opened(self) -> list[Action]:
         """The connection is there (and, for implicit TLS, the handshake done): say what comes first."""

@@ -1,0 +1,104 @@
+"""The commands of IMAP, one family a file, and the table that finds them.
+
+    run(context, command) -> Run        a generator: untagged replies, then a Reply; raises nothing
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from enum import Flag, auto
+from typing import NamedTuple
+
+from mailsuite.base.errors import MailError, PeerError
+from mailsuite.imap.commands import append, basic, copy, fetch, folders, listing, search, select, sort, store
+from mailsuite.imap.commands.context import Context, Run
+from mailsuite.imap.reply import BAD, Reply, bad_arguments, internal_error, reply_of
+from mailsuite.imap.session import Command
+from mailsuite.store.api import StoreError
+
+log = logging.getLogger("mailsuite.dovecot.imap")
+
+
+class Rule(Flag):
+    """What must be so before a command runs."""
+
+    NONE = 0
+    SELECTED = auto()       # a mailbox is selected
+
+
+class Entry(NamedTuple):
+    run: Callable[[Context, Command], Run]
+    rules: Rule = Rule.NONE
+
+
+COMMANDS: Mapping[str, Entry] = {
+    "CAPABILITY": Entry(basic.do_capability),
+    "NOOP": Entry(basic.do_noop),
+    "LOGOUT": Entry(basic.do_logout),
+    "ID": Entry(basic.do_id),
+    "ENABLE": Entry(basic.do_enable),
+    "NAMESPACE": Entry(basic.do_namespace),
+    "NOTIFY": Entry(basic.do_notify),
+    "GETMETADATA": Entry(basic.do_metadata),
+    "SETMETADATA": Entry(basic.do_metadata),
+    "GENURLAUTH": Entry(basic.do_urlauth),
+    "URLFETCH": Entry(basic.do_urlauth),
+    "RESETKEY": Entry(basic.do_urlauth),
+    "CANCELUPDATE": Entry(basic.do_cancel_update),
+    "X-CANCEL": Entry(basic.do_cancel),
+    "SELECT": Entry(select.do_select),
+    "EXAMINE": Entry(select.do_select),
+    "CREATE": Entry(folders.do_create),
+    "DELETE": Entry(folders.do_delete),
+    "RENAME": Entry(folders.do_rename),
+    "SUBSCRIBE": Entry(folders.do_subscribe),
+    "UNSUBSCRIBE": Entry(folders.do_subscribe),
+    "STATUS": Entry(folders.do_status),
+    "LIST": Entry(listing.do_list),
+    "XLIST": Entry(listing.do_list),
+    "LSUB": Entry(listing.do_list),
+    "APPEND": Entry(append.do_append),
+    "CHECK": Entry(basic.do_check, Rule.SELECTED),
+    "CLOSE": Entry(select.do_close, Rule.SELECTED),
+    "UNSELECT": Entry(select.do_unselect, Rule.SELECTED),
+    "EXPUNGE": Entry(select.do_expunge, Rule.SELECTED),
+    "UID EXPUNGE": Entry(select.do_expunge, Rule.SELECTED),
+    "FETCH": Entry(fetch.do_fetch, Rule.SELECTED),
+    "UID FETCH": Entry(fetch.do_fetch, Rule.SELECTED),
+    "STORE": Entry(store.do_store, Rule.SELECTED),
+    "UID STORE": Entry(store.do_store, Rule.SELECTED),
+    "COPY": Entry(copy.do_copy, Rule.SELECTED),
+    "UID COPY": Entry(copy.do_copy, Rule.SELECTED),
+    "MOVE": Entry(copy.do_move, Rule.SELECTED),
+    "UID MOVE": Entry(copy.do_move, Rule.SELECTED),
+    "SEARCH": Entry(search.do_search, Rule.SELECTED),
+    "UID SEARCH": Entry(search.do_search, Rule.SELECTED),
+    "SORT": Entry(sort.do_sort, Rule.SELECTED),
+    "UID SORT": Entry(sort.do_sort, Rule.SELECTED),
+    "THREAD": Entry(sort.do_thread, Rule.SELECTED),
+    "UID THREAD": Entry(sort.do_thread, Rule.SELECTED),
+}       # IDLE is the session's and the server's: it has two ends
+
+
+def run(context: Context, command: Command) -> Run:
+    """Run a command; whatever goes wrong becomes its reply."""
+    entry = COMMANDS.get(command.name)
+    if entry is None:
+        return bad_arguments(command.name, PeerError("Unknown command"))
+    if Rule.SELECTED in entry.rules and context.selected is None:
+        return Reply(BAD, "No mailbox selected")
+    return (yield from answered(command.name, entry.run(context, command)))
+
+
+def answered(name: str, steps: Run) -> Run:
+    """The command's steps, with errors told in IMAP's words."""
+    try:
+        return (yield from steps)
+    except PeerError as error:
+        return bad_arguments(name, error)
+    except MailError as error:
+        if isinstance(error, StoreError):
+            log.error("%s: %s", name, error.detail)
+        return reply_of(error)
+    except Exception:
+        log.exception("unforeseen in %s", name)
+        return internal_error()

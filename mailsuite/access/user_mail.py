@@ -1,0 +1,153 @@
+"""One user's mail in this process, as all IMAP and POP3 sessions of the user share it.
+
+    with world.user(UserMail.key(user, settings), lambda: UserMail(user, settings)) as mail:
+        store = await mail.opened()                 opens the store in a thread, for the first session
+        result = await mail.run(mailbox.status)     any blocking call
+        mail.watch(mailbox, wake) -> stop           change notices for IDLE, from this process and from others
+
+The store is closed in a thread after the last session; who comes meanwhile waits for that, so two stores never work on
+one mailbox. Blocking calls of all users share POOL_SIZE threads.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+from typing import TYPE_CHECKING, TypeVar
+
+from mailsuite.config.variables import expand_variables, user_variables
+from mailsuite.sasl.user import UserInfo
+from mailsuite.store.api import Mailbox, MailStore
+from mailsuite.store.opening import open_store
+from mailsuite.store.options import StoreOptions
+from mailsuite.store.watch import POLL_S, Watch
+
+if TYPE_CHECKING:
+    from mailsuite.config.dovecot import DovecotSettings
+
+T = TypeVar("T")
+POOL_SIZE = 8           # threads for files and index; one slow mailbox must not hold up the others
+
+
+@cache
+def pool() -> ThreadPoolExecutor:
+    """The process's threads; made after the fork, by the first who asks."""
+    return ThreadPoolExecutor(POOL_SIZE, thread_name_prefix="mail")
+
+
+_closing: dict[str, "Future[None]"] = {}
+
+
+class UserMail:
+    """location: of the user's mail. modseqs: mailboxes in which a client has asked for MODSEQs (CONDSTORE)."""
+
+    def __init__(self, user: UserInfo, settings: "DovecotSettings") -> None:
+        self.user, self.location = user, location_of(user, settings)
+        self.options = StoreOptions.of(settings)
+        self.modseqs: set[str] = set()
+        self._store: MailStore | None = None
+        self._opening: asyncio.Lock = asyncio.Lock()
+        self._watchers: dict[int, _Watcher] = {}
+
+    @staticmethod
+    def key(user: UserInfo, settings: "DovecotSettings") -> str:
+        """What sessions must agree in to share one store."""
+        return f"{user.user} {location_of(user, settings)}"
+
+    @property
+    def store(self) -> MailStore:
+        assert self._store is not None
+        return self._store
+
+    async def opened(self) -> MailStore:
+        """The store, opened by the first who asks. Raises MailError."""
+        async with self._opening:
+            if self._store is None:
+                before = _closing.get(self.location)
+                if before is not None:
+                    with contextlib.suppress(Exception):
+                        await asyncio.wrap_future(before)
+                self._store = await self.run(lambda: open_store(
+                    self.user.user, home=self.user.home, location=self.location, options=self.options))
+        return self._store
+
+    async def run(self, call: Callable[[], T]) -> T:
+        """A blocking call in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(pool(), call)
+
+    def watch(self, mailbox: Mailbox, wake: Callable[[], None]) -> Callable[[], None]:
+        """Call wake in the event loop after each change of the mailbox, by whomever; returns what ends it."""
+        watcher = self._watchers.get(id(mailbox))
+        if watcher is None:
+            watcher = self._watchers[id(mailbox)] = _Watcher(mailbox)
+        watcher.wakes.append(wake)
+
+        def stop() -> None:
+            watcher.wakes.remove(wake)
+            if not watcher.wakes and self._watchers.get(id(mailbox)) is watcher:
+                del self._watchers[id(mailbox)]
+                watcher.close()
+
+        return stop
+
+    def close(self) -> None:
+        """After the last session: write what was delayed, in a thread."""
+        store, self._store = self._store, None
+        if store is None:
+            return
+        closing = pool().submit(store.close)
+        _closing[self.location] = closing
+        location = self.location
+
+        def forget(done: "Future[None]") -> None:
+            if _closing.get(location) is done:
+                del _closing[location]
+
+        closing.add_done_callback(forget)
+
+
+def location_of(user: UserInfo, settings: "DovecotSettings") -> str:
+    """mail_location of this user, expanded."""
+    location = user.mail or settings.text("mail_location")
+    return expand_variables(location, user_variables(user.user, home=user.home))
+
+
+class _Watcher:
+    """Notices for one mailbox, shared by all sessions that idle in it: a descriptor each would run out."""
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        self.mailbox, self.wakes = mailbox, list[Callable[[], None]]()
+        self._loop = asyncio.get_running_loop()
+        self._watch = Watch(mailbox.watch_paths())
+        self._fd = self._watch.fileno()
+        self._timer: asyncio.TimerHandle | None = None
+        if self._fd is not None:
+            self._loop.add_reader(self._fd, self._noticed)
+        else:
+            self._timer = self._loop.call_later(POLL_S, self._poll)
+        self._unlisten = mailbox.listen(self._from_thread)
+
+    def _from_thread(self) -> None:
+        with contextlib.suppress(RuntimeError):         # the loop may be closed
+            self._loop.call_soon_threadsafe(self._wake)
+
+    def _noticed(self) -> None:
+        if self._watch.clear():
+            self._wake()
+
+    def _poll(self) -> None:
+        self._timer = self._loop.call_later(POLL_S, self._poll)
+        self._wake()
+
+    def _wake(self) -> None:
+        for wake in list(self.wakes):
+            wake()
+
+    def close(self) -> None:
+        self._unlisten()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._fd is not None:
+            self._loop.remove_reader(self._fd)
+        self._watch.close()

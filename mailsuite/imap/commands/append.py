@@ -1,0 +1,211 @@
+"""APPEND, MULTIAPPEND (RFC 3502) and CATENATE (RFC 4469): messages flow to the store while they arrive.
+
+The session asks before each literal (`AppendPart`), then sends its octets as Body, at last `AppendEnd`:
+
+    appending = Appending(context)
+    appending.part(question)                      raises what the client is told instead of "+ OK"
+    appending.body(octets)                        in the event loop: a write to a temporary file, never synced here
+    appending.end(question) -> Run                the tagged reply
+    appending.abort()                             harmless after end()
+
+A message is finished when the next is announced or the line ends; nothing is visible before the end.
+"""
+
+import re
+
+from mailsuite.base.errors import MailError, PeerError
+from mailsuite.imap import numbers
+from mailsuite.imap.commands.context import Context, Run, astring
+from mailsuite.imap.commands.copy import open_target
+from mailsuite.imap.dates import parse_date_time
+from mailsuite.imap.flags import parse_flags
+from mailsuite.imap.reply import OK, Refusal, Reply
+from mailsuite.imap.session import AppendEnd, AppendPart, Command
+from mailsuite.imap.syntax import Argument, Atom, LiteralString, String
+from mailsuite.message.section import Section, parse_section
+from mailsuite.store.api import Append, Mailbox, MessageGone
+
+_URL = re.compile(rb"/?(?:([^;]*?)(?:;UIDVALIDITY=(\d+))?/)?;UID=(\d+)(?:/;SECTION=([^;]*))?"
+                  rb"(?:/;PARTIAL=(\d+)(?:\.(\d+))?)?\Z", re.I)
+
+
+class Appending:
+    """One APPEND under way."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.mailbox: Mailbox | None = None
+        self.append: Append | None = None
+        self.flags: list[str] = []
+        self.date: float | None = None
+        self.failure: MailError | None = None
+        self.open_message = False           # a message is being written
+        self.catenate: list[Argument] | None = None     # the parts of CATENATE, as far as they were read
+        self.done_parts = 0
+
+    def part(self, question: AppendPart) -> None:
+        """A literal is announced. Raises PeerError, MailError: it is not wanted."""
+        arguments = list(question.arguments)
+        if question.first:
+            self.begin(astring(arguments.pop(0)))
+        if self.catenate is not None:
+            at = next(place for place, each in enumerate(arguments) if each is self.catenate)
+            arguments = arguments[at + 1:]
+            self._catenate_parts(self.catenate, ends_in_literal=not arguments)
+            if not arguments:
+                return
+        self._finish()
+        if len(arguments) >= 2 and isinstance(arguments[-1], list) and _is_word(arguments[-2], b"CATENATE"):
+            self.catenate = arguments[-1]
+            self._options(arguments[:-2])
+            self._catenate_parts(self.catenate, ends_in_literal=True)
+            return
+        self._options(arguments)
+        if question.literal.size == 0:
+            raise Refusal("Can't save a zero byte message")
+        self.open_message = True
+
+    def begin(self, name: str) -> None:
+        """Raises MailError when the mailbox takes nothing."""
+        self.mailbox = open_target(self.context, name)
+        self.append = self.mailbox.begin_append()
+
+    def body(self, octets: bytes) -> None:
+        """Into the store's temporary file; after a failure the rest is only swallowed."""
+        if self.append is None or self.failure is not None:
+            return
+        try:
+            self.append.write(octets)
+        except MailError as error:
+            self.failure = error
+
+    def end(self, question: AppendEnd) -> Run:
+        """The line ended: make it durable and visible."""
+        if question.error:
+            raise PeerError(question.error)
+        self._last_arguments(list(question.arguments))
+        self._finish()
+        if self.failure is not None:
+            raise self.failure
+        assert self.append is not None
+        validity, uids = self.append.commit()
+        self.append = None
+        yield from self.context.sync()
+        return Reply(OK, "Append completed", f"APPENDUID {validity} {numbers.format_set(uids).decode()}")
+
+    def abort(self) -> None:
+        if self.append is not None:
+            self.append.abort()
+            self.append = None
+
+    # --- inside ---------------------------------------------------------------------------------------------------
+
+    def _options(self, arguments: list[Argument]) -> None:
+        """[(flags)] ["date"] in front of a literal."""
+        self.flags, self.date = [], None
+        if arguments and isinstance(arguments[0], list):
+            self.flags = parse_flags(arguments[0])
+            del arguments[0]
+        if arguments and isinstance(arguments[0], String):
+            try:
+                self.date = parse_date_time(arguments[0])
+                del arguments[0]
+            except ValueError:
+                raise PeerError("Invalid internal date") from None
+        if arguments:
+            raise PeerError("Invalid arguments")
+
+    def _finish(self) -> None:
+        """The message that was being written is whole."""
+        if not self.open_message:
+            return
+        self.open_message, self.catenate, self.done_parts = False, None, 0
+        if self.failure is None:
+            assert self.append is not None
+            self.append.finish(self.flags, self.date)
+
+    def catenate_all(self, options: list[Argument], parts: list[Argument]) -> None:
+        """A message of URLs alone."""
+        self._options(options)
+        self._catenate_parts(parts, ends_in_literal=False)
+
+    def _last_arguments(self, arguments: list[Argument]) -> None:
+        """What stands behind the last literal: the rest of CATENATE, or nothing."""
+        if self.catenate is not None and arguments and arguments[-1] is self.catenate:
+            self._catenate_parts(self.catenate, ends_in_literal=False)
+            return
+        if arguments:
+            raise PeerError("Invalid arguments")
+
+    def _catenate_parts(self, parts: list[Argument], *, ends_in_literal: bool) -> None:
+        """Write the URLs since the last literal; TEXT literals come through body()."""
+        self.open_message = True
+        while self.done_parts < len(parts):
+            kind = parts[self.done_parts]
+            if _is_word(kind, b"TEXT"):
+                last = self.done_parts + 1 == len(parts)
+                if last != (ends_in_literal and last) or (
+                        not last and not isinstance(parts[self.done_parts + 1], LiteralString)):
+                    raise PeerError("Invalid arguments")
+                if last:
+                    return
+            elif _is_word(kind, b"URL") and self.done_parts + 1 < len(parts):
+                self._write_url(parts[self.done_parts + 1])
+            else:
+                raise PeerError("Invalid arguments")
+            self.done_parts += 2
+
+    def _write_url(self, argument: Argument) -> None:
+        assert self.append is not None
+        if not isinstance(argument, bytes):
+            raise PeerError("Invalid arguments")
+        self.append.write(fetch_url(self.context, argument))
+
+
+def _is_word(argument: Argument, word: bytes) -> bool:
+    return isinstance(argument, Atom) and argument.upper() == word
+
+
+def fetch_url(context: Context, url: bytes) -> bytes:
+    """Octets of an IMAP URL without a server (RFC 5092 section 7). Raises Refusal [BADURL]."""
+    match = _URL.match(url)
+    if match is None:
+        raise Refusal(f"Invalid IMAP URL: {url.decode('utf-8', 'replace')}", f"BADURL {url.decode('ascii', 'replace')}")
+    try:
+        section = parse_section(match[4] or b"") if match[4] else Section()
+        if match[1]:
+            mailbox = context.open(match[1].decode("utf-8", "surrogateescape"))
+        elif context.selected is not None:
+            mailbox = context.selected.mailbox
+        else:
+            raise PeerError("No mailbox selected")
+        if match[2] and int(match[2]) != mailbox.uid_validity:
+            raise PeerError("Invalid UIDVALIDITY")
+        octets = mailbox.message(int(match[3])).section(section)
+    except MessageGone as error:
+        raise Refusal("Message not found", f"BADURL {url.decode('ascii', 'replace')}") from error
+    except MailError as error:
+        raise Refusal(error.public.rstrip("."), f"BADURL {url.decode('ascii', 'replace')}") from error
+    if match[5]:
+        start = int(match[5])
+        octets = octets[start:start + int(match[6])] if match[6] else octets[start:]
+    return octets
+
+
+def do_append(context: Context, command: Command) -> Run:
+    """An APPEND without a literal: CATENATE of URLs alone, or a mistake."""
+    arguments = list(command.arguments)
+    if not arguments:
+        raise PeerError("Missing arguments")
+    if len(arguments) == 1:
+        raise PeerError("Missing message size")
+    parts = arguments[-1]
+    if not isinstance(parts, list) or not parts or not _is_word(arguments[-2], b"CATENATE"):
+        raise PeerError("Invalid arguments")
+    appending = Appending(context)
+    try:
+        appending.begin(astring(arguments[0]))
+        appending.catenate_all(arguments[1:-2], parts)
+        return (yield from appending.end(AppendEnd(command.tag, [])))
+    finally:
+        appending.abort()

@@ -1,0 +1,114 @@
+"""CAPABILITY, NOOP, CHECK, ID, ENABLE, NAMESPACE, LOGOUT, and optional commands that are refused in Dovecot's words."""
+
+from mailsuite.base.errors import PeerError
+from mailsuite.imap.commands.context import Context, Run, at_least
+from mailsuite.imap.reply import NO, OK, Reply, string
+from mailsuite.imap.session import Command
+from mailsuite.imap.syntax import Atom
+
+ENABLEABLE = ("CONDSTORE", "QRESYNC")     # RFC 7162
+
+
+def do_capability(context: Context, command: Command) -> Run:
+    """RFC 3501 section 6.1.1."""
+    yield b"* CAPABILITY %b\r\n" % context.params.capability.encode()
+    return Reply(OK, "Capability completed")
+
+
+def do_noop(context: Context, command: Command) -> Run:
+    """RFC 3501 section 6.1.2: the client's way to ask what is new."""
+    yield from context.sync()
+    return Reply(OK, "NOOP completed", context.modseq_code())
+
+
+def do_check(context: Context, command: Command) -> Run:
+    """RFC 3501 section 6.4.1."""
+    context.opened().mailbox.checkpoint()
+    yield from context.sync()
+    return Reply(OK, "Check completed", context.modseq_code())
+
+
+def do_logout(context: Context, command: Command) -> Run:
+    """RFC 3501 section 6.1.3."""
+    yield b"* BYE Logging out\r\n"
+    context.leave()
+    return Reply(OK, "Logout completed", close=True)
+
+
+def do_id(context: Context, command: Command) -> Run:
+    """RFC 2971; whatever the client says of itself."""
+    words = context.params.id_send.split()
+    pairs = [(name, "Mailsuite" if value == "*" and name == "name" else value)
+             for name, value in zip(words[::2], words[1::2], strict=False)]
+    inside = b" ".join(string(name.encode()) + b" " + string(value.encode()) for name, value in pairs)
+    yield b"* ID (%b)\r\n" % inside if pairs else b"* ID NIL\r\n"
+    return Reply(OK, "ID completed")
+
+
+def do_enable(context: Context, command: Command) -> Run:
+    """RFC 5161: what is not known is left out of the answer."""
+    names = []
+    for argument in command.arguments:
+        if not isinstance(argument, Atom):
+            raise PeerError("Invalid arguments")
+        name = argument.decode("ascii").upper()
+        if name in ENABLEABLE and name not in names:
+            names.append(name)
+    for name in names:
+        yield from context.use_modseqs()
+        context.enabled.add(name)
+        if name == "QRESYNC" and context.selected is not None:
+            context.selected.vanished = True
+            context.selected.known_modseq = 0
+    if names:
+        yield b"* ENABLED %b\r\n" % " ".join(names).encode()
+    return Reply(OK, "Enabled")
+
+
+def do_namespace(context: Context, command: Command) -> Run:
+    """RFC 2342: one personal namespace."""
+    prefix, separator = string(context.store.prefix.encode()), string(context.store.separator.encode())
+    yield b"* NAMESPACE ((%b %b)) NIL NIL\r\n" % (prefix, separator)
+    return Reply(OK, "Namespace completed")
+
+
+def do_notify(context: Context, command: Command) -> Run:
+    """RFC 5465 as far as the selected mailbox goes: what it asks for is told at every command and in IDLE anyway."""
+    match command.arguments:
+        case [Atom() as what] if what.upper() == b"NONE":
+            pass
+        case [Atom() as what, *events] if what.upper() == b"SET" and events and all(
+                isinstance(event, list) or event.upper() == b"STATUS" and position == 0
+                for position, event in enumerate(events)) and isinstance(events[-1], list):
+            pass
+        case _:
+            raise PeerError("Invalid arguments")
+    yield from context.sync()
+    return Reply(OK, "NOTIFY completed")
+
+
+def do_metadata(context: Context, command: Command) -> Run:
+    """RFC 5464: not kept."""
+    yield from ()
+    return Reply(NO, "Generic mailbox attributes not enabled", "CANNOT")
+
+
+def do_urlauth(context: Context, command: Command) -> Run:
+    """RFC 4467: not offered."""
+    yield from ()
+    raise PeerError("URLAUTH disabled")
+
+
+def do_cancel_update(context: Context, command: Command) -> Run:
+    """RFC 5267: no search result is ever updated by itself."""
+    yield from ()
+    if not command.arguments:
+        raise PeerError("Invalid parameters")
+    return Reply(NO, "Unknown tag")
+
+
+def do_cancel(context: Context, command: Command) -> Run:
+    """X-CANCEL: a command is over before the next is read."""
+    yield from ()
+    at_least(command.arguments, 1)
+    return Reply(NO, "Command tag not found")

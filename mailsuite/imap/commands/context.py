@@ -1,0 +1,135 @@
+"""What a command may touch, and how it answers.
+
+A command is a generator function: it yields untagged replies in blocks of some 32 KB and returns a `Reply`. It runs
+in a thread, one block at a time; between two blocks the server writes the first and waits until the client has read
+it. So a command may block and hold the mailbox's lock within a step, never across a yield.
+
+    def do_check(context: Context, command: Command) -> Run:
+        context.opened().mailbox.checkpoint()
+        yield from context.sync()
+        return Reply(OK, "Check completed")
+
+Raises: PeerError for wrong arguments (BAD), MailError for what can't be done (NO); `answer_of` in commands/__init__.py
+turns them into replies.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from mailsuite.base.errors import PeerError
+from mailsuite.imap.params import Params
+from mailsuite.imap.reply import Reply
+from mailsuite.imap.syntax import Argument, Atom, String, text_of
+from mailsuite.imap.view import Selected
+from mailsuite.store.api import Mailbox, MailStore
+
+Run = Generator[bytes, None, Reply]
+
+
+class Mail(Protocol):
+    """What all sessions of a user have in common. modseqs: mailboxes whose MODSEQs a client has asked for."""
+
+    modseqs: set[str]
+
+    @property
+    def store(self) -> MailStore: ...
+
+
+@dataclass
+class Counts:
+    """What the log line at the end of a session tells."""
+
+    deleted: int = 0
+    expunged: int = 0
+    headers: int = 0
+    header_octets: int = 0
+    bodies: int = 0
+    body_octets: int = 0
+
+
+@dataclass
+class Context:
+    """One session's world. enabled: of ENABLE. farewell: said instead of a tagged reply, then the connection ends."""
+
+    mail: Mail
+    params: Params = field(default_factory=Params)
+    selected: Selected | None = None
+    enabled: set[str] = field(default_factory=set)
+    counts: Counts = field(default_factory=Counts)
+    farewell: bytes = b""
+
+    @property
+    def store(self) -> MailStore:
+        return self.mail.store
+
+    def opened(self) -> Selected:
+        """The selected mailbox; the table's rules have seen that there is one."""
+        assert self.selected is not None
+        return self.selected
+
+    def sync(self, *, expunges: bool = True, refresh: bool = True, uid: bool = False) -> Generator[bytes, None, None]:
+        """What happened in the selected mailbox, if there is one."""
+        if self.selected is None:
+            return
+        out = self.selected.sync(expunges=expunges, refresh=refresh, uid=uid)
+        if self.selected.gone:
+            self.farewell = b"* BYE IMAP session state is inconsistent, please relogin.\r\n"
+        if out:
+            yield out
+
+    def modseq_code(self) -> str:
+        """HIGHESTMODSEQ for the tagged reply, when a QRESYNC client has to learn a new one."""
+        selected = self.selected
+        if selected is None or "QRESYNC" not in self.enabled:
+            return ""
+        highest = selected.mailbox.highest_modseq
+        if highest == selected.known_modseq:
+            return ""
+        selected.known_modseq = highest
+        return f"HIGHESTMODSEQ {highest}"
+
+    def use_modseqs(self) -> Generator[bytes, None, None]:
+        """A command that needs MODSEQs switches them on (RFC 7162 section 3.1)."""
+        selected = self.selected
+        if "CONDSTORE" not in self.enabled:
+            self.enabled.add("CONDSTORE")
+            if selected is not None:
+                selected.modseqs = True
+                if selected.name not in self.mail.modseqs or not selected.known_modseq:
+                    selected.known_modseq = selected.mailbox.highest_modseq
+                    yield b"* OK [HIGHESTMODSEQ %d] Highest\r\n" % selected.known_modseq
+        if selected is not None:
+            self.mail.modseqs.add(selected.name)
+
+    def leave(self) -> bool:
+        """Close the selected mailbox without expunging; False when there was none."""
+        if self.selected is None:
+            return False
+        selected, self.selected = self.selected, None
+        selected.close()
+        return True
+
+    def open(self, name: str) -> Mailbox:
+        """A mailbox by name: the selected one is the same object. Raises what MailStore.open does."""
+        return self.store.open(name)
+
+
+def astring(argument: Argument) -> str:
+    """A mailbox name or the like. Raises PeerError."""
+    if not isinstance(argument, Atom | String):
+        raise PeerError("Invalid arguments")
+    return text_of(argument)
+
+
+def at_least(arguments: list[Argument], count: int) -> None:
+    """Raises PeerError when arguments are missing; more than that are ignored, as Dovecot does."""
+    if len(arguments) < count:
+        raise PeerError("Missing arguments")
+
+
+def word(argument: Argument) -> str:
+    """An atom in upper case. Raises PeerError."""
+    if not isinstance(argument, Atom):
+        raise PeerError("Invalid arguments")
+    return argument.decode("ascii").upper()

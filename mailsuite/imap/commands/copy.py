@@ -1,0 +1,54 @@
+"""COPY and MOVE with their UID forms; UIDPLUS tells the new UIDs (RFC 4315, RFC 6851)."""
+
+from mailsuite.imap import numbers
+from mailsuite.imap.commands.context import Context, Run, astring, at_least
+from mailsuite.imap.reply import NO, OK, Refusal, Reply
+from mailsuite.imap.session import Command
+from mailsuite.store.api import CopyResult, Mailbox, MessageGone, NoSuchMailbox
+
+
+def do_copy(context: Context, command: Command) -> Run:
+    """RFC 3501 section 6.4.7."""
+    return _copy(context, command, move=False)
+
+
+def do_move(context: Context, command: Command) -> Run:
+    """RFC 6851: works in a read-only mailbox, too, as with Dovecot."""
+    return _copy(context, command, move=True)
+
+
+def _copy(context: Context, command: Command, *, move: bool) -> Run:
+    selected = context.opened()
+    at_least(command.arguments, 2)
+    target_name = astring(command.arguments[1])
+    uids = selected.uids_at(selected.positions(command.arguments[0], uid=command.uid))
+    target = open_target(context, target_name)
+    if not uids:
+        yield from context.sync()
+        return Reply(OK, "No messages found")
+    try:
+        result = selected.mailbox.copy(uids, target, move=move)
+    except MessageGone as error:
+        yield from context.sync()
+        return Reply(NO, error.public, "EXPUNGEISSUED")
+    code = _copyuid(result)
+    if move:
+        yield b"* OK [%b] Moved UIDs.\r\n" % code.encode()
+        context.counts.expunged += len(result.source_uids)
+        yield from context.sync()
+        return Reply(OK, "Move completed", context.modseq_code())
+    yield from context.sync()
+    return Reply(OK, "Copy completed", code)
+
+
+def _copyuid(result: CopyResult) -> str:
+    source, target = numbers.format_set(result.source_uids), numbers.format_set(result.target_uids)
+    return f"COPYUID {result.uid_validity} {source.decode()} {target.decode()}"
+
+
+def open_target(context: Context, name: str) -> Mailbox:
+    """The mailbox that messages go to; a client may make one that is missing."""
+    try:
+        return context.open(name)
+    except NoSuchMailbox as error:
+        raise Refusal(error.public, "TRYCREATE") from error

@@ -1,0 +1,233 @@
+"""FETCH and UID FETCH: stored octets joined to replies, a block of messages at a time.
+
+What the index holds (flags, dates, sizes, ENVELOPE, BODYSTRUCTURE) comes as columns and is joined by one format
+operation per message; only sections need the message itself. \\Seen is set for a block before it is rendered, so its
+FLAGS are right. Messages that are gone give NIL, and the reply says so.
+"""
+
+from collections.abc import Generator, Iterable, Sequence
+
+from mailsuite.base.errors import PeerError
+from mailsuite.imap.binary import binary_content
+from mailsuite.imap.commands.context import Context, Run
+from mailsuite.imap.commands.select import vanished_earlier
+from mailsuite.imap.fetch_items import FetchRequest, Item, Special, ordered, parse_fetch
+from mailsuite.imap.numbers import parse_set
+from mailsuite.imap.preview import preview
+from mailsuite.imap.reply import OK, Refusal, Reply, astring, string
+from mailsuite.imap.session import Command
+from mailsuite.imap.syntax import Atom
+from mailsuite.imap.view import BLOCK, Selected
+from mailsuite.message.section import Kind, Section
+from mailsuite.store.api import Column, FlagAction, Message, MessageGone
+
+MEMORY = {Column.UID, Column.FLAGS, Column.MODSEQ}     # columns that never touch a file
+MANY, SOME, FEW = 2000, 300, 20                        # messages in a block: from memory, index or header, file
+_FORMATS = {Column.FLAGS: b"FLAGS (%b)", Column.MODSEQ: b"MODSEQ (%b)"}
+
+
+def do_fetch(context: Context, command: Command) -> Run:
+    """RFC 3501 section 6.4.5 and 6.4.8, RFC 7162 section 3.1.4."""
+    selected = context.opened()
+    if len(command.arguments) < 2 or not isinstance(command.arguments[0], Atom):
+        raise PeerError("Invalid arguments")
+    request = parse_fetch(command.arguments[1:])
+    _check_vanished(context, request, command.uid)
+    ranges = selected.positions(command.arguments[0], uid=command.uid)
+    if request.changed_since >= 0 or request.has(Column.MODSEQ):
+        yield from context.use_modseqs()
+    if request.vanished and command.arguments[0] != b"$":
+        yield vanished_earlier(selected, parse_set(command.arguments[0]))
+    if request.changed_since >= 0:
+        ranges = _changed(selected, ranges, request.changed_since)
+        if not request.has(Column.MODSEQ):
+            request.items.append(Item(b"MODSEQ", Column.MODSEQ))
+    if command.uid and not request.has(Column.UID):
+        request.items.insert(0, Item(b"UID", Column.UID))
+    rows = Rows(context, selected, ordered(request.items))
+    for block in rows.blocks(ranges):
+        yield from block
+    yield from context.sync(expunges=command.uid, refresh=False, uid=command.uid)
+    if rows.gone:
+        return Reply(OK, "Some messages were already expunged", "EXPUNGEISSUED")
+    return Reply(OK, "Fetch completed", context.modseq_code())
+
+
+def _check_vanished(context: Context, request: FetchRequest, uid: bool) -> None:
+    if not request.vanished:
+        return
+    if not uid:
+        raise PeerError("Unknown FETCH modifier")
+    if "QRESYNC" not in context.enabled:
+        raise PeerError("QRESYNC not enabled")
+    if request.changed_since < 0:
+        raise PeerError("VANISHED used without CHANGEDSINCE")
+
+
+def _changed(selected: Selected, ranges: Iterable[range], since: int) -> list[range]:
+    """Those positions whose MODSEQ is higher."""
+    found: list[range] = []
+    for each in ranges:
+        modseqs = selected.mailbox.modseqs(selected.uids_at([each]))
+        for position, modseq in zip(each, modseqs, strict=True):
+            if modseq is not None and modseq > since:
+                if found and found[-1].stop == position:
+                    found[-1] = range(found[-1].start, position + 1)
+                else:
+                    found.append(range(position, position + 1))
+    return found
+
+
+class Rows:
+    """Renders FETCH replies. gone: a message was missing."""
+
+    def __init__(self, context: Context, selected: Selected, items: Sequence[Item]) -> None:
+        self.context, self.selected, self.items = context, selected, items
+        self.mailbox, self.gone = selected.mailbox, False
+        self.mark_seen = any(item.seen for item in items) and not selected.read_only
+        self.has_flags = any(item.what is Column.FLAGS for item in items)
+        self.columns = [item.what for item in items if isinstance(item.what, Column)]
+        self.needs_message = [item for item in items if _needs_message(item)]
+        self.template = b"* %d FETCH (" + b" ".join(_format(item) for item in items) + b")\r\n"
+        if self.needs_message:
+            self.size = FEW
+        elif all(item.what in MEMORY for item in items):
+            self.size = MANY
+        else:
+            self.size = SOME
+
+    def blocks(self, ranges: Iterable[range]) -> Generator[Iterable[bytes], None, None]:
+        for each in ranges:
+            for start in range(each.start, each.stop, self.size):
+                stop = min(start + self.size, each.stop)
+                yield self._block(range(start + 1, stop + 1), self.selected.uids_at([range(start, stop)]))
+
+    def _block(self, sequence: range, uids: list[int]) -> Iterable[bytes]:
+        newly_seen = self._mark(uids) if self.mark_seen else set()
+        columns = self._values(uids)
+        if not self.needs_message and not newly_seen:
+            yield b"".join(map(self.template.__mod__, zip(sequence, *columns, strict=True)))
+            return
+        flags = self.selected.flags_text(uids) if newly_seen and not self.has_flags else []
+        out: list[bytes] = []
+        size = 0
+        for position, (number, *values) in enumerate(zip(sequence, *columns, strict=True)):
+            uid = uids[position]
+            extra = b"FLAGS (%b) " % flags[position] if flags and uid in newly_seen else b""
+            parts = self._row(uid, number, values, extra)
+            for part in parts:
+                out.append(part)
+                size += len(part)
+                if size >= BLOCK:
+                    yield b"".join(out)
+                    out, size = [], 0
+        if out:
+            yield b"".join(out)
+
+    def _mark(self, uids: list[int]) -> set[int]:
+        seen = self.mailbox.with_flag(uids, "\\Seen")
+        unseen = [uid for uid in uids if uid not in seen]
+        if not unseen:
+            return set()
+        return set(self.mailbox.store_flags(unseen, FlagAction.ADD, ["\\Seen"],
+                                            silent_for=self.selected.view).changed)
+
+    # --- values that come for many messages at once ---------------------------------------------------------------
+
+    def _values(self, uids: list[int]) -> list[Sequence[bytes]]:
+        """A list of octets for each item; sections that need the message get an empty place."""
+        fetched = iter(self.mailbox.columns(uids, self.columns)) if self.columns else iter(())
+        result: list[Sequence[bytes]] = []
+        for item in self.items:
+            if item.what is Column.FLAGS:
+                result.append(self.selected.with_recent(uids, next(fetched)))
+            elif isinstance(item.what, Column):
+                result.append(self._present(next(fetched)))
+            elif _needs_message(item):
+                result.append([b""] * len(uids))
+            elif isinstance(item.what, Section):
+                result.append(self._fields(uids, item))
+            else:
+                result.append(self._special(uids, item.what))
+        return result
+
+    def _present(self, column: list[bytes | None]) -> Sequence[bytes]:
+        if None in column:
+            self.gone = True
+            return [b"NIL" if value is None else value for value in column]
+        return column  # type: ignore[return-value]  # no None is left
+
+    def _fields(self, uids: list[int], item: Item) -> list[bytes]:
+        assert isinstance(item.what, Section)
+        found = self.mailbox.header_fields(uids, item.what.names, negate=item.what.kind is Kind.FIELDS_NOT)
+        self.context.counts.headers += len(uids)
+        return [self._literal(item, octets) for octets in found]
+
+    def _special(self, uids: list[int], what: Special) -> list[bytes]:
+        if what is Special.SAVEDATE:
+            return list(self._present(self.mailbox.columns(uids, [Column.INTERNALDATE])[0]))
+        if what is Special.REAL_UID:
+            return [b"%d" % uid for uid in uids]
+        if what is Special.MAILBOX:
+            return [astring(self.mailbox.name.encode())] * len(uids)
+        return [b"%032x" % ((self.mailbox.uid_validity << 32) + uid) for uid in uids]
+
+    def _literal(self, item: Item, octets: bytes | None) -> bytes:
+        if octets is None:
+            self.gone = True
+            return b"NIL"
+        if item.partial is not None:
+            start, length = item.partial
+            octets = octets[start:] if length is None else octets[start:start + length]
+        return b"{%d}\r\n%b" % (len(octets), octets)
+
+    # --- values from the message itself ---------------------------------------------------------------------------
+
+    def _row(self, uid: int, number: int, values: list[bytes], extra: bytes) -> Iterable[bytes]:
+        message: Message | None = None
+        if self.needs_message:
+            try:
+                message = self.mailbox.message(uid)
+            except MessageGone:
+                self.gone = True
+        yield b"* %d FETCH (%b" % (number, extra)
+        blank = b""
+        for item, value in zip(self.items, values, strict=True):
+            yield blank + _format(item) % (self._from_message(item, message) if _needs_message(item) else value)
+            blank = b" "
+        yield b")\r\n"
+
+    def _from_message(self, item: Item, message: Message | None) -> bytes:
+        if message is None:
+            return b"NIL"
+        counts = self.context.counts
+        if isinstance(item.what, Section):
+            octets = message.section(item.what)
+            counts.bodies += 1
+            counts.body_octets += len(octets)
+            return self._literal(item, octets)
+        assert isinstance(item.what, Special)
+        if item.what is Special.PREVIEW:
+            return string(preview(message))
+        if item.what is Special.SNIPPET:
+            return b"(FUZZY %b)" % string(preview(message))
+        assert item.section is not None
+        content = binary_content(message, item.section)
+        if content is None:
+            raise Refusal("Unknown Content-Transfer-Encoding", "UNKNOWN-CTE")
+        if item.what is Special.BINARY_SIZE:
+            return b"%d" % len(content)
+        literal = self._literal(item, content)
+        return b"~" + literal if b"\0" in content else literal
+
+
+def _needs_message(item: Item) -> bool:
+    if isinstance(item.what, Section):
+        return item.what.path != () or item.what.kind not in (Kind.FIELDS, Kind.FIELDS_NOT)
+    return item.what in (Special.BINARY, Special.BINARY_SIZE, Special.PREVIEW, Special.SNIPPET)
+
+
+def _format(item: Item) -> bytes:
+    if isinstance(item.what, Column) and item.what in _FORMATS:
+        return _FORMATS[item.what]
+    return item.label.replace(b"%", b"%%") + b" %b"

@@ -1,0 +1,254 @@
+"""LIST, LSUB and XLIST, with LIST-EXTENDED (RFC 5258), LIST-STATUS (RFC 5819) and SPECIAL-USE (RFC 6154)."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from mailsuite.base.errors import MailError, PeerError
+from mailsuite.imap.commands.context import Context, Run
+from mailsuite.imap.commands.folders import status_items, status_line
+from mailsuite.imap.reply import OK, Reply, mailbox_name, string
+from mailsuite.imap.session import Command
+from mailsuite.imap.syntax import Argument, Atom, String, text_of
+from mailsuite.store.api import MailboxInfo
+
+Matcher = Callable[[str], bool]
+MAX_PATTERNS = 100
+
+
+@dataclass
+class _Request:
+    """What a LIST asks for. extended: the new form, where flags are only given when asked for."""
+
+    reference: str = ""
+    patterns: list[str] = field(default_factory=list)
+    extended: bool = False
+    select: set[str] = field(default_factory=set)
+    wanted: set[str] = field(default_factory=set)
+    status: list[str] = field(default_factory=list)
+
+
+def do_list(context: Context, command: Command) -> Run:
+    """RFC 3501 sections 6.3.8 and 6.3.9."""
+    lsub = command.name == "LSUB"
+    request = _parse(command.arguments, lsub)
+    done = Reply(OK, "Lsub completed" if lsub else "List completed")
+    if request.patterns == [""] and not isinstance(command.arguments[-1], list):
+        if not lsub and not request.extended:
+            yield _root(context, request.reference)
+        return done
+    separator = context.store.separator
+    matches = matcher([request.reference + pattern for pattern in request.patterns], separator)
+    if lsub:
+        yield b"".join(_lsub_lines(context, matches, separator))
+        return done
+    for info, childinfo in _chosen(context, request, matches):
+        yield _line(info, _flags(info, request), separator, childinfo)
+        if request.status and info.selectable:
+            try:
+                yield status_line(context, info.name, request.status)
+            except MailError as error:      # one unreadable mailbox must not hide the others
+                yield b"* NO %b\r\n" % error.public.encode("utf-8", "surrogateescape")
+    return done
+
+
+# --- arguments ------------------------------------------------------------------------------------------------------
+
+def _parse(arguments: list[Argument], lsub: bool) -> _Request:
+    request, rest = _Request(), list(arguments)
+    if rest and isinstance(rest[0], list) and not lsub:
+        request.select = _select_options(rest.pop(0))
+        request.extended = True
+    if not rest or not isinstance(rest[0], Atom | String):
+        raise PeerError("Invalid reference")
+    request.reference = text_of(rest.pop(0))
+    if not rest:
+        raise PeerError("Invalid pattern")
+    pattern = rest.pop(0)
+    if isinstance(pattern, list):
+        if not all(isinstance(each, Atom | String) for each in pattern) or len(pattern) > MAX_PATTERNS:
+            raise PeerError("Invalid pattern list")
+        request.patterns, request.extended = [text_of(each) for each in pattern], True
+    else:
+        request.patterns = [text_of(pattern)]
+    if rest and not lsub and len(rest) >= 2 and isinstance(rest[0], Atom) and rest[0].upper() == b"RETURN":
+        if not isinstance(rest[1], list):
+            raise PeerError("Extra arguments")
+        _return_options(request, rest[1])
+        request.extended, rest = True, rest[2:]
+    if rest:
+        raise PeerError("Extra arguments")
+    return request
+
+
+def _select_options(argument: Argument) -> set[str]:
+    assert isinstance(argument, list)
+    options = set()
+    for each in argument:
+        if not isinstance(each, Atom):
+            raise PeerError("List options contains non-atoms")
+        options.add(each.decode("ascii").upper())
+    if options - {"SUBSCRIBED", "RECURSIVEMATCH", "SPECIAL-USE", "REMOTE"}:
+        raise PeerError("Unknown select options")
+    if "RECURSIVEMATCH" in options and "SUBSCRIBED" not in options and "SPECIAL-USE" not in options:
+        raise PeerError("RECURSIVEMATCH must not be the only selection")
+    return options
+
+
+def _return_options(request: _Request, arguments: list[Argument]) -> None:
+    words = iter(arguments)
+    previous = ""
+    for each in words:
+        if isinstance(each, list):
+            if previous != "STATUS":
+                raise PeerError("Unknown return options")
+            request.status = status_items(each)
+            previous = ""
+            continue
+        name = text_of(each).upper()
+        if previous == "STATUS" or name not in ("SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "STATUS"):
+            raise PeerError("Unknown return options")
+        if name != "STATUS":
+            request.wanted.add(name)
+        previous = name
+    if previous == "STATUS":
+        raise PeerError("Unknown return options")
+
+
+# --- patterns -------------------------------------------------------------------------------------------------------
+
+def matcher(patterns: Sequence[str], separator: str) -> Matcher:
+    """Does a name match one of the patterns? "%" stops at the separator, INBOX is matched in any case."""
+    compiled = [_compile(pattern, separator) for pattern in patterns]
+    return lambda name: any(matches(name) for matches in compiled)
+
+
+def _compile(pattern: str, separator: str) -> Matcher:
+    parts = re.findall(r"[*%]+|[^*%]+", pattern)
+    if sum(part[0] in "*%" for part in parts) > 3:
+        return lambda name: _simulate(parts, separator, name) or (
+            name[:5] == "INBOX" and _simulate([part.upper() for part in parts], separator, name))
+    not_separator = f"[^{re.escape(separator)}]*"
+    wild = [(".*" if "*" in part else not_separator) if part[0] in "*%" else re.escape(part) for part in parts]
+    exact = re.compile("".join(wild), re.S)
+    start = re.match(r"[^*%]*", pattern)
+    if start and start[0][:5].upper() == "INBOX":
+        exact = re.compile("(?i:INBOX)" + "".join(wild)[5:], re.S)
+    elif start and "INBOX".startswith(start[0].upper()):
+        loose = re.compile("".join(wild), re.S | re.I)
+        return lambda name: bool((loose if name == "INBOX" else exact).fullmatch(name))
+    return lambda name: exact.fullmatch(name) is not None
+
+
+def _simulate(parts: Sequence[str], separator: str, name: str) -> bool:
+    """For many wildcards: all places that can be reached at once, so no name costs more than its length squared."""
+    places = {0}
+    for part in parts:
+        if part[0] not in "*%":
+            places = {place + len(part) for place in places if name.startswith(part, place)}
+        elif "*" in part:
+            places = set(range(min(places), len(name) + 1)) if places else places
+        else:
+            reached: set[int] = set()
+            for place in sorted(places):
+                end = name.find(separator, place)
+                reached.update(range(place, (len(name) if end < 0 else end) + 1))
+            places = reached
+        if not places:
+            return False
+    return len(name) in places
+
+
+# --- LIST -----------------------------------------------------------------------------------------------------------
+
+def _chosen(context: Context, request: _Request, matches: Matcher) -> Iterable[tuple[MailboxInfo, bool]]:
+    """The mailboxes to tell, and whether with CHILDINFO."""
+    infos = context.store.list_mailboxes()
+    if "SUBSCRIBED" in request.select:
+        infos = _with_missing(infos, context.store.subscriptions())
+    recursive = "RECURSIVEMATCH" in request.select
+    selecting = request.select & {"SUBSCRIBED", "SPECIAL-USE"}
+    separator = context.store.separator
+    chosen = [info.name for info in infos if _is_selected(info, selecting)]
+    parents = _parents(chosen, separator) if recursive else set()
+    by_name = {info.name for info in infos}
+    for parent in sorted(parents - by_name):
+        infos.append(MailboxInfo(parent, selectable=False, has_children=True))
+    for info in infos:
+        if not matches(info.name):
+            continue
+        childinfo = recursive and info.name in parents
+        if not selecting or _is_selected(info, selecting) or childinfo:
+            yield info, childinfo
+
+
+def _is_selected(info: MailboxInfo, selecting: set[str]) -> bool:
+    return not (("SUBSCRIBED" in selecting and not info.subscribed)
+                or ("SPECIAL-USE" in selecting and not info.special_use))
+
+
+def _with_missing(infos: list[MailboxInfo], subscriptions: list[str]) -> list[MailboxInfo]:
+    """Subscribed names need not exist."""
+    known, subscribed = {info.name for info in infos}, set(subscriptions)
+    marked = [replace(info, subscribed=True) if info.name in subscribed else info for info in infos]
+    missing = [name for name in subscriptions if name not in known]
+    return marked + [MailboxInfo(name, selectable=False, subscribed=True) for name in missing]
+
+
+def _parents(names: Iterable[str], separator: str) -> set[str]:
+    found = set()
+    for name in names:
+        at = name.rfind(separator)
+        while at > 0:
+            found.add(name[:at])
+            at = name.rfind(separator, 0, at)
+    return found
+
+
+def _flags(info: MailboxInfo, request: _Request) -> list[str]:
+    flags = []
+    if not info.selectable:
+        flags.append("\\NonExistent" if request.extended else "\\Noselect")
+    if info.subscribed and ("SUBSCRIBED" in request.wanted or "SUBSCRIBED" in request.select):
+        flags.append("\\Subscribed")
+    if not request.extended or "CHILDREN" in request.wanted:
+        flags.append("\\HasChildren" if info.has_children else
+                     "\\NoInferiors" if info.no_inferiors else "\\HasNoChildren")
+    if not request.extended or "SPECIAL-USE" in request.wanted or "SPECIAL-USE" in request.select:
+        flags += info.special_use
+    return flags
+
+
+def _line(info: MailboxInfo, flags: Sequence[str], separator: str, childinfo: bool, word: bytes = b"LIST") -> bytes:
+    more = b' (CHILDINFO ("SUBSCRIBED"))' if childinfo else b""
+    return b"* %b (%b) %b %b%b\r\n" % (word, " ".join(flags).encode(), string(separator.encode()),
+                                        mailbox_name(info.name), more)
+
+
+def _root(context: Context, reference: str) -> bytes:
+    """LIST "" "": the separator, and the root of the reference."""
+    separator = context.store.separator
+    at = reference.find(separator)
+    root = reference[:at + 1] if at >= 0 else ""
+    return b"* LIST (\\Noselect) %b %b\r\n" % (string(separator.encode()), mailbox_name(root))
+
+
+# --- LSUB -----------------------------------------------------------------------------------------------------------
+
+def _lsub_lines(context: Context, matches: Matcher, separator: str) -> Iterable[bytes]:
+    """Subscribed names; with "%", also a parent of one, as \\Noselect (RFC 3501 section 6.3.9)."""
+    subscriptions = context.store.subscriptions()
+    seen = set()
+    for name in subscriptions:
+        if matches(name):
+            seen.add(name)
+            yield _line(MailboxInfo(name), context.store.special_use(name), separator, False, b"LSUB")
+    for name in subscriptions:
+        if matches(name):
+            continue
+        for parent in sorted(_parents([name], separator), key=len, reverse=True):
+            if parent not in seen and matches(parent):
+                seen.add(parent)
+                if parent not in subscriptions:
+                    yield _line(MailboxInfo(parent), ["\\Noselect"], separator, False, b"LSUB")
+                break

@@ -1,0 +1,166 @@
+"""SEARCH and UID SEARCH, with ESEARCH (RFC 4731), SEARCHRES (RFC 5182) and PARTIAL (RFC 5267)."""
+
+import re
+import time
+from dataclasses import dataclass, field
+
+from mailsuite.base.errors import PeerError
+from mailsuite.imap import numbers
+from mailsuite.imap.commands.context import Context, Run
+from mailsuite.imap.reply import OK, Refusal, Reply, string
+from mailsuite.imap.search import Search
+from mailsuite.imap.search_keys import And, HasFlag, Key, Not, Or, parse_keys, uses_modseq
+from mailsuite.imap.session import Command
+from mailsuite.imap.syntax import Argument, Atom, String
+from mailsuite.imap.text import codec
+from mailsuite.imap.view import Selected
+
+_PARTIAL = re.compile(rb"([1-9]\d{0,9}):([1-9]\d{0,9})\Z")
+_OPTIONS = ("MIN", "MAX", "ALL", "COUNT", "SAVE", "CONTEXT", "UPDATE", "PARTIAL", "RELEVANCY")
+
+
+@dataclass
+class Return:
+    """RETURN (...) of SEARCH and SORT; options None: the plain reply of RFC 3501."""
+
+    options: set[str] | None = None
+    partial: tuple[int, int] | None = field(default=None)
+
+    def wants(self, option: str) -> bool:
+        return self.options is not None and option in self.options
+
+
+def do_search(context: Context, command: Command) -> Run:
+    """RFC 3501 sections 6.4.4 and 6.4.8."""
+    selected = context.opened()
+    words = list(command.arguments)
+    wanted = take_return(words)
+    charset = "utf-8"
+    if words and isinstance(words[0], Atom) and words[0].upper() == b"CHARSET":
+        if len(words) < 2:
+            raise PeerError("Invalid charset argument")
+        charset = charset_of(words[1])
+        del words[:2]
+    key = parse_keys(words, charset)
+    with_modseq = uses_modseq(key)
+    if with_modseq:
+        yield from context.use_modseqs()
+    selected.mailbox.add_keywords(keywords_of(key))
+    found = Search(selected, time.time()).find(key)
+    if wanted.wants("SAVE"):
+        _save(selected, found, wanted)
+    if wanted.options != {"SAVE"}:
+        shown = found if command.uid else numbers_of(selected, found)
+        highest = _highest(selected, found) if with_modseq and found else 0
+        if wanted.options is None:
+            yield plain_result(b"SEARCH", shown, highest)
+        else:
+            yield extended_result(command, shown, wanted, highest)
+    yield from context.sync(expunges=command.uid, refresh=False, uid=command.uid)
+    return Reply(OK, "Search completed", context.modseq_code())
+
+
+def charset_of(argument: Argument) -> str:
+    """A codec's name. Raises PeerError, Refusal."""
+    if not isinstance(argument, Atom | String):
+        raise PeerError("Invalid charset argument")
+    name = codec(bytes(argument))
+    if name is None:
+        raise Refusal("Unknown charset", "BADCHARSET")
+    return name
+
+
+def take_return(words: list[Argument]) -> Return:
+    """RETURN (...) at the front, taken away. Raises PeerError."""
+    if len(words) < 2 or not isinstance(words[0], Atom) or words[0].upper() != b"RETURN":
+        return Return()
+    listed = words[1]
+    if not isinstance(listed, list):
+        return Return()
+    del words[:2]
+    result = Return(set())
+    assert result.options is not None
+    options = iter(listed)
+    for each in options:
+        name = each.decode("ascii").upper() if isinstance(each, Atom) else ""
+        if name not in _OPTIONS:
+            raise PeerError("Unknown SEARCH return option")
+        if name == "PARTIAL":
+            given = next(options, None)
+            match = _PARTIAL.match(given) if isinstance(given, Atom) else None
+            if match is None:
+                raise PeerError("PARTIAL range broken")
+            first, last = int(match[1]), int(match[2])
+            result.partial = (first, last) if first <= last else (last, first)
+        result.options.add(name)
+    if not result.options - {"CONTEXT", "UPDATE"}:
+        result.options.add("ALL")
+    return result
+
+
+def numbers_of(selected: Selected, uids: list[int]) -> list[int]:
+    """Sequence numbers of ascending UIDs."""
+    all_uids = selected.view.uids
+    if len(uids) == len(all_uids):
+        return list(range(1, len(uids) + 1))
+    if len(uids) * 16 < len(all_uids):
+        sequence = selected.view.sequence
+        return [number for number in map(sequence, uids) if number is not None]
+    wanted = set(uids)
+    return [number for number, uid in enumerate(all_uids, 1) if uid in wanted]
+
+
+def plain_result(name: bytes, shown: list[int], highest: int = 0) -> bytes:
+    text = (" " + " ".join(map(str, shown)) if shown else "").encode()
+    modseq = b" (MODSEQ %d)" % highest if highest else b""
+    return b"* %b%b%b\r\n" % (name, text, modseq)
+
+
+def extended_result(command: Command, shown: list[int], wanted: Return, highest: int = 0) -> bytes:
+    """ESEARCH: MIN is the first of what is shown, also of a SORT."""
+    out = b"* ESEARCH (TAG %b)" % string(command.tag)
+    if command.uid:
+        out += b" UID"
+    if shown and wanted.wants("MIN"):
+        out += b" MIN %d" % shown[0]
+    if shown and wanted.wants("MAX"):
+        out += b" MAX %d" % shown[-1]
+    if shown and wanted.wants("ALL"):
+        out += b" ALL " + numbers.format_set(shown)
+    if wanted.partial is not None:
+        first, last = wanted.partial
+        part = numbers.format_set(shown[first - 1:last]) or b"NIL"
+        out += b" PARTIAL (%d:%d %b)" % (first, last, part)
+    if wanted.wants("COUNT"):
+        out += b" COUNT %d" % len(shown)
+    if highest:
+        out += b" MODSEQ %d" % highest
+    return out + b"\r\n"
+
+
+def _save(selected: Selected, found: list[int], wanted: Return) -> None:
+    """RFC 5182 section 2.1: with MIN or MAX alone only those are kept."""
+    options = wanted.options or set()
+    if options & {"MIN", "MAX"} and not options & {"ALL", "COUNT"}:
+        ends = ([found[0]] if "MIN" in options else []) + ([found[-1]] if "MAX" in options else []) if found else []
+        selected.saved = sorted(set(ends))
+    else:
+        selected.saved = list(found)
+
+
+def _highest(selected: Selected, uids: list[int]) -> int:
+    return max((modseq for modseq in selected.mailbox.modseqs(uids) if modseq is not None), default=0)
+
+
+def keywords_of(key: Key) -> list[str]:
+    """Keywords that are asked for: they become known to the mailbox, as with Dovecot."""
+    match key:
+        case HasFlag(flag) if not flag.startswith("\\"):
+            return [flag]
+        case And(keys):
+            return [name for each in keys for name in keywords_of(each)]
+        case Or(one, other):
+            return keywords_of(one) + keywords_of(other)
+        case Not(inner):
+            return keywords_of(inner)
+    return []

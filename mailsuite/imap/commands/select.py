@@ -1,0 +1,159 @@
+"""SELECT, EXAMINE, CLOSE, UNSELECT, EXPUNGE."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+from mailsuite.base.errors import PeerError
+from mailsuite.imap import numbers
+from mailsuite.imap.commands.context import Context, Run, astring, at_least, word
+from mailsuite.imap.reply import OK, Reply
+from mailsuite.imap.session import Command
+from mailsuite.imap.syntax import Argument, Atom, number
+from mailsuite.imap.view import Selected
+from mailsuite.store.api import Column
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What a QRESYNC client remembers (RFC 7162 section 3.2.5). uids: None for all."""
+
+    uid_validity: int
+    modseq: int
+    uids: numbers.Ranges | None
+
+
+def do_select(context: Context, command: Command) -> Run:
+    """RFC 3501 sections 6.3.1 and 6.3.2. Whatever comes of it, the old mailbox is closed."""
+    examine = command.name == "EXAMINE"
+    if context.leave():
+        yield b"* OK [CLOSED] Previous mailbox closed.\r\n"
+    if not command.arguments:
+        raise PeerError("Invalid arguments")
+    name = astring(command.arguments[0])
+    condstore, known = _options(context, command.arguments[1:2])
+    if condstore:
+        yield from context.use_modseqs()
+    mailbox = context.open(name)
+    view = mailbox.open_view(read_only=examine or not mailbox.writable, claim_recent=not examine)
+    selected = context.selected = Selected(mailbox, view, name=mailbox.name)
+    selected.modseqs = "CONDSTORE" in context.enabled
+    selected.vanished = "QRESYNC" in context.enabled
+    if selected.modseqs:
+        context.mail.modseqs.add(selected.name)
+    yield b"".join(_picture(context, selected))
+    if known is not None and known.uid_validity == mailbox.uid_validity:
+        yield from _catch_up(selected, known)
+    return Reply(OK, "Examine completed" if examine else "Select completed",
+                 "READ-ONLY" if selected.read_only else "READ-WRITE")
+
+
+def _picture(context: Context, selected: Selected) -> Generator[bytes, None, None]:
+    mailbox, view = selected.mailbox, selected.view
+    yield selected.flags_lines()
+    yield b"* %d EXISTS\r\n* %d RECENT\r\n" % (selected.exists, selected.recent)
+    unseen = mailbox.first_unseen(view)
+    if unseen:
+        yield b"* OK [UNSEEN %d] First unseen.\r\n" % unseen
+    yield b"* OK [UIDVALIDITY %d] UIDs valid\r\n" % mailbox.uid_validity
+    yield b"* OK [UIDNEXT %d] Predicted next UID\r\n" % mailbox.uid_next
+    if selected.name in context.mail.modseqs:
+        selected.known_modseq = mailbox.highest_modseq
+        yield b"* OK [HIGHESTMODSEQ %d] Highest\r\n" % selected.known_modseq
+
+
+def _options(context: Context, arguments: list[Argument]) -> tuple[bool, _Known | None]:
+    """CONDSTORE and QRESYNC; what is no list is ignored, as Dovecot does."""
+    condstore, known = False, None
+    words = iter(arguments[0] if arguments and isinstance(arguments[0], list) else [])
+    for argument in words:
+        match word(argument):
+            case "CONDSTORE":
+                condstore = True
+            case "QRESYNC":
+                if "QRESYNC" not in context.enabled:
+                    raise PeerError("QRESYNC not enabled")
+                known = _known(next(words, None))
+                condstore = True
+            case _:
+                raise PeerError("Unknown FETCH modifier")
+    return condstore, known
+
+
+def _known(argument: Argument | None) -> _Known:
+    if not isinstance(argument, list) or len(argument) < 2:
+        raise PeerError("QRESYNC parameters missing")
+    validity, modseq = number(argument[0]), number(argument[1], 2**63 - 1)
+    if validity is None:
+        raise PeerError("Invalid QRESYNC UIDVALIDITY parameter")
+    if modseq is None:
+        raise PeerError("Invalid QRESYNC MODSEQ parameter")
+    uids = None
+    if len(argument) > 2 and isinstance(argument[2], Atom):
+        try:
+            uids = numbers.parse_set(argument[2])
+        except ValueError:
+            raise PeerError("Invalid QRESYNC known-uids parameter") from None
+    return _Known(validity, modseq, uids)
+
+
+def vanished_earlier(selected: Selected, known: numbers.Ranges | None) -> bytes:
+    """UIDs of the known set that are gone: without a log of expunges all of them are named, which RFC 7162 allows."""
+    last = selected.mailbox.uid_next - 1
+    gone: numbers.Ranges = []
+    uids = selected.view.uids
+    for low, high in known if known is not None else [(1, numbers.STAR)]:
+        low, high = min(low, last), min(high, last)
+        for position in numbers.positions_of_uids([(low, high)], uids) if low >= 1 else []:
+            for uid in uids[position.start:position.stop]:
+                if uid > low:
+                    gone.append((low, uid - 1))
+                low = uid + 1
+        if 1 <= low <= high:
+            gone.append((low, high))
+    if not gone:
+        return b""
+    text = ",".join(f"{low}:{high}" if low < high else str(low) for low, high in gone)
+    return b"* VANISHED (EARLIER) %b\r\n" % text.encode()
+
+
+def _catch_up(selected: Selected, known: _Known) -> Generator[bytes, None, None]:
+    yield vanished_earlier(selected, known.uids)
+    uids = list(selected.view.uids)
+    if known.uids is not None:
+        uids = selected.uids_at(numbers.positions_of_uids(known.uids, selected.view.uids))
+    changed = [uid for uid, modseq in zip(uids, selected.mailbox.modseqs(uids), strict=True)
+               if modseq is not None and modseq > known.modseq]
+    flags, modseqs = selected.flags_text(changed), selected.mailbox.columns(changed, [Column.MODSEQ])[0]
+    yield b"".join(b"* %d FETCH (UID %d FLAGS (%b) MODSEQ (%b))\r\n" % (
+        selected.view.sequence(uid) or 0, uid, flag, modseq or b"1")
+        for uid, flag, modseq in zip(changed, flags, modseqs, strict=True))
+
+
+def do_close(context: Context, command: Command) -> Run:
+    """RFC 3501 section 6.4.2: expunge without a word."""
+    selected = context.opened()
+    if not selected.read_only:
+        context.counts.expunged += len(selected.mailbox.expunge())
+    context.leave()
+    yield from ()
+    return Reply(OK, "Close completed")
+
+
+def do_unselect(context: Context, command: Command) -> Run:
+    """RFC 3691."""
+    context.leave()
+    yield from ()
+    return Reply(OK, "Unselect completed")
+
+
+def do_expunge(context: Context, command: Command) -> Run:
+    """RFC 3501 section 6.4.3, and UID EXPUNGE (RFC 4315). In a read-only mailbox it does nothing, silently."""
+    selected = context.opened()
+    uids: list[int] | None = None
+    if command.uid:
+        at_least(command.arguments, 1)
+        uids = selected.uids_at(selected.positions(command.arguments[0], uid=True))
+    if not selected.read_only and uids != []:
+        context.counts.expunged += len(selected.mailbox.expunge(uids))
+    yield from context.sync()
+    return Reply(OK, "Expunge completed", context.modseq_code())

@@ -1,0 +1,86 @@
+"""STORE and UID STORE, with UNCHANGEDSINCE (RFC 7162)."""
+
+from mailsuite.base.errors import PeerError
+from mailsuite.imap import numbers
+from mailsuite.imap.commands.context import Context, Run
+from mailsuite.imap.flags import parse_flags
+from mailsuite.imap.reply import OK, Reply
+from mailsuite.imap.session import Command
+from mailsuite.imap.syntax import Argument, Atom, String, number
+from mailsuite.imap.view import Selected
+from mailsuite.store.api import Column, FlagAction
+
+_ACTIONS = {"FLAGS": FlagAction.REPLACE, "+FLAGS": FlagAction.ADD, "-FLAGS": FlagAction.REMOVE}
+
+
+def do_store(context: Context, command: Command) -> Run:
+    """RFC 3501 section 6.4.6."""
+    selected = context.opened()
+    arguments = list(command.arguments)
+    if len(arguments) < 2 or not isinstance(arguments[0], Atom):
+        raise PeerError("Invalid arguments")
+    unchanged_since = _modifiers(arguments.pop(1)) if isinstance(arguments[1], list) else None
+    if len(arguments) < 2 or not isinstance(arguments[1], Atom):
+        raise PeerError("Invalid arguments")
+    name, silent = _silent(arguments[1].decode("ascii").upper())
+    if name not in _ACTIONS:
+        raise PeerError("Invalid arguments")
+    given = arguments[2] if len(arguments) == 3 and isinstance(arguments[2], list) else arguments[2:]
+    flags = parse_flags(given)
+    ranges = selected.positions(arguments[0], uid=command.uid)
+    if unchanged_since is not None:
+        yield from context.use_modseqs()
+    if selected.read_only:
+        yield from context.sync(expunges=command.uid, uid=command.uid)
+        return Reply(OK, "Store ignored with read-only mailbox")
+    uids = selected.uids_at(ranges)
+    result = selected.mailbox.store_flags(uids, _ACTIONS[name], flags, unchanged_since=unchanged_since,
+                                          silent_for=selected.view if silent else None)
+    if "\\Deleted" in flags and name != "-FLAGS":
+        context.counts.deleted += len(result.changed)
+    if silent and selected.modseqs and result.changed:
+        yield _modseq_lines(selected, result.changed, command.uid)
+    yield from context.sync(expunges=command.uid, refresh=False, uid=command.uid)
+    if result.refused:
+        return Reply(OK, "Conditional store failed", f"MODIFIED {_modified(selected, result.refused, command.uid)}")
+    return Reply(OK, "Store completed", context.modseq_code())
+
+
+def _silent(name: str) -> tuple[str, bool]:
+    return (name.removesuffix(".SILENT"), True) if name.endswith(".SILENT") else (name, False)
+
+
+def _modifiers(argument: Argument) -> int | None:
+    assert isinstance(argument, list)
+    unchanged_since: int | None = None
+    words = iter(argument)
+    for each in words:
+        if not isinstance(each, Atom):
+            raise PeerError("Invalid STORE modifiers")
+        if each.upper() != b"UNCHANGEDSINCE":
+            raise PeerError("Unknown STORE modifier")
+        value = next(words, None)
+        if not isinstance(value, Atom | String):
+            raise PeerError("Invalid STORE modifiers")
+        unchanged_since = number(value, 2**63 - 1)
+        if unchanged_since is None:
+            raise PeerError("Invalid modseq")
+    return unchanged_since
+
+
+def _modseq_lines(selected: Selected, uids: list[int], uid_command: bool) -> bytes:
+    """A silent STORE still tells the new MODSEQs (RFC 7162 section 3.1.3)."""
+    modseqs = selected.mailbox.columns(uids, [Column.MODSEQ])[0]
+    out = []
+    for uid, modseq in zip(uids, modseqs, strict=True):
+        number = selected.view.sequence(uid)
+        if number is not None and modseq is not None:
+            shown = b"UID %d " % uid if uid_command or selected.vanished else b""
+            out.append(b"* %d FETCH (%bMODSEQ (%b))\r\n" % (number, shown, modseq))
+    return b"".join(out)
+
+
+def _modified(selected: Selected, uids: list[int], uid_command: bool) -> str:
+    told = sorted(uids) if uid_command else [
+        number for number in map(selected.view.sequence, sorted(uids)) if number is not None]
+    return numbers.format_set(told).decode()

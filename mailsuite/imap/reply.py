@@ -1,0 +1,116 @@
+"""IMAP replies: values to octets.
+
+    astring(b"INBOX") -> b"INBOX"     string_or_nil(None) -> b"NIL"     literal(octets) -> b"{3}\\r\\nabc"
+    Reply(OK, "Fetch completed").line(b"a1", times) -> b"a1 OK Fetch completed (0.001 + 0.000 secs).\\r\\n"
+    reply_of(error) -> Reply          what a MailError is in IMAP's words (RFC 5530)
+
+The time that a command took stands in its reply as Dovecot writes it.
+"""
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mailsuite.base.errors import MailError, PeerError
+from mailsuite.store.api import (
+    InvalidName,
+    MailboxExists,
+    MailboxInUse,
+    MessageGone,
+    NoPermission,
+    NotPossible,
+    OverQuota,
+    StoreError,
+)
+
+OK, NO, BAD = b"OK", b"NO", b"BAD"
+QUICK = b" (0.001 + 0.000 secs)"      # what took no time that a clock could tell
+
+_PLAIN = re.compile(rb'[^\x00-\x20(){%*"\\\x7f-\xff]+\Z')
+_QUOTABLE = re.compile(rb'[^\x00\r\n"\\\x80-\xff]*\Z')
+
+
+def literal(octets: bytes) -> bytes:
+    return b"{%d}\r\n%b" % (len(octets), octets)
+
+
+def string(octets: bytes) -> bytes:
+    """A quoted string, or a literal where quoting is not allowed."""
+    if _QUOTABLE.match(octets):
+        return b'"%b"' % octets
+    if b"\0" in octets or b"\r" in octets or b"\n" in octets or not octets.isascii():
+        return literal(octets)
+    return b'"%b"' % octets.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+
+
+def astring(octets: bytes) -> bytes:
+    """An atom where that is possible: mailbox names."""
+    if _PLAIN.match(octets) and octets.upper() != b"NIL":
+        return octets
+    return string(octets)
+
+
+def string_or_nil(octets: bytes | None) -> bytes:
+    return b"NIL" if octets is None else string(octets)
+
+
+def mailbox_name(name: str) -> bytes:
+    return astring(name.encode("utf-8", "surrogateescape"))
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The tagged end of a command. text: without the full stop. code: "TRYCREATE" or "".
+
+    counts: one of the bad commands that end a session when there are too many in a row. close: the connection ends.
+    """
+
+    status: bytes
+    text: str
+    code: str = ""
+    counts: bool = False
+    close: bool = False
+
+    def line(self, tag: bytes, took: bytes = QUICK) -> bytes:
+        code = f"[{self.code}] " if self.code else ""
+        return b"%b %b %b%b.\r\n" % (tag, self.status, (code + self.text).encode("utf-8", "surrogateescape"), took)
+
+
+def took(seconds: float) -> bytes:
+    """" (0.001 + 0.000 secs)": Dovecot rounds up and tells waiting apart; here nothing waits inside a command."""
+    return b" (%.3f + 0.000 secs)" % max(0.001, seconds)
+
+
+def bad_arguments(name: str, error: PeerError) -> Reply:
+    """The command was understood, its arguments were not."""
+    return Reply(BAD, f"Error in IMAP command {name}: {error.public}", counts=True)
+
+
+class Refusal(MailError):
+    """A command ends with NO and a text of its own."""
+
+    def __init__(self, public: str, code: str = "") -> None:
+        super().__init__(public)
+        self.code = code
+
+
+CODES: Mapping[type[MailError], str] = {
+    MailboxExists: "ALREADYEXISTS", InvalidName: "CANNOT", NotPossible: "CANNOT", NoPermission: "NOPERM",
+    OverQuota: "OVERQUOTA", MailboxInUse: "INUSE", MessageGone: "EXPUNGEISSUED", StoreError: "SERVERBUG"}
+
+
+def reply_of(error: MailError) -> Reply:
+    """NO, with the code of the error's class."""
+    if isinstance(error, Refusal):
+        return Reply(NO, error.public, error.code)
+    code = next((CODES[kind] for kind in type(error).__mro__ if kind in CODES), "")
+    if isinstance(error, StoreError):
+        return internal_error()
+    return Reply(NO, error.public.removesuffix("."), code)
+
+
+def internal_error() -> Reply:
+    """What nobody foresaw; the log has the rest. The time helps to find it there."""
+    stamp = time.strftime("[%Y-%m-%d %H:%M:%S]")
+    return Reply(NO, f"Internal error occurred. Refer to server log for more information. {stamp}", "SERVERBUG")

@@ -1,0 +1,178 @@
+"""Evaluates search keys over the messages of a view.
+
+    Search(selected, now).find(key) -> UIDs that match, ascending
+
+Each key takes a list of UIDs and gives the set of those that match; AND hands each key only what the earlier ones left,
+cheap keys (flags, numbers, dates) first, so texts are read of few messages. Blocks; run it in a thread.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+
+from mailsuite.imap import numbers
+from mailsuite.imap.search_keys import (
+    Age,
+    All,
+    And,
+    Day,
+    HasFlag,
+    Header,
+    Key,
+    ModSeq,
+    Not,
+    Numbers,
+    Or,
+    Size,
+    Text,
+)
+from mailsuite.imap.sent_date import sent_date
+from mailsuite.imap.text import decode_header, fold, texts_of
+from mailsuite.imap.view import Selected
+from mailsuite.message.header import split_fields, unfold
+from mailsuite.store.api import MessageGone
+
+BATCH = 500             # messages whose headers are asked for at once
+_COST = {All: 0, Numbers: 0, HasFlag: 1, ModSeq: 1, Age: 2, Day: 2, Size: 3, Header: 5, Text: 9}
+
+
+class Search:
+    """now: seconds since the epoch, for OLDER and YOUNGER."""
+
+    def __init__(self, selected: Selected, now: float) -> None:
+        self.selected, self.mailbox, self.now = selected, selected.mailbox, now
+
+    def find(self, key: Key) -> list[int]:
+        uids = list(self.selected.view.uids)
+        found = self.match(key, uids)
+        return uids if len(found) == len(uids) else [uid for uid in uids if uid in found]
+
+    def match(self, key: Key, uids: Sequence[int]) -> set[int]:
+        """Those of uids that match."""
+        if not uids:
+            return set()
+        match key:
+            case All():
+                return set(uids)
+            case And(keys):
+                return self._all_of(keys, uids)
+            case Or(one, other):
+                found = self.match(one, uids)
+                return found | self.match(other, [uid for uid in uids if uid not in found])
+            case Not(inner):
+                return set(uids) - self.match(inner, uids)
+            case HasFlag(flag):
+                return self._flag(flag, uids)
+            case Numbers(ranges, uid):
+                return self._numbers(ranges, uid) & set(uids)
+            case Day():
+                return self._day(key, uids)
+            case Age(seconds, younger):
+                limit = self.now - seconds
+                return {uid for uid, date in self._dated(uids) if (date >= limit) == younger}
+            case Size(octets, larger):
+                return {uid for uid, size in zip(uids, self.mailbox.sizes(uids), strict=True)
+                        if size is not None and (size > octets if larger else size < octets)}
+            case ModSeq(least):
+                return {uid for uid, modseq in zip(uids, self.mailbox.modseqs(uids), strict=True)
+                        if modseq is not None and modseq >= least}
+            case Header(name, text):
+                return self._header(name, fold(text), uids)
+            case Text(text, headers):
+                return self._text(fold(text), headers, uids)
+
+    def _all_of(self, keys: Sequence[Key], uids: Sequence[int]) -> set[int]:
+        left = list(uids)
+        for key in sorted(keys, key=_cost):
+            found = self.match(key, left)
+            left = [uid for uid in left if uid in found]
+        return set(left)
+
+    def _flag(self, flag: str, uids: Sequence[int]) -> set[int]:
+        if flag == "\\Recent":
+            return self.selected.view.recent.intersection(uids)
+        return self.mailbox.with_flag(uids, flag)
+
+    def _numbers(self, ranges: numbers.Ranges | None, uid: bool) -> set[int]:
+        if ranges is None:
+            return set(self.selected.saved)
+        if uid:
+            return set(self.selected.uids_at(numbers.positions_of_uids(ranges, self.selected.view.uids)))
+        count = len(self.selected.view.uids)
+        clipped = [(min(low, count) if low == numbers.STAR else low, min(high, count)) for low, high in ranges]
+        return set(self.selected.uids_at(range(low - 1, high) for low, high in clipped if low <= high))
+
+    # --- dates ----------------------------------------------------------------------------------------------------
+
+    def _dated(self, uids: Sequence[int]) -> Iterator[tuple[int, int]]:
+        for uid, date in zip(uids, self.mailbox.dates(uids), strict=True):
+            if date is not None:
+                yield uid, date
+
+    def _day(self, key: Day, uids: Sequence[int]) -> set[int]:
+        if key.sent:
+            days = ((uid, sent_day(value)) for uid, value in self.values(b"date", uids))
+        else:
+            days = ((uid, local_day(date)) for uid, date in self._dated(uids))
+        match key.how:
+            case "BEFORE":
+                return {uid for uid, day in days if day < key.day}
+            case "ON":
+                return {uid for uid, day in days if day == key.day}
+        return {uid for uid, day in days if day >= key.day}
+
+    # --- texts ----------------------------------------------------------------------------------------------------
+
+    def values(self, name: bytes, uids: Sequence[int]) -> Iterator[tuple[int, bytes | None]]:
+        """The first field of that name of each message; None when it has none."""
+        for uid, fields in self._fields(name, uids):
+            yield uid, fields[0] if fields else None
+
+    def _fields(self, name: bytes, uids: Sequence[int]) -> Iterator[tuple[int, list[bytes]]]:
+        name = name.lower()
+        for start in range(0, len(uids), BATCH):
+            batch = uids[start:start + BATCH]
+            for uid, octets in zip(batch, self.mailbox.header_fields(batch, [name]), strict=True):
+                if octets is not None:
+                    yield uid, [unfold(value) for _, value, _ in split_fields(octets)] if len(octets) > 2 else []
+
+    def _header(self, name: bytes, text: str, uids: Sequence[int]) -> set[int]:
+        return {uid for uid, fields in self._fields(name, uids)
+                if any(not text or text in fold(decode_header(value)) for value in fields)}
+
+    def _text(self, text: str, headers: bool, uids: Sequence[int]) -> set[int]:
+        if not text:
+            return set(uids)
+        return {uid for uid in uids if self._holds(uid, text, headers)}
+
+    def _holds(self, uid: int, text: str, headers: bool) -> bool:
+        try:
+            message = self.mailbox.message(uid)
+        except MessageGone:
+            return False
+        return any(text in each for each in texts_of(message, headers=headers))
+
+
+def _cost(key: Key) -> int:
+    match key:
+        case And(keys):
+            return max(map(_cost, keys))
+        case Or(one, other):
+            return max(_cost(one), _cost(other))
+        case Not(inner):
+            return _cost(inner)
+        case Day(sent=True):
+            return 5
+    return _COST[type(key)]
+
+
+def local_day(date: float) -> int:
+    """Days since the epoch in the server's time zone, as RFC 3501 wants "disregarding timezone"."""
+    return int(date + time.localtime(date).tm_gmtoff) // 86400
+
+
+def sent_day(value: bytes | None) -> int:
+    """The day that stands in a Date field; without one, the epoch: such messages are older than anything asked for."""
+    parsed = sent_date(value) if value is not None else None
+    return 0 if parsed is None else int(parsed[0] + parsed[1]) // 86400
+
+

@@ -1,0 +1,271 @@
+"""SEARCH's arguments: octets to a tree of keys.
+
+    parse_keys([Atom(b"OR"), Atom(b"SEEN"), Atom(b"FLAGGED")], "utf-8") -> And([Or(HasFlag("\\\\Seen"), ...)])
+
+A tree is of frozen dataclasses; imap/search.py evaluates it. Sequence sets stay as ranges.
+Raises: PeerError in Dovecot's words. Limits: MAX_KEYS.
+Source: RFC 3501 section 6.4.4, RFC 5032 (WITHIN), RFC 5182 ($), RFC 7162 (MODSEQ), RFC 8514 (SAVEDATE).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from mailsuite.base.errors import PeerError
+from mailsuite.imap import numbers
+from mailsuite.imap.dates import parse_date
+from mailsuite.imap.syntax import Argument, Atom, String, number
+
+MAX_KEYS = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    keys: tuple["Key", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    one: "Key"
+    other: "Key"
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    key: "Key"
+
+
+@dataclass(frozen=True, slots=True)
+class HasFlag:
+    """flag: "\\\\Seen", "\\\\Recent" or a keyword."""
+
+    flag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """A message set; uid: of UIDs. ranges None: "$", what was saved."""
+
+    ranges: numbers.Ranges | None
+    uid: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """how: "BEFORE", "ON", "SINCE". sent: by the Date field, else INTERNALDATE. day: days since the epoch."""
+
+    how: str
+    day: int
+    sent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Age:
+    """Within that many seconds (younger) or not."""
+
+    seconds: int
+    younger: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """larger or smaller than that many octets."""
+
+    octets: int
+    larger: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A field holds the text; "" for: there is such a field."""
+
+    name: bytes
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """The body, and with headers the header, holds the text."""
+
+    text: str
+    headers: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ModSeq:
+    """MODSEQ of at least that."""
+
+    least: int
+
+
+Key = All | And | Or | Not | HasFlag | Numbers | Day | Age | Size | Header | Text | ModSeq
+
+_FLAGS = {name.upper(): "\\" + name for name in ("Answered", "Deleted", "Draft", "Flagged", "Seen", "Recent")}
+_FIELDS = ("BCC", "CC", "FROM", "TO", "SUBJECT")
+
+
+def parse_keys(arguments: list[Argument], charset: str) -> Key:
+    """All keys of a SEARCH. charset: a codec of the texts. Raises PeerError."""
+    if not arguments:
+        raise PeerError("Missing search parameters")
+    parser = _Parser(charset)
+    return parser.keys(list(arguments))
+
+
+def uses_modseq(key: Key) -> bool:
+    match key:
+        case ModSeq():
+            return True
+        case And(keys):
+            return any(map(uses_modseq, keys))
+        case Or(one, other):
+            return uses_modseq(one) or uses_modseq(other)
+        case Not(inner):
+            return uses_modseq(inner)
+    return False
+
+
+class _Parser:
+    def __init__(self, charset: str) -> None:
+        self.charset, self.count = charset, 0
+        self.words: list[Argument] = []
+
+    def keys(self, words: list[Argument]) -> Key:
+        outer, self.words = self.words, words
+        words.reverse()         # taken from the end
+        found = []
+        while self.words:
+            found.append(self.key())
+        self.words = outer
+        return found[0] if len(found) == 1 else And(tuple(found))
+
+    def key(self) -> Key:
+        self.count += 1
+        if self.count > MAX_KEYS:
+            raise PeerError("Too many search keys")
+        if not self.words:
+            raise PeerError("Missing argument")
+        word = self.words.pop()
+        if isinstance(word, list):
+            if not word:
+                raise PeerError("No search parameters inside list")
+            return self.keys(list(word))
+        if not isinstance(word, Atom):
+            raise PeerError(f"Unexpected string as search key: {word.decode('utf-8', 'surrogateescape')}")
+        name = word.decode("ascii").upper()
+        if name in _FLAGS:
+            return HasFlag(_FLAGS[name])
+        if name.startswith("UN") and name[2:] in _FLAGS and name != "UNRECENT":
+            return Not(HasFlag(_FLAGS[name[2:]]))
+        if name in _FIELDS:
+            return Header(name.encode(), self.text(name))
+        if name in _KEYS:
+            return _KEYS[name](self, name)
+        if name == "$":
+            return Numbers(None)
+        if name[0].isdigit() or name[0] == "*":
+            return Numbers(_set(word, "Invalid messageset"))
+        raise PeerError(f"Unknown argument {name}")
+
+    def argument(self, name: str) -> Argument:
+        if not self.words:
+            raise PeerError(f"Missing parameter for search key (for search key: {name})")
+        word = self.words.pop()
+        if isinstance(word, list):
+            raise PeerError(f"Unexpected ( (for search key: {name})")
+        return word
+
+    def text(self, name: str) -> str:
+        argument = self.argument(name)
+        assert isinstance(argument, bytes)
+        try:
+            return argument.decode(self.charset)
+        except UnicodeDecodeError:
+            return argument.decode("utf-8", "surrogateescape")
+
+
+def _set(word: Argument, problem: str) -> numbers.Ranges:
+    try:
+        return numbers.parse_set(bytes(word)) if isinstance(word, Atom) else numbers.parse_set(b"")
+    except ValueError:
+        raise PeerError(problem) from None
+
+
+def _uid(parser: _Parser, name: str) -> Key:
+    word = parser.argument(name)
+    return Numbers(None, uid=True) if word == b"$" else Numbers(_set(word, "Invalid UID messageset"), uid=True)
+
+
+def _or(parser: _Parser, name: str) -> Key:
+    one = parser.key()
+    return Or(one, parser.key())
+
+
+def _day(parser: _Parser, name: str) -> Key:
+    word = parser.argument(name)
+    assert isinstance(word, bytes)
+    try:
+        day = parse_date(word)
+    except ValueError:
+        raise PeerError("Invalid search date parameter") from None
+    sent = name.startswith("SENT")
+    return Day(name.removeprefix("SENT").removeprefix("SAVED"), day, sent)
+
+
+def _size(parser: _Parser, name: str) -> Key:
+    octets = number(parser.argument(name), 2**63 - 1)
+    if octets is None:
+        raise PeerError("Invalid search size parameter")
+    return Size(octets, name == "LARGER")
+
+
+def _age(parser: _Parser, name: str) -> Key:
+    seconds = number(parser.argument(name))
+    if not seconds:
+        raise PeerError("Invalid search interval parameter")
+    return Age(seconds, name == "YOUNGER")
+
+
+def _keyword(parser: _Parser, name: str) -> Key:
+    key = HasFlag(parser.text(name))
+    return Not(key) if name == "UNKEYWORD" else key
+
+
+def _modseq(parser: _Parser, name: str) -> Key:
+    """MODSEQ [entry-name entry-type] modseq."""
+    word = parser.argument(name)
+    if isinstance(word, String):
+        parser.argument(name)
+        word = parser.argument(name)
+    least = number(word, 2**63 - 1)
+    if least is None:
+        raise PeerError("Invalid MODSEQ value")
+    return ModSeq(least)
+
+
+_DAYS = [prefix + how for prefix in ("", "SENT", "SAVED") for how in ("BEFORE", "ON", "SINCE")]
+_KEYS: Mapping[str, Callable[[_Parser, str], Key]] = {
+    "ALL": lambda parser, name: All(),
+    "NEW": lambda parser, name: And((HasFlag("\\Recent"), Not(HasFlag("\\Seen")))),
+    "OLD": lambda parser, name: Not(HasFlag("\\Recent")),
+    "NOT": lambda parser, name: Not(parser.key()),
+    "OR": _or,
+    "FUZZY": lambda parser, name: parser.key(),
+    "UID": _uid,
+    "KEYWORD": _keyword,
+    "UNKEYWORD": _keyword,
+    "LARGER": _size,
+    "SMALLER": _size,
+    "OLDER": _age,
+    "YOUNGER": _age,
+    "BODY": lambda parser, name: Text(parser.text(name), headers=False),
+    "TEXT": lambda parser, name: Text(parser.text(name), headers=True),
+    "HEADER": lambda parser, name: Header(parser.text(name).encode("utf-8", "surrogateescape").upper(),
+                                          parser.text(name)),
+    "MODSEQ": _modseq,
+    **dict.fromkeys(_DAYS, _day),
+}

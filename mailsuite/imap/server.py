@@ -1,0 +1,313 @@
+"""IMAP after login: ties a session to its socket and to the user's mail.
+
+    await serve_user(sock, handover, user, world)       access/worker calls it; returns when the session is over
+
+A command's steps run in a thread; what a step yields is written, and read by the client, before the next step. In
+IDLE a change notice starts a sync of its own; one lock a session keeps the two apart. A session that fails tells
+"[SERVERBUG]", the log has the traceback, and it lives on.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from mailsuite.access.handover import HandOver
+from mailsuite.access.user_mail import UserMail
+from mailsuite.access.world import UserWorld
+from mailsuite.base.errors import MailError
+from mailsuite.base.log import access_logger
+from mailsuite.config.variables import expand_variables
+from mailsuite.imap import commands
+from mailsuite.imap.commands.append import Appending
+from mailsuite.imap.commands.context import Context, Run
+from mailsuite.imap.params import Params
+from mailsuite.imap.reply import BAD, OK, Reply, took
+from mailsuite.imap.session import AppendEnd, AppendPart, Command, Done, Go, IdleEnd, Session
+from mailsuite.imap.view import BLOCK
+from mailsuite.net.driver import Channel, Connection
+from mailsuite.sasl.user import UserInfo
+
+T = TypeVar("T")
+log = access_logger("imap")
+FAILED = b"* BYE Internal error occurred. Refer to server log for more information.\r\n"
+
+
+class Handler:
+    """One connection: runs the session's questions against the user's mail."""
+
+    def __init__(self, mail: UserMail, params: Params, greeting: bytes, log_prefix: str) -> None:
+        self.mail, self.params, self.greeting = mail, params, greeting
+        self.context = Context(mail, params)
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.extra = {"prefix": log_prefix}
+        self._appending: Appending | None = None
+        self._turn = asyncio.Lock()             # commands and notices, one at a time
+        self._idle: _Idle | None = None
+        self._idle_began = 0.0
+        self._running: asyncio.Future[Any] | None = None
+        self.octets_in = self.octets_out = 0
+
+    # --- net.driver.Handler ---------------------------------------------------------------------------------------
+
+    def open(self, channel: Channel) -> Session:
+        self.channel = channel
+        self.session = Session(greeting=self.greeting, max_line_length=self.params.max_line_length)
+        self.octets_out += len(self.greeting)
+        return self.session
+
+    async def answer(self, question: object) -> object:
+        async with self._turn:
+            started = time.monotonic()
+            match question:
+                case Command(name="IDLE"):
+                    return await self._begin_idle()
+                case Command():
+                    return await self._drive(question.tag, commands.run(self.context, question), started)
+                case AppendPart():
+                    return await self._append_part(question, started)
+                case AppendEnd():
+                    return await self._append_end(question, started)
+                case IdleEnd():
+                    return await self._end_idle(question)
+        raise AssertionError(question)
+
+    def body(self, octets: bytes) -> None:
+        if self._appending is not None:
+            self._appending.body(octets)
+
+    def closed(self, reason: str) -> None:
+        self._stop_idle()
+        if not self.ended.done():
+            self.ended.set_result(reason)
+
+    async def _run(self, call: Callable[[], T]) -> T:
+        """A blocking call in a thread; when the client leaves meanwhile, finish() still waits for its end."""
+        self._running = asyncio.ensure_future(self.mail.run(call))
+        return await asyncio.shield(self._running)
+
+    # --- commands -------------------------------------------------------------------------------------------------
+
+    async def _drive(self, tag: bytes, steps: Run, started: float) -> Done:
+        """Run the steps in threads; write each block and wait until it is read. The last goes with the tagged line."""
+        while True:
+            octets, reply = await self._run(lambda: _step(steps))
+            if reply is not None:
+                return self._done(tag, octets, reply, started)
+            self.octets_out += len(octets)
+            self.channel.send(octets)
+            await self.channel.drain()
+
+    def _done(self, tag: bytes, octets: bytes, reply: Reply, started: float) -> Done:
+        if self.context.farewell:
+            return Done(octets + self.context.farewell, close=True)
+        octets += reply.line(tag, took(time.monotonic() - started))
+        self.octets_out += len(octets)
+        return Done(octets, bad=reply.counts, close=reply.close)
+
+    # --- APPEND ---------------------------------------------------------------------------------------------------
+
+    async def _append_part(self, question: AppendPart, started: float) -> Done | Go:
+        if question.first:
+            self._appending = Appending(self.context)
+        appending = self._appending
+        assert appending is not None
+
+        def announce() -> Run:
+            appending.part(question)
+            yield from ()
+            return Reply(OK, "")
+
+        _, reply = await self._run(lambda: _step(commands.answered("APPEND", announce())))
+        assert reply is not None
+        if reply.status == OK:
+            return Go(b"+ OK\r\n" if question.literal.sync else b"")
+        await self._drop_append()
+        return self._done(question.tag, b"", reply, started)
+
+    async def _append_end(self, question: AppendEnd, started: float) -> Done:
+        assert self._appending is not None
+        try:
+            return await self._drive(question.tag, commands.answered("APPEND", self._appending.end(question)), started)
+        finally:
+            await self._drop_append()
+
+    async def _drop_append(self) -> None:
+        appending, self._appending = self._appending, None
+        if appending is not None:
+            await self._run(appending.abort)
+
+    # --- IDLE (RFC 2177) ------------------------------------------------------------------------------------------
+
+    async def _begin_idle(self) -> Go:
+        self._idle_began = time.monotonic()
+        self._idle = _Idle(self)
+        self._idle.noticed()
+        return Go(b"+ idling\r\n")
+
+    async def _end_idle(self, question: IdleEnd) -> Done:
+        self._stop_idle()
+        reply = Reply(OK, "Idle completed") if question.regular else Reply(BAD, "Expected DONE")
+        return await self._drive(question.tag, self._last_sync(reply), self._idle_began)
+
+    def _last_sync(self, reply: Reply) -> Run:
+        yield from self.context.sync()
+        return reply
+
+    def _stop_idle(self) -> None:
+        if self._idle is not None:
+            self._idle.stop()
+            self._idle = None
+
+    async def tell_news(self, idle: "_Idle") -> None:
+        """Something may have happened in the mailbox that idles."""
+        async with self._turn:
+            selected = self.context.selected
+            if self._idle is not idle or selected is None:
+                return
+            out = await self._run(lambda: selected.sync(expunges=True))
+            if selected.gone:
+                self.channel.send(b"* BYE IMAP session state is inconsistent, please relogin.\r\n")
+                self.channel.abort()
+            elif out:
+                self.octets_out += len(out)
+                self.channel.send(out)
+                await self.channel.drain()
+
+    # --- the end --------------------------------------------------------------------------------------------------
+
+    async def finish(self, reason: str) -> None:
+        """Leave the mailbox and write the log line."""
+        if self._running is not None and not self._running.done():
+            await asyncio.wait([self._running])
+        await self._drop_append()
+        await self._run(self.context.leave)
+        counts = self.context.counts
+        values = {"input": str(self.octets_in), "output": str(self.octets_out), "i": str(self.octets_in),
+                  "o": str(self.octets_out), "deleted": str(counts.deleted), "expunged": str(counts.expunged),
+                  "trashed": "0", "fetch_hdr_count": str(counts.headers), "appended": "0", "autoexpunged": "0",
+                  "fetch_hdr_bytes": str(counts.header_octets), "fetch_body_count": str(counts.bodies),
+                  "fetch_body_bytes": str(counts.body_octets)}
+        log.info("Disconnected: %s %s", reason or "Connection closed",
+                 expand_variables(self.params.logout_format, values), extra=self.extra)
+
+
+class _Idle:
+    """The notices of one IDLE."""
+
+    def __init__(self, handler: Handler) -> None:
+        self.handler, self._loop = handler, asyncio.get_running_loop()
+        self._task: asyncio.Task[None] | None = None
+        self._again = self._stopped = False
+        selected = handler.context.selected
+        self._unwatch: Callable[[], None] = lambda: None
+        if selected is not None:
+            self._unwatch = handler.mail.watch(selected.mailbox, self.noticed)
+        self._interval_s = handler.params.idle_notify_s
+        self._timer = self._loop.call_later(self._interval_s, self._still_here) if self._interval_s else None
+
+    def noticed(self) -> None:
+        """Sync now; a notice that comes meanwhile makes one more."""
+        if self._task is not None:
+            self._again = True
+        elif not self._stopped:
+            self._task = self._loop.create_task(self._tell())
+
+    async def _tell(self) -> None:
+        try:
+            with contextlib.suppress(ConnectionError):
+                await self.handler.tell_news(self)
+        except MailError as error:
+            log.error("IDLE: %s", error.detail or error.public, extra=self.handler.extra)
+        except Exception:
+            log.exception("unforeseen in IDLE", extra=self.handler.extra)
+        self._task = None
+        if self._again:
+            self._again = False
+            self.noticed()
+
+    def _still_here(self) -> None:
+        self.handler.channel.send(b"* OK Still here\r\n")
+        self._timer = self._loop.call_later(self._interval_s, self._still_here)
+
+    def stop(self) -> None:
+        self._stopped = True
+        self._unwatch()
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+def _step(steps: Run) -> tuple[bytes, Reply | None]:
+    """Go on until a block is full or the command is over."""
+    out: list[bytes] = []
+    size = 0
+    while size < BLOCK:
+        try:
+            octets = next(steps)
+        except StopIteration as end:
+            return b"".join(out), end.value
+        out.append(octets)
+        size += len(octets)
+    return b"".join(out), None
+
+
+class _Counted(Connection):
+    """A connection that counts what it reads, for the log line."""
+
+    def data_received(self, octets: bytes) -> None:
+        assert isinstance(self.handler, Handler)
+        self.handler.octets_in += len(octets)
+        super().data_received(octets)
+
+
+def greeting(handover: HandOver, params: Params, *, failed: bool = False) -> bytes:
+    """The reply to the login."""
+    if failed:
+        return b"%b OK Logged in, but initialization failed.\r\n%b" % (handover.tag, FAILED)
+    capability = params.capability.encode()
+    if handover.capability_asked:
+        return b"* CAPABILITY %b\r\n%b OK Logged in\r\n" % (capability, handover.tag)
+    return b"%b OK [CAPABILITY %b] Logged in\r\n" % (handover.tag, capability)
+
+
+async def serve_user(sock: socket.socket, handover: HandOver, user: UserInfo, world: UserWorld) -> None:
+    """One session from its greeting to its end. Owns the socket; raises nothing that concerns one session only."""
+    settings = world.dovecot.for_protocol("imap")
+    params = Params.of(settings)
+    prefix = f"imap({user.user})<{os.getpid()}><{handover.session_id}>"
+    with world.user(UserMail.key(user, settings), lambda: UserMail(user, settings)) as mail:
+        try:
+            await mail.opened()
+        except Exception as error:
+            detail = getattr(error, "detail", "") or str(error)
+            log.error("Failed to initialize user: %s", detail, extra={"prefix": prefix},
+                      exc_info=not isinstance(error, MailError))
+            with contextlib.suppress(OSError), sock:
+                await asyncio.get_running_loop().sock_sendall(sock, greeting(handover, params, failed=True))
+            return
+        handler = Handler(mail, params, greeting(handover, params), prefix)
+        reason = await _converse(sock, handover, handler, world)
+        try:
+            await handler.finish(reason)
+        except Exception:
+            logging.getLogger("mailsuite.dovecot.imap").exception("unforeseen at a session's end", extra=handler.extra)
+
+
+async def _converse(sock: socket.socket, handover: HandOver, handler: Handler, world: UserWorld) -> str:
+    loop = asyncio.get_running_loop()
+    connection = _Counted(handler, peer=handover.peer)
+    await loop.connect_accepted_socket(lambda: connection, sock)
+    connection.tls = handover.tls
+    if handover.octets:
+        connection.data_received(handover.octets)
+    stopping = loop.create_task(world.stopping.wait())
+    both: list[asyncio.Future[Any]] = [stopping, handler.ended]
+    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not handler.ended.done():
+        connection.perform(handler.session.end("Server shutting down"))
+    return await handler.ended

@@ -1,0 +1,128 @@
+"""Text as people read it, for SEARCH and SORT: decoded, and folded so that case does not matter.
+
+    fold("Ärger") == fold("ärger")                        i;unicode-casemap (RFC 5051), near enough
+    decode_header(b"=?utf-8?Q?J=C3=BCrgen?=") -> "Jürgen"
+    texts_of(message, headers=True) -> folded texts       of all parts that hold text
+
+Never raises for content: what can't be decoded stays as it is, or as U+FFFD.
+"""
+
+import base64
+import binascii
+import codecs
+import quopri
+import re
+import unicodedata
+from collections.abc import Iterator
+from functools import lru_cache
+
+from mailsuite.message.header import split_fields, unfold
+from mailsuite.message.message import Message
+from mailsuite.message.mime import Part
+
+_WORD = re.compile(rb"=\?([^?*\s]+)(?:\*[^?\s]*)?\?([QqBb])\?([^?]*)\?=(?:[ \t\r\n]+(?==\?[^?\s]+\?[QqBb]\?[^?]*\?=))?")
+_WHITE = re.compile(rb"[ \t]*\r?\n[ \t]+|[ \t]+")
+_TABLE = bytes.maketrans(b"_", b" ")
+
+
+def fold(text: str) -> str:
+    """Equal for texts that differ in case only."""
+    if text.isascii():
+        return text.lower()
+    return unicodedata.normalize("NFKD", text.lower())
+
+
+@lru_cache(maxsize=256)
+def codec(charset: bytes) -> str | None:
+    """Python's name of a charset; None for an unknown one and for what is no charset."""
+    try:
+        info = codecs.lookup(charset.decode("ascii"))
+    except (LookupError, UnicodeDecodeError, ValueError):
+        return None
+    return info.name if info._is_text_encoding else None
+
+
+def decode(octets: bytes, charset: bytes) -> str:
+    """Text of octets. Octets without a known charset are taken as UTF-8."""
+    try:
+        return octets.decode(codec(charset) or "utf-8", "replace")
+    except (UnicodeError, ValueError):
+        return octets.decode("utf-8", "replace")
+
+
+def decode_header(value: bytes) -> str:
+    """A field's value, RFC 2047 words decoded, white space and folds one blank each."""
+    value = _WHITE.sub(b" ", value)
+    if b"=?" not in value:
+        return value.decode("utf-8", "replace")
+    out, at = [], 0
+    for match in _WORD.finditer(value):
+        out.append(value[at:match.start()].decode("utf-8", "replace"))
+        out.append(_word(match))
+        at = match.end()
+    out.append(value[at:].decode("utf-8", "replace"))
+    return "".join(out)
+
+
+def _word(match: re.Match[bytes]) -> str:
+    if match[2] in b"Qq":
+        octets = quopri.decodestring(match[3].translate(_TABLE))
+    else:
+        octets = from_base64(match[3])
+    return decode(octets, match[1])
+
+
+def from_base64(octets: bytes) -> bytes:
+    """As much as can be decoded; white space and foreign octets are passed over."""
+    try:
+        return base64.b64decode(octets + b"=" * (-len(octets) % 4))
+    except binascii.Error:
+        clean = re.sub(rb"[^A-Za-z0-9+/]", b"", octets.partition(b"=")[0])
+        clean = clean[:len(clean) - (len(clean) % 4 == 1)]
+        return base64.b64decode(clean + b"=" * (-len(clean) % 4))
+
+
+def transfer_decoded(octets: bytes, encoding: bytes) -> bytes | None:
+    """Content without its Content-Transfer-Encoding; None for an unknown one."""
+    match encoding.strip().lower():
+        case b"base64":
+            return from_base64(octets.replace(b"\r\n", b""))
+        case b"quoted-printable":
+            return quopri.decodestring(octets)
+        case b"" | b"7bit" | b"8bit" | b"binary":
+            return octets
+        case b"x-uuencode" | b"uuencode" | b"x-uue":
+            return None
+    return None
+
+
+def parts(part: Part) -> Iterator[Part]:
+    """A part and all inside it, in order."""
+    waiting = [part]
+    while waiting:
+        part = waiting.pop()
+        yield part
+        waiting.extend(reversed(part.children))
+
+
+def texts_of(message: Message, *, headers: bool) -> Iterator[str]:
+    """Folded texts of a message: of each part its header (when asked for), and its content if it is text."""
+    for part in parts(message.structure):
+        if headers:
+            fields = split_fields(message.octets[part.header_start:part.body_start])
+            yield fold("".join(_shown(whole) for _, _, whole in fields))
+        if not part.is_multipart and not part.is_message and is_text(part):
+            octets = message.octets[part.body_start:part.end]
+            decoded = transfer_decoded(octets, part.field(b"content-transfer-encoding") or b"")
+            charset = part.content_type.param(b"charset") if part.content_type else None
+            yield fold(decode(octets if decoded is None else decoded, charset or b"utf-8"))
+
+
+def _shown(whole: bytes) -> str:
+    name, colon, value = whole.partition(b":")
+    return f"{name.decode('utf-8', 'replace')}{colon.decode()} {decode_header(unfold(value))}\r\n"
+
+
+def is_text(part: Part) -> bool:
+    """text/*, message/*, or no type at all."""
+    return part.content_type is None or part.content_type.type.lower() in (b"text", b"message", b"")

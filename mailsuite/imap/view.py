@@ -1,0 +1,146 @@
+"""One session's picture of the mailbox it has selected, and what it tells its client about changes.
+
+    selected = Selected(mailbox, view)
+    selected.sync(expunges=True) -> octets        untagged replies, in Dovecot's order:
+        FLAGS and PERMANENTFLAGS (new keywords), FETCH (flags of others, and own ones unless silent), EXPUNGE, EXISTS,
+        RECENT
+
+When it may be called: between a command's own replies and its tagged line, and in IDLE. Numbers of messages that are
+gone are kept (expunges=False) in FETCH, STORE and SEARCH, because the client counts on them (RFC 3501 section 7.4.1);
+the UID forms of these commands may tell them.
+Blocks: run it in a thread.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from mailsuite.base.errors import PeerError
+from mailsuite.imap import numbers
+from mailsuite.imap.syntax import Argument, Atom
+from mailsuite.store.api import Changes, Column, Mailbox, View
+
+SYSTEM_FLAGS = ("\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft")
+BLOCK = 32 * 1024         # octets of output that are handed over at once
+
+
+class Selected:
+    """mailbox and view: the store's. modseqs: tell MODSEQ with flags (CONDSTORE). vanished: QRESYNC is on."""
+
+    def __init__(self, mailbox: Mailbox, view: View, *, name: str) -> None:
+        self.mailbox, self.view, self.name = mailbox, view, name
+        self.read_only = view.read_only
+        self.modseqs = self.vanished = False
+        self.gone = False                      # the mailbox was deleted under the session
+        self.known_modseq = 0                  # told to the client with its last full picture (QRESYNC)
+        self.exists = len(view.uids)
+        self.recent = len(view.recent)
+        self.saved: list[int] = []             # UIDs of the last SEARCH RETURN (SAVE)
+
+    # --- message sets ---------------------------------------------------------------------------------------------
+
+    def positions(self, argument: Argument | None, *, uid: bool) -> list[range]:
+        """Positions of a set in this view. Raises PeerError in Dovecot's words."""
+        what = "Invalid uidset" if uid else "Invalid messageset"
+        if not isinstance(argument, Atom):
+            raise PeerError("Invalid arguments")
+        if argument == b"$":
+            return self.ranges_of_uids(self.saved)
+        try:
+            ranges = numbers.parse_set(argument)
+            if uid:
+                return numbers.positions_of_uids(ranges, self.view.uids)
+            return numbers.positions_of_numbers(ranges, len(self.view.uids))
+        except ValueError:
+            raise PeerError(what) from None
+
+    def ranges_of_uids(self, uids: Sequence[int]) -> list[range]:
+        """Positions of those of the UIDs that this view still has."""
+        return numbers.positions_of_uids(numbers.merge([(uid, uid) for uid in uids]), self.view.uids) if uids else []
+
+    def uids_at(self, ranges: Iterable[range]) -> list[int]:
+        uids = self.view.uids
+        found: list[int] = []
+        for each in ranges:
+            found += uids[each.start:each.stop]
+        return found
+
+    # --- replies --------------------------------------------------------------------------------------------------
+
+    def flags_lines(self) -> bytes:
+        """FLAGS and PERMANENTFLAGS."""
+        names = " ".join((*SYSTEM_FLAGS, *self.mailbox.keywords)).encode()
+        lines = b"* FLAGS (%b)\r\n" % names
+        if self.read_only:
+            return lines + b"* OK [PERMANENTFLAGS ()] Read-only mailbox.\r\n"
+        more = b" \\*" if self.mailbox.permanent_keywords else b""
+        return lines + b"* OK [PERMANENTFLAGS (%b%b)] Flags permitted.\r\n" % (names, more)
+
+    def flags_text(self, uids: Sequence[int]) -> list[bytes]:
+        """FLAGS of messages as they stand between the parentheses, \\Recent included."""
+        column = self.mailbox.columns(uids, [Column.FLAGS])[0]
+        return self.with_recent(uids, column)
+
+    def with_recent(self, uids: Sequence[int], column: Sequence[bytes | None]) -> list[bytes]:
+        recent = self.view.recent
+        if not recent:
+            return [flags or b"" for flags in column]
+        return [(b"%b \\Recent" % flags if flags else b"\\Recent") if uid in recent else flags or b""
+                for uid, flags in zip(uids, column, strict=True)]
+
+    def sync(self, *, expunges: bool, refresh: bool = True, uid: bool = False) -> bytes:
+        """Take over what happened and say it. uid: the FETCHes of a UID command name the UID."""
+        before = self.exists
+        changes = self.view.sync(expunges=expunges, refresh=refresh)
+        if changes.gone:
+            self.gone = True
+            return b""
+        out: list[bytes] = []
+        if changes.keywords:
+            out.append(self.flags_lines())
+        if changes.flags:
+            out += self._flag_lines(changes, uid or self.vanished)
+        if changes.expunged:
+            before -= len(changes.expunged)
+            if self.vanished:
+                out.append(b"* VANISHED %b\r\n" % numbers.format_set(sorted(changes.expunged_uids)))
+            else:
+                out += [b"* %d EXPUNGE\r\n" % number for number in changes.expunged]
+        self.exists = len(self.view.uids)
+        if self.exists != before:
+            out.append(b"* %d EXISTS\r\n" % self.exists)
+        recent = len(self.view.recent)
+        if recent != self.recent:
+            self.recent = recent
+            out.append(b"* %d RECENT\r\n" % recent)
+        return b"".join(out)
+
+    def _flag_lines(self, changes: Changes, uid: bool) -> list[bytes]:
+        """FETCHes come before the EXPUNGEs, so with the numbers of before."""
+        uids = [self.view.uids[number - 1] for number in changes.flags]
+        told = _numbers_before(changes.flags, changes.expunged)
+        lines: list[bytes] = []
+        columns = self.mailbox.columns(uids, [Column.FLAGS, Column.MODSEQ])
+        flags = self.with_recent(uids, columns[0])
+        for position, number in enumerate(told):
+            items = [b"UID %d" % uids[position]] if uid else []
+            modseq = columns[1][position]
+            if self.modseqs and modseq is not None:
+                items.append(b"MODSEQ (%b)" % modseq)
+            items.append(b"FLAGS (%b)" % flags[position])
+            lines.append(b"* %d FETCH (%b)\r\n" % (number, b" ".join(items)))
+        return lines
+
+    def close(self) -> None:
+        self.view.close()
+
+
+def _numbers_before(after: Sequence[int], expunged: Sequence[int]) -> list[int]:
+    """Sequence numbers as they were before the expunges. after: ascending. expunged: descending, numbers of before."""
+    if not expunged:
+        return list(after)
+    gone = sorted(expunged)
+    result, passed = [], 0
+    for number in after:
+        while passed < len(gone) and gone[passed] <= number + passed:
+            passed += 1
+        result.append(number + passed)
+    return result
