@@ -25,9 +25,9 @@ _TOKEN = re.compile(r"""
     \s+
   | (?P<quoted>"(?:[^"\\]|\\.)*(?:"|\\?\Z))
   | (?P<literal>\[(?:[^\]\\]|\\.)*(?:\]|\\?\Z))
-  | (?P<operator>[<>@,;:.%!])
+  | (?P<operator>[<>@,;:.%!|])
   | (?P<open>\()
-  | (?P<atom>(?:\\.|[^\s()<>@,;:\\".\[%!])+|.)
+  | (?P<atom>(?:\\.|[^\s()<>@,;:\\".\[%!|])+|.)
 """, re.VERBOSE | re.DOTALL)
 _PAIR = re.compile(r"\\(.)", re.DOTALL)
 _IN_COMMENT = re.compile(r"[()]|\\.", re.DOTALL)

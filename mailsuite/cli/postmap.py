@@ -137,7 +137,7 @@ def run(program: str, options: dict[str, str], names: list[str]) -> int:
     for spec in specs:
         if "s" in options:
             for key, value in tool.listing(spec):
-                write_line(f"{key}\t{value}")
+                write_line(f"{key}{':' if program == 'postalias' else ''}\t{value}")
         else:
             tool.build(spec)
     return 0

@@ -65,10 +65,7 @@ class InlineTable(Table):
             raise BadTable(f"bad syntax: \"{self.spec}\"; need \"{type}:{{name=value...}}\"")
         for item in items:
             key, value = self._entry(item)
-            if fold(key) in self._entries:
-                source.log.warning("%s: duplicate entry: \"%s\"", self.spec, key)
-            else:
-                self._entries[fold(key)] = value
+            self._entries[fold(key)] = value        # the last of equal keys counts
 
     def _entry(self, item: str) -> tuple[str, str]:
         """One "name=value" or "{name = value}". Raises BadTable."""
@@ -80,10 +77,7 @@ class InlineTable(Table):
         key, equals, value = whole.partition("=")
         if not equals:
             raise BadTable(f"missing '=' after attribute name: {need}")
-        key = key.strip()
-        if not key:
-            raise BadTable(f"missing attribute name: {need}")
-        return key, value.strip()
+        return key.strip(), value.strip()
 
     def lookup(self, key: str) -> str | None:
         return self._entries.get(fold(key))

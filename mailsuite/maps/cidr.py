@@ -1,0 +1,104 @@
+"""cidr: the first network that holds an address: "192.0.2.0/24  value", "!net value", IF net ... ENDIF.
+
+Networks are kept as numbers (base and mask for each family), so a look-up parses the key once and compares integers.
+Source: cidr_table(5).
+"""
+
+import socket
+from typing import NamedTuple
+
+from mailsuite.maps.rules import Rule, RuleTable, SkipRule, first_fit, negation
+
+
+class Network(NamedTuple):
+    """bits: 32 or 128."""
+
+    bits: int
+    base: int
+    mask: int
+
+
+def parse_address(text: str) -> tuple[int, int] | None:
+    """Bits and number of an address, None for anything else. IPv4 needs four parts; IPv6 may stand in brackets."""
+    try:
+        if ":" in text:
+            if text[0] == "[" and text[-1] == "]":
+                text = text[1:-1]
+            return 128, int.from_bytes(socket.inet_pton(socket.AF_INET6, text), "big")
+        if text[:1] == "[" and text[-1:] == "]":
+            text = text[1:-1]
+        return 32, int.from_bytes(socket.inet_pton(socket.AF_INET, text), "big")
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def parse_network(text: str) -> Network:
+    """"192.0.2.0/24", "[2001:db8::]/32", "192.0.2.1". Raises SkipRule with Postfix's words."""
+    address, slash, length = text.partition("/")
+    if text.startswith("[") and text.endswith("]"):
+        address, slash, length = text[1:-1].partition("/")
+    parsed = parse_address(address)
+    if parsed is None:
+        raise SkipRule(f"bad address pattern: \"{text}\"")
+    bits, base = parsed
+    if not slash:
+        return Network(bits, base, (1 << bits) - 1)
+    if not length.isascii() or not length.isdigit() or int(length) > bits:
+        raise SkipRule(f"bad mask length in \"{text}\"" if length.isascii() and length.isdigit()
+                       else f"bad mask value in \"{text}\"")
+    mask = ((1 << int(length)) - 1) << (bits - int(length))
+    if base & ~mask:
+        raise SkipRule(f"non-null host address bits in \"{text}\", perhaps you should use "
+                       f"\"{_text(bits, base & mask)}/{length}\" instead")
+    return Network(bits, base, mask)
+
+
+def _text(bits: int, number: int) -> str:
+    return socket.inet_ntop(socket.AF_INET if bits == 32 else socket.AF_INET6, number.to_bytes(bits // 8, "big"))
+
+
+class CidrTable(RuleTable[Network]):
+    """Keys are addresses; anything else is absent."""
+
+    lonely_endif = "ENDIF without IF: skipping this rule"
+    after_endif = "garbage after ENDIF: skipping this rule"
+
+    def parse_rule(self, text: str, line: int, *, is_if: bool) -> Rule[Network]:
+        negated, text = negation(text)
+        pattern, _, value = text.partition(" ") if "\t" not in text else _split(text)
+        if not pattern:
+            raise SkipRule("no address pattern: skipping this rule")
+        value = value.strip()
+        if is_if:
+            pattern = text
+        elif not value:
+            raise SkipRule("no lookup result: skipping this rule")
+        try:
+            return Rule(parse_network(pattern), negated, is_if, value, line)
+        except SkipRule as error:
+            raise SkipRule(f"{error}: skipping this rule") from None
+
+    def compiled(self) -> None:
+        self._all = range(len(self.rules))
+        self._plain = not any(rule.negated or rule.is_if for rule in self.rules)
+
+    def lookup(self, key: str) -> str | None:
+        self.refresh()
+        parsed = parse_address(key)
+        if parsed is None:
+            return None
+        bits, number = parsed
+        if self._plain:
+            for rule in self.rules:
+                network = rule.pattern
+                if number & network.mask == network.base and bits == network.bits:
+                    return str(rule.value)
+            return None
+        fit = first_fit(self.rules, self._all, lambda _, rule: bits == rule.pattern.bits
+                        and number & rule.pattern.mask == rule.pattern.base)
+        return None if fit is None else str(fit.value)
+
+
+def _split(text: str) -> tuple[str, str, str]:
+    parts = text.split(None, 1)
+    return parts[0], " ", parts[1] if len(parts) > 1 else ""

@@ -1,0 +1,277 @@
+"""regexp: and pcre: tables: the first rule whose pattern is found in the key.
+
+A look-up asks one RE2 set which patterns occur at all (linear time, whatever the key), then looks at those rules in
+their order, with IF and ENDIF; only a rule with $1 in its value is matched once more, for its groups. Patterns that
+RE2 does not know (back-references, look-around) are matched apart by the C library (regexp) or by `regex` with a time
+limit, or `re` where that is not installed (pcre).
+Source: regexp_table(5), pcre_table(5). In both, patterns ignore case unless the flag i says otherwise.
+"""
+
+import re
+import warnings
+from typing import Any, NamedTuple, Protocol
+
+import re2
+
+from mailsuite.maps.posix import NotRe2, PosixRegex, problem, to_re2
+from mailsuite.maps.rules import Rule, RuleTable, SkipRule, first_fit, negation
+
+SET_MEMORY = 64 << 20       # octets that the automaton of one table may take
+MATCH_LIMIT_S = 1.0         # for one pattern that RE2 does not know; then it counts as not found
+
+
+class Slow(Protocol):
+    """A pattern that RE2 cannot match."""
+
+    def groups(self, subject: bytes) -> list[bytes | None] | None: ...
+
+
+class Pattern(NamedTuple):
+    """re2_text: with flags inside, "" when `slow` does the matching."""
+
+    re2_text: str
+    longest: bool
+    group_count: int
+    slow: Slow | None
+
+
+class PythonRegex:
+    """A Perl pattern that RE2 does not know. Raises ValueError with PCRE's words."""
+
+    def __init__(self, text: str, flags: int) -> None:
+        self._limit: dict[str, float] = {}
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")     # of what may come in a later Python
+                self._re: Any = re.compile(text.encode("utf-8", "surrogateescape"), flags)
+        except (re.error, OverflowError, RecursionError) as error:
+            raise ValueError(_pcre_words(error, text)) from None
+        try:
+            import regex
+        except ImportError:
+            return
+        try:
+            self._re = regex.compile(text.encode("utf-8", "surrogateescape"), flags | regex.VERSION0)
+            self._limit = {"timeout": MATCH_LIMIT_S}
+        except regex.error:
+            pass
+
+    @property
+    def group_count(self) -> int:
+        count: int = self._re.groups
+        return count
+
+    def groups(self, subject: bytes) -> list[bytes | None] | None:
+        try:
+            found = self._re.search(subject, **self._limit)
+        except TimeoutError:
+            return None
+        return None if found is None else [found[0], *found.groups()]
+
+
+_PCRE_WORDS = (("missing )", "missing closing parenthesis"), ("unbalanced parenthesis", "unmatched closing parenthesis"),
+               ("unterminated character set", "missing terminating ] for character class"),
+               ("nothing to repeat", "quantifier does not follow a repeatable item"),
+               ("min repeat greater", "numbers out of order in {} quantifier"),
+               ("bad character range", "range out of order in character class"),
+               ("invalid group reference", "reference to non-existent subpattern"),
+               ("bad escape (end", "\\ at end of pattern"))
+
+
+def _pcre_words(error: Exception, text: str) -> str:
+    said = getattr(error, "msg", str(error))
+    position = getattr(error, "pos", None) or 0
+    for word, pcre in _PCRE_WORDS:
+        if said.startswith(word):
+            if word in ("missing )", "unterminated character set"):
+                position = len(text)
+            return f"error in regex at offset {position}: {pcre}"
+    return f"error in regex at offset {position}: {said}"
+
+
+_MACRO = re.compile(r"\$(?:(?P<dollar>\$)|(?P<name>\w+)|\{(?P<brace>[^{}]*)\}|\((?P<paren>[^()]*)\)|(?P<open>[{(].*))?",
+                    re.DOTALL)
+
+
+class Template(NamedTuple):
+    """A value with group numbers between its texts: (0: "a ", 1: 1, 2: " b")."""
+
+    parts: tuple[str | int, ...]
+
+    def fill(self, groups: list[bytes | None]) -> str:
+        return "".join(part if isinstance(part, str) else (groups[part] or b"").decode("utf-8", "surrogateescape")
+                       for part in self.parts)
+
+
+class RegexTable(RuleTable[Pattern]):
+    """Rules "/pattern/flags value"."""
+
+    def parse_rule(self, text: str, line: int, *, is_if: bool) -> Rule[Pattern]:
+        negated, text = negation(text)
+        if not text:
+            raise SkipRule("no regexp: skipping this rule")
+        if text[0].isalnum() and not is_if:
+            raise SkipRule("ignoring unrecognized request")
+        pattern, flags, value = self._split(text)
+        compiled = self._compile(pattern, self._flags(flags))
+        if is_if:
+            self.extra_after_if(line, value)
+            return Rule(compiled, negated, True, "", line)
+        if not value:
+            self.warn(line, "no replacement text: using empty string")
+        return Rule(compiled, negated, False, self._template(value, compiled, negated, line), line)
+
+    def _split(self, text: str) -> tuple[str, str, str]:
+        """Pattern, flags, value. Raises SkipRule."""
+        delimiter, position = text[0], 1
+        while position < len(text) and text[position] != delimiter:
+            position += 2 if text[position] == "\\" else 1
+        if position >= len(text):
+            action = "ignoring" if self.type == "pcre" else "skipping"
+            raise SkipRule(f"no closing regexp delimiter \"{delimiter}\": {action} this rule")
+        rest = text[position + 1:]
+        flags = re.match(r"\S*", rest)
+        assert flags is not None
+        return text[1:position], flags[0], rest[flags.end():].strip()
+
+    def _flags(self, text: str) -> set[str]:
+        """The flags in force; each letter toggles. Raises SkipRule."""
+        known, flags = ("imxsAEUX", {"i", "s"}) if self.type == "pcre" else ("imx", {"i", "x"})
+        for flag in text:
+            if flag not in known:
+                raise SkipRule(f"unknown regexp option \"{flag}\": skipping this rule")
+            flags ^= {flag}
+        return flags
+
+    def _compile(self, text: str, flags: set[str]) -> Pattern:
+        try:
+            return _posix_pattern(text, flags) if self.type == "regexp" else _perl_pattern(text, flags)
+        except ValueError as error:
+            raise SkipRule(str(error)) from None
+
+    def _template(self, value: str, pattern: Pattern, negated: bool, line: int) -> str | Template:
+        """The value, ready to be filled. Raises SkipRule."""
+        if "$" not in value:
+            return value
+        parts: list[str | int] = []
+        end = 0
+        for found in _MACRO.finditer(value):
+            parts.append(value[end:found.start()])
+            end = found.end()
+            if found["dollar"]:
+                parts.append("$")
+                continue
+            if found["open"] is not None or found[0] == "$":
+                self._source.log.warning("truncated macro reference: \"%s\"" if found["open"] is not None
+                                         else "empty macro name: \"%s\"", value)
+                raise SkipRule("bad replacement syntax: skipping this rule")
+            name = found["name"] or found["brace"] or found["paren"] or ""
+            if not name.isdigit():
+                self.warn(line, f"non-numeric replacement index \"{name}\"")
+                raise SkipRule("bad replacement syntax: skipping this rule")
+            if negated:
+                raise SkipRule("$number found in negative match replacement text: skipping this rule")
+            if not 0 < int(name) <= pattern.group_count:
+                raise SkipRule(f"out of range replacement index \"{name}\": skipping this rule")
+            parts.append(int(name))
+        parts.append(value[end:])
+        if not any(isinstance(part, int) for part in parts):
+            return "".join(str(part) for part in parts)
+        return Template(tuple(part for part in parts if part != ""))
+
+    def compiled(self) -> None:
+        self._set_numbers: list[int] = []
+        options = re2.Options()
+        options.max_mem, options.log_errors = SET_MEMORY, False
+        self._set = re2.Set.SearchSet(options)
+        for number, rule in enumerate(self.rules):
+            if rule.pattern.slow is None:
+                self._set.Add(rule.pattern.re2_text)
+                self._set_numbers.append(number)
+        # RE2 tells of memory run out by an empty answer; the empty pattern occurs everywhere.
+        self._canary = self._set.Add("")
+        self._set.Compile()
+        # Rules to look at even when the set does not name them.
+        self._always = [number for number, rule in enumerate(self.rules)
+                        if rule.negated or rule.is_if or rule.pattern.slow is not None]
+        self._single: dict[int, Any] = {}
+
+    def lookup(self, key: str) -> str | None:
+        self.refresh()
+        subject = key.encode("utf-8", "surrogateescape")
+        named = self._set.Match(subject)
+        if self._canary not in named:
+            numbers = list(range(len(self.rules)))
+            found = {number for number in numbers if self.rules[number].pattern.slow is None
+                     and self._matcher(number).search(subject)}
+        else:
+            if len(named) == 1 and not self._always:
+                return None
+            found = {self._set_numbers[index] for index in named if index != self._canary}
+            numbers = sorted(found.union(self._always))
+
+        def fits(number: int, rule: Rule[Pattern]) -> bool:
+            slow = rule.pattern.slow
+            return number in found if slow is None else slow.groups(subject) is not None
+
+        rule = first_fit(self.rules, numbers, fits)
+        if rule is None:
+            return None
+        return rule.value.fill(self._groups(rule, subject)) if isinstance(rule.value, Template) else str(rule.value)
+
+    def _groups(self, rule: Rule[Pattern], subject: bytes) -> list[bytes | None]:
+        if rule.pattern.slow is not None:
+            return rule.pattern.slow.groups(subject) or []
+        found = self._matcher(self.rules.index(rule)).search(subject)
+        return [found[0], *found.groups()]
+
+    def _matcher(self, number: int) -> Any:
+        """The rule's own RE2, made when it is first needed."""
+        matcher = self._single.get(number)
+        if matcher is None:
+            pattern = self.rules[number].pattern
+            matcher = self._single[number] = _re2(pattern.re2_text, longest=pattern.longest)
+        return matcher
+
+
+def _re2(text: str, *, longest: bool) -> Any:
+    options = re2.Options()
+    options.longest_match, options.log_errors = longest, False
+    return re2.compile(text.encode("utf-8", "surrogateescape"), options)
+
+
+def _posix_pattern(text: str, flags: set[str]) -> Pattern:
+    """Raises ValueError with the C library's words."""
+    octets, extended = text.encode("utf-8", "surrogateescape"), "x" in flags
+    said = problem(octets, extended=extended)
+    if said:
+        raise ValueError(said)
+    try:
+        translated = _inline_flags("i" in flags, "m" in flags, "m" not in flags) + to_re2(text, extended=extended)
+        compiled = _re2(translated, longest=True)
+        return Pattern(translated, True, compiled.groups, None)
+    except (NotRe2, re2.error):
+        opening = "(" if extended else "\\("
+        slow = PosixRegex(octets, extended=extended, icase="i" in flags, newline="m" in flags)
+        return Pattern("", True, text.count(opening), slow)
+
+
+def _perl_pattern(text: str, flags: set[str]) -> Pattern:
+    """Raises ValueError with PCRE's words."""
+    if "x" not in flags:
+        body = f"\\A(?:{text})" if "A" in flags else text
+        translated = _inline_flags("i" in flags, "m" in flags, "s" in flags, "U" in flags) + body
+        try:
+            return Pattern(translated, False, _re2(translated, longest=False).groups, None)
+        except re2.error:
+            pass
+    value = (re.IGNORECASE * ("i" in flags) | re.MULTILINE * ("m" in flags) | re.DOTALL * ("s" in flags)
+             | re.VERBOSE * ("x" in flags))
+    PythonRegex(text, value)        # errors count their offset in the pattern as written
+    slow = PythonRegex(f"\\A(?:{text}\n)" if "A" in flags else text, value)
+    return Pattern("", False, slow.group_count, slow)
+
+
+def _inline_flags(ignore_case: bool, lines: bool, dot_newline: bool, ungreedy: bool = False) -> str:
+    letters = "i" * ignore_case + "m" * lines + "s" * dot_newline + "U" * ungreedy
+    return f"(?{letters})" if letters else ""
