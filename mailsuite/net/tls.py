@@ -266,7 +266,7 @@ def client_context(spec: ClientSpec) -> ssl.SSLContext:
 
 
 def smtp_tls(settings: "Settings", level: str, prefix: str = "smtp") -> ClientSpec:
-    """The smtp_tls_* (or lmtp_tls_*) parameters at a security level (may, encrypt, verify, secure). Raises ConfigError."""
+    """The smtp_tls_* (or lmtp_tls_*) parameters at a level: may, encrypt, verify, secure. Raises ConfigError."""
     must = level not in ("none", "may")
     kind = "mandatory_" if must else ""
     exclude = settings.text(f"{prefix}_tls_exclude_ciphers")

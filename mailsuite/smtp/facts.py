@@ -6,6 +6,15 @@ from enum import Enum
 from mailsuite.base.dialogue import TlsInfo
 
 
+@dataclass(frozen=True, slots=True)
+class Deferral:
+    """A problem that decides only if all else permits (or rejects): "450 4.7.1 text" as code, status, text."""
+
+    code: int
+    status: str
+    text: str
+
+
 class NameStatus(Enum):
     """How the search for a client's name ended; TEMPORARY: DNS did not answer."""
 
@@ -83,6 +92,7 @@ class Facts:
     sasl_username: str = ""
     sasl_sender: str = ""
     ill_pipelining: bool = False
+    deferral: "Deferral | None" = None
     # the transaction
     sender: str | None = None
     recipient: str | None = None

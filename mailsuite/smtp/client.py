@@ -1,0 +1,248 @@
+"""One connection to a remote SMTP or LMTP server: runs the dialogues of client_session.py on a socket.
+
+    link = await ClientConnection.open(Endpoint("mx.a.test", "192.0.2.1", 25), timeout_s=30)
+    await link.run(greeting(config, link.host))
+    results = await link.run(transaction(config, features, link.host, mail), body=encode_body(blocks))
+    await link.quit(config)
+
+Raises Trouble: connection refused, lost, silent for too long, or octets that are no reply.
+"""
+
+import asyncio
+import os
+import re
+import socket
+import ssl
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from mailsuite.base.errors import PeerError
+from mailsuite.smtp.client_params import ClientConfig
+from mailsuite.smtp.client_reply import Reply, ReplyReader
+from mailsuite.smtp.client_session import Receive, Send, SendBody, StartTls, Step, Trouble
+
+R = TypeVar("R")
+_READ = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a server listens. host: as logs name it. path: of a Unix socket, then address and port mean nothing."""
+
+    host: str
+    address: str = ""
+    port: int = 25
+    path: str = ""
+    domain: str = ""            # the domain whose MX it is, for TLS policies
+
+    @property
+    def name(self) -> str:
+        """"host[address]"."""
+        return f"{self.host}[{self.path or self.address}]"
+
+    @property
+    def name_port(self) -> str:
+        """"host[address]:port", as in relay=."""
+        return self.name if self.path else f"{self.name}:{self.port}"
+
+
+class ClientConnection:
+    """host: "host[address]", for messages."""
+
+    def __init__(self, endpoint: Endpoint, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *,
+                 lines_limit: int) -> None:
+        self.endpoint, self.host = endpoint, endpoint.name
+        self._reader, self._writer = reader, writer
+        self._lines_limit = lines_limit
+        self._replies = ReplyReader(lines_limit=lines_limit)
+        self.tls = False
+        self.context: Callable[[], ssl.SSLContext] | None = None
+        self.server_name = ""
+        self.usable = True
+
+    @classmethod
+    async def open(cls, endpoint: Endpoint, *, timeout_s: float, bind: str = "", context: ssl.SSLContext | None = None,
+                   server_name: str = "", lines_limit: int = 200) -> "ClientConnection":
+        """Connect; context: TLS from the first octet. Raises Trouble."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                if endpoint.path:
+                    reader, writer = await asyncio.open_unix_connection(endpoint.path)
+                else:
+                    reader, writer = await asyncio.open_connection(
+                        endpoint.address, endpoint.port, local_addr=(bind, 0) if bind else None, ssl=context,
+                        server_hostname=server_name or endpoint.host if context else None)
+        except TimeoutError as error:
+            raise Trouble(f"connect to {endpoint.name_port}: Connection timed out", status="4.4.1",
+                          dead=True) from error
+        except ssl.SSLError as error:
+            raise Trouble("Cannot start TLS: handshake failure", status="4.7.5", dead=True, tls=True) from error
+        except OSError as error:
+            why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+            raise Trouble(f"connect to {endpoint.name_port}: {why}", status="4.4.1", dead=True) from error
+        sock = writer.get_extra_info("socket")
+        if sock is not None and not endpoint.path:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        made = cls(endpoint, reader, writer, lines_limit=lines_limit)
+        made.tls = context is not None
+        return made
+
+    async def run(self, dialogue: Generator[Step, Reply, R], *, body: Iterable[bytes] = (),
+                  body_timeout_s: float = 180.0) -> R:
+        """Run a dialogue to its end. Raises Trouble; the connection is of no more use when it is dead."""
+        reply: Reply | None = None
+        try:
+            while True:
+                try:
+                    step = dialogue.send(reply)     # type: ignore[arg-type]  # None begins a generator
+                except StopIteration as stop:
+                    return stop.value   # type: ignore[no-any-return]
+                reply = await self._step(step, body, body_timeout_s)
+        except Trouble as trouble:
+            self.usable = self.usable and not trouble.dead
+            raise
+
+    async def _step(self, step: Step, body: Iterable[bytes], body_timeout_s: float) -> Reply | None:
+        match step:
+            case Send():
+                self._writer.write(step.octets)
+            case Receive():
+                return await self._receive(step)
+            case SendBody():
+                await self._send_body(() if step.empty else body, body_timeout_s)
+            case StartTls():
+                await self._handshake()
+        return None
+
+    async def _receive(self, step: Receive) -> Reply:
+        try:
+            async with asyncio.timeout(step.timeout_s):
+                await self._writer.drain()
+                while (reply := self._replies.take()) is None:
+                    octets = await self._reader.read(_READ)
+                    if not octets:
+                        raise Trouble(f"lost connection with {self.host} while {step.stage}", status="4.4.2", dead=True)
+                    self._replies.feed(octets)
+                return reply
+        except TimeoutError as error:
+            raise Trouble(f"conversation with {self.host} timed out while {step.stage}", status="4.4.2",
+                          dead=True) from error
+        except OSError as error:
+            raise Trouble(f"lost connection with {self.host} while {step.stage}", status="4.4.2", dead=True) from error
+        except PeerError as error:
+            raise Trouble(f"protocol error: host {self.host} sent an {error.public} while {step.stage}",
+                          status="4.5.0", dead=True) from error
+
+    async def _send_body(self, body: Iterable[bytes], timeout_s: float) -> None:
+        stage = "sending message body"
+        try:
+            for block in body:
+                self._writer.write(block)
+                async with asyncio.timeout(timeout_s):
+                    await self._writer.drain()
+        except TimeoutError as error:
+            raise Trouble(f"conversation with {self.host} timed out while {stage}", status="4.4.2",
+                          dead=True) from error
+        except ConnectionError:
+            pass            # the server may have said why: its reply is read next
+        except BaseException:
+            # A message that was cut short must not look whole: no final dot.
+            self.usable = False
+            self.abort()
+            raise
+        self._writer.write(b".\r\n")
+
+    async def _handshake(self) -> None:
+        if not self._replies.empty:
+            # What came before the handshake was written by somebody in between (CVE-2011-0411).
+            raise Trouble(f"host {self.host} sent data ahead of the TLS handshake", status="4.7.5", dead=True, tls=True)
+        assert self.context is not None
+        try:
+            await self._writer.start_tls(self.context(), server_hostname=self.server_name or None,
+                                         ssl_handshake_timeout=60.0)
+        except (OSError, ssl.SSLError, EOFError) as error:
+            detail = "Server certificate not verified" if isinstance(error, ssl.SSLCertVerificationError) \
+                else "Cannot start TLS: handshake failure"
+            raise Trouble(detail, status="4.7.5", dead=True, tls=True) from error
+        self._replies = ReplyReader(lines_limit=self._lines_limit)
+        self.tls = True
+
+    @property
+    def tls_words(self) -> str:
+        """"TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits)"."""
+        made = self._writer.get_extra_info("ssl_object")
+        if made is None:
+            return ""
+        name, _, bits = made.cipher() or ("", "", 0)
+        return f"{made.version()} with cipher {name} ({bits}/{bits} bits)"
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing unexpected has come: an idle connection that can be used again."""
+        return self.usable and self._replies.empty and not self._reader.at_eof() \
+            and not getattr(self._reader, "_buffer", b"")
+
+    async def quit(self, config: ClientConfig) -> None:
+        """Say QUIT and close; without waiting for the answer where smtp_skip_quit_response says so."""
+        if self.usable:
+            self._writer.write(b"QUIT\r\n")
+            if not config.skip_quit:
+                try:
+                    await self._receive(Receive("sending QUIT", min(config.timeouts["quit"], 10.0)))
+                except Trouble:
+                    pass
+        self.close()
+
+    def close(self) -> None:
+        self.usable = False
+        self._writer.close()
+
+    def abort(self) -> None:
+        """Drop it."""
+        self.usable = False
+        self._writer.transport.abort()
+
+
+# --- message content --------------------------------------------------------------------------------------------------
+
+def encode_body(blocks: Iterable[bytes], *, line_length: int = 998) -> Iterator[bytes]:
+    """LF lines to the wire's form: CRLF, dots doubled, too long lines broken by CRLF and a blank; ends with CRLF.
+
+    line_length: 0 breaks none.
+    """
+    held = b""
+    long = re.compile(rb"[^\n]{%d}" % (line_length + 1)) if line_length else None
+    for block in blocks:
+        block = held + block
+        end = block.rfind(b"\n") + 1
+        held = block[end:]
+        if line_length and len(held) > 64 * 1024:
+            # A line without end: what is sure to be broken goes now.
+            broken = _broken(held, line_length)
+            cut = broken.rfind(b"\n") + 1
+            block, held = block[:end] + broken[:cut], broken[cut:]
+            end = len(block)
+        if end:
+            yield _encode(block[:end], long, line_length)
+    if held:
+        yield _encode(held + b"\n", long, line_length)
+
+
+def _encode(lines: bytes, long: "re.Pattern[bytes] | None", line_length: int) -> bytes:
+    """Whole lines."""
+    if long is not None and long.search(lines):
+        lines = b"\n".join(_broken(line, line_length) for line in lines.split(b"\n"))
+    lines = lines.replace(b"\n.", b"\n..")
+    if lines.startswith(b"."):
+        lines = b"." + lines
+    return lines.replace(b"\n", b"\r\n")
+
+
+def _broken(line: bytes, length: int) -> bytes:
+    if len(line) <= length:
+        return line
+    parts = [line[:length]]
+    rest = line[length:]
+    parts += [rest[at:at + length - 1] for at in range(0, len(rest), length - 1)]
+    return b"\n ".join(parts)

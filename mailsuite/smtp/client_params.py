@@ -1,0 +1,102 @@
+"""The smtp_* and lmtp_* parameters of the remote dialogue, as one value.
+
+    limits = ClientConfig.of(settings, "smtp")           "lmtp" reads lmtp_connect_timeout and so on
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from mailsuite.config.registry import Param, boolean, declare, integer, seconds, string
+from mailsuite.config.settings import Settings
+
+T = TypeVar("T")
+
+_TIMES = {"connect": ("30s", "0s", "a connection"), "helo": ("300s", "300s", "the greeting and the reply to EHLO"),
+          "xforward": ("300s", "300s", "the reply to XFORWARD"), "mail": ("300s", "300s", "the reply to MAIL FROM"),
+          "rcpt": ("300s", "300s", "the reply to RCPT TO"), "data_init": ("120s", "120s", "the reply to DATA"),
+          "data_xfer": ("180s", "180s", "the other side to take a block of the message"),
+          "data_done": ("600s", "600s", "the reply to the end of the message"),
+          "rset": ("20s", "20s", "the reply to RSET"), "quit": ("300s", "300s", "the reply to QUIT"),
+          "starttls": ("300s", "300s", "STARTTLS and the handshake")}
+
+TIMEOUTS: Mapping[str, Mapping[str, Param[int]]] = {
+    prefix: {stage: declare(Param(f"{prefix}_{stage}_timeout", entry[number], seconds(),
+                                  f"How long to wait for {entry[2]}; 0: for ever."))
+             for stage, entry in _TIMES.items()}
+    for number, prefix in enumerate(("smtp", "lmtp"))}
+
+MX_ADDRESS_LIMIT = {prefix: declare(Param(f"{prefix}_mx_address_limit", "5", integer(),
+    "Addresses of a destination that are tried; 0: all.")) for prefix in ("smtp", "lmtp")}
+MX_SESSION_LIMIT = {prefix: declare(Param(f"{prefix}_mx_session_limit", "2", integer(),
+    "Sessions with hosts of a destination in one attempt; 0: any number.")) for prefix in ("smtp", "lmtp")}
+LINE_LENGTH_LIMIT = {prefix: declare(Param(f"{prefix}_line_length_limit", default, integer(),
+    "Longer lines of a message are broken; 0: none is.")) for prefix, default in (("smtp", "998"), ("lmtp", "998"))}
+CACHE_TIME = {prefix: declare(Param(f"{prefix}_connection_cache_time_limit", "2s", seconds(),
+    "How long an unused connection is kept for more mail to the same place.")) for prefix in ("smtp", "lmtp")}
+CACHE_ON_DEMAND = {prefix: declare(Param(f"{prefix}_connection_cache_on_demand", "yes", boolean(),
+    "Keep a connection while more mail for the same place is waiting.")) for prefix in ("smtp", "lmtp")}
+REUSE_TIME = {prefix: declare(Param(f"{prefix}_connection_reuse_time_limit", "300s", seconds(least=1),
+    "Age at which a connection is not used again.")) for prefix in ("smtp", "lmtp")}
+REUSE_COUNT = {prefix: declare(Param(f"{prefix}_connection_reuse_count_limit", "0", integer(),
+    "How many messages one connection carries; 0: any number.")) for prefix in ("smtp", "lmtp")}
+REPLY_LIMIT = declare(Param("smtp_reply_lines_limit", "200", integer(least=10),
+    "Lines that one reply of a remote server may have."))
+RELAY_PIPELINE = declare(Param("smtp_pipeline_limit", "100", integer(least=1),
+    "Commands that are sent before the first reply is awaited, with PIPELINING."))
+SASL_PASSWORD_MAPS = {prefix: f"{prefix}_sasl_password_maps" for prefix in ("smtp", "lmtp")}
+_TEXT = string()
+
+
+@dataclass(frozen=True)
+class ClientConfig:
+    """What the dialogue needs to know. lmtp: LHLO, and a reply per recipient after the message."""
+
+    lmtp: bool
+    helo_name: str
+    my_name: str
+    timeouts: Mapping[str, float]
+    line_length: int
+    reply_lines: int
+    pipeline: int
+    skip_5xx_greeting: bool
+    never_send_ehlo: bool
+    discard_keywords: frozenset[str]
+    send_xforward: bool
+    skip_quit: bool
+    convert_8bit: bool
+    sasl: bool
+    sasl_soft_bounce: bool
+    sasl_options: frozenset[str]
+    sasl_tls_options: frozenset[str]
+    sasl_mechanisms: tuple[str, ...]
+
+    @classmethod
+    def of(cls, settings: Settings, prefix: str) -> "ClientConfig":
+        """Raises ConfigError."""
+        yes = boolean()
+        words = _words
+
+        def flag(name: str) -> bool:
+            text = settings.text(f"{prefix}_{name}")
+            return yes(text) if text else False
+
+        return cls(
+            lmtp=prefix == "lmtp", my_name=settings.text("myhostname"),
+            helo_name=settings.text("lmtp_lhlo_name" if prefix == "lmtp" else "smtp_helo_name"),
+            timeouts={stage: float(settings[param] or 10**9) for stage, param in TIMEOUTS[prefix].items()},
+            line_length=settings[LINE_LENGTH_LIMIT[prefix]], reply_lines=settings[REPLY_LIMIT],
+            pipeline=settings[RELAY_PIPELINE], skip_5xx_greeting=flag("skip_5xx_greeting"),
+            never_send_ehlo=prefix == "smtp" and flag("never_send_ehlo"),
+            discard_keywords=frozenset(words(settings.text(f"{prefix}_discard_{'l' if prefix == 'lmtp' else 'e'}hlo_"
+                                                           "keywords").upper())),
+            send_xforward=flag("send_xforward_command"), skip_quit=flag("skip_quit_response"),
+            convert_8bit=not yes(settings.text("disable_mime_output_conversion") or "no"),
+            sasl=flag("sasl_auth_enable"), sasl_soft_bounce=flag("sasl_auth_soft_bounce"),
+            sasl_options=frozenset(words(settings.text(f"{prefix}_sasl_security_options").lower())),
+            sasl_tls_options=frozenset(words(settings.text(f"{prefix}_sasl_tls_security_options").lower())),
+            sasl_mechanisms=tuple(words(settings.text(f"{prefix}_sasl_mechanism_filter").upper())))
+
+
+def _words(text: str) -> list[str]:
+    return text.replace(",", " ").split()

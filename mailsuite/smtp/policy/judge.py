@@ -1,0 +1,152 @@
+"""Runs restriction lists for one command of a client.
+
+    judge = Judge(resources, facts)
+    verdict = await judge.run(steps, name="a@b.test", kind="Recipient address")
+
+What makes it more than a loop: warn_if_reject (the next rejection is only logged), defer_if_permit and defer_if_reject
+(a problem that speaks up at the end), restriction classes and access results that are lists themselves.
+Limits: DEPTH_LIMIT lists inside each other.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mailsuite.address.syntax import quote_local
+from mailsuite.base.errors import TemporaryError
+from mailsuite.base.log import logger
+from mailsuite.smtp.facts import Deferral, Facts
+from mailsuite.smtp.policy.verdict import Verdict
+from mailsuite.smtp.questions import Refusal
+from mailsuite.smtp.reply import consistent
+from mailsuite.smtp.syntax import printable
+
+if TYPE_CHECKING:
+    from mailsuite.smtp.policy.lists import Step
+    from mailsuite.smtp.policy.resources import Resources
+
+log = logger("smtpd")
+DEPTH_LIMIT = 100
+
+
+class ServerError(Exception):
+    """The configuration is wrong in a way that shows only now; the command ends with reply."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.reply)
+        self.refusal = refusal
+
+
+class Judge:
+    """State of one judgement. name and kind: what is being judged, for replies: <name>: kind rejected: ..."""
+
+    def __init__(self, resources: "Resources", facts: Facts) -> None:
+        self.resources, self.facts = resources, facts
+        self.name = self.kind = ""
+        self.default_rule: Step | None = None
+        self.warn_only = False
+        self.defer_if_permit: Deferral | None = None
+        self.defer_if_reject: Deferral | None = None
+        self.recipient_checked = self.sender_checked = False
+        self.problems: set[str] = set()
+        self._depth = 0
+
+    # --- running ------------------------------------------------------------------------------------------------
+
+    async def run(self, steps: "Sequence[Step]", name: str, kind: str) -> Verdict:
+        """The first verdict that is not None. Answers 451 by itself when something cannot be asked."""
+        before = self.name, self.kind
+        self.name, self.kind = name, kind
+        try:
+            return await self.sublist(steps)
+        except TemporaryError as error:
+            if error.detail:
+                log.warning("%s", error.detail)
+            return self.reject(451, "4.3.0", f"<{printable(name)}>: Temporary lookup failure", sort="data")
+        except ServerError as error:
+            return error.refusal
+        finally:
+            self.name, self.kind = before
+            self.warn_only = False
+
+    async def sublist(self, steps: "Sequence[Step]") -> Verdict:
+        """A list inside a list. Raises TemporaryError, ServerError."""
+        if self._depth >= DEPTH_LIMIT:
+            log.warning("restriction lists nested too deeply at %s", self.name)
+            self.server_error()
+        self._depth += 1
+        outer_warn = self.warn_only
+        try:
+            for step in steps:
+                if self.facts.treatment.discard is not None:
+                    return None
+                if step.warns:
+                    self.warn_only = True
+                    continue
+                verdict = await step.rule(self, step.argument)
+                self.warn_only = outer_warn
+                if verdict is not None:
+                    return verdict
+                if self.defer_if_permit is not None and self.defer_if_reject is not None:
+                    return None
+            return None
+        finally:
+            self._depth -= 1
+            self.warn_only = outer_warn
+
+    # --- verdicts -----------------------------------------------------------------------------------------------
+
+    def reject(self, code: int, status: str, text: str, *, sort: str = "policy") -> Refusal | None:
+        """Refuse with a reply; only a line in the log when warn_if_reject is on. sort: for notify_classes."""
+        warn = self.warn_only and sort in ("policy", "protocol")
+        reply = f"{code} {status} {text}"
+        if self.resources.soft_bounce and reply[0] == "5":
+            reply = "4" + reply[1:]
+        if not warn and self.defer_if_reject is not None and reply[0] == "5":
+            deferral, self.defer_if_reject, self.warn_only = self.defer_if_reject, None, False
+            return self.reject(deferral.code, deferral.status, deferral.text, sort=sort)
+        reply = consistent(reply)
+        self.note("reject_warning" if warn else "reject", reply)
+        if warn:
+            return None
+        self.problems.add(sort)
+        return Refusal(reply)
+
+    def reject_named(self, code: int, status: str, why: str, *, sort: str = "policy") -> Refusal | None:
+        """Refuse what is being judged: <name>: kind rejected: why."""
+        return self.reject(code, status, f"<{self.name}>: {self.kind} rejected: {why}", sort=sort)
+
+    def reject_helo(self, code: int, status: str, why: str) -> Refusal | None:
+        """Refuse the name that HELO said."""
+        return self.reject(code, status, f"<{self.facts.helo}>: Helo command rejected: {why}", sort="protocol")
+
+    def defer_when_permitted(self, code: int, status: str, text: str) -> None:
+        """If the lists permit in the end, this is the reply; the first such problem counts."""
+        if self.warn_only:
+            self.note("reject_warning", consistent(f"{code} {status} {text}"))
+        elif self.defer_if_permit is None:
+            self.defer_if_permit = Deferral(code, status, text)
+
+    def defer_when_rejected(self, code: int, status: str, text: str) -> None:
+        """If the lists reject in the end, this is the reply instead."""
+        if self.defer_if_reject is None:
+            self.defer_if_reject = Deferral(code, status, text)
+
+    def server_error(self) -> None:
+        """Ends the judgement: 451 4.3.5. Raises ServerError always."""
+        refusal = self.reject(451, "4.3.5", "Server configuration error", sort="software")
+        assert refusal is not None
+        raise ServerError(refusal)
+
+    def note(self, what: str, text: str) -> None:
+        """The log line of a decision: "NOQUEUE: reject: RCPT from host: text; from=<> to=<> proto= helo=<>"."""
+        facts = self.facts
+        parts = []
+        if facts.sender is not None:
+            parts.append(f"from=<{quote_local(facts.sender)}>")
+        if facts.recipient is not None:
+            parts.append(f"to=<{quote_local(facts.recipient)}>")
+        parts.append(f"proto={facts.protocol}")
+        if facts.helo is not None:
+            parts.append(f"helo=<{facts.helo}>")
+        log.info("%s: %s: %s from %s: %s; %s", facts.queue_id or "NOQUEUE", what, facts.where, facts.client.host,
+                 text.replace("\n", " "), " ".join(parts))

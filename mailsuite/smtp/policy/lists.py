@@ -1,0 +1,105 @@
+"""A restriction list's text to steps; the table of all restrictions.
+
+    parse_list("permit_mynetworks, check_sender_access hash:/x, reject", compiler, default="check_sender_access")
+
+A table without a restriction's name in front is given to the list's default check. A name that nobody knows becomes a
+step that answers 451 when it is reached, as in Postfix: a slip must neither open the relay nor stop the mail of others.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from mailsuite.base.log import logger
+from mailsuite.config.registry import split_items
+from mailsuite.smtp.policy.judge import Judge
+from mailsuite.smtp.policy.verdict import Verdict
+
+if TYPE_CHECKING:
+    from mailsuite.smtp.policy.resources import Resources
+
+log = logger("smtpd")
+Rule = Callable[[Judge, object], Awaitable[Verdict]]
+
+
+class Step(NamedTuple):
+    """One restriction of a list. warns: it is warn_if_reject."""
+
+    name: str
+    rule: Rule
+    argument: object = None
+    warns: bool = False
+
+
+class Restriction(NamedTuple):
+    """prepare: makes of the word that follows the name what the rule takes; None: no word follows."""
+
+    rule: Rule
+    prepare: "Callable[[Resources, str], object] | None" = None
+
+
+RESTRICTIONS: dict[str, Restriction] = {}
+
+
+def restriction(*names: str, prepare: "Callable[[Resources, str], object] | None" = None) -> Callable[[Rule], Rule]:
+    """Enter a rule under its names (the old ones too)."""
+    def enter(rule: Rule) -> Rule:
+        for name in names:
+            RESTRICTIONS[name] = Restriction(rule, prepare)
+        return rule
+    return enter
+
+
+async def _unknown(judge: Judge, argument: object) -> Verdict:
+    log.warning('unknown smtpd restriction: "%s"', argument)
+    judge.server_error()
+    return None
+
+
+async def _incomplete(judge: Judge, argument: object) -> Verdict:
+    log.warning("restriction %s needs an argument", argument)
+    judge.server_error()
+    return None
+
+
+async def _nothing(judge: Judge, argument: object) -> Verdict:
+    return None
+
+
+async def _class(judge: Judge, argument: object) -> Verdict:
+    assert isinstance(argument, list)
+    return await judge.sublist(argument)
+
+
+def parse_list(text: str, resources: "Resources", classes: Mapping[str, list[Step]], *,
+               default: str = "", tables: bool = True) -> list[Step]:
+    """Raises ConfigError for braces that do not match. tables False: no tables or services may be named here."""
+    words = split_items(text)
+    steps: list[Step] = []
+    at = 0
+    while at < len(words):
+        word = words[at]
+        at += 1
+        name = word.lower()
+        entry = RESTRICTIONS.get(name)
+        if name == "warn_if_reject":
+            steps.append(Step(name, _nothing, warns=True))
+        elif entry is not None and entry.prepare is None:
+            steps.append(Step(name, entry.rule))
+        elif entry is not None and entry.prepare is not None:
+            if at >= len(words):
+                steps.append(Step(name, _incomplete, name))
+            elif not tables and ":" in words[at]:
+                steps.append(Step(name, _unknown, words[at]))
+                at += 1
+            else:
+                steps.append(Step(name, entry.rule, entry.prepare(resources, words[at])))
+                at += 1
+        elif ":" in word and default and tables:
+            chosen = RESTRICTIONS[default]
+            assert chosen.prepare is not None
+            steps.append(Step(default, chosen.rule, chosen.prepare(resources, word)))
+        elif word in classes:
+            steps.append(Step(word, _class, classes[word]))
+        else:
+            steps.append(Step(word, _unknown, word))
+    return steps

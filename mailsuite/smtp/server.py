@@ -1,0 +1,245 @@
+"""smtpd: SMTP sessions on sockets.
+
+Several worker processes share the listening sockets; each runs all its sessions in one event loop. `prepare` reads
+certificates and keys while root still may. What one connection asks is answered in server_connection.py.
+What can go wrong: a configuration that would relay everything ("fatal:", the process ends); an auth service that is
+away (AUTH is not offered); a full disk (452 at MAIL).
+"""
+
+import asyncio
+import os
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from mailsuite.base.dialogue import Peer
+from mailsuite.base.errors import ConfigError, TemporaryError
+from mailsuite.base.log import logger
+from mailsuite.dns.resolver import Resolver
+from mailsuite.maps.matchlist import AddressList, DomainList, NameList
+from mailsuite.net.service import Acceptor, ServiceContext
+from mailsuite.net.tls import ServerTls, smtpd_tls
+from mailsuite.queue.cleanup import Cleanup
+from mailsuite.queue.envelope import Handling
+from mailsuite.queue.notify import Notifier
+from mailsuite.queue.store import open_store
+from mailsuite.rewrite.rewriter import Rewriter
+from mailsuite.sasl.auth_client import AuthClient
+from mailsuite.smtp import params
+from mailsuite.smtp.facts import Client, Facts
+from mailsuite.smtp.policy.policy import Policy
+from mailsuite.smtp.server_connection import SmtpHandler
+from mailsuite.smtp.server_options import allowed_mechanisms, known_options, make_config, make_rates, tls_level
+
+if TYPE_CHECKING:
+    from mailsuite.config.settings import Settings
+
+log = logger("smtpd")
+NAME_TTL_S = 60.0            # how long a client's name is believed without asking again
+NAMES_LIMIT = 10_000
+SPACE_TTL_S = 1.0            # how old a look at the free space of the queue may be
+_OVERRIDES = {"no_address_mappings": Handling.MAP | Handling.BCC, "no_header_body_checks": Handling.FILTER,
+              "no_milters": Handling.MILTER}
+Name = tuple[str, str, str, str]
+
+
+class Server:
+    """What all sessions of a process share. Raises ConfigError."""
+
+    def __init__(self, context: ServiceContext) -> None:
+        settings = context.settings
+        self.name = context.name
+        self.settings = settings
+        self.resolver = Resolver()
+        self.rewriter = Rewriter(settings)
+        self.policy = Policy(settings, self.rewriter, self.resolver)
+        self.rates = make_rates(settings)
+        self.config = make_config(settings, self.policy, self.rates)
+        self.mail_name = settings[params.MAIL_NAME]
+        self.log_port = settings[params.SMTPD_CLIENT_PORT_LOGGING]
+        self.show_tls = settings[params.SMTPD_TLS_RECEIVED_HEADER]
+        self.show_login = settings[params.SMTPD_SASL_AUTHENTICATED_HEADER]
+        self.asks_certificate = settings[params.SMTPD_TLS_ASK_CCERT]
+        queue_directory = settings.text("queue_directory")
+        self._queue_directory = queue_directory
+        self.notifier = Notifier(f"{queue_directory}/public/qmgr")
+        self.cleanup = Cleanup(context.settings_of("cleanup"), self.rewriter, open_store(settings), self.notifier)
+        self.handling = Handling.EXTERNAL
+        for word in settings.text("receive_override_options").replace(",", " ").split():
+            self.handling &= ~_OVERRIDES.get(word, Handling.NONE)
+        self.sasl_service = settings[params.SMTPD_SASL_SERVICE]
+        self.auth = self._make_auth(settings)
+        source = self.policy.resources.source
+        self.sasl_exceptions = AddressList(settings.text("smtpd_sasl_exceptions_networks"), source,
+                                           name="smtpd_sasl_exceptions_networks")
+        self._exempt = AddressList(settings.text("smtpd_client_event_limit_exceptions"), source,
+                                   name="smtpd_client_event_limit_exceptions")
+        self._forbidden = NameList(settings.text("smtpd_forbidden_commands"), source,
+                                   name="smtpd_forbidden_commands")
+        parents = "fast_flush_domains" in settings.text("parent_domain_matches_subdomains").replace(",", " ").split()
+        self._flush_domains = DomainList(settings.text("fast_flush_domains"), source, name="fast_flush_domains",
+                                         parents=parents)
+        self._discard_maps = self.policy.resources.table(settings.text("smtpd_discard_ehlo_keyword_address_maps"))
+        self.asks_at_connect = self.policy.judges_connect or bool(self.rates.at_once) or \
+            "connection" in self.rates.events
+        self._names: OrderedDict[str, tuple[float, Name]] = OrderedDict()
+        self._looks_up = settings[params.SMTPD_PEERNAME_LOOKUP]
+        self._space_seen, self._space_low = -SPACE_TTL_S, False
+
+    def _make_auth(self, settings: "Settings") -> AuthClient | None:
+        if not settings[params.SMTPD_SASL_AUTH_ENABLE]:
+            return None
+        if settings[params.SMTPD_SASL_TYPE] != "dovecot":
+            raise ConfigError("smtpd_sasl_type = cyrus is not available; use smtpd_sasl_type = dovecot with "
+                              "smtpd_sasl_path")
+        options = [*settings[params.SMTPD_SASL_SECURITY_OPTIONS], *settings[params.SMTPD_SASL_TLS_SECURITY_OPTIONS]]
+        if wrong := known_options(options):
+            raise ConfigError(f"unknown smtpd_sasl_security_options value \"{wrong[0]}\"")
+        path = settings[params.SMTPD_SASL_PATH]
+        if path.startswith("inet:"):
+            raise ConfigError("smtpd_sasl_path: only Unix sockets are available")
+        path = path.removeprefix("unix:")
+        return AuthClient(path if path.startswith("/") else f"{self._queue_directory}/{path}")
+
+    # --- clients ------------------------------------------------------------------------------------------------
+
+    def known_name(self, address: str) -> Name | None:
+        """A client's name when it need not be asked for."""
+        if not self._looks_up:
+            return "unknown", "unknown", "temporary", "temporary"
+        if not address:
+            return "localhost", "localhost", "ok", "ok"
+        known = self._names.get(address)
+        if known is None or asyncio.get_running_loop().time() - known[0] > NAME_TTL_S:
+            return None
+        return known[1]
+
+    async def look_up_name(self, address: str) -> tuple[str, str, str, str, str]:
+        """Ask DNS; the last is a warning for the log, or ""."""
+        found = await self.resolver.client_name(address)
+        name = found.name, found.reverse_name, found.name_status, found.reverse_name_status
+        if "temporary" not in name[2:] and not found.warning:
+            while len(self._names) >= NAMES_LIMIT:
+                self._names.popitem(last=False)
+            self._names[address] = asyncio.get_running_loop().time(), name
+        return *name, found.warning
+
+    async def is_exempt(self, client: Client) -> bool:
+        """smtpd_client_event_limit_exceptions."""
+        try:
+            return await self._exempt.matches_host(client.name, client.address)
+        except TemporaryError:
+            return False
+
+    async def discarded_keywords(self, client: Client) -> frozenset[str]:
+        """smtpd_discard_ehlo_keyword_address_maps, else smtpd_discard_ehlo_keywords."""
+        if not self._discard_maps.empty:
+            value = await self._discard_maps.find(client.address)
+            if value is not None:
+                return frozenset(value.lower().replace(",", " ").split())
+        return self.config.discard_keywords
+
+    async def is_forbidden(self, command: str) -> bool:
+        """smtpd_forbidden_commands."""
+        try:
+            return await self._forbidden.matches(command)
+        except TemporaryError:
+            return False
+
+    async def mechanisms(self, tls: bool) -> tuple[str, ...]:
+        """What AUTH offers; nothing while the auth service is away."""
+        if self.auth is None:
+            return ()
+        option = params.SMTPD_SASL_TLS_SECURITY_OPTIONS if tls else params.SMTPD_SASL_SECURITY_OPTIONS
+        try:
+            known = await self.auth.mechanisms()
+        except TemporaryError as error:
+            log.warning("SASL: %s", error.detail or error.public)
+            return ()
+        return allowed_mechanisms(known, self.settings[option], self.settings[params.SMTPD_SASL_MECHANISM_FILTER])
+
+    # --- the queue ----------------------------------------------------------------------------------------------
+
+    def space_is_low(self) -> bool:
+        """Whether the queue's file system has no room for another message (queue_minfree); looks once a second."""
+        now = asyncio.get_running_loop().time()
+        if now - self._space_seen >= SPACE_TTL_S:
+            self._space_seen = now
+            try:
+                status = os.statvfs(self._queue_directory)
+            except OSError:
+                self._space_low = False
+            else:
+                free = status.f_bavail * status.f_frsize
+                least = self.settings[params.QUEUE_MINFREE]
+                self._space_low = free < max(least, 1.5 * self.config.message_size_limit)
+        return self._space_low
+
+    async def etrn(self, facts: Facts, domain: str) -> str:
+        """The reply to ETRN."""
+        refusal = await self.policy.etrn(facts)
+        if refusal is not None:
+            return refusal.reply
+        try:
+            if not await self._flush_domains.matches(domain):
+                return f"459 <{domain}>: service unavailable"
+        except TemporaryError:
+            return f"458 Unable to queue messages for {domain}"
+        self.notifier.tell({"op": "flush", "site": domain})
+        return "250 Queuing started"
+
+
+def prepare(context: ServiceContext) -> ServerTls | None:
+    """Read certificate and key; called while root still may. A bad one is logged, and TLS is then not available."""
+    settings = context.settings
+    if tls_level(settings) == "none" and not settings[params.SMTPD_TLS_WRAPPERMODE]:
+        return None
+    tls = ServerTls(smtpd_tls(settings))
+    try:
+        tls.load()
+    except ConfigError as error:
+        log.warning("%s", error.public)
+        log.warning("cannot load TLS certificates: TLS is not available")
+    return tls
+
+
+async def serve(context: ServiceContext) -> None:
+    """Accept and serve until told to stop; a drained process lives as long as its connections."""
+    try:
+        server = Server(context)
+    except ConfigError:
+        if context.worker == 0:
+            raise
+        await context.stopping.wait()       # one of us says it; nobody serves
+        return
+    tls = context.prepared if isinstance(context.prepared, ServerTls) else None
+    wrapped = context.settings[params.SMTPD_TLS_WRAPPERMODE]
+    limit = max(1, -(-context.process_limit // context.workers)) if context.process_limit else 0
+    acceptors = []
+    for listener in context.listeners:
+        listener.tls = listener.tls or wrapped
+        acceptors.append(Acceptor(listener, lambda peer: _handler(server, peer), limit=limit,
+                                  tls=lambda: tls.context() if tls is not None else None))
+    for acceptor in acceptors:
+        acceptor.start()
+    context.ready()
+    await context.stopping.wait()
+    for acceptor in acceptors:
+        acceptor.stop()
+    if context.draining:
+        for acceptor in acceptors:
+            await acceptor.idle.wait()
+    else:
+        _say_goodbye(server, acceptors)
+
+
+def _handler(server: Server, peer: Peer) -> SmtpHandler:
+    return SmtpHandler(server, peer)
+
+
+def _say_goodbye(server: Server, acceptors: list[Acceptor]) -> None:
+    """The suite stops: RFC 5321 section 3.8 asks for a 421."""
+    for acceptor in acceptors:
+        for connection in list(acceptor.connections):
+            if not connection.busy:
+                connection.send(f"421 4.3.2 {server.config.hostname} Service shutting down\r\n".encode())
+            connection.abort()

@@ -1,0 +1,292 @@
+"""The server's side of one connection: answers the session's questions with tables, disk and other processes.
+
+A Handler lives as long as its connection. The message under way is an Intake of queue/cleanup.py; whatever ends the
+dialogue without a commit throws it away (`closed`).
+"""
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from mailsuite.base.dialogue import Peer, Session
+from mailsuite.base.errors import MailError, TemporaryError
+from mailsuite.base.log import logger
+from mailsuite.queue.cleanup import Intake, Refused
+from mailsuite.queue.envelope import Envelope, Notify, Origin, Recipient, Ret
+from mailsuite.sasl.auth_client import AuthStep, Challenge, Success
+from mailsuite.smtp import questions
+from mailsuite.smtp.facts import Client, Facts, NameStatus
+from mailsuite.smtp.questions import Refusal
+from mailsuite.smtp.received import received_header
+from mailsuite.smtp.session import ServerSession, log_connect
+
+if TYPE_CHECKING:
+    from mailsuite.net.driver import Channel
+    from mailsuite.smtp.server import Server
+
+log = logger("smtpd")
+_STATUSES = {"ok": NameStatus.OK, "temporary": NameStatus.TEMPORARY, "permanent": NameStatus.PERMANENT}
+
+
+class SmtpHandler:
+    """One connection."""
+
+    def __init__(self, server: "Server", peer: Peer) -> None:
+        self.server, self.peer = server, peer
+        self.facts = Facts(Client(peer.address, peer.port, server_address=peer.server_address,
+                                  server_port=peer.server_port, log_port=server.log_port),
+                           service=server.name)
+        self._channel: Channel | None = None
+        self._intake: Intake | None = None
+        self._header_due = False
+        self._auth_id: int | None = None
+        self._counted = False
+
+    # --- what the driver calls ----------------------------------------------------------------------------------
+
+    def open(self, channel: "Channel") -> Session:
+        self._channel = channel
+        self.facts.tls = channel.tls
+        known = self.server.known_name(self.peer.address)
+        if known is not None:
+            self._take_name(*known)
+        ask = known is None or self.server.asks_at_connect
+        if not ask:
+            self._count_in()
+        return ServerSession(self.server.config, self.facts, ask_connect=ask, ask_mail=self.server.space_is_low())
+
+    def body(self, octets: bytes) -> None:
+        intake = self._intake
+        if intake is None:
+            return
+        if self._header_due:
+            self._write_header(intake)
+        intake.write(octets)
+
+    def closed(self, reason: str) -> None:
+        if reason.startswith("TLS handshake failed"):
+            log.info("SSL_accept error from %s: %s", self.facts.client.host, reason.partition(": ")[2])
+        self._drop_intake()
+        self._drop_auth()
+        if self._counted:
+            self.server.rates.disconnect(self.peer.address)
+
+    async def answer(self, question: object) -> object:
+        match question:
+            case questions.RcptTo():
+                return await self._rcpt(question)
+            case questions.EndOfMessage():
+                return await self._end_of_message()
+            case questions.Connected():
+                return await self._connected()
+            case questions.Greeted():
+                return await self.server.policy.helo(self.facts)
+            case questions.MailFrom():
+                return await self._mail()
+            case questions.Verify():
+                return await self.server.policy.rcpt(self.facts)
+            case questions.DataStart():
+                return await self.server.policy.data(self.facts)
+            case questions.Abandon():
+                return self._drop_intake()
+            case questions.EhloOptions():
+                return await self._options()
+            case questions.AuthStart() | questions.AuthLine():
+                return await self._auth(question)
+            case questions.AuthCancel():
+                return self._drop_auth()
+            case questions.Etrn():
+                return await self.server.etrn(self.facts, question.domain)
+            case questions.Forbidden():
+                return await self.server.is_forbidden(question.command)
+            case questions.RateCheck():
+                return self._may(question.event)
+            case questions.Delay():
+                return await asyncio.sleep(question.seconds)
+        raise TypeError(f"unknown question {question!r}")
+
+    # --- the client ---------------------------------------------------------------------------------------------
+
+    async def _connected(self) -> Refusal | None:
+        server, client = self.server, self.facts.client
+        if server.known_name(self.peer.address) is None:
+            name, reverse, status, reverse_status, warning = await server.look_up_name(self.peer.address)
+            if warning:
+                log.warning("%s", warning)
+            self._take_name(name, reverse, status, reverse_status)
+        log_connect(self.facts)
+        at_once = self._count_in()
+        if await server.is_exempt(client):
+            return await server.policy.client(self.facts) if server.policy.judges_connect else None
+        if 0 < server.rates.at_once < at_once:
+            log.warning("Connection concurrency limit exceeded: %d from %s for service %s", at_once, client.host,
+                        server.name)
+            return Refusal(f"421 4.7.0 {server.config.hostname} Error: too many connections from {client.host}")
+        seen = server.rates.event("connection", client.address) if "connection" in server.rates.events else 0
+        if server.rates.exceeded("connection", seen):
+            log.warning("Connection rate limit exceeded: %d from %s for service %s", seen, client.host, server.name)
+            return Refusal(f"421 4.7.0 {server.config.hostname} Error: too many connections from {client.host}")
+        return await server.policy.client(self.facts) if server.policy.judges_connect else None
+
+    def _take_name(self, name: str, reverse: str, status: str, reverse_status: str) -> None:
+        client = self.facts.client
+        client.name, client.reverse_name = name, reverse
+        client.name_status = _STATUSES.get(status, NameStatus.PERMANENT)
+        client.reverse_status = _STATUSES.get(reverse_status, NameStatus.PERMANENT)
+
+    def _count_in(self) -> int:
+        self._counted = True
+        return self.server.rates.connect(self.peer.address)
+
+    async def _may(self, event: str) -> bool:
+        rates, client = self.server.rates, self.facts.client
+        seen = rates.event(event, client.address)
+        if not rates.exceeded(event, seen) or await self.server.is_exempt(client):
+            return True
+        kinds = {"message": "Message delivery request", "recipient": "Recipient address", "tls": "New TLS session",
+                 "auth": "Client authentication"}
+        log.warning("%s rate limit exceeded: %d from %s for service %s", kinds[event], seen, client.host,
+                    self.server.name)
+        return False
+
+    async def _options(self) -> questions.Offer:
+        """What EHLO lists for this client."""
+        server, facts = self.server, self.facts
+        discard = await server.discarded_keywords(facts.client)
+        if not server.config.sasl:
+            return questions.Offer(discard)
+        mechanisms = await server.mechanisms(facts.tls is not None)
+        hidden = await server.sasl_exceptions.matches_host(facts.client.name, facts.client.address)
+        return questions.Offer(discard, mechanisms, hide_auth=hidden)
+
+    # --- authentication -----------------------------------------------------------------------------------------
+
+    async def _auth(self, question: questions.AuthStart | questions.AuthLine) -> object:
+        server = self.server
+        assert server.auth is not None
+        try:
+            if isinstance(question, questions.AuthStart):
+                initial = question.initial.reveal() if question.initial is not None else None
+                step: AuthStep = await server.auth.begin(
+                    question.mechanism, service=server.sasl_service, initial=initial, peer=self.peer,
+                    tls=self._channel.tls if self._channel is not None else None)
+            elif self._auth_id is not None:
+                step = await server.auth.proceed(self._auth_id, question.response.reveal())
+            else:
+                return questions.AuthFailed()
+        except TemporaryError as error:
+            self._auth_id = None
+            log.warning("SASL: %s", error.detail or error.public)
+            return questions.AuthFailed(reason=error.public, temporary=True)
+        if isinstance(step, Challenge):
+            self._auth_id = step.request_id
+            return questions.AuthMore(step.base64)
+        self._auth_id = None
+        if isinstance(step, Success):
+            return questions.AuthDone(step.user)
+        return questions.AuthFailed(step.user, step.reason, step.temporary)
+
+    def _drop_auth(self) -> None:
+        if self._auth_id is not None and self.server.auth is not None:
+            self.server.auth.cancel(self._auth_id)
+            self._auth_id = None
+
+    # --- the message --------------------------------------------------------------------------------------------
+
+    async def _mail(self) -> Refusal | None:
+        if self.server.space_is_low():
+            log.warning("not enough free space in mail queue for a message of %s",
+                        self.facts.sender or "<>")
+            return Refusal("452 4.3.1 Insufficient system storage")
+        return await self.server.policy.mail(self.facts) if self.server.config.ask_mail else None
+
+    async def _rcpt(self, question: questions.RcptTo) -> Refusal | None:
+        facts = self.facts
+        refusal = await self.server.policy.rcpt(facts)
+        if refusal is not None:
+            return refusal
+        try:
+            if self._intake is None:
+                await self._begin()
+            assert self._intake is not None
+            await self._intake.recipient(Recipient(question.recipient, orcpt=question.orcpt,
+                                                   notify=Notify(question.notify)))
+        except MailError as error:
+            return self._refusal(error)
+        return None
+
+    async def _begin(self) -> None:
+        """The first recipient was accepted: a queue file and an id are due. Raises Refused."""
+        server, facts, client = self.server, self.facts, self.facts.client
+        envelope = Envelope(
+            sender=facts.sender or "", local=await server.policy.is_local(facts), handling=server.handling,
+            arrival_time=time.time(), encoding=facts.encoding, smtputf8=facts.smtputf8, envid=facts.envid,
+            ret=Ret(facts.ret), size_hint=facts.size,
+            origin=Origin(
+                client_name=client.name, client_address=client.address, client_port=str(client.port or ""),
+                reverse_client_name=client.reverse_name, server_address=client.server_address,
+                server_port=str(client.server_port or ""), helo_name=facts.helo or "", protocol_name=facts.protocol,
+                message_origin=f"{client.name}[{client.address}]", sasl_method=facts.sasl_method,
+                sasl_username=facts.sasl_username, sasl_sender=facts.sasl_sender))
+        self._intake = server.cleanup.begin(envelope)
+        facts.queue_id = self._intake.queue_id
+        self._header_due = True
+        said = f"client={client.host}"
+        if facts.sasl_username:
+            said += f", sasl_method={facts.sasl_method}, sasl_username={facts.sasl_username}"
+            if facts.sasl_sender:
+                said += f", sasl_sender={facts.sasl_sender}"
+        log.info("%s: %s", facts.queue_id, said)
+
+    def _write_header(self, intake: Intake) -> None:
+        server = self.server
+        self._header_due = False
+        prepend = "".join(line + "\n" for line in self.facts.treatment.prepend)
+        intake.write(prepend.encode("utf-8", "surrogateescape") + received_header(
+            self.facts, hostname=server.config.hostname, mail_name=server.mail_name, now=time.time(),
+            show_tls=server.show_tls, asked_certificate=server.asks_certificate, show_login=server.show_login))
+
+    async def _end_of_message(self) -> object:
+        facts, intake = self.facts, self._intake
+        assert intake is not None
+        if self._header_due:
+            self._write_header(intake)
+        if self.server.policy.judges_end_of_data:
+            where, facts.where = facts.where, "END-OF-MESSAGE"
+            facts.recipient = facts.first_recipient if facts.recipients == 1 else None
+            refusal = await self.server.policy.end_of_data(facts)
+            facts.where, facts.recipient = where, None
+            if refusal is not None:
+                return refusal
+        treatment = facts.treatment
+        if treatment.discard is not None:
+            self._drop_intake()
+            return questions.Queued(facts.queue_id)
+        envelope = intake.envelope
+        if treatment.hold is not None:
+            envelope.hold, envelope.hold_reason = True, treatment.hold
+        envelope.filter = treatment.filter or envelope.filter
+        envelope.redirect = treatment.redirect or envelope.redirect
+        envelope.bcc += treatment.bcc
+        self._intake = None
+        try:
+            accepted = await intake.commit()
+        except MailError as error:
+            return self._refusal(error)
+        finally:
+            intake.abort()
+        return questions.Queued(accepted.queue_id)
+
+    def _refusal(self, error: MailError) -> Refusal:
+        """A reply for what the queue says."""
+        if isinstance(error, Refused):
+            return Refusal(f"{error.code} {error.status} {error.public}")
+        if isinstance(error, TemporaryError):
+            return Refusal(f"451 {error.status} Error: {error.public}")
+        return Refusal(f"554 {error.status} Error: {error.public}")
+
+    def _drop_intake(self) -> None:
+        if self._intake is not None:
+            self._intake.abort()
+            self._intake = None
+        self._header_due = False

@@ -1,0 +1,114 @@
+"""Settings to what sessions need: SessionConfig, rate limits, AUTH's mechanisms."""
+
+import re
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from mailsuite.smtp import params
+from mailsuite.smtp.config import SessionConfig
+from mailsuite.smtp.facts import Facts
+from mailsuite.smtp.policy.rates import Rates
+
+if TYPE_CHECKING:
+    from mailsuite.config.settings import Settings
+    from mailsuite.sasl.auth_client import Mechanism
+    from mailsuite.smtp.policy.policy import Policy
+
+_OPTIONS = {     # smtpd_sasl_security_options -> the property that a mechanism must not have
+    "noanonymous": "anonymous", "noplaintext": "plaintext", "nodictionary": "dictionary", "noactive": "active"}
+_NEEDED = {"forward_secrecy": "forward_secrecy", "mutual_auth": "mutual_auth"}
+
+
+def tls_level(settings: "Settings") -> str:
+    """"none", "may" or "encrypt", from the new parameter or the old ones."""
+    level = settings[params.SMTPD_TLS_SECURITY_LEVEL]
+    if level:
+        return level
+    if settings[params.SMTPD_ENFORCE_TLS]:
+        return "encrypt"
+    return "may" if settings[params.SMTPD_USE_TLS] else "none"
+
+
+def make_rates(settings: "Settings") -> Rates:
+    """The smtpd_client_*_limit parameters."""
+    return Rates({"connection": settings[params.SMTPD_CLIENT_CONNECTION_RATE_LIMIT],
+                  "message": settings[params.SMTPD_CLIENT_MESSAGE_RATE_LIMIT],
+                  "recipient": settings[params.SMTPD_CLIENT_RECIPIENT_RATE_LIMIT],
+                  "tls": settings[params.SMTPD_CLIENT_NEW_TLS_SESSION_RATE_LIMIT],
+                  "auth": settings[params.SMTPD_CLIENT_AUTH_RATE_LIMIT]},
+                 at_once=settings[params.SMTPD_CLIENT_CONNECTION_COUNT_LIMIT],
+                 unit_s=float(settings[params.ANVIL_RATE_TIME_UNIT]))
+
+
+def make_config(settings: "Settings", policy: "Policy | None", rates: Rates) -> SessionConfig:
+    """policy None: for a program on a pipe (standalone)."""
+    level = tls_level(settings)
+    wrapped = settings[params.SMTPD_TLS_WRAPPERMODE]
+    sasl = settings[params.SMTPD_SASL_AUTH_ENABLE]
+    discard = frozenset(settings[params.SMTPD_DISCARD_EHLO_KEYWORDS])
+    return SessionConfig(
+        hostname=settings[params.MYHOSTNAME], banner=settings[params.SMTPD_BANNER],
+        line_limit=settings[params.LINE_LENGTH_LIMIT], message_size_limit=settings[params.MESSAGE_SIZE_LIMIT],
+        soft_errors=settings[params.SMTPD_SOFT_ERROR_LIMIT], hard_errors=settings[params.SMTPD_HARD_ERROR_LIMIT],
+        error_sleep_s=float(settings[params.SMTPD_ERROR_SLEEP_TIME]),
+        junk_limit=settings[params.SMTPD_JUNK_COMMAND_LIMIT],
+        recipient_limit=settings[params.SMTPD_RECIPIENT_LIMIT],
+        recipient_overshoot=settings[params.SMTPD_RECIPIENT_OVERSHOOT_LIMIT],
+        timeout_s=float(settings[params.SMTPD_TIMEOUT]), helo_required=settings[params.SMTPD_HELO_REQUIRED],
+        disable_vrfy=settings[params.DISABLE_VRFY_COMMAND],
+        strict_envelopes=settings[params.STRICT_RFC821_ENVELOPES], smtputf8=settings[params.SMTPUTF8_ENABLE],
+        strict_smtputf8=settings[params.STRICT_SMTPUTF8],
+        leading_dash=settings.text("allow_min_user") == "yes",
+        noop_commands=frozenset(settings[params.SMTPD_NOOP_COMMANDS]),
+        tls=level in ("may", "encrypt") and policy is not None, tls_required=level == "encrypt" and not wrapped,
+        tls_auth_only=settings[params.SMTPD_TLS_AUTH_ONLY] or level == "encrypt",
+        tls_loglevel=settings[params.SMTPD_TLS_LOGLEVEL], sasl=sasl and policy is not None,
+        sasl_line_limit=settings[params.SMTPD_SASL_RESPONSE_LIMIT],
+        broken_auth=settings[params.BROKEN_SASL_AUTH_CLIENTS], discard_keywords=discard,
+        rates=rates.events if policy is not None else frozenset(), footer=_footer(settings),
+        ask_options=policy is not None and
+        (sasl or bool(settings.text("smtpd_discard_ehlo_keyword_address_maps"))),
+        ask_helo=policy is not None and policy.judges_helo, ask_mail=policy is not None and policy.judges_mail,
+        ask_data=policy is not None and policy.judges_data, standalone=policy is None)
+
+
+def _footer(settings: "Settings") -> Callable[[Facts], str] | None:
+    raw = settings.raw("smtpd_reject_footer")
+    if not raw:
+        return None
+    server = settings[params.MYHOSTNAME]
+
+    def footer(facts: Facts) -> str:
+        client = facts.client
+        return settings.expand(raw, {
+            "client": client.host, "client_address": client.address, "client_name": client.name,
+            "client_port": str(client.port), "reverse_client_name": client.reverse_name,
+            "helo_name": facts.helo or "", "sender": facts.sender or "", "recipient": facts.recipient or "",
+            "server_name": server, "server_address": client.server_address,
+            "server_port": str(client.server_port), "localtime": ""})
+
+    return footer
+
+
+def allowed_mechanisms(mechanisms: "Iterable[Mechanism]", options: Iterable[str], chosen: str) -> tuple[str, ...]:
+    """Names of those that fit smtpd_sasl_(tls_)security_options and smtpd_sasl_mechanism_filter, upper case."""
+    options = list(options)
+    return tuple(mechanism.name.upper() for mechanism in mechanisms
+                 if not any(getattr(mechanism, _OPTIONS[option]) for option in options if option in _OPTIONS)
+                 and all(getattr(mechanism, _NEEDED[option]) for option in options if option in _NEEDED)
+                 and _passes(mechanism.name, chosen))
+
+
+def _passes(name: str, chosen: str) -> bool:
+    """A list of names: "!name" is refused, "static:all" and the like take every name."""
+    for word in re.split(r"[\s,]+", chosen):
+        refused = word.startswith("!")
+        word = word.lstrip("!").lower()
+        if word and (word == name.lower() or word.startswith("static:")):
+            return not refused
+    return False
+
+
+def known_options(options: Iterable[str]) -> list[str]:
+    """Words of smtpd_sasl_security_options that mean nothing."""
+    return [option for option in options if option not in _OPTIONS and option not in _NEEDED and option != "none"]
