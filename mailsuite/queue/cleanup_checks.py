@@ -6,7 +6,8 @@
 
 `case` is the message at hand: it is told of hold, discard, filter, redirect, bcc and refusal.
 A table that cannot be asked defers the message (451 4.3.5): mail must not slip past a check.
-Actions: BCC DISCARD DUNNO FILTER HOLD IGNORE INFO OK PASS PREPEND REDIRECT REJECT REPLACE STRIP WARN (header_checks(5)).
+Actions, as in header_checks(5): BCC DISCARD DUNNO FILTER HOLD IGNORE INFO OK PASS PREPEND REDIRECT REJECT REPLACE
+STRIP WARN.
 """
 
 import re

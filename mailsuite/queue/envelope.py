@@ -147,5 +147,5 @@ def _origin_items(origin: Origin) -> list[tuple[str, Any]]:
     return list(asdict(origin).items())
 
 
-_NOT_KEPT = frozenset({"origin", "size_hint", "bcc", "full_name"})
+_NOT_KEPT = frozenset({"origin", "size_hint", "bcc"})
 _NAMES = frozenset(entry.name for entry in fields(Envelope)) - {"origin"}

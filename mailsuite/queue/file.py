@@ -131,18 +131,15 @@ def read(fd: int, *, with_done: bool = False) -> Stored:
 
     Raises Damaged or Unfinished; OSError.
     """
-    offset, size, tail = read_tail(fd)
-    start, tail = tail
-    if zlib.crc32(_DONE.sub(b"R-", tail)) != _checksum(fd):
-        raise Damaged("queue file damaged", detail="checksum of the envelope is wrong")
+    offset, size, start, tail = read_tail(fd)
     try:
         return _parse(start, tail, offset, size, with_done)
     except (ValueError, TypeError, KeyError) as error:
         raise Damaged("queue file damaged", detail=f"envelope: {error}") from error
 
 
-def read_tail(fd: int) -> tuple[int, int, tuple[int, bytes]]:
-    """Content offset, content size, (tail offset, tail). Raises Damaged, Unfinished, OSError."""
+def read_tail(fd: int) -> tuple[int, int, int, bytes]:
+    """Content offset, content size, tail offset, tail. Raises Damaged, Unfinished, OSError."""
     head = os.pread(fd, HEAD, 0)
     match = _HEAD.fullmatch(head)
     if match is None:
@@ -155,12 +152,9 @@ def read_tail(fd: int) -> tuple[int, int, tuple[int, bytes]]:
     tail = os.pread(fd, length, start)
     if len(tail) != length:
         raise Damaged("queue file damaged", detail="the file is shorter than its head says")
-    return offset, size, (start, tail)
-
-
-def _checksum(fd: int) -> int:
-    match = _HEAD.fullmatch(os.pread(fd, HEAD, 0))
-    return int(match[5], 16) if match else -1
+    if zlib.crc32(_DONE.sub(b"R-", tail)) != int(match[5], 16):
+        raise Damaged("queue file damaged", detail="checksum of the envelope is wrong")
+    return offset, size, start, tail
 
 
 def _parse(start: int, tail: bytes, offset: int, size: int, with_done: bool) -> Stored:

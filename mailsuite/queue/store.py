@@ -112,6 +112,7 @@ class QueueStore:
         self.pool = pool or SyncPool(SYNC_THREADS)
         self._syncs: dict[str, FolderSync] = {}
         self._unnamed = True
+        self._owner: tuple[int, int] | None = None
         self._count = 0
 
     def path(self, queue: str, queue_id: str) -> str:
@@ -136,7 +137,17 @@ class QueueStore:
             self._count += 1
             temp = f"{folder}/.new-{os.getpid()}-{self._count}"
             fd = os.open(temp, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        if os.geteuid() == 0:
+            self._give_away(fd, folder)
         return QueueFile(fd, ids.new_id(time.time(), os.fstat(fd).st_ino, long_ids=self.long_ids), temp)
+
+    def _give_away(self, fd: int, folder: str) -> None:
+        """What root makes (a forward of local's) belongs to the queue's owner, who has to read it."""
+        if self._owner is None:
+            found = os.stat(folder)
+            self._owner = (found.st_uid, found.st_gid)
+        if self._owner[0] != 0:
+            os.fchown(fd, *self._owner)
 
     async def commit(self, file: QueueFile, queue: str = "incoming") -> None:
         """Return when file and name are on disk; closes the file. Raises OSError: then there is no such file."""
@@ -243,6 +254,7 @@ def make_folders(queue_directory: str) -> None:
 
 def open_store(settings: "Settings", *, pool: SyncPool | None = None) -> QueueStore:
     """The store that the configuration names."""
-    return QueueStore(settings[params.QUEUE_DIRECTORY], hashed=settings[params.HASH_QUEUE_NAMES],
+    hashed = settings[params.HASH_QUEUE_NAMES]
+    return QueueStore(settings[params.QUEUE_DIRECTORY], hashed=hashed,
                       depth=settings[params.HASH_QUEUE_DEPTH], long_ids=settings[params.ENABLE_LONG_QUEUE_IDS],
                       pool=pool)

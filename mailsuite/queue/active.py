@@ -1,0 +1,69 @@
+"""The active queue: messages in memory, from the moment qmgr takes them in to the end of one round of deliveries.
+
+    message.take(Ended(recipient, report))      per recipient
+    message.pending == 0                        the round is over: rounds.py settles what becomes of the file
+"""
+
+from dataclasses import dataclass, field
+
+from mailsuite.queue.agent import BOUNCED, SENT, RecipientReport
+from mailsuite.queue.envelope import Envelope, Notify, Recipient
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """One recipient's outcome in this round. site: which host or agent said so, for a bounce's text."""
+
+    recipient: Recipient
+    report: RecipientReport
+
+
+@dataclass(slots=True, eq=False)
+class Message:
+    """One message of the active queue. pending: deliveries of this round that have not ended.
+
+    fresh: it never was deferred, so there is no log of reasons to remove. flush: this round was asked for by somebody,
+    defer_transports does not hold it. marked: recipients whose end is in the file already.
+    """
+
+    queue_id: str
+    envelope: Envelope
+    offset: int
+    size: int
+    recipients: list[Recipient]
+    active_time: float
+    path: str
+    fresh: bool = True
+    flush: bool = False
+    pending: int = 0
+    sent: list[Ended] = field(default_factory=list)
+    deferred: list[Ended] = field(default_factory=list)
+    bounced: list[Ended] = field(default_factory=list)
+    unmarked: list[int] = field(default_factory=list)
+    _facts: dict[str, str] | None = None
+
+    def take(self, ended: Ended) -> None:
+        """A recipient's round is over."""
+        status = ended.report.status
+        if status == SENT:
+            self.unmarked.append(ended.recipient.number)
+            if ended.recipient.notify & Notify.SUCCESS or self.envelope.verify:
+                self.sent.append(ended)
+        elif status == BOUNCED:
+            self.bounced.append(ended)
+        else:
+            self.deferred.append(ended)
+
+    def facts(self) -> dict[str, str]:
+        """What delivery agents are told of where the message came from; made once."""
+        if self._facts is None:
+            origin = self.envelope.origin
+            self._facts = {
+                "client_name": origin.client_name, "client_address": origin.client_address,
+                "client_port": origin.client_port, "helo_name": origin.helo_name,
+                "protocol_name": origin.protocol_name, "log_ident": origin.log_ident or self.queue_id,
+                "message_origin": origin.message_origin, "sasl_method": origin.sasl_method,
+                "sasl_username": origin.sasl_username, "sasl_sender": origin.sasl_sender,
+                "reverse_client_name": origin.reverse_client_name, "server_address": origin.server_address,
+                "rewrite_context": "local" if self.envelope.local else "remote"}
+        return self._facts

@@ -1,0 +1,170 @@
+"""Tells senders what became of their mail, and the postmaster where configuration says so.
+
+    bouncer = Bouncer(settings, cleanup)
+    await bouncer.failure(message, ended)        non-delivery
+    await bouncer.delay(message, ended)          still being tried
+    await bouncer.success(message, ended)        NOTIFY=SUCCESS, or `sendmail -bv`
+
+Each returns after the notice is durable in the queue. Raises MailError when it could not be kept: the caller keeps the
+original then. There is never a notice about a notice: mail from the null sender goes to the postmaster as a double
+bounce (class 2bounce) or nowhere, mail from double-bounce@ nowhere.
+Recipients with NOTIFY=NEVER, or without the matching word, are left out (RFC 3461 section 4.1).
+"""
+
+import os
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from mailsuite.address.syntax import split_domain
+from mailsuite.base.log import logger
+from mailsuite.queue import params
+from mailsuite.queue.active import Ended, Message
+from mailsuite.queue.bounce_template import load_templates
+from mailsuite.queue.bounce_text import About, Template, compose
+from mailsuite.queue.envelope import Envelope, Handling, Notify, Origin, Recipient, Ret
+from mailsuite.smtp.received import header_date
+
+if TYPE_CHECKING:
+    from mailsuite.config.settings import Settings
+    from mailsuite.queue.cleanup import Cleanup
+
+HEADER_LIMIT = 1024 * 1024          # octets of a header that is sent back
+log = logger("bounce")
+
+
+def wants(ended: Ended, word: Notify) -> bool:
+    """Whether the sender asked for (or did not decline) this kind of notice."""
+    notify = ended.recipient.notify
+    if word is Notify.SUCCESS:
+        return bool(notify & Notify.SUCCESS)
+    return not notify or bool(notify & word)
+
+
+class Bouncer:
+    """One per qmgr and configuration."""
+
+    def __init__(self, settings: "Settings", cleanup: "Cleanup") -> None:
+        self._cleanup = cleanup
+        self._hostname, self._mail_name = settings.text("myhostname"), settings.text("mail_name")
+        self._size_limit = settings[params.BOUNCE_SIZE_LIMIT]
+        self._classes = frozenset(settings[params.NOTIFY_CLASSES])
+        self._double_bounce = f"{settings[params.DOUBLE_BOUNCE_SENDER]}@{self._hostname}"
+        self._recipients = {"bounce": settings[params.BOUNCE_NOTICE_RECIPIENT],
+                            "2bounce": settings[params.DOUBLE_BOUNCE_NOTICE_RECIPIENT],
+                            "delay": settings[params.DELAY_NOTICE_RECIPIENT]}
+        filtered = "bounce" in settings[params.INTERNAL_MAIL_FILTER_CLASSES]
+        self._handling = Handling.INTERNAL | (Handling.FILTER | Handling.MILTER if filtered else Handling.NONE)
+        self._templates = load_templates(settings)
+
+    def is_double_bounce(self, sender: str) -> bool:
+        local, domain = split_domain(sender)
+        return f"{local}@{domain or self._hostname}".lower() == self._double_bounce.lower()
+
+    # --- kinds --------------------------------------------------------------------------------------------------
+
+    async def failure(self, message: Message, ended: list[Ended]) -> None:
+        """Non-delivery, to the sender, and perhaps to the postmaster."""
+        template = self._templates["failure"]
+        sender = message.envelope.sender
+        if self.is_double_bounce(sender):
+            log.warning("%s: undeliverable postmaster notification discarded", message.queue_id)
+            return
+        if not sender:
+            if "2bounce" in self._classes:
+                await self._send(message, template, ended, "failed", self._recipients["2bounce"], postmaster=True,
+                                 what="postmaster non-delivery notification")
+            return
+        told = [one for one in ended if wants(one, Notify.FAILURE)]
+        if told:
+            await self._send(message, template, told, "failed", sender, what="sender non-delivery notification")
+        if "bounce" in self._classes:
+            await self._send(message, template, ended, "failed", self._recipients["bounce"], postmaster=True,
+                             headers_only=True, what="postmaster non-delivery notification")
+
+    async def delay(self, message: Message, ended: list[Ended], lifetime_s: int) -> None:
+        """A warning: nothing is lost yet."""
+        template = self._templates["delay"]
+        until = header_date(message.envelope.arrival_time + lifetime_s)
+        sender = message.envelope.sender
+        if not sender or self.is_double_bounce(sender):
+            return
+        told = [one for one in ended if wants(one, Notify.DELAY)]
+        if told:
+            await self._send(message, template, told, "delayed", sender, headers_only=True, retry_until=until,
+                             what="sender delay notification")
+        if "delay" in self._classes:
+            await self._send(message, template, ended, "delayed", self._recipients["delay"], postmaster=True,
+                             headers_only=True, retry_until=until, what="postmaster delay notification")
+
+    async def success(self, message: Message, ended: list[Ended]) -> None:
+        """Delivery, where it was asked for."""
+        sender = message.envelope.sender
+        if not sender or self.is_double_bounce(sender):
+            return
+        template = self._templates["verify" if message.envelope.verify else "success"]
+        told = [one for one in ended if message.envelope.verify or (
+            wants(one, Notify.SUCCESS) and not one.report.dsn_done)]
+        if told:
+            await self._send(message, template, told, "", sender, headers_only=True,
+                             what="sender delivery status notification")
+
+    # --- sending ------------------------------------------------------------------------------------------------
+
+    async def _send(self, message: Message, template: Template, ended: list[Ended], action: str, recipient: str, *,
+                    what: str, headers_only: bool = False, postmaster: bool = False, retry_until: str = "") -> None:
+        envelope, now = message.envelope, time.time()
+        about = About(message.queue_id, envelope.sender or f"MAILER-DAEMON@{self._hostname}", envelope.arrival_time,
+                      envelope.envid, envelope.encoding, envelope.smtputf8, self._hostname, self._mail_name, now)
+        if envelope.ret is Ret.HDRS or message.size > self._size_limit:
+            headers_only = True
+        original = read_original(message, headers_only=headers_only)
+        text = "" if postmaster else template.text
+        content = compose(about, template, text, ended, _action(action), recipient, original,
+                          headers_only=headers_only, postmaster=postmaster, retry_until=retry_until,
+                          shown_reason=_reason(action))
+        notice = Envelope(sender=self._double_bounce if postmaster else "", origin=Origin(), handling=self._handling,
+                          encoding=envelope.encoding, smtputf8=envelope.smtputf8, program="bounce", is_bounce=True)
+        intake = self._cleanup.begin(notice)
+        try:
+            await intake.recipient(Recipient(recipient))
+            intake.write(f"Received: by {self._hostname} ({self._mail_name})\n\tid {intake.queue_id}; "
+                         f"{header_date(now)}\n".encode())
+            intake.write(content)
+            accepted = await intake.commit()
+        finally:
+            intake.abort()
+        log.info("%s: %s: %s", message.queue_id, what, accepted.queue_id)
+
+
+def _action(fixed: str) -> Callable[[Ended], str]:
+    def action(ended: Ended) -> str:
+        if fixed:
+            return fixed
+        return ended.report.action or {"sent": "delivered", "bounced": "failed"}.get(ended.report.status, "delayed")
+    return action
+
+
+def _reason(fixed: str) -> Callable[[Ended], str]:
+    def reason(ended: Ended) -> str:
+        if fixed or ended.report.status != "sent":
+            return ended.report.reason
+        return f"delivery via {ended.report.relay}: {ended.report.reason}"
+    return reason
+
+
+def read_original(message: Message, *, headers_only: bool) -> bytes:
+    """The stored content, or its header. Raises OSError."""
+    fd = os.open(message.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if not headers_only:
+            return os.pread(fd, message.size, message.offset)
+        head = os.pread(fd, min(message.size, HEADER_LIMIT), message.offset)
+    finally:
+        os.close(fd)
+    if head.startswith(b"\n"):
+        return b""
+    end = head.find(b"\n\n")
+    return head if end < 0 else head[: end + 1]
+
+

@@ -1,0 +1,169 @@
+"""The octets of delivery status notifications: multipart/report as RFC 3464 and RFC 6522 ask, worded as Postfix's.
+
+    text = report(FAILURE, subject_of, facts...)            see `compose`
+    wrap("long text", 79, 4)                                continuation lines are indented
+
+Pure functions; bounce.py decides who gets what and sends it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from mailsuite.address.syntax import quote_local
+from mailsuite.queue.active import Ended
+from mailsuite.smtp.received import header_date
+
+WIDTH, INDENT = 79, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """subject, postmaster_subject, what the attached original is called, the text; $name is filled in."""
+
+    subject: str
+    postmaster_subject: str
+    attached: str
+    text: str
+    charset: str = "utf-8"
+    sender: str = "Mail Delivery System <MAILER-DAEMON>"
+
+
+_HELP = """For further assistance, please send mail to postmaster.
+
+If you do so, please include this problem report. You can
+delete your own text from the attached returned message.
+
+                   The mail system
+"""
+
+FAILURE = Template("Undelivered Mail Returned to Sender", "Postmaster Copy: Undelivered Mail", "Undelivered Message",
+    f"""This is the mail system at host $myhostname.
+
+I'm sorry to have to inform you that your message could not
+be delivered to one or more recipients. It's attached below.
+
+{_HELP}""")
+
+DELAY = Template("Delayed Mail (still being retried)", "Postmaster Warning: Delayed Mail", "Delayed Message",
+    f"""This is the mail system at host $myhostname.
+
+####################################################################
+# THIS IS A WARNING ONLY.  YOU DO NOT NEED TO RESEND YOUR MESSAGE. #
+####################################################################
+
+Your message could not be delivered for more than $delay_warning_time_hours hour(s).
+It will be retried until it is $maximal_queue_lifetime_days day(s) old.
+
+{_HELP}""")
+
+SUCCESS = Template("Successful Mail Delivery Report", "", "Message",
+    """This is the mail system at host $myhostname.
+
+Your message was successfully delivered to the destination(s)
+listed below. If the message was delivered to mailbox you will
+receive no further notifications. Otherwise you may still receive
+notifications of mail delivery errors from other systems.
+
+                   The mail system
+""")
+
+VERIFY = Template("Mail Delivery Status Report", "", "Message",
+    """This is the mail system at host $myhostname.
+
+Enclosed is the mail delivery report that you requested.
+
+                   The mail system
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """The message that is reported on, and who reports."""
+
+    queue_id: str
+    sender: str                # as shown: MAILER-DAEMON@host for the null sender
+    arrival_time: float
+    envid: str
+    encoding: str
+    smtputf8: bool
+    hostname: str
+    mail_name: str
+    now: float
+
+
+def wrap(text: str, width: int = WIDTH, indent: int = INDENT) -> str:
+    """Break at blanks so that no line is longer than width where that can be; later lines are indented."""
+    lines: list[str] = []
+    line, room = "", width
+    for word in text.split(" "):
+        if line and len(line) + 1 + len(word) > room:
+            lines.append(line.rstrip())
+            line, room = "", width - indent
+            if not word:
+                continue
+        line = f"{line} {word}" if line else word
+    lines.append(line)
+    return ("\n" + " " * indent).join(lines)
+
+
+def compose(about: About, template: Template, text: str, ended: Sequence[Ended], action: Callable[[Ended], str],
+            recipient: str, original: bytes, *, headers_only: bool, postmaster: bool, retry_until: str = "",
+            shown_reason: Callable[[Ended], str] = lambda ended: ended.report.reason) -> bytes:
+    """The whole message but its Received: header; LF line ends. original: the returned part, as stored."""
+    boundary = f"{about.queue_id}.{int(about.now)}/{about.hostname}"
+    encoding = "7bit" if about.encoding == "7bit" else "8bit"
+    kind = "global-" if about.smtputf8 else ""
+    head = [f"Date: {header_date(about.now)}", f"From: {template.sender}",
+            f"Subject: {template.postmaster_subject if postmaster else template.subject}",
+            f"To: {quote_local(recipient)}",
+            f"Auto-Submitted: {'auto-generated' if postmaster else 'auto-replied'}", "MIME-Version: 1.0",
+            "Content-Type: multipart/report; report-type="
+            f"{'global-' if kind else ''}delivery-status;", f'\tboundary="{boundary}"',
+            f"Content-Transfer-Encoding: {encoding}", "", "This is a MIME-encapsulated message.", ""]
+    notice = [f"--{boundary}", "Content-Description: Notification",
+              f"Content-Type: text/plain; charset={template.charset}", f"Content-Transfer-Encoding: {encoding}", "",
+              text]
+    for one in ended:
+        notice += [wrap(f"<{quote_local(one.recipient.address)}>: {shown_reason(one)}"), ""]
+    status = [f"--{boundary}", "Content-Description: Delivery report",
+              f"Content-Type: message/{kind}delivery-status", *([f"Content-Transfer-Encoding: {encoding}"]
+                                                                if kind else []), "", *_message_fields(about)]
+    for one in ended:
+        status += _recipient_fields(one, about, action(one), shown_reason(one), retry_until)
+    name = template.attached + (" Headers" if headers_only else "")
+    attached_type = (f"message/{kind}headers" if kind else "text/rfc822-headers") if headers_only else (
+        "message/global" if kind else "message/rfc822")
+    attached = ["", f"--{boundary}", f"Content-Description: {name}", f"Content-Type: {attached_type}",
+                f"Content-Transfer-Encoding: {encoding}", "", f"Return-Path: <{quote_local(about.sender)}>", ""]
+    before = "\n".join(head + notice + status + attached).encode("utf-8", "surrogateescape")
+    end = b"" if original.endswith(b"\n") or not original else b"\n"
+    return before + original + end + f"\n--{boundary}--\n".encode()
+
+
+def _message_fields(about: About) -> list[str]:
+    """RFC 3464 section 2.2."""
+    fields = [f"Reporting-MTA: dns; {about.hostname}"]
+    if about.envid:
+        fields.append(f"Original-Envelope-Id: {about.envid}")
+    kind = "utf-8" if about.smtputf8 and not about.sender.isascii() else "rfc822"
+    return [*fields, f"X-{about.mail_name}-Queue-ID: {about.queue_id}",
+            f"X-{about.mail_name}-Sender: {kind}; {quote_local(about.sender)}",
+            f"Arrival-Date: {header_date(about.arrival_time)}"]
+
+
+def _recipient_fields(one: Ended, about: About, action: str, reason: str, retry_until: str) -> list[str]:
+    """RFC 3464 section 2.3."""
+    report, recipient = one.report, one.recipient
+    kind = "utf-8" if about.smtputf8 and not recipient.address.isascii() else "rfc822"
+    fields = ["", f"Final-Recipient: {kind}; {quote_local(recipient.address)}"]
+    if recipient.orcpt:
+        fields.append(f"Original-Recipient: {recipient.orcpt}")
+    elif recipient.original:
+        fields.append(f"Original-Recipient: rfc822; {quote_local(recipient.original)}")
+    fields += [f"Action: {action}", f"Status: {report.dsn}"]
+    if report.remote_mta:
+        fields.append(f"Remote-MTA: {report.remote_mta}")
+    fields.append(wrap(f"Diagnostic-Code: {report.diagnostic or f'X-{about.mail_name}; {reason}'}"))
+    if retry_until:
+        fields.append(f"Will-Retry-Until: {retry_until}")
+    return fields

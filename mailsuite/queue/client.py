@@ -1,0 +1,110 @@
+"""qmgr's end of the connections to delivery agents: one connection per transport, many requests under way on it.
+
+    agents = Agents(paths, on_report, on_done, on_lost)
+    agents.send("local", request)
+
+on_report(RecipientReport) per recipient; on_done(seq) when a request is finished; on_lost(transport, seqs, was_up) when
+the connection could not be made (was_up False) or broke with these requests in hand.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from typing import Any, cast
+
+from mailsuite.queue.agent import DeliveryRequest, RecipientReport
+
+LINE_LIMIT = 64 * 1024 * 1024
+log = logging.getLogger("mailsuite.qmgr")
+
+
+class AgentLink(asyncio.Protocol):
+    """One connection. Requests sent before it stands wait in it."""
+
+    def __init__(self, agents: "Agents", transport_name: str, path: str) -> None:
+        self._agents, self.name, self.path = agents, transport_name, path
+        self.in_hand: set[int] = set()
+        self._waiting: list[bytes] = []
+        self._transport: asyncio.Transport | None = None
+        self._rest = b""
+        self._task = asyncio.get_running_loop().create_task(self._connect())
+
+    async def _connect(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.create_unix_connection(lambda: self, self.path)
+        except OSError as error:
+            log.warning("connect to transport %s: %s", self.path.rpartition("/")[2], error)
+            self._agents.lost(self, was_up=False)
+
+    def send(self, seq: int, line: bytes) -> None:
+        self.in_hand.add(seq)
+        if self._transport is None:
+            self._waiting.append(line)
+        else:
+            self._transport.write(line)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.write(b"".join(self._waiting))
+        self._waiting.clear()
+
+    def data_received(self, octets: bytes) -> None:
+        lines = (self._rest + octets).split(b"\n")
+        self._rest = lines.pop()
+        if len(self._rest) > LINE_LIMIT:
+            self.close()
+            return
+        for line in lines:
+            try:
+                self._agents.answered(self, json.loads(line))
+            except (ValueError, TypeError, KeyError) as error:
+                log.warning("agent %s gave an answer that makes no sense: %s", self.name, error)
+                self.close()
+                return
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._agents.lost(self, was_up=True)
+
+    def close(self) -> None:
+        self._task.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class Agents:
+    """All connections of a qmgr."""
+
+    def __init__(self, on_report: Callable[[RecipientReport], None], on_done: Callable[[int], None],
+                 on_lost: Callable[[str, list[int], bool], None]) -> None:
+        self._on_report, self._on_done, self._on_lost = on_report, on_done, on_lost
+        self._links: dict[str, AgentLink] = {}
+
+    def send(self, path: str, request: DeliveryRequest) -> None:
+        link = self._links.get(path)
+        if link is None:
+            link = self._links[path] = AgentLink(self, request.transport, path)
+        link.send(request.seq, json.dumps(request.to_json(), separators=(",", ":")).encode() + b"\n")
+
+    def answered(self, link: AgentLink, answer: dict[str, Any]) -> None:
+        """Answers to requests that are not in this agent's hands are passed over: it has no say in others."""
+        seq = answer["seq"]
+        if seq not in link.in_hand:
+            return
+        if answer.get("done"):
+            link.in_hand.discard(seq)
+            self._on_done(seq)
+        else:
+            self._on_report(RecipientReport.from_json(answer))
+
+    def lost(self, link: AgentLink, *, was_up: bool) -> None:
+        if self._links.get(link.path) is link:
+            del self._links[link.path]
+        if link.in_hand:
+            self._on_lost(link.name, sorted(link.in_hand), was_up)
+
+    def close(self) -> None:
+        for link in list(self._links.values()):
+            link.in_hand.clear()
+            link.close()

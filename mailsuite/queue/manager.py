@@ -1,0 +1,289 @@
+"""qmgr's work: takes messages into the active queue, splits them into deliveries, collects the outcomes.
+
+    manager = Manager(settings, rewriter, store, rounds, sender)
+    await manager.take(queue_id, "incoming")          reads the file;   take_notice(notice) needs not even that
+    manager.report(report); manager.done(seq); manager.lost(transport, seqs, was_up)       from the agents
+
+A message is resolved recipient by recipient (rewrite/resolve), grouped by transport and destination, and handed to the
+scheduler in deliveries of at most *_destination_recipient_limit recipients. When the last recipient of a round has an
+outcome, `rounds.py` settles it. Limits: qmgr_message_active_limit messages, qmgr_message_recipient_limit recipients
+in memory; what comes beyond stays in incoming/ and deferred/ and is taken in by the scans.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from mailsuite.address.syntax import quote_local, split_domain
+from mailsuite.base.errors import MailError
+from mailsuite.base.log import logger
+from mailsuite.queue import params
+from mailsuite.queue.active import Ended, Message
+from mailsuite.queue.agent import (
+    BOUNCED,
+    DEFERRED,
+    SENT,
+    DeliveryRequest,
+    RecipientReport,
+    Times,
+    log_delivery,
+)
+from mailsuite.queue.envelope import Envelope, Notify, Recipient
+from mailsuite.queue.file import Damaged, Stored, Unfinished
+from mailsuite.queue.limits import TransportTable
+from mailsuite.queue.scheduler import Entry, Outcome, Scheduler
+
+if TYPE_CHECKING:
+    from mailsuite.config.settings import Settings
+    from mailsuite.queue.store import QueueStore
+    from mailsuite.rewrite.rewriter import Rewriter
+
+log = logger("qmgr")
+error_log = logger("error")
+
+Work = tuple[Message, list[Recipient]]
+
+
+class Manager:
+    """The active queue and what is under way. settle(message): the round is over (rounds.Rounds.settle)."""
+
+    def __init__(self, settings: "Settings", rewriter: "Rewriter", store: "QueueStore",
+                 send: Callable[[str, DeliveryRequest], None], settle: Callable[[Message], None],
+                 mark: Callable[[Message], None]) -> None:
+        self.store = store
+        self._send_request, self._settle, self._mark = send, settle, mark
+        self.active: dict[str, Message] = {}
+        self.recipients_in_memory = 0
+        self.refused_notice = False             # incoming/ has mail that we had no room for
+        self._taking: set[str] = set()
+        self._seq = 0
+        self._requests: dict[int, tuple[Entry[Work], dict[int, Recipient], list[RecipientReport]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.table = TransportTable(settings)
+        self.scheduler: Scheduler[Work] = Scheduler(self.table, self._send, self._suspended)
+        self._configure(settings, rewriter)
+
+    def _configure(self, settings: "Settings", rewriter: "Rewriter") -> None:
+        self.rewriter = rewriter
+        deferred = settings[params.DEFER_TRANSPORTS]
+        self.defer_transports = frozenset(deferred)
+        self.active_limit = settings[params.QMGR_MESSAGE_ACTIVE_LIMIT]
+        self.recipient_limit = settings[params.QMGR_MESSAGE_RECIPIENT_LIMIT]
+        self._double_bounce = settings[params.DOUBLE_BOUNCE_SENDER].lower()
+
+    def reload(self, settings: "Settings", rewriter: "Rewriter") -> None:
+        """New settings for what comes; what is under way ends as it began."""
+        self._configure(settings, rewriter)
+        self.table = TransportTable(settings)
+        self.scheduler.reload(self.table)
+
+    @property
+    def has_room(self) -> bool:
+        return len(self.active) + len(self._taking) < self.active_limit and (
+            self.recipients_in_memory < self.recipient_limit)
+
+    @property
+    def busy(self) -> bool:
+        """Deliveries are under way."""
+        return bool(self._requests)
+
+    # --- taking in ----------------------------------------------------------------------------------------------
+
+    def take_notice(self, notice: dict[str, Any]) -> None:
+        """A message whose envelope came with the notice. Raises KeyError, TypeError, ValueError for nonsense."""
+        queue_id = notice["id"]
+        if queue_id in self.active or queue_id in self._taking:
+            return
+        if not self.has_room:
+            self.refused_notice = True
+            return
+        recipients = [Recipient(address, original, orcpt, Notify(notify), number)
+                      for number, address, original, orcpt, notify in notice["to"]]
+        stored = Stored(Envelope.of_facts(notice["facts"]), recipients, 0, 128, int(notice["size"]))
+        try:
+            self.store.move(queue_id, "incoming", "active")
+        except FileNotFoundError:
+            return              # a scan was faster, or postsuper took it away
+        self._begin(queue_id, stored, fresh=True, flush=False)
+
+    def take(self, queue_id: str, queue: str, *, flush: bool = False) -> bool:
+        """Take a message from incoming/ or deferred/. False: no room, or it is not there."""
+        if queue_id in self.active or queue_id in self._taking or not self.has_room:
+            return False
+        try:
+            stored = self.store.read(queue, queue_id)
+            self.store.move(queue_id, queue, "active")
+        except FileNotFoundError:
+            return False
+        except Unfinished:
+            return False        # begun by a program that still writes
+        except Damaged as error:
+            log.warning("%s: saving corrupt file %s of queue %s: %s", queue_id, queue_id, queue, error)
+            self.store.move(queue_id, queue, "corrupt")
+            return False
+        except OSError as error:
+            log.warning("%s: cannot take from %s: %s", queue_id, queue, error)
+            return False
+        self._begin(queue_id, stored, fresh=queue == "incoming", flush=flush)
+        return True
+
+    def _begin(self, queue_id: str, stored: Stored, *, fresh: bool, flush: bool) -> None:
+        message = Message(queue_id, stored.envelope, stored.offset, stored.size, stored.recipients, time.time(),
+                          self.store.path("active", queue_id), fresh=fresh, flush=flush)
+        self.active[queue_id] = message
+        self.recipients_in_memory += len(stored.recipients)
+        log.info("%s: from=<%s>, size=%d, nrcpt=%d (queue active)", queue_id, quote_local(stored.envelope.sender),
+                 stored.size, len(stored.recipients))
+        task = asyncio.get_running_loop().create_task(self._distribute(message))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def forget(self, message: Message) -> None:
+        """The message has left the active queue."""
+        if self.active.pop(message.queue_id, None) is not None:
+            self.recipients_in_memory -= len(message.recipients)
+
+    # --- resolving ----------------------------------------------------------------------------------------------
+
+    async def _distribute(self, message: Message) -> None:
+        groups: dict[tuple[str, str, str], list[Recipient]] = {}
+        message.pending = 1             # our own, until all are handed on
+        for recipient in message.recipients:
+            try:
+                resolved = await self._resolve(message, recipient)
+            except Exception as error:
+                if not isinstance(error, MailError):
+                    log.exception("%s: unforeseen while resolving", message.queue_id)
+                self._end_here(message, recipient, DEFERRED, "4.3.0", "address resolver failure")
+                continue
+            if resolved is not None:
+                recipient, group = resolved
+                groups.setdefault(group, []).append(recipient)
+        now = time.time()
+        for (transport, key, nexthop), recipients in groups.items():
+            recipients.sort(key=_by_domain)
+            most = self.table.of(transport).recipients or len(recipients)
+            for start in range(0, len(recipients), most):
+                message.pending += 1
+                self.scheduler.add(Entry(transport, key, nexthop, (message, recipients[start:start + most])), now)
+        self._one_less(message)
+
+    def _one_less(self, message: Message) -> None:
+        """A delivery has ended; the last one ends the round."""
+        message.pending -= 1
+        if not message.pending:
+            self._settle(message)
+
+    async def _resolve(self, message: Message, recipient: Recipient) -> "tuple[Recipient, tuple[str, str, str]] | None":
+        """The recipient as it goes to the agent, and (transport, destination, nexthop); None: it ended here."""
+        resolution = await self.rewriter.resolve(message.envelope.sender, recipient.address)
+        transport, nexthop = resolution.transport, resolution.nexthop
+        if resolution.bad_syntax:
+            transport, nexthop = "error", "5.1.3 bad address syntax"
+        if message.envelope.filter:
+            transport, _, nexthop = message.envelope.filter.partition(":")
+            nexthop = nexthop or split_domain(recipient.address)[1]
+        local = split_domain(recipient.address)[0].lower()
+        if local == self._double_bounce and resolution.address_class == "local":
+            self._end_here(message, recipient, SENT, "2.0.0", "undeliverable postmaster notification discarded")
+            return None
+        if transport in self.defer_transports and not message.flush:
+            self._end_here(message, recipient, DEFERRED, "4.3.2", "deferred transport")
+            return None
+        if resolution.recipient and resolution.recipient != recipient.address and not message.envelope.filter:
+            recipient = Recipient(resolution.recipient, recipient.original, recipient.orcpt, recipient.notify,
+                                  recipient.number)
+        key = nexthop
+        if self.table.of(transport).recipients == 1:
+            key = f"{recipient.address}\n{nexthop}"      # per recipient: local(8)'s concurrency is per mailbox
+        return recipient, (transport, key, nexthop)
+
+    def _end_here(self, message: Message, recipient: Recipient, status: str, dsn: str, reason: str) -> None:
+        """An outcome without an agent, logged as error(8) would."""
+        report = RecipientReport(0, recipient.number, status, dsn, reason)
+        log_delivery(log if status == SENT else error_log, self._request(message, "error", "", []), recipient, report,
+                     Times())
+        message.take(Ended(recipient, report))
+
+    def _suspended(self, entry: Entry[Work], reason: str) -> None:
+        """The scheduler will not make this delivery now."""
+        message, recipients = entry.work
+        dsn, _, text = reason.partition(" ")
+        for recipient in recipients:
+            self._end_here(message, recipient, DEFERRED, dsn, f"delivery temporarily suspended: {text}")
+        self._one_less(message)
+
+    # --- deliveries ---------------------------------------------------------------------------------------------
+
+    def _request(self, message: Message, transport: str, nexthop: str, recipients: list[Recipient]) -> DeliveryRequest:
+        envelope = message.envelope
+        return DeliveryRequest(
+            self._seq, message.queue_id, message.path, message.offset, message.size, envelope.sender, transport,
+            nexthop, recipients, envelope.arrival_time, message.active_time, time.time(), envelope.encoding,
+            envelope.smtputf8, envelope.envid, envelope.ret.value, envelope.verify, message.facts())
+
+    def _send(self, entry: Entry[Work]) -> None:
+        message, recipients = entry.work
+        self._seq += 1
+        request = self._request(message, entry.transport, entry.nexthop, recipients)
+        self._requests[self._seq] = (entry, {recipient.number: recipient for recipient in recipients}, [])
+        self._send_request(self.table.path(entry.transport), request)
+
+    def report(self, report: RecipientReport) -> None:
+        """An agent told how a recipient ended; a second word about the same one is not listened to."""
+        under_way = self._requests.get(report.seq)
+        if under_way is None:
+            return
+        entry, open_recipients, reports = under_way
+        recipient = open_recipients.pop(report.number, None)
+        if recipient is None or report.status not in (SENT, DEFERRED, BOUNCED):
+            return
+        reports.append(report)
+        entry.work[0].take(Ended(recipient, report))
+
+    def done(self, seq: int) -> None:
+        """An agent has finished a request."""
+        self._end_request(seq, "4.3.0", "unknown mail transport error", None)
+
+    def lost(self, transport: str, seqs: list[int], was_up: bool) -> None:
+        """The connection broke, or could not be made."""
+        if was_up:
+            log.warning("private/%s socket: lost connection", transport)
+        for seq in seqs:
+            if was_up:
+                self._end_request(seq, "4.3.0", "unknown mail transport error", None)
+            else:
+                self._end_request(seq, "4.3.0", "mail transport unavailable", Outcome.NO_AGENT)
+
+    def _end_request(self, seq: int, dsn: str, reason: str, outcome: Outcome | None) -> None:
+        under_way = self._requests.pop(seq, None)
+        if under_way is None:
+            return
+        entry, open_recipients, reports = under_way
+        message = entry.work[0]
+        why = f"{dsn} {reason}"
+        if outcome is None:
+            outcome, why = _judge(reports) if not open_recipients else (Outcome.GOOD, why)
+        for recipient in open_recipients.values():
+            self._end_here(message, recipient, DEFERRED, dsn, reason)
+        if message.unmarked and message.pending > 1:
+            self._mark(message)
+        self.scheduler.ended(entry, outcome, time.time(), why)
+        self._one_less(message)
+
+
+def _by_domain(recipient: Recipient) -> tuple[str, str]:
+    """The order of recipients within a delivery, and so in bounces."""
+    address = recipient.address.lower()
+    return split_domain(address)[1], address
+
+
+def _judge(reports: list[RecipientReport]) -> tuple[Outcome, str]:
+    """Whether the site was reached: it was not when all recipients were deferred for 4.4.x without a host's answer."""
+    for report in reports:
+        if report.status != DEFERRED or not report.dsn.startswith("4.4.") or " said: " in report.reason:
+            return Outcome.GOOD, ""
+    if not reports:
+        return Outcome.GOOD, ""
+    return Outcome.SITE_DOWN, f"{reports[-1].dsn} {reports[-1].reason}"

@@ -1,0 +1,179 @@
+"""What becomes of a message when every recipient of a round has an outcome.
+
+    rounds = Rounds(settings, store, bouncer, forget)
+    rounds.settle(message)          never raises; what takes time runs as a task
+    rounds.mark(message)            while others are still under way: who is done is noted in the file
+
+All sent: the file goes. Some bounced: their notice is durable before they are marked. Some deferred: the file is
+marked and synced, the reasons written to defer/, and it goes to deferred/ with the time of its next attempt as its
+modification time. Too old: what was deferred is returned. When a notice cannot be kept, its recipients stay deferred,
+so nothing is forgotten; after a crash a notice or a delivery may happen twice, never zero times.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING
+
+from mailsuite.address.syntax import quote_local
+from mailsuite.base.errors import MailError
+from mailsuite.base.log import logger
+from mailsuite.queue import deferlog, params
+from mailsuite.queue.active import Message
+from mailsuite.queue.file import mark_done
+
+if TYPE_CHECKING:
+    from mailsuite.config.settings import Settings
+    from mailsuite.queue.bounce import Bouncer
+    from mailsuite.queue.store import QueueStore
+
+log = logger("qmgr")
+
+
+class Rounds:
+    """The end of rounds. forget(message): it left the active queue."""
+
+    def __init__(self, settings: "Settings", store: "QueueStore", bouncer: "Bouncer",
+                 forget: Callable[[Message], None]) -> None:
+        self.store, self._forget = store, forget
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.configure(settings, bouncer)
+
+    def configure(self, settings: "Settings", bouncer: "Bouncer") -> None:
+        self.bouncer = bouncer
+        self._least, self._most = settings[params.MINIMAL_BACKOFF_TIME], settings[params.MAXIMAL_BACKOFF_TIME]
+        self._lifetime = settings[params.MAXIMAL_QUEUE_LIFETIME]
+        self._bounce_lifetime = settings[params.BOUNCE_QUEUE_LIFETIME]
+        self._warn_after = settings[params.DELAY_WARNING_TIME]
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._tasks)
+
+    def settle(self, message: Message) -> None:
+        """The round is over."""
+        if message.sent or message.deferred or message.bounced or message.envelope.verify:
+            self._start(self._settle(message))
+        else:
+            self._remove(message)
+
+    def mark(self, message: Message) -> None:
+        """Note in the file who needs no delivery any more."""
+        numbers, message.unmarked = message.unmarked, []
+        self._start(self._mark(message, numbers))
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _mark(self, message: Message, numbers: list[int]) -> None:
+        try:
+            await self.store.pool.run(_mark_file, message.path, numbers)
+        except (OSError, ValueError) as error:
+            log.warning("%s: cannot mark recipients: %s", message.queue_id, error)
+
+    def _remove(self, message: Message) -> None:
+        try:
+            if not message.fresh:
+                deferlog.remove(self.store.path("defer", message.queue_id))
+            self.store.remove("active", message.queue_id)
+        except OSError as error:
+            log.error("%s: cannot remove: %s", message.queue_id, error)
+        log.info("%s: removed", message.queue_id)
+        self._forget(message)
+
+    async def _settle(self, message: Message) -> None:
+        try:
+            await self._notices(message)
+            if message.deferred:
+                await self._defer(message)
+            else:
+                self._remove(message)
+        except FileNotFoundError:
+            self._forget(message)       # postsuper deleted it, or put it on hold
+        except OSError as error:
+            log.error("%s: cannot defer: %s", message.queue_id, error)
+            self._forget(message)       # it stays in active/ and is found at the next start
+        except Exception:
+            log.exception("%s: unforeseen at the end of a round", message.queue_id)
+            self._forget(message)
+
+    def _lifetime_of(self, message: Message) -> int:
+        return self._lifetime if message.envelope.sender else self._bounce_lifetime
+
+    async def _notices(self, message: Message) -> None:
+        """Send what is due. Who could not be told of is deferred."""
+        envelope = message.envelope
+        if envelope.verify:
+            await self._report(message)
+            return
+        if message.deferred and time.time() >= envelope.arrival_time + self._lifetime_of(message):
+            log.info("%s: from=<%s>, status=expired, returned to sender", message.queue_id,
+                     quote_local(envelope.sender))
+            message.bounced += message.deferred
+            message.deferred = []
+        if message.sent:
+            try:
+                await self.bouncer.success(message, message.sent)
+            except MailError as error:
+                log.warning("%s: delivery status notification failed: %s", message.queue_id, error)
+        if message.bounced:
+            try:
+                await self.bouncer.failure(message, message.bounced)
+            except (MailError, OSError) as error:
+                log.warning("%s: non-delivery notification failed: %s", message.queue_id, error)
+                message.deferred += message.bounced
+            else:
+                message.unmarked += [ended.recipient.number for ended in message.bounced]
+
+    async def _report(self, message: Message) -> None:
+        """sendmail -bv and -v: one report of all, and for -bv that is all."""
+        everything = [*message.sent, *message.bounced, *message.deferred]
+        try:
+            await self.bouncer.success(message, everything)
+        except MailError as error:
+            log.warning("%s: delivery status notification failed: %s", message.queue_id, error)
+        if message.envelope.verify == "verify":
+            message.deferred.clear()
+            message.bounced.clear()
+        message.envelope.verify = ""
+        if message.bounced:
+            await self._notices(message)
+
+    async def _defer(self, message: Message) -> None:
+        now = time.time()
+        age = now - message.envelope.arrival_time
+        wait = min(max(age, self._least), self._most)
+        log_path = self.store.path("defer", message.queue_id)
+        warned = False if message.fresh else deferlog.read(log_path).warned
+        if self._warn_after and age >= self._warn_after and not warned:
+            try:
+                await self.bouncer.delay(message, message.deferred, self._lifetime_of(message))
+                warned = True
+            except MailError as error:
+                log.warning("%s: delay notification failed: %s", message.queue_id, error)
+        await self.store.pool.run(self._defer_now, message, log_path, warned, now + wait)
+        self._forget(message)
+
+    def _defer_now(self, message: Message, log_path: str, warned: bool, retry_at: float) -> None:
+        """In a thread. Raises OSError."""
+        if message.unmarked:
+            _mark_file(message.path, message.unmarked)
+        try:
+            deferlog.write(log_path, message.deferred, warned=warned)
+        except OSError as error:
+            log.warning("%s: cannot note why it waits: %s", message.queue_id, error)
+        os.utime(message.path, (retry_at, retry_at))
+        self.store.move(message.queue_id, "active", "deferred")
+
+
+def _mark_file(path: str, numbers: list[int]) -> None:
+    """Mark and sync; in a thread. Raises OSError, ValueError."""
+    fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        mark_done(fd, numbers)
+        os.fdatasync(fd)
+    finally:
+        os.close(fd)
