@@ -46,6 +46,7 @@ class UserMail:
         self.user, self.location = user, location_of(user, settings)
         self.options = StoreOptions.of(settings)
         self.modseqs: set[str] = set()
+        self.pop3_locked = False                # pop3_lock_session: a session has the mailbox
         self._store: MailStore | None = None
         self._opening: asyncio.Lock = asyncio.Lock()
         self._watchers: dict[int, _Watcher] = {}

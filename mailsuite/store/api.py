@@ -320,6 +320,13 @@ class Mailbox(Protocol):
 
     def modseqs(self, uids: Sequence[int]) -> list[int | None]: ...
 
+    def identities(self, uids: Sequence[int], kind: str) -> list[str] | None:
+        """For pop3_uidl_format; kind: "filename" (a Maildir file's base name), "guid", "header_md5" (mbox).
+
+        "" for a message that is gone; None when the store has no such value.
+        """
+        ...
+
     def store_flags(self, uids: Sequence[int], action: FlagAction, flags: Sequence[str], *,
                     silent_for: View | None = None, unchanged_since: int | None = None) -> StoreResult:
         """Change flags; new keywords are made. silent_for: this view's next sync() doesn't report the change.

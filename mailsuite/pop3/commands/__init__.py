@@ -1,0 +1,204 @@
+"""The commands of POP3 after login, and the table that finds them.
+
+    run(context, command) -> Run        a generator: blocks of the reply, then a Done; raises nothing
+
+A command runs in a thread, one block at a time; the server writes a block and waits until the client has read it.
+Source: RFC 1939 sections 5 to 7, RFC 2449.
+"""
+
+import logging
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+
+from mailsuite.base.errors import MailError, PeerError
+from mailsuite.pop3.maildrop import Maildrop
+from mailsuite.pop3.params import Params
+from mailsuite.pop3.reply import INTERNAL, error, expunged, listing, ok, refusal, stuffed
+from mailsuite.pop3.session import Command, Done
+from mailsuite.pop3.syntax import message_number, number_and_lines
+from mailsuite.store.api import Message, MessageGone, StoreError
+
+Run = Generator[bytes, None, Done]
+CAPABILITIES = ("CAPA", "TOP", "UIDL", "RESP-CODES", "PIPELINING", "AUTH-RESP-CODE")
+BLOCK = 64 * 1024
+log = logging.getLogger("mailsuite.dovecot.pop3")
+
+
+@dataclass
+class Counts:
+    """What the log line at the end of a session tells."""
+
+    top: int = 0
+    top_octets: int = 0
+    retr: int = 0
+    retr_octets: int = 0
+    deleted: int = 0
+    deleted_octets: int = 0
+
+
+@dataclass
+class Context:
+    """One session's world."""
+
+    maildrop: Maildrop
+    params: Params = field(default_factory=Params)
+    counts: Counts = field(default_factory=Counts)
+
+
+def _position(context: Context, arguments: str) -> int:
+    """The position of a message that is there. Raises PeerError."""
+    return _not_deleted(context, message_number(arguments, context.maildrop.count))
+
+
+def _not_deleted(context: Context, number: int) -> int:
+    if number - 1 in context.maildrop.deleted:
+        raise PeerError("Message is deleted.")
+    context.maildrop.last = max(context.maildrop.last, number)
+    return number - 1
+
+
+def do_capa(context: Context, arguments: str) -> Run:
+    yield from ()
+    return Done(ok() + listing([name.encode() + b"\r\n" for name in CAPABILITIES]))
+
+
+def do_noop(context: Context, arguments: str) -> Run:
+    yield from ()
+    return Done(ok())
+
+
+def do_stat(context: Context, arguments: str) -> Run:
+    count, size = context.maildrop.left_size()
+    yield from ()
+    return Done(ok(f"{count} {size}"))
+
+
+def do_list(context: Context, arguments: str) -> Run:
+    yield from ()
+    sizes = context.maildrop.sizes
+    if arguments:
+        position = _position(context, arguments)
+        return Done(ok(f"{position + 1} {sizes[position]}"))
+    left = context.maildrop.left
+    return Done(ok(f"{len(left)} messages:") + listing([b"%d %d\r\n" % (at + 1, sizes[at]) for at in left]))
+
+
+def do_uidl(context: Context, arguments: str) -> Run:
+    if arguments:
+        position = _position(context, arguments)
+        return Done(ok(f"{position + 1} {context.maildrop.uidls[position].decode()}"))
+    yield ok()
+    uidls = context.maildrop.uidls
+    return Done(listing([b"%d %b\r\n" % (at + 1, uidls[at]) for at in context.maildrop.left]))
+
+
+def _blocks(octets: bytes) -> Generator[bytes, None, bytes]:
+    """All but the last block."""
+    at = 0
+    while len(octets) - at > BLOCK:
+        yield octets[at:at + BLOCK]
+        at += BLOCK
+    return octets[at:] if at else octets
+
+
+def do_retr(context: Context, arguments: str) -> Run:
+    position = _position(context, arguments)
+    message = _message(context, position)
+    if message is None:
+        return _gone(context, position)
+    if not context.params.no_flag_updates:
+        context.maildrop.seen.add(position)
+    context.counts.retr += 1
+    context.counts.retr_octets += message.size
+    octets = ok(f"{context.maildrop.sizes[position]} octets") + stuffed(_with_end(context, message.octets, message))
+    return Done((yield from _blocks(octets)))
+
+
+def do_top(context: Context, arguments: str) -> Run:
+    number, lines = number_and_lines(arguments, context.maildrop.count)
+    position = _not_deleted(context, number)
+    message = _message(context, position)
+    if message is None:
+        return _gone(context, position)
+    octets = message.top(lines)
+    context.counts.top += 1
+    context.counts.top_octets += len(octets)
+    return Done((yield from _blocks(ok() + stuffed(_with_end(context, octets, message)))))
+
+
+def _message(context: Context, position: int) -> Message | None:
+    try:
+        return context.maildrop.message(position)
+    except MessageGone:
+        return None
+
+
+def _gone(context: Context, position: int) -> Done:
+    """Another program expunged it. A client that asks again and again is not served for ever."""
+    again, context.maildrop.gone_before = position < context.maildrop.gone_before, position + 1
+    return Done(expunged(position + 1), bad=again)
+
+
+def _with_end(context: Context, octets: bytes, message: Message) -> bytes:
+    """oe-ns-eoh: some clients wait for ever for the empty line behind a header."""
+    if "oe-ns-eoh" in context.params.workarounds and not message.header.endswith(b"\r\n\r\n"):
+        return octets + b"\r\n"
+    return octets
+
+
+def do_dele(context: Context, arguments: str) -> Run:
+    position = _position(context, arguments)
+    context.maildrop.deleted.add(position)
+    yield from ()
+    return Done(ok("Marked to be deleted."))
+
+
+def do_rset(context: Context, arguments: str) -> Run:
+    context.maildrop.reset()
+    yield from ()
+    return Done(ok())
+
+
+def do_last(context: Context, arguments: str) -> Run:
+    """RFC 1460; only where pop3_enable_last says so."""
+    yield from ()
+    return Done(ok(str(context.maildrop.last)))
+
+
+def do_quit(context: Context, arguments: str) -> Run:
+    """The one place where messages are removed."""
+    maildrop = context.maildrop
+    yield from ()
+    try:
+        maildrop.update()
+    except MailError as problem:
+        log.error("QUIT: %s", problem.detail or problem.public)
+        return Done(refusal(problem), close=True)
+    context.counts.deleted = len(maildrop.deleted)
+    context.counts.deleted_octets = sum(maildrop.sizes[position] for position in maildrop.deleted)
+    return Done(ok("Logging out, messages deleted." if maildrop.deleted else "Logging out."), close=True)
+
+
+COMMANDS: Mapping[str, Callable[[Context, str], Run]] = {
+    "CAPA": do_capa, "DELE": do_dele, "LAST": do_last, "LIST": do_list, "NOOP": do_noop, "QUIT": do_quit,
+    "RETR": do_retr, "RSET": do_rset, "STAT": do_stat, "TOP": do_top, "UIDL": do_uidl}
+
+
+def run(context: Context, command: Command) -> Run:
+    """Run a command; whatever goes wrong becomes its reply."""
+    found = COMMANDS.get(command.name)
+    if found is None or (command.name == "LAST" and not context.params.enable_last):
+        return Done(error(f"Unknown command: {command.name}" if command.name else "Unknown command."), bad=True)
+    try:
+        return (yield from found(context, command.arguments))
+    except PeerError as problem:
+        return Done(error(problem.public), bad=True)
+    except MailError as problem:
+        if isinstance(problem, StoreError):
+            log.error("%s: %s", command.name, problem.detail)
+            return Done(refusal(problem))
+        log.error("%s: %s", command.name, problem.detail or problem.public)
+        return Done(b"", close=True)
+    except Exception:
+        log.exception("unforeseen in %s", command.name)
+        return Done(INTERNAL)

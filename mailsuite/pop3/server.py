@@ -1,0 +1,134 @@
+"""POP3 after login: ties a session to its socket and to the user's INBOX.
+
+    await serve_user(sock, handover, user, world)       access/worker calls it; returns when the session is over
+
+A command's steps run in a thread; what a step yields is written, and read by the client, before the next step.
+Messages are removed at QUIT and never otherwise: a connection that breaks leaves all as it was.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+from typing import Any
+
+from mailsuite.access.handover import HandOver
+from mailsuite.access.user_mail import UserMail
+from mailsuite.access.world import UserWorld
+from mailsuite.base.errors import MailError
+from mailsuite.base.log import access_logger
+from mailsuite.config.variables import expand_variables
+from mailsuite.net.driver import Channel, Connection
+from mailsuite.pop3 import commands
+from mailsuite.pop3.commands import Context, Run
+from mailsuite.pop3.maildrop import Maildrop
+from mailsuite.pop3.params import Params
+from mailsuite.pop3.reply import error, ok
+from mailsuite.pop3.session import Command, Done, Session
+from mailsuite.sasl.user import UserInfo
+
+log = access_logger("pop3")
+FAILED = error("[SYS/TEMP] Internal error occurred. Refer to server log for more information.")
+
+
+class Handler:
+    """One connection: runs the session's commands against the maildrop."""
+
+    def __init__(self, mail: UserMail, context: Context, log_prefix: str) -> None:
+        self.mail, self.context = mail, context
+        self.extra = {"prefix": log_prefix}
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._running: asyncio.Future[Any] | None = None
+
+    def open(self, channel: Channel) -> Session:
+        self.channel = channel
+        self.session = Session(greeting=ok("Logged in."))
+        return self.session
+
+    async def answer(self, question: object) -> object:
+        assert isinstance(question, Command)
+        steps = commands.run(self.context, question)
+        while True:
+            # Shielded: when the client leaves meanwhile, finish() still waits for the step's end.
+            self._running = asyncio.ensure_future(self.mail.run(lambda: _step(steps)))
+            octets, done = await asyncio.shield(self._running)
+            if done is not None:
+                return done
+            self.channel.send(octets)
+            await self.channel.drain()
+
+    def body(self, octets: bytes) -> None:
+        """No command of POP3 has content."""
+
+    def closed(self, reason: str) -> None:
+        if not self.ended.done():
+            self.ended.set_result(reason)
+
+    async def finish(self, reason: str) -> None:
+        """Leave the mailbox and write the log line."""
+        if self._running is not None and not self._running.done():
+            await asyncio.wait([self._running])
+        maildrop, counts = self.context.maildrop, self.context.counts
+        await self.mail.run(maildrop.close)
+        values = {"t": str(counts.top), "p": str(counts.top_octets), "r": str(counts.retr),
+                  "b": str(counts.retr_octets), "d": str(counts.deleted), "m": str(maildrop.count),
+                  "s": str(sum(maildrop.sizes)), "o": str(counts.top_octets + counts.retr_octets),
+                  "D": str(counts.deleted_octets), "i": "0", "u": ""}
+        log.info("Disconnected: %s %s", reason or "Connection closed",
+                 expand_variables(self.context.params.logout_format, values), extra=self.extra)
+
+
+def _step(steps: Run) -> tuple[bytes, Done | None]:
+    try:
+        return next(steps), None
+    except StopIteration as end:
+        return b"", end.value
+
+
+async def serve_user(sock: socket.socket, handover: HandOver, user: UserInfo, world: UserWorld) -> None:
+    """One session from its greeting to its end. Owns the socket; raises nothing that concerns one session only."""
+    settings = world.dovecot.for_protocol("pop3")
+    params = Params.of(settings)
+    prefix = f"pop3({user.user})<{os.getpid()}><{handover.session_id}>"
+    with world.user(UserMail.key(user, settings), lambda: UserMail(user, settings)) as mail:
+        locked = False
+        try:
+            if params.lock_session:
+                if mail.pop3_locked:
+                    await _refuse(sock, error("[IN-USE] Mailbox is locked by another POP3 session."))
+                    return
+                mail.pop3_locked = locked = True
+            store = await mail.opened()
+            maildrop = await mail.run(lambda: Maildrop(store, params.uidl_format))
+        except Exception as problem:
+            detail = getattr(problem, "detail", "") or str(problem)
+            log.error("Couldn't open INBOX: %s", detail, extra={"prefix": prefix},
+                      exc_info=not isinstance(problem, MailError))
+            await _refuse(sock, FAILED)
+        else:
+            handler = Handler(mail, Context(maildrop, params), prefix)
+            await handler.finish(await _converse(sock, handover, handler, world))
+        finally:
+            if locked:
+                mail.pop3_locked = False
+
+
+async def _refuse(sock: socket.socket, octets: bytes) -> None:
+    with contextlib.suppress(OSError), sock:
+        await asyncio.get_running_loop().sock_sendall(sock, octets)
+
+
+async def _converse(sock: socket.socket, handover: HandOver, handler: Handler, world: UserWorld) -> str:
+    loop = asyncio.get_running_loop()
+    connection = Connection(handler, peer=handover.peer)
+    await loop.connect_accepted_socket(lambda: connection, sock)
+    connection.tls = handover.tls
+    if handover.octets:
+        connection.data_received(handover.octets)
+    stopping = loop.create_task(world.stopping.wait())
+    both: list[asyncio.Future[Any]] = [stopping, handler.ended]
+    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not handler.ended.done():
+        connection.perform(handler.session.end("Server shutting down."))
+    return await handler.ended
