@@ -123,7 +123,7 @@ class ServerTls:
             context.verify_mode = ssl.CERT_REQUIRED
         elif spec.ask:
             context.verify_mode = ssl.CERT_OPTIONAL
-        context.sni_callback = self._on_server_name     # type: ignore[assignment]  # typeshed: SSLSocket only
+        context.sni_callback = self._on_server_name
         return context
 
     def _on_server_name(self, ssl_object: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:

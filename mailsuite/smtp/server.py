@@ -79,8 +79,7 @@ class Server:
         self._flush_domains = DomainList(settings.text("fast_flush_domains"), source, name="fast_flush_domains",
                                          parents=parents)
         self._discard_maps = self.policy.resources.table(settings.text("smtpd_discard_ehlo_keyword_address_maps"))
-        self.asks_at_connect = self.policy.judges_connect or bool(self.rates.at_once) or \
-            "connection" in self.rates.events
+        self.asks_at_connect = self.policy.judges_connect or "connection" in self.rates.events
         self._names: OrderedDict[str, tuple[float, Name]] = OrderedDict()
         self._looks_up = settings[params.SMTPD_PEERNAME_LOOKUP]
         self._space_seen, self._space_low = -SPACE_TTL_S, False
@@ -155,7 +154,8 @@ class Server:
         except TemporaryError as error:
             log.warning("SASL: %s", error.detail or error.public)
             return ()
-        return allowed_mechanisms(known, self.settings[option], self.settings[params.SMTPD_SASL_MECHANISM_FILTER])
+        options: tuple[str, ...] = self.settings[option]
+        return allowed_mechanisms(known, options, self.settings[params.SMTPD_SASL_MECHANISM_FILTER])
 
     # --- the queue ----------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from mailsuite.base.dialogue import Peer, Session
-from mailsuite.base.errors import MailError, TemporaryError
+from mailsuite.base.errors import Bug, MailError, TemporaryError
 from mailsuite.base.log import logger
 from mailsuite.queue.cleanup import Intake, Refused
 from mailsuite.queue.envelope import Envelope, Notify, Origin, Recipient, Ret
@@ -50,9 +50,8 @@ class SmtpHandler:
         known = self.server.known_name(self.peer.address)
         if known is not None:
             self._take_name(*known)
-        ask = known is None or self.server.asks_at_connect
-        if not ask:
-            self._count_in()
+        at_once = self._count_in()
+        ask = known is None or self.server.asks_at_connect or 0 < self.server.rates.at_once < at_once
         return ServerSession(self.server.config, self.facts, ask_connect=ask, ask_mail=self.server.space_is_low())
 
     def body(self, octets: bytes) -> None:
@@ -88,22 +87,24 @@ class SmtpHandler:
             case questions.DataStart():
                 return await self.server.policy.data(self.facts)
             case questions.Abandon():
-                return self._drop_intake()
+                self._drop_intake()
             case questions.EhloOptions():
                 return await self._options()
             case questions.AuthStart() | questions.AuthLine():
                 return await self._auth(question)
             case questions.AuthCancel():
-                return self._drop_auth()
+                self._drop_auth()
             case questions.Etrn():
                 return await self.server.etrn(self.facts, question.domain)
             case questions.Forbidden():
                 return await self.server.is_forbidden(question.command)
             case questions.RateCheck():
-                return self._may(question.event)
+                return await self._may(question.event)
             case questions.Delay():
-                return await asyncio.sleep(question.seconds)
-        raise TypeError(f"unknown question {question!r}")
+                await asyncio.sleep(question.seconds)
+            case _:
+                raise Bug(f"unknown question {question!r}")
+        return None
 
     # --- the client ---------------------------------------------------------------------------------------------
 
@@ -115,7 +116,7 @@ class SmtpHandler:
                 log.warning("%s", warning)
             self._take_name(name, reverse, status, reverse_status)
         log_connect(self.facts)
-        at_once = self._count_in()
+        at_once = server.rates.open_now(self.peer.address)
         if await server.is_exempt(client):
             return await server.policy.client(self.facts) if server.policy.judges_connect else None
         if 0 < server.rates.at_once < at_once:

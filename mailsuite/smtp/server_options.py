@@ -45,7 +45,8 @@ def make_config(settings: "Settings", policy: "Policy | None", rates: Rates) -> 
     level = tls_level(settings)
     wrapped = settings[params.SMTPD_TLS_WRAPPERMODE]
     sasl = settings[params.SMTPD_SASL_AUTH_ENABLE]
-    discard = frozenset(settings[params.SMTPD_DISCARD_EHLO_KEYWORDS])
+    discard: tuple[str, ...] = settings[params.SMTPD_DISCARD_EHLO_KEYWORDS]
+    noop: tuple[str, ...] = settings[params.SMTPD_NOOP_COMMANDS]
     return SessionConfig(
         hostname=settings[params.MYHOSTNAME], banner=settings[params.SMTPD_BANNER],
         line_limit=settings[params.LINE_LENGTH_LIMIT], message_size_limit=settings[params.MESSAGE_SIZE_LIMIT],
@@ -59,12 +60,12 @@ def make_config(settings: "Settings", policy: "Policy | None", rates: Rates) -> 
         strict_envelopes=settings[params.STRICT_RFC821_ENVELOPES], smtputf8=settings[params.SMTPUTF8_ENABLE],
         strict_smtputf8=settings[params.STRICT_SMTPUTF8],
         leading_dash=settings.text("allow_min_user") == "yes",
-        noop_commands=frozenset(settings[params.SMTPD_NOOP_COMMANDS]),
+        noop_commands=frozenset(noop),
         tls=level in ("may", "encrypt") and policy is not None, tls_required=level == "encrypt" and not wrapped,
         tls_auth_only=settings[params.SMTPD_TLS_AUTH_ONLY] or level == "encrypt",
         tls_loglevel=settings[params.SMTPD_TLS_LOGLEVEL], sasl=sasl and policy is not None,
         sasl_line_limit=settings[params.SMTPD_SASL_RESPONSE_LIMIT],
-        broken_auth=settings[params.BROKEN_SASL_AUTH_CLIENTS], discard_keywords=discard,
+        broken_auth=settings[params.BROKEN_SASL_AUTH_CLIENTS], discard_keywords=frozenset(discard),
         rates=rates.events if policy is not None else frozenset(), footer=_footer(settings),
         ask_options=policy is not None and
         (sasl or bool(settings.text("smtpd_discard_ehlo_keyword_address_maps"))),

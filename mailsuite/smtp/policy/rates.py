@@ -44,6 +44,11 @@ class Rates:
         count.open += 1
         return count.open
 
+    def open_now(self, address: str) -> int:
+        """Connections that a client has open."""
+        count = self._clients.get(address)
+        return count.open if count is not None else 0
+
     def disconnect(self, address: str) -> None:
         count = self._clients.get(address)
         if count is not None:
