@@ -95,13 +95,18 @@ class DovecotFormat:
     def tag(self, record: logging.LogRecord) -> str:
         return "dovecot"
 
+    @staticmethod
+    def program(record: logging.LogRecord) -> str:
+        """extra={"prefix": "imap(alice)<12><id>"} names the session."""
+        return getattr(record, "prefix", "") or record.name.rpartition(".")[2]
+
     def lines(self, record: logging.LogRecord) -> list[str]:
-        program = record.name.rpartition(".")[2]
+        program = self.program(record)
         word = "" if record.levelno == logging.INFO else _DOVECOT_WORDS.get(record.levelno, "Info") + ": "
         return [f"{program}: {word}{line}" for line in _lines(record)]
 
     def file_lines(self, record: logging.LogRecord) -> list[str]:
-        program = record.name.rpartition(".")[2]
+        program = self.program(record)
         head = f"{self._stamp.at(record.created)} {program}: {_DOVECOT_WORDS.get(record.levelno, 'Info')}: "
         return [head + line for line in _lines(record)]
 
