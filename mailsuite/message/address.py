@@ -57,7 +57,8 @@ def parse_addresses(value: bytes) -> list[Address]:
 
 def _parse_simple(value: bytes) -> list[Address] | None:
     """The usual forms, by one expression; None when the value needs the whole grammar."""
-    found, at = [], 0
+    found: list[Address] = []
+    at = 0
     while at < len(value):
         match = _SIMPLE.match(value, at)
         if match is None or len(found) >= MAX_ADDRESSES:

@@ -70,7 +70,8 @@ def _names(text: bytes) -> tuple[bytes, ...]:
     text = text.strip(b" ")
     if not (text.startswith(b"(") and text.endswith(b")")):
         raise PeerError("Invalid BODY[..] section")
-    names, at, end = [], 1, len(text) - 1
+    names: list[bytes] = []
+    at, end = 1, len(text) - 1
     while at < end and len(names) < MAX_FIELDS:
         match = _NAMES.match(text, at, end)
         if match is None:

@@ -1,6 +1,6 @@
 """What dovecot.conf says about mailboxes, read once.
 
-    options = StoreOptions.of(settings.for_protocol("imap"))      settings: config.dovecot.DovecotSettings, or any text()
+    options = StoreOptions.of(settings.for_protocol("imap"))      settings: DovecotSettings
     options = StoreOptions(fsync="never")                          tests
 
 Parameters (dovecot.conf): mail_fsync, lock_method, mbox_read_locks, mbox_write_locks, mbox_lock_timeout,
@@ -102,6 +102,6 @@ def seconds(text: str) -> float:
     """Dovecot's times: "300", "5 mins", "2min", "1 hour", "500 msecs"."""
     number = text.strip().rstrip("abcdefghijklmnopqrstuvwxyz ")
     unit = text.strip()[len(number):].strip()
-    if unit.startswith("ms") or unit.startswith("milli"):
+    if unit.startswith(("ms", "milli")):
         return float(number) / 1000
     return float(number) * _UNITS[unit[:1]]

@@ -1,0 +1,70 @@
+"""Flags of messages as one integer each: bits 0 to 4 are the system flags, higher bits a mailbox's keywords.
+
+    table = FlagTable(["$Key"])             the keywords of one mailbox, in the order of their bits
+    bits = table.bits(["\\\\Seen", "work"], make=True)     names in any case; unknown keywords are made or left out
+    table.render(bits) -> b"\\\\Seen work"     kept, so that a million messages cost a look-up each
+    table.names(bits) -> ["\\\\Seen", "work"]
+"""
+
+from collections.abc import Iterable
+
+ANSWERED, FLAGGED, DELETED, SEEN, DRAFT = 1, 2, 4, 8, 16
+SYSTEM = ("\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft")
+SYSTEM_MASK = 31
+KEYWORD_SHIFT = 5
+
+_SYSTEM_BITS = {name.lower(): 1 << bit for bit, name in enumerate(SYSTEM)}
+
+
+class FlagTable:
+    """The keywords of a mailbox. They are only added, so a bit keeps its meaning."""
+
+    def __init__(self, keywords: Iterable[str] = ()) -> None:
+        self.keywords: list[str] = []
+        self._bits: dict[str, int] = {}
+        self._rendered: dict[int, bytes] = {0: b""}
+        for keyword in keywords:
+            self.add(keyword)
+
+    def add(self, keyword: str) -> int:
+        """The bit of a keyword, new or known."""
+        bit = self._bits.get(keyword.lower())
+        if bit is None:
+            bit = 1 << (KEYWORD_SHIFT + len(self.keywords))
+            self.keywords.append(keyword)
+            self._bits[keyword.lower()] = bit
+        return bit
+
+    def bit(self, name: str) -> int:
+        """The bit of a flag or keyword; 0 for an unknown one."""
+        return _SYSTEM_BITS.get(name.lower()) or self._bits.get(name.lower(), 0)
+
+    def bits(self, names: Iterable[str], *, make: bool = False) -> int:
+        bits = 0
+        for name in names:
+            bit = self.bit(name)
+            if not bit and make and not name.startswith("\\"):
+                bit = self.add(name)
+            bits |= bit
+        return bits
+
+    def names(self, bits: int) -> list[str]:
+        found = [name for bit, name in enumerate(SYSTEM) if bits >> bit & 1]
+        bits >>= KEYWORD_SHIFT
+        if bits:
+            found += [name for bit, name in enumerate(self.keywords) if bits >> bit & 1]
+        return found
+
+    def render(self, bits: int) -> bytes:
+        text = self._rendered.get(bits)
+        if text is None:
+            text = self._rendered[bits] = " ".join(self.names(bits)).encode("utf-8", "surrogateescape")
+        return text
+
+    def render_all(self, all_bits: Iterable[int]) -> list[bytes]:
+        """render() of many: most mailboxes know a handful of combinations."""
+        known = self._rendered
+        bits = list(all_bits)
+        for one in set(bits).difference(known):
+            self.render(one)
+        return list(map(known.__getitem__, bits))

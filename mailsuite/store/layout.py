@@ -1,0 +1,51 @@
+"""Where mailboxes lie on disk, as a contract: a Maildir++ tree, a tree of Maildirs, a tree of mbox files.
+
+Implemented by maildir/layout.py and mbox/layout.py; used by store.py, which knows names, subscriptions and rights.
+All methods block and raise OSError; what a client should be told they raise as store errors.
+"""
+
+from typing import NamedTuple, Protocol
+
+from mailsuite.store.index import Index
+from mailsuite.store.mailbox import BaseMailbox
+from mailsuite.store.names import Parts
+from mailsuite.store.options import StoreOptions
+
+
+class Found(NamedTuple):
+    """selectable: holds mail. no_inferiors: can't have children."""
+
+    selectable: bool
+    no_inferiors: bool
+
+
+class Layout(Protocol):
+    """own: what separates the parts of a name on disk."""
+
+    own: str
+
+    def find_all(self) -> dict[Parts, Found]:
+        """All that is there; INBOX and parents without mail of their own need not be."""
+        ...
+
+    def kind(self, parts: Parts) -> Found | None:
+        """What lies at a name; None: nothing."""
+        ...
+
+    def prepare(self) -> None:
+        """Make the root, which need not be there before the first login."""
+        ...
+
+    def make(self, parts: Parts, *, parent_only: bool) -> None:
+        """The name is free. Raises NotPossible where the parent can't have children."""
+        ...
+
+    def delete(self, parts: Parts) -> None:
+        """Raises Refused for one that can't go."""
+        ...
+
+    def rename(self, old: Parts, new: Parts) -> list[tuple[Parts, Parts]]:
+        """With its children. Returns the pairs that were renamed."""
+        ...
+
+    def open(self, parts: Parts, name: str, index: Index, options: StoreOptions) -> BaseMailbox: ...

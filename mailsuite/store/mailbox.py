@@ -1,0 +1,348 @@
+"""What all kinds of mailboxes share: messages in memory, views, flags, rendered columns, the index.
+
+A kind (store/maildir/mailbox.py, store/mbox/mailbox.py) is a subclass that says how the files are looked at, read and
+changed: the methods under "what a kind must say". Everything public takes `lock`; one object serves all sessions.
+"""
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from mailsuite.message.message import Message
+from mailsuite.store.api import (
+    Append,
+    Column,
+    CopyResult,
+    FlagAction,
+    Mailbox,
+    MessageGone,
+    NoPermission,
+    Status,
+    StoreResult,
+    View,
+)
+from mailsuite.store.fetching import Reader
+from mailsuite.store.flags import DELETED, SEEN, FlagTable
+from mailsuite.store.index import Index, MailboxIndex
+from mailsuite.store.options import StoreOptions
+from mailsuite.store.rows import Rows
+from mailsuite.store.view import MailboxView
+
+Change = tuple[int, int]        # position, flags
+
+
+@contextmanager
+def both_locked(one: Mailbox, other: Mailbox) -> Iterator[None]:
+    """The locks of two mailboxes, always in the same order."""
+    first, second = sorted((one, other), key=id)
+    with first.lock, second.lock:
+        yield
+
+
+class BaseMailbox(ABC):
+    """See store/api.Mailbox for the public methods."""
+
+    def __init__(self, name: str, index: Index, options: StoreOptions) -> None:
+        self.name, self.options = name, options
+        self.lock = threading.RLock()
+        self.rows, self.table = Rows(), FlagTable()
+        self.uid_validity, self.uid_next, self.highest_modseq = 0, 1, 1
+        self.unclaimed: set[int] = set()        # \Recent to nobody yet
+        self.deleted = False                    # the mailbox is no more
+        self.writable = True
+        self._database = index
+        self.index: MailboxIndex                # from the first look on: it needs the UIDVALIDITY
+        self._reader = Reader(self)
+        self._views: list[MailboxView] = []
+        self._listeners: list[Callable[[], None]] = []
+
+    # --- what a kind must say ---------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def look(self) -> None:
+        """Take over what is in the files. Called under the lock; cheap when nothing changed."""
+
+    @abstractmethod
+    def read_stored(self, uid: int) -> bytes:
+        """The message's octets as stored. Raises MessageGone, StoreError."""
+
+    @abstractmethod
+    def stored_date(self, uid: int) -> int:
+        """Raises MessageGone."""
+
+    @abstractmethod
+    def stored_size(self, uid: int) -> int | None:
+        """The size with CRLF where it is known without reading the message."""
+
+    @abstractmethod
+    def apply_flags(self, changes: list[Change]) -> list[Change]:
+        """Put flags where they are kept; returns what could be done (a message may be gone)."""
+
+    @abstractmethod
+    def take_out(self, uids: list[int]) -> list[int]:
+        """Remove messages from the files; returns those that are gone now."""
+
+    @abstractmethod
+    def begin_append(self) -> Append: ...
+
+    @abstractmethod
+    def copy_into(self, uids: Sequence[int], target: "BaseMailbox") -> CopyResult:
+        """Copy with both locks held. Raises MessageGone, StoreError."""
+
+    @abstractmethod
+    def watch_paths(self) -> list[str]: ...
+
+    def keep_keywords(self) -> None:
+        """Keywords were added to the table."""
+
+    def claimed(self) -> None:
+        """\\Recent was given to a session."""
+
+    def flush(self) -> None:
+        """Write what was delayed."""
+
+    # --- views ------------------------------------------------------------------------------------------------------
+
+    @property
+    def keywords(self) -> list[str]:
+        return list(self.table.keywords)
+
+    @property
+    def permanent_keywords(self) -> bool:
+        return True
+
+    def open_view(self, *, read_only: bool, claim_recent: bool = True) -> View:
+        with self.lock:
+            self.refresh()
+            view = MailboxView(self, read_only=read_only or not self.writable, claim_recent=claim_recent)
+            self._views.append(view)
+            return view
+
+    def view_closed(self, view: MailboxView) -> None:
+        with self.lock:
+            self._views.remove(view)
+            if not self._views:
+                self._reader.forget()
+                if not self.deleted:
+                    self.flush()
+            self.trim_log()
+
+    @property
+    def in_use(self) -> bool:
+        return bool(self._views)
+
+    def trim_log(self) -> None:
+        """Forget what all views have taken over."""
+        now = self.rows.now
+        oldest = min((view.seen_log for view in self._views), default=now)
+        self.rows.trim(oldest, forget=oldest == now and not any(view.waits_for_expunge for view in self._views))
+
+    def claim_recent(self) -> None:
+        """A session takes all that is \\Recent."""
+        self.unclaimed.clear()
+        self.claimed()
+        self.save_rows([], [])
+
+    def refresh(self) -> None:
+        with self.lock:
+            if not self.deleted:
+                self.look()
+
+    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+
+    def tell(self) -> None:
+        """Something changed by our hand."""
+        for listener in list(self._listeners):
+            listener()
+
+    # --- looking ----------------------------------------------------------------------------------------------------
+
+    def status(self, *, size: bool = False) -> Status:
+        with self.lock:
+            self.refresh()
+            rows = self.rows
+            unseen = len(rows) - sum(1 for bits in rows.flags if bits & SEEN)
+            total = sum(one or 0 for one in self.sizes(rows.uids)) if size else None
+            return Status(len(rows), len(self.unclaimed), unseen, self.uid_next, self.uid_validity,
+                          self.highest_modseq, total, self.guid)
+
+    @property
+    def guid(self) -> str:
+        """32 hex digits that stay with the mailbox."""
+        return f"{self.uid_validity:032x}"
+
+    def first_unseen(self, view: View) -> int | None:
+        with self.lock:
+            for uid, bits in zip(self.rows.uids, self.rows.flags, strict=True):
+                if not bits & SEEN and (number := view.sequence(uid)) is not None:
+                    return number
+            return None
+
+    def columns(self, uids: Sequence[int], columns: Sequence[Column]) -> list[list[bytes | None]]:
+        with self.lock:
+            return self._reader.columns(uids, columns)
+
+    def header_fields(self, uids: Sequence[int], names: Sequence[bytes], *, negate: bool = False) -> list[bytes | None]:
+        with self.lock:
+            return self._reader.header_fields(uids, names, negate)
+
+    def message(self, uid: int) -> Message:
+        with self.lock:
+            return self._reader.message(uid)
+
+    def forget_messages(self) -> None:
+        self._reader.forget()
+
+    def _bits(self, uid: int) -> int | None:
+        at = self.rows.position(uid)
+        return self.rows.flags[at] if at is not None else self.rows.departed.get(uid)
+
+    def flags(self, uid: int) -> list[str] | None:
+        with self.lock:
+            bits = self._bits(uid)
+            return None if bits is None else self.table.names(bits)
+
+    def with_flag(self, uids: Sequence[int], flag: str) -> set[int]:
+        with self.lock:
+            bit, rows = self.table.bit(flag), self.rows
+            if not bit:
+                return set()
+            if len(uids) * 8 < len(rows):
+                return {uid for uid in uids if (self._bits(uid) or 0) & bit}
+            found = {uid for uid, bits in zip(rows.uids, rows.flags, strict=True) if bits & bit}
+            found.update(uid for uid, bits in rows.departed.items() if bits & bit)
+            return found.intersection(uids)
+
+    def dates(self, uids: Sequence[int]) -> list[int | None]:
+        with self.lock:
+            return self._reader.dates(uids)
+
+    def sizes(self, uids: Sequence[int]) -> list[int | None]:
+        with self.lock:
+            return self._reader.sizes(uids)
+
+    def named_size(self, uid: int) -> int | None:
+        """A size that is at hand without the index."""
+        return None
+
+    def modseqs(self, uids: Sequence[int]) -> list[int | None]:
+        with self.lock:
+            return [None if at is None else self.rows.modseqs[at] for at in self.rows.positions(uids)]
+
+    def identities(self, uids: Sequence[int], kind: str) -> list[str] | None:
+        return None
+
+    # --- changing ---------------------------------------------------------------------------------------------------
+
+    def store_flags(self, uids: Sequence[int], action: FlagAction, flags: Sequence[str], *,
+                    silent_for: View | None = None, unchanged_since: int | None = None) -> StoreResult:
+        with self.lock:
+            self._must_be_writable()
+            self.look()
+            known = len(self.table.keywords)
+            wanted = self.table.bits(flags, make=action is not FlagAction.REMOVE)
+            if len(self.table.keywords) != known:
+                self.keep_keywords()
+            changes, refused = [], []
+            for uid, at in zip(uids, self.rows.positions(uids), strict=True):
+                if at is None:
+                    continue
+                if unchanged_since is not None and self.rows.modseqs[at] > unchanged_since:
+                    refused.append(uid)
+                    continue
+                old = self.rows.flags[at]
+                new = (wanted if action is FlagAction.REPLACE else
+                       old | wanted if action is FlagAction.ADD else old & ~wanted)
+                if new != old:
+                    changes.append((at, new))
+            changed = self.set_flags(self.apply_flags(changes), silent_for) if changes else []
+        if changed:
+            self.tell()
+        return StoreResult(changed, refused)
+
+    def set_flags(self, changes: list[Change], origin: object = None) -> list[int]:
+        """Flags that are in the files already come into memory and the index."""
+        if not changes:
+            return []
+        self.highest_modseq += 1
+        uids = self.rows.set_flags(changes, self.highest_modseq, origin)
+        self.save_rows([at for at, _ in changes], [])
+        return uids
+
+    def save_rows(self, positions: Sequence[int], removed: Sequence[int]) -> None:
+        """Rows that are new or changed, and UIDs that went, into the index."""
+        rows = self.rows
+        first_recent = min(self.unclaimed, default=self.uid_next)
+        self.index.save([(rows.uids[at], rows.flags[at], rows.modseqs[at]) for at in positions], removed,
+                        highest_modseq=self.highest_modseq, first_recent=first_recent)
+
+    def drop_rows(self, uids: Sequence[int]) -> list[int]:
+        """Messages that are gone from the files leave memory and index."""
+        gone = self.rows.remove(uids)
+        if gone:
+            self.unclaimed.difference_update(gone)
+            self.highest_modseq += 1
+            self.save_rows([], gone)
+            self.trim_log()
+        return gone
+
+    def add_keywords(self, names: Sequence[str]) -> bool:
+        with self.lock:
+            known = len(self.table.keywords)
+            self.table.bits(names, make=True)
+            if len(self.table.keywords) == known:
+                return False
+            self.keep_keywords()
+        self.tell()
+        return True
+
+    def expunge(self, uids: Sequence[int] | None = None) -> list[int]:
+        with self.lock:
+            self.look()
+            wanted = None if uids is None else set(uids)
+            marked = [uid for uid, bits in zip(self.rows.uids, self.rows.flags, strict=True)
+                      if bits & DELETED and (wanted is None or uid in wanted)]
+            return self.remove(marked)
+
+    def remove(self, uids: Sequence[int]) -> list[int]:
+        with self.lock:
+            self._must_be_writable()
+            present = [uid for uid, at in zip(uids, self.rows.positions(uids), strict=True) if at is not None]
+            gone = self.drop_rows(self.take_out(present)) if present else []
+        if gone:
+            self.tell()
+        return gone
+
+    def copy(self, uids: Sequence[int], target: Mailbox, *, move: bool = False) -> CopyResult:
+        assert isinstance(target, BaseMailbox)
+        with both_locked(self, target):
+            self.look()
+            target._must_be_writable()
+            present = [uid for uid, at in zip(uids, self.rows.positions(uids), strict=True) if at is not None]
+            if len(present) != len(uids) and not move:
+                raise MessageGone
+            result = self.copy_into(present, target)
+            if move:
+                self.drop_rows(self.take_out(result.source_uids))
+        target.tell()
+        if move:
+            self.tell()
+        return result
+
+    def checkpoint(self) -> None:
+        with self.lock:
+            self.refresh()
+            self.flush()
+
+    def _must_be_writable(self) -> None:
+        if not self.writable:
+            raise NoPermission(self.name)
+
+    def vanish(self) -> None:
+        """The mailbox was deleted or renamed: views end with their next sync()."""
+        self.deleted = True
+        self._reader.forget()
+        self.tell()

@@ -1,0 +1,124 @@
+"""Messages on their way into a Maildir: written to tmp/ as they come, named when all are there.
+
+See store/api.Append. commit(): sync each file; under the uidlist's lock give the UIDs and rename into new/ (no flags) or
+cur/; sync the folders. A crash before the end leaves files in tmp/, which are removed in time, and UIDs without files,
+which harm nobody.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, BinaryIO
+
+from mailsuite.base.files import fsync_directory
+from mailsuite.message.crlf import BlockConverter
+from mailsuite.store.api import NoPermission, Refused, StoreError
+from mailsuite.store.maildir.filename import letters_for
+
+if TYPE_CHECKING:
+    from mailsuite.store.maildir.mailbox import MaildirMailbox
+
+
+class _Waiting:
+    """A message in tmp/."""
+
+    def __init__(self, mailbox: "MaildirMailbox") -> None:
+        self.base = mailbox.names.next()
+        self.temp = mailbox.path(b"tmp/" + self.base)
+        fd = os.open(self.temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        os.fchmod(fd, mailbox.mode)
+        self.file: BinaryIO = open(fd, "wb", buffering=65536)      # noqa: SIM115 (closed by finish or abort)
+        self.convert = BlockConverter()
+        self.size = self.lines = 0
+        self.flags: Sequence[str] = ()
+
+    def write(self, octets: bytes) -> None:
+        self.size += len(octets)
+        self.lines += octets.count(b"\n")
+        self.file.write(octets)
+
+
+class MaildirAppend:
+    """Files belong to the caller's user; nothing is shared until commit()."""
+
+    def __init__(self, mailbox: "MaildirMailbox") -> None:
+        self._mailbox = mailbox
+        self._current: _Waiting | None = None
+        self._ready: list[_Waiting] = []
+
+    def write(self, octets: bytes) -> None:
+        try:
+            if self._current is None:
+                self._current = _Waiting(self._mailbox)
+            self._current.write(self._current.convert.feed(octets))
+        except PermissionError as error:
+            raise NoPermission(str(error)) from error
+        except OSError as error:
+            raise StoreError(str(error)) from error
+
+    def finish(self, flags: Sequence[str], date: float | None) -> None:
+        message = self._current
+        if message is None:
+            raise Refused("Can't save a zero byte message")
+        try:
+            message.write(message.convert.end())
+            message.file.flush()
+            if date is not None:
+                os.utime(message.file.fileno(), (time.time(), date))
+            if self._mailbox.sync_files:
+                os.fsync(message.file.fileno())
+            message.file.close()
+        except (OSError, OverflowError) as error:
+            raise StoreError(str(error)) from error
+        message.flags = flags
+        message.base += b",S=%d,W=%d" % (message.size, message.size + message.lines)
+        self._ready.append(message)
+        self._current = None
+
+    def commit(self) -> tuple[int, list[int]]:
+        mailbox = self._mailbox
+        with mailbox.lock:
+            mailbox.look()
+            known = len(mailbox.table.keywords)
+            all_bits = [mailbox.table.bits(message.flags, make=True) for message in self._ready]
+            if len(mailbox.table.keywords) != known:
+                mailbox.keep_keywords()
+            try:
+                uids = self._give_names(all_bits)
+            except PermissionError as error:
+                raise NoPermission(str(error)) from error
+            except OSError as error:
+                raise StoreError(str(error)) from error
+        self._ready = []
+        mailbox.tell()
+        return mailbox.uid_validity, uids
+
+    def _give_names(self, all_bits: list[int]) -> list[int]:
+        mailbox = self._mailbox
+        paths = [(b"cur/" + message.base + b":2," + letters_for(bits, b"")) if bits else b"new/" + message.base
+                 for message, bits in zip(self._ready, all_bits, strict=True)]
+        with mailbox.uidlist.locked():
+            uids = mailbox.assign_new([(message.base, b"") for message in self._ready])
+            for message, path in zip(self._ready, paths, strict=True):
+                os.rename(message.temp, mailbox.path(path))
+            sync_folders(mailbox, paths)
+            mailbox.add_rows(list(zip(uids, paths, strict=True)))
+            mailbox.own_change()
+        return uids
+
+    def abort(self) -> None:
+        waiting = [*self._ready, *([self._current] if self._current else [])]
+        self._ready, self._current = [], None
+        for message in waiting:
+            with suppress(OSError):
+                message.file.close()
+            with suppress(OSError):
+                os.unlink(message.temp)
+
+
+def sync_folders(mailbox: "MaildirMailbox", paths: Sequence[bytes]) -> None:
+    """Make the names of new files durable."""
+    if mailbox.sync_files:
+        for folder in {path[:3].decode() for path in paths}:
+            fsync_directory(os.path.join(mailbox.folder, folder))

@@ -1,0 +1,84 @@
+"""Names of files in a Maildir: UNIQUE[,S=size][,W=size-with-CRLF][:2,FLAGS].
+
+    base_of(b"1.M2P3.mx,S=10:2,FS") -> b"1.M2P3.mx,S=10"        what stays while flags change; the key in the uidlist
+    letters_of(name) -> b"FS"
+    wire_size_of(name) -> int | None                            W
+    sort_key(base)                                              by time of delivery
+    UniqueNames(host).next() -> b"1700000000.M123P45.mx"        never twice in this process
+
+Upper-case letters: D draft, F flagged, R replied, S seen, T trashed (deleted); P and others are kept as they are.
+Lower-case letters are keywords by their number in dovecot-keywords.
+"""
+
+import os
+import re
+import socket
+import threading
+import time
+
+from mailsuite.store.flags import ANSWERED, DELETED, DRAFT, FLAGGED, KEYWORD_SHIFT, SEEN
+
+KEYWORD_LETTERS = 26
+
+_LETTER_BITS = {ord("D"): DRAFT, ord("F"): FLAGGED, ord("R"): ANSWERED, ord("S"): SEEN, ord("T"): DELETED}
+_WIRE_SIZE = re.compile(rb",W=(\d{1,15})(?![\d])")
+_SIZE = re.compile(rb"((?:,[SW]=\d+)*)$")
+_TIME = re.compile(rb"(\d{1,18})(?:\.M(\d{1,9}))?")
+
+
+def base_of(name: bytes) -> bytes:
+    return name.partition(b":")[0]
+
+
+def letters_of(name: bytes) -> bytes:
+    return name.rpartition(b":2,")[2] if b":2," in name else b""
+
+
+def bits_of(letters: bytes) -> int:
+    bits = 0
+    for letter in letters:
+        if letter in _LETTER_BITS:
+            bits |= _LETTER_BITS[letter]
+        elif 97 <= letter <= 122:
+            bits |= 1 << (KEYWORD_SHIFT + letter - 97)
+    return bits
+
+
+def letters_for(bits: int, old: bytes) -> bytes:
+    """The letters of these flags, sorted; letters of other programs in `old` stay."""
+    letters = [letter for letter, bit in _LETTER_BITS.items() if bits & bit]
+    letters += [letter for letter in set(old) if letter not in _LETTER_BITS and not 97 <= letter <= 122]
+    keywords = bits >> KEYWORD_SHIFT
+    letters += [97 + number for number in range(KEYWORD_LETTERS) if keywords >> number & 1]
+    return bytes(sorted(letters))
+
+
+def wire_size_of(name: bytes) -> int | None:
+    match = _WIRE_SIZE.search(name)
+    return int(match[1]) if match else None
+
+
+def sizes_of(base: bytes) -> bytes:
+    """b",S=10,W=12" of a base, as far as it has them."""
+    match = _SIZE.search(base)
+    return match[1] if match else b""
+
+
+def sort_key(base: bytes) -> tuple[int, int, bytes]:
+    match = _TIME.match(base)
+    return (int(match[1]), int(match[2] or 0), base) if match else (0, 0, base)
+
+
+class UniqueNames:
+    """host: "/" and ":" in it are written as maildir(5) asks."""
+
+    def __init__(self, host: str = "") -> None:
+        self._host = (host or socket.gethostname()).replace("/", "\\057").replace(":", "\\072").encode(
+            "utf-8", "surrogateescape")
+        self._lock, self._last = threading.Lock(), 0
+
+    def next(self) -> bytes:
+        with self._lock:
+            self._last = max(self._last + 1, time.time_ns() // 1000)
+            seconds, micro = divmod(self._last, 1_000_000)
+        return b"%d.M%dP%d.%b" % (seconds, micro, os.getpid(), self._host)

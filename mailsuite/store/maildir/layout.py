@@ -1,0 +1,185 @@
+"""Where Maildirs lie: Maildir++ (.Work.2024 in the root, which is INBOX itself) or LAYOUT=fs (Work/2024 below the root).
+
+A folder is made as a whole under a hidden name and then renamed, so that nobody sees half of one. A deleted one is
+renamed first, too. Implements store/layout.Layout.
+"""
+
+import os
+import shutil
+import stat
+
+from mailsuite.base.files import fsync_directory
+from mailsuite.store.index import Index
+from mailsuite.store.layout import Found
+from mailsuite.store.location import Location
+from mailsuite.store.maildir.mailbox import MaildirMailbox
+from mailsuite.store.names import INBOX, Parts
+from mailsuite.store.options import StoreOptions
+
+TRASH = "..DOVECOT-TRASHED"
+MAILDIR = Found(selectable=True, no_inferiors=False)
+PARENT = Found(selectable=False, no_inferiors=False)
+MARKER = "maildirfolder"
+
+_PARTS = {"new", "cur", "tmp"}
+
+
+class MaildirPlusPlus:
+    """The flat layout."""
+
+    own = "."
+
+    def __init__(self, location: Location) -> None:
+        self._location, self._root = location, location.root
+
+    def folder(self, parts: Parts) -> str:
+        return self._location.inbox if parts == INBOX else os.path.join(self._root, "." + ".".join(parts))
+
+    def find_all(self) -> dict[Parts, Found]:
+        try:
+            entries = list(os.scandir(self._root))
+        except FileNotFoundError:
+            return {}
+        found: dict[Parts, Found] = {}
+        for entry in entries:
+            name = entry.name[1:]
+            if entry.name.startswith(".") and name and not name.startswith(".") and not name.endswith(".") \
+                    and ".." not in name and name != "INBOX" and entry.is_dir():
+                found[tuple(name.split("."))] = MAILDIR
+        return found
+
+    def kind(self, parts: Parts) -> Found | None:
+        folder = self.folder(parts)
+        if os.path.isdir(folder) and (parts != INBOX or os.path.isdir(os.path.join(folder, "cur"))):
+            return MAILDIR
+        return None
+
+    def prepare(self) -> None:
+        """The root is made with INBOX."""
+
+    def mode(self) -> int:
+        """Rights of new folders: as the root has them."""
+        try:
+            return stat.S_IMODE(os.stat(self._root).st_mode) & 0o777 | 0o700
+        except FileNotFoundError:
+            return 0o700
+
+    def make(self, parts: Parts, *, parent_only: bool) -> None:
+        folder, mode = self.folder(parts), self.mode()
+        if os.path.isdir(folder):
+            for name in sorted(_PARTS):             # a root that holds folders, but no mail of its own yet
+                if not os.path.isdir(os.path.join(folder, name)):
+                    make_folder(os.path.join(folder, name), mode)
+            return
+        if parts == INBOX:
+            os.makedirs(os.path.dirname(folder), 0o700, exist_ok=True)
+        elif not os.path.isdir(self._root):
+            self.make(INBOX, parent_only=False)
+        make_maildir(folder, mode)
+
+    def delete(self, parts: Parts) -> None:
+        remove_tree(self.folder(parts), self._root)
+
+    def rename(self, old: Parts, new: Parts) -> list[tuple[Parts, Parts]]:
+        pairs = [(parts, new + parts[len(old):]) for parts in self.find_all() if parts[: len(old)] == old]
+        for was, now in sorted(pairs):
+            os.rename(self.folder(was), self.folder(now))
+        fsync_directory(self._root)
+        return pairs
+
+    def open(self, parts: Parts, name: str, index: Index, options: StoreOptions) -> MaildirMailbox:
+        folder = self.folder(parts)
+        if not os.path.isdir(os.path.join(folder, "cur")):
+            self.make(parts, parent_only=False)
+        control = None
+        if self._location.control != self._root:
+            control = os.path.join(self._location.control, os.path.basename(folder) if parts != INBOX else "")
+            os.makedirs(control, 0o700, exist_ok=True)
+        return MaildirMailbox(name, folder, self._location.control, index, options, control=control)
+
+
+class MaildirTree(MaildirPlusPlus):
+    """LAYOUT=fs."""
+
+    own = "/"
+
+    def folder(self, parts: Parts) -> str:
+        return self._location.inbox if parts == INBOX else os.path.join(self._root, *parts)
+
+    def find_all(self) -> dict[Parts, Found]:
+        found: dict[Parts, Found] = {}
+        waiting: list[Parts] = [()]
+        while waiting:
+            above = waiting.pop()
+            try:
+                entries = list(os.scandir(os.path.join(self._root, *above)))
+            except OSError:
+                continue
+            for entry in entries:
+                if entry.name.startswith(".") or entry.name in _PARTS or not entry.is_dir():
+                    continue
+                parts = (*above, entry.name)
+                found[parts] = self.kind(parts) or PARENT
+                waiting.append(parts)
+        return found
+
+    def kind(self, parts: Parts) -> Found | None:
+        folder = self.folder(parts)
+        if os.path.isdir(os.path.join(folder, "cur")):
+            return MAILDIR
+        return PARENT if os.path.isdir(folder) else None
+
+    def make(self, parts: Parts, *, parent_only: bool) -> None:
+        folder = self.folder(parts)
+        os.makedirs(folder if parent_only else os.path.dirname(folder), self.mode(), exist_ok=True)
+        if not parent_only:
+            super().make(parts, parent_only=False)
+
+    def delete(self, parts: Parts) -> None:
+        """Children stay."""
+        folder = self.folder(parts)
+        if any(entry.is_dir() and entry.name not in _PARTS for entry in os.scandir(folder)):
+            for name in sorted(_PARTS):
+                remove_tree(os.path.join(folder, name), self._root)
+        else:
+            remove_tree(folder, self._root)
+
+    def rename(self, old: Parts, new: Parts) -> list[tuple[Parts, Parts]]:
+        pairs = [(parts, new + parts[len(old):]) for parts in self.find_all() if parts[: len(old)] == old]
+        os.makedirs(os.path.dirname(self.folder(new)), self.mode(), exist_ok=True)
+        os.rename(self.folder(old), self.folder(new))
+        return pairs
+
+
+def make_folder(path: str, mode: int) -> None:
+    os.mkdir(path, 0o700)
+    os.chmod(path, mode)
+
+
+def make_maildir(folder: str, mode: int) -> None:
+    """A Maildir with the marker file of Maildir++; whole or not there."""
+    parent = os.path.dirname(folder)
+    temp = os.path.join(parent, f"..new-{os.getpid()}-{os.path.basename(folder).lstrip('.')}"[:255])
+    shutil.rmtree(temp, ignore_errors=True)
+    make_folder(temp, mode)
+    for name in sorted(_PARTS):
+        make_folder(os.path.join(temp, name), mode)
+    fd = os.open(os.path.join(temp, MARKER), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    os.fchmod(fd, mode & 0o666)
+    os.close(fd)
+    try:
+        os.rename(temp, folder)
+    except OSError:
+        shutil.rmtree(temp, ignore_errors=True)
+        if not os.path.isdir(os.path.join(folder, "cur")):      # else somebody was faster
+            raise
+    fsync_directory(parent)
+
+
+def remove_tree(folder: str, root: str) -> None:
+    """Out of sight at once, then file by file."""
+    trash = os.path.join(root, f"{TRASH}.{os.getpid()}")
+    shutil.rmtree(trash, ignore_errors=True)
+    os.rename(folder, trash)
+    fsync_directory(root)
+    shutil.rmtree(trash, ignore_errors=True)

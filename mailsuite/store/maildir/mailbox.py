@@ -1,0 +1,164 @@
+"""One Maildir as a mailbox: reading, flags, expunging, appending, copying. What is there: scan.py.
+
+Flags are in the file's name, so a change of flags is a rename into cur/; another program may have renamed the file
+since we looked: then it is looked for by its base name and tried again, once.
+"""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+
+from mailsuite.store.api import Append, CopyResult, MessageGone, StoreError
+from mailsuite.store.mailbox import BaseMailbox, Change
+from mailsuite.store.maildir.append import MaildirAppend
+from mailsuite.store.maildir.copying import copy_messages
+from mailsuite.store.maildir.filename import KEYWORD_LETTERS, base_of, letters_for, letters_of, wire_size_of
+from mailsuite.store.maildir.keywords import write_keywords
+from mailsuite.store.maildir.scan import Path, ScannedMaildir
+
+
+class MaildirMailbox(ScannedMaildir):
+    """Made by UserStore.open()."""
+
+    def _with_file(self, uid: int, use: "Callable[[bytes], object]") -> object:
+        """use(path) of the message's file. Raises MessageGone, StoreError."""
+        for again in (True, False):
+            at = self.rows.position(uid)
+            if at is None:
+                raise MessageGone
+            try:
+                return use(self.path(self.rows.keys[at]))
+            except FileNotFoundError:
+                if again:
+                    self.rescan()
+            except OSError as error:
+                raise StoreError(str(error)) from error
+        raise MessageGone
+
+    def read_stored(self, uid: int) -> bytes:
+        octets = self._with_file(uid, _read)
+        assert isinstance(octets, bytes)
+        return octets
+
+    def stored_date(self, uid: int) -> int:
+        info = self._with_file(uid, os.stat)
+        assert isinstance(info, os.stat_result)
+        return int(info.st_mtime)
+
+    def stored_size(self, uid: int) -> int | None:
+        return self.named_size(uid)
+
+    def named_size(self, uid: int) -> int | None:
+        at = self.rows.position(uid)
+        return wire_size_of(self.rows.keys[at]) if at is not None else None
+
+    def rescan(self) -> None:
+        """Look whether or not the folders seem to have changed."""
+        self.distrust()
+        self.look()
+
+    # --- changing ---------------------------------------------------------------------------------------------------
+
+    def keep_keywords(self) -> None:
+        """New keywords get the next letters; another program may have given some in the meantime."""
+        mine = self.table.keywords
+        try:
+            with self.uidlist.locked():
+                write_keywords(self.control, mine, self.mode)
+        except OSError as error:
+            raise StoreError(str(error)) from error
+        if len(mine) > KEYWORD_LETTERS:
+            state = json.dumps(mine[KEYWORD_LETTERS:]).encode()
+            self.index.save([], [], highest_modseq=self.highest_modseq, first_recent=self.index.first_recent,
+                            state=state)
+
+    def apply_flags(self, changes: list[Change]) -> list[Change]:
+        done: list[Change] = []
+        missing: list[tuple[int, int]] = []
+        for at, bits in changes:
+            if self._rename(at, bits):
+                done.append((at, bits))
+            else:
+                missing.append((self.rows.uids[at], bits))
+        self.own_change()
+        if missing:
+            self.set_flags(done)            # positions move when the next look finds messages gone
+            done = []
+            self.rescan()
+            for uid, bits in missing:
+                again = self.rows.position(uid)
+                if again is not None and self._rename(again, bits):
+                    done.append((again, bits))
+        return done
+
+    def _rename(self, at: int, bits: int) -> bool:
+        old = self.rows.keys[at]
+        base = base_of(old[4:])
+        return self._move(at, b"cur/" + base + b":2," + letters_for(bits, letters_of(old)))
+
+    def _move(self, at: int, new: Path) -> bool:
+        old = self.rows.keys[at]
+        if new != old:
+            try:
+                os.rename(self.path(old), self.path(new))
+            except FileNotFoundError:
+                return False
+            except OSError as error:
+                raise StoreError(str(error)) from error
+            self.relist(old, new)
+            self.rows.keys[at] = new
+        return True
+
+    def claimed(self) -> None:
+        """Files that a session has taken notice of move from new to cur."""
+        moved = False
+        for at, path in enumerate(self.rows.keys):
+            if path.startswith(b"new/"):
+                moved = self._move(at, b"cur/" + base_of(path[4:]) + b":2," + letters_of(path)) or moved
+        if moved:
+            self.own_change()
+
+    def take_out(self, uids: list[int]) -> list[int]:
+        gone: list[int] = []
+        missing: list[int] = []
+        for uid in uids:
+            (gone if self._unlink(uid) else missing).append(uid)
+        if missing:
+            self.rescan()
+            for uid in missing:
+                if self.rows.position(uid) is None or self._unlink(uid):
+                    gone.append(uid)
+        self.own_change()
+        self.note_gone()
+        return gone
+
+    def _unlink(self, uid: int) -> bool:
+        at = self.rows.position(uid)
+        if at is None:
+            return True
+        path = self.rows.keys[at]
+        try:
+            os.unlink(self.path(path))
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise StoreError(str(error)) from error
+        self.relist(path, None)
+        return True
+
+    def begin_append(self) -> Append:
+        return MaildirAppend(self)
+
+    def copy_into(self, uids: Sequence[int], target: BaseMailbox) -> CopyResult:
+        assert isinstance(target, MaildirMailbox)
+        return copy_messages(self, uids, target)
+
+    def flush(self) -> None:
+        """The uidlist forgets files that are gone."""
+        self.tidy_uidlist()
+
+
+def _read(path: bytes) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with open(fd, "rb", buffering=0) as file:
+        return file.readall()

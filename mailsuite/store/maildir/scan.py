@@ -1,0 +1,399 @@
+"""Looking at a Maildir: which files are there, which UID each has, what other programs did.
+
+look() compares the two listings with the last ones, so a change costs what changed. A file that vanished is looked for
+once more before its message counts as expunged: a rename by another program may hide it from one listing. UIDs are
+given under the uidlist's lock only; the listing of cur/ is trusted for RECHECK_S after our own changes.
+"""
+
+import json
+import os
+import stat
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+from mailsuite.store.api import MailboxInUse, NoPermission, StoreError
+from mailsuite.store.flags import KEYWORD_SHIFT
+from mailsuite.store.index import Index
+from mailsuite.store.mailbox import BaseMailbox, Change
+from mailsuite.store.maildir.filename import (
+    KEYWORD_LETTERS,
+    UniqueNames,
+    base_of,
+    bits_of,
+    letters_of,
+    sort_key,
+)
+from mailsuite.store.maildir.keywords import read_keywords
+from mailsuite.store.maildir.uidlist import UidList, new_uid_validity
+from mailsuite.store.options import StoreOptions
+
+RECHECK_S = 2.0
+# A folder's time stamp is only as fine as the kernel's tick: one that is younger than this when it is listed may hide
+# a change that came right after.
+TICK_NS = 50_000_000
+TMP_AGE_S = 36 * 3600
+TMP_SCAN_S = 8 * 3600
+
+_HIGH = -1 << (KEYWORD_SHIFT + KEYWORD_LETTERS)         # keywords that have no letter
+
+Path = bytes            # b"cur/NAME" or b"new/NAME"
+
+
+class ScannedMaildir(BaseMailbox):
+    """folder: holds new, cur and tmp. root: of all the user's Maildirs, where UIDVALIDITY values are counted."""
+
+    def __init__(self, name: str, folder: str, root: str, index: Index, options: StoreOptions, *,
+                 control: str | None = None) -> None:
+        super().__init__(name, index, options)
+        self.folder, self.root = folder, root
+        self.sync_files = options.fsync != "never"
+        self.names = UniqueNames(options.host)
+        self.mode = stat.S_IMODE(os.stat(folder).st_mode) & 0o666
+        self.control = control or folder
+        self.uidlist = UidList(self.control, fsync=self.sync_files, mode=self.mode)
+        self._letter_bits: dict[bytes, int] = {}               # of letters
+        self._by_base: dict[bytes, int] = {}            # uids
+        self._listed: dict[str, set[bytes]] = {"new": set(), "cur": set()}
+        self._mtimes = {"new": -1, "cur": -1}
+        self._settled = {"new": False, "cur": False}
+        self._recheck_at = 0.0
+        self._opened = False
+        self._gone_from_list = False                    # the uidlist names files that are gone
+        self._doubles: list[tuple[Path, Path]] = []     # (kept, spare) of one base
+        self.writable = os.access(os.path.join(folder, "cur"), os.W_OK)
+
+    # --- looking ----------------------------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        try:
+            if self._opened and not self._changed():
+                return
+            if not self._opened:
+                self._open()
+            elif self.uidlist.changed():
+                self._reload()
+            if not self.deleted:
+                self._scan()
+        except PermissionError as error:
+            raise NoPermission(str(error)) from error
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if os.path.isdir(os.path.join(self.folder, "cur")):
+                raise StoreError(str(error)) from error
+            self.vanish()
+        except OSError as error:
+            raise StoreError(str(error)) from error
+
+    def _changed(self) -> bool:
+        for folder in ("new", "cur"):
+            if not self._settled[folder] or self._mtimes[folder] != os.stat(self._in(folder)).st_mtime_ns:
+                return True
+        return time.monotonic() >= self._recheck_at > 0 or self.uidlist.changed()
+
+    def _in(self, folder: str) -> str:
+        return os.path.join(self.folder, folder)
+
+    def _open(self) -> None:
+        """First look: keywords, UIDs, what the index knows."""
+        self.uidlist.load()
+        if not self.uidlist.uid_validity:
+            self._begin_uidlist()
+        self.uid_validity, self.uid_next = self.uidlist.uid_validity, self.uidlist.next_uid
+        self.index = self._database.mailbox(self.name, self.uid_validity)
+        self.highest_modseq = self.index.highest_modseq
+        for keyword in read_keywords(self.control):
+            self.table.add(keyword)
+        self._add_high_keywords()
+        self._opened = True
+        self._first_listing()
+        if self.writable:
+            self._clean_tmp()
+
+    def _begin_uidlist(self) -> None:
+        try:
+            with self.uidlist.locked():
+                self.uidlist.load()
+                if not self.uidlist.uid_validity:
+                    self.uidlist.begin(new_uid_validity(self.root))
+        except PermissionError:
+            self.uidlist.uid_validity = int(os.stat(self.folder).st_ctime)      # a Maildir we may only read
+
+    def _add_high_keywords(self) -> None:
+        """Keywords without a letter, kept in the index behind the 26 that have one."""
+        names = json.loads(self.index.state) if self.index.state else []
+        if names:
+            while len(self.table.keywords) < KEYWORD_LETTERS:
+                self.table.add(f"unknown-{len(self.table.keywords)}")
+            for name in names:
+                self.table.add(name)
+
+    def _list(self, folder: str) -> set[bytes]:
+        path = self._in(folder)
+        now = time.time_ns()
+        self._mtimes[folder] = os.stat(path).st_mtime_ns
+        self._settled[folder] = now - self._mtimes[folder] > TICK_NS
+        return {name for name in os.listdir(os.fsencode(path)) if not name.startswith(b".")}
+
+    def _first_listing(self) -> None:
+        """All messages with a UID come in the order of their UIDs, with the MODSEQs of the index."""
+        entries = self.uidlist.entries
+        found: list[tuple[int, bytes]] = []
+        for folder in ("cur", "new"):
+            listed = self._listed[folder] = self._list(folder)
+            prefix = folder.encode() + b"/"
+            found += [(entry.uid, prefix + name) for name in listed
+                      if (entry := entries.get(name.partition(b":")[0])) is not None]
+        found.sort()
+        known = self.index.load()
+        rows, changed = self.rows, []
+        last = 0
+        for uid, path in found:
+            if uid == last:
+                self._doubles.append((rows.keys[-1], path))
+                continue
+            last = uid
+            flags, modseq = known.pop(uid, (-1, self.highest_modseq))
+            bits = self.bits(letters_of(path)) | (flags & _HIGH if flags > 0 else 0)
+            if bits != flags:
+                changed.append(len(rows))
+                modseq = self.highest_modseq + 1 if flags >= 0 else modseq
+            rows.append(uid, bits, modseq, path)
+            self._by_base[base_of(path[4:])] = uid
+        if any(rows.modseqs[at] > self.highest_modseq for at in changed) or known:
+            self.highest_modseq += 1
+        self._gone_from_list = len(entries) > len(rows)
+        first_recent = self.index.first_recent if self.index.known else self.uid_next
+        self.unclaimed = {uid for uid, path in zip(rows.uids, rows.keys, strict=True)
+                          if uid >= first_recent or path.startswith(b"new/")}
+        if changed or known:
+            self.save_rows(changed, list(known))
+
+    def _reload(self) -> None:
+        """Somebody else wrote the uidlist; another UIDVALIDITY makes this another mailbox."""
+        validity = self.uid_validity
+        self.uidlist.load()
+        if self.uidlist.uid_validity and self.uidlist.uid_validity != validity:
+            self.vanish()
+            return
+        self.uid_next = max(self.uid_next, self.uidlist.next_uid)
+        self._read_keywords()
+
+    def _read_keywords(self) -> None:
+        for keyword in read_keywords(self.control)[len(self.table.keywords):]:
+            self.table.add(keyword)
+
+    def _scan(self) -> None:
+        """Compare with the last listing."""
+        added: dict[bytes, Path] = {}
+        removed: set[Path] = set()
+        self._recheck_at = 0.0
+        for folder in ("new", "cur"):       # a file moves from new to cur: looked for in this order
+            old, now = self._listed[folder], self._list(folder)
+            prefix = folder.encode() + b"/"
+            for name in now - old:
+                self._note_added(added, prefix + name)
+            removed.update(prefix + name for name in old - now)
+            self._listed[folder] = now
+        self._apply_scan(added, removed)
+
+    def _note_added(self, added: dict[bytes, Path], path: Path) -> None:
+        base = base_of(path[4:])
+        other = added.get(base)
+        if other is not None:
+            self._doubles.append((path, other))
+        added[base] = path
+
+    def _apply_scan(self, added: dict[bytes, Path], removed: set[Path]) -> None:
+        changes: list[Change] = []
+        new: dict[bytes, Path] = {}
+        rows = self.rows
+        for base, path in added.items():
+            uid = self._by_base.get(base)
+            at = rows.position(uid) if uid is not None else None
+            if at is None:
+                new[base] = path
+                continue
+            if rows.keys[at] not in removed and rows.keys[at] != path and self._exists(rows.keys[at]):
+                self._doubles.append((rows.keys[at], path))
+                continue
+            rows.keys[at] = path
+            bits = self.bits(letters_of(path)) | rows.flags[at] & _HIGH
+            if bits != rows.flags[at]:
+                changes.append((at, bits))
+        vanished = [uid for path in removed if (uid := self._by_base.get(base_of(path[4:]))) is not None
+                    and (at := rows.position(uid)) is not None and rows.keys[at] == path]
+        self.set_flags(changes)
+        if vanished:
+            self._expunged(vanished, new)
+        if new:
+            self._arrived(new)
+        while self._doubles:
+            self._drop_double(*self._doubles.pop())
+
+    def path(self, path: Path) -> bytes:
+        """The full path of a message's file."""
+        return os.path.join(os.fsencode(self.folder), path)
+
+    def _exists(self, path: Path) -> bool:
+        return os.path.lexists(self.path(path))
+
+    def _drop_double(self, kept: Path, spare: Path) -> None:
+        """Two names of one message: one goes when both are the same file, else it becomes a message of its own."""
+        with suppress(OSError):     # gone by now, or not ours to change: looked at again with the next change
+            if os.path.samefile(self.path(kept), self.path(spare)):
+                os.unlink(self.path(spare))
+            else:
+                os.rename(self.path(spare), self.path(spare[:4] + self.names.next()))
+        self._settled[spare[:3].decode()] = False
+
+    def _expunged(self, uids: list[int], new: dict[bytes, Path]) -> None:
+        """Look once more for files that vanished before their messages count as gone."""
+        again: dict[bytes, Path] = {}
+        for folder in ("new", "cur"):
+            prefix = folder.encode() + b"/"
+            again.update({base_of(name): prefix + name for name in os.listdir(os.fsencode(self._in(folder)))})
+        gone = []
+        changes: list[Change] = []
+        for uid in uids:
+            at = self.rows.position(uid)
+            assert at is not None
+            base = base_of(self.rows.keys[at][4:])
+            path = again.get(base)
+            if path is None:
+                gone.append(uid)
+                self._by_base.pop(base, None)
+            else:
+                self.rows.keys[at] = path
+                self._listed[path[:3].decode()].add(path[4:])
+                changes.append((at, self.bits(letters_of(path)) | self.rows.flags[at] & _HIGH))
+        self.set_flags([(at, bits) for at, bits in changes if bits != self.rows.flags[at]])
+        if self.drop_rows(gone):
+            self._gone_from_list = True
+
+    def _arrived(self, new: dict[bytes, Path]) -> None:
+        """Give UIDs to files that have none, in the order of delivery."""
+        try:
+            with self.uidlist.locked():
+                if self.uidlist.load():
+                    self._read_keywords()
+                uids = self._assign(sorted(new, key=sort_key))
+        except PermissionError:
+            uids = [(self.uid_next + number, base) for number, base in enumerate(sorted(new, key=sort_key))]
+        self.add_rows([(uid, new[base]) for uid, base in sorted(uids)])
+
+    def _assign(self, bases: list[bytes]) -> list[tuple[int, bytes]]:
+        """Entries that another program made are taken over, unless their UID is one that views have passed."""
+        last = self.rows.uids[-1] if self.rows.uids else 0
+        known = [(entry.uid, base) for base in bases
+                 if (entry := self.uidlist.entries.get(base)) is not None and entry.uid > last]
+        have = {base for _, base in known}
+        missing = [base for base in bases if base not in have]
+        if self._gone_from_list and missing:
+            self._shorten(bases)
+        self.uidlist.next_uid = max(self.uidlist.next_uid, self.uid_next)
+        return known + list(zip(self.uidlist.add([(base, b"") for base in missing]), missing, strict=True))
+
+    def _shorten(self, besides: Sequence[bytes] = ()) -> None:
+        """Leave files that are gone out of the uidlist (lock held)."""
+        self.uidlist.next_uid = max(self.uidlist.next_uid, self.uid_next)
+        self.uidlist.rewrite({*self._by_base, *besides})
+        self._gone_from_list = False
+
+    def assign_new(self, files: list[tuple[bytes, bytes]]) -> list[int]:
+        """UIDs for files we are putting there, (base, uidlist fields) each. The uidlist's lock is held.
+
+        Looks once more: what others put there before we had the lock comes first.
+        """
+        if self.uidlist.changed():
+            self.distrust()
+            self.look()
+        if self.deleted:
+            raise StoreError(f"{self.folder} is gone")
+        self.uidlist.next_uid = max(self.uidlist.next_uid, self.uid_next)
+        return self.uidlist.add(files)
+
+    def add_rows(self, files: list[tuple[int, Path]]) -> None:
+        """Messages with new UIDs, ascending, come into memory and the index."""
+        if not files:
+            return
+        self.highest_modseq += 1
+        first = len(self.rows)
+        for uid, path in files:
+            self.rows.append(uid, self.bits(letters_of(path)), self.highest_modseq, path)
+            self._by_base[base_of(path[4:])] = uid
+            self._listed[path[:3].decode()].add(path[4:])
+            self.unclaimed.add(uid)
+        self.uid_next = max(self.uid_next, files[-1][0] + 1, self.uidlist.next_uid)
+        self.save_rows(range(first, len(self.rows)), [])
+
+    def has_base(self, base: bytes) -> bool:
+        return base in self._by_base or base in self.uidlist.entries
+
+    def bits(self, letters: bytes) -> int:
+        bits = self._letter_bits.get(letters)
+        if bits is None:
+            bits = bits_of(letters)
+            while bits >> (KEYWORD_SHIFT + len(self.table.keywords)):
+                self.table.add(f"unknown-{len(self.table.keywords)}")
+            self._letter_bits[letters] = bits
+        return bits
+
+    def relist(self, old: Path, new: Path | None) -> None:
+        """We renamed or removed a file."""
+        self._listed[old[:3].decode()].discard(old[4:])
+        if new is not None:
+            self._listed[new[:3].decode()].add(new[4:])
+        else:
+            self._by_base.pop(base_of(old[4:]), None)
+
+    def distrust(self) -> None:
+        """The next look lists the folders."""
+        self._settled["cur"] = self._settled["new"] = False
+
+    def note_gone(self) -> None:
+        self._gone_from_list = True
+
+    def tidy_uidlist(self) -> None:
+        """Leave files that are gone out of the uidlist, when there are any."""
+        if self._gone_from_list and self._opened:
+            with suppress(OSError, MailboxInUse), self.uidlist.locked():
+                self.uidlist.load()
+                self._shorten()
+
+    def own_change(self) -> None:
+        """We changed the folder: what look() found still holds, but is looked at again soon."""
+        self._mtimes["cur"] = os.stat(self._in("cur")).st_mtime_ns
+        self._recheck_at = self._recheck_at or time.monotonic() + RECHECK_S
+
+    def _clean_tmp(self) -> None:
+        """Remove what crashed deliveries left in tmp/, now and then."""
+        folder = self._in("tmp")
+        with suppress(OSError):
+            now = time.time()
+            info = os.stat(folder)
+            if now - info.st_atime < TMP_SCAN_S:
+                return
+            for entry in os.scandir(folder):
+                with suppress(OSError):
+                    one = entry.stat(follow_symlinks=False)
+                    if now - max(one.st_mtime, one.st_ctime) > TMP_AGE_S:
+                        os.unlink(entry.path)
+            os.utime(folder, (now, info.st_mtime))
+
+    def watch_paths(self) -> list[str]:
+        return [self._in("new"), self._in("cur")]
+
+    @property
+    def guid(self) -> str:
+        return self.uidlist.guid or super().guid
+
+    def identities(self, uids: Sequence[int], kind: str) -> list[str] | None:
+        if kind not in ("filename", "guid"):
+            return None
+        found = []
+        with self.lock:
+            for at in self.rows.positions(uids):
+                base = base_of(self.rows.keys[at][4:]) if at is not None else b""
+                entry = self.uidlist.entries.get(base) if kind == "guid" else None
+                found.append((entry.guid() if entry else base).decode("utf-8", "surrogateescape"))
+        return found

@@ -1,0 +1,123 @@
+"""Names of mailboxes: modified UTF-7, the namespace's prefix and separator, what a name must not be.
+
+    to_mutf7("Entwürfe") -> "Entw&APw-rfe"       from_mutf7 is its inverse, None for what is no valid name
+    naming = Naming(separator="/", prefix="INBOX/", own=".")    own: what separates the parts on disk
+    naming.parts("INBOX/Work/2024") -> ("Work", "2024");  naming.name(("Work", "2024")) -> "INBOX/Work/2024"
+
+INBOX is ("INBOX",) in any case. RFC 3501 sections 5.1.1 and 5.1.3. Raises InvalidName, BadEncoding.
+"""
+
+import base64
+import binascii
+import re
+
+from mailsuite.store.api import BadEncoding, InvalidName
+
+MAX_NAME = 4096
+MAX_PART = 255
+INBOX = ("INBOX",)
+
+Parts = tuple[str, ...]
+
+_PLAIN = re.compile(r"[\x20-\x25\x27-\x7e]+")
+_SHIFTED = re.compile(r"&([A-Za-z0-9+,]*)-")
+
+
+def to_mutf7(text: str) -> str:
+    out, at = [], 0
+    while at < len(text):
+        plain = _PLAIN.match(text, at)
+        if plain:
+            out.append(plain[0])
+            at = plain.end()
+        elif text[at] == "&":
+            out.append("&-")
+            at += 1
+        else:
+            end = at
+            while end < len(text) and text[end] != "&" and not _PLAIN.match(text, end):
+                end += 1
+            coded = base64.b64encode(text[at:end].encode("utf-16-be", "surrogatepass")).decode()
+            out.append("&" + coded.rstrip("=").replace("/", ",") + "-")
+            at = end
+    return "".join(out)
+
+
+def from_mutf7(name: str) -> str | None:
+    out, at = [], 0
+    while at < len(name):
+        plain = _PLAIN.match(name, at)
+        if plain:
+            out.append(plain[0])
+            at = plain.end()
+            continue
+        shifted = _SHIFTED.match(name, at)
+        if shifted is None:
+            return None
+        coded = shifted[1].replace(",", "/")
+        try:
+            text = base64.b64decode(coded + "=" * (-len(coded) % 4), validate=True).decode("utf-16-be")
+        except (binascii.Error, UnicodeDecodeError, ValueError):
+            return None
+        out.append(text if coded else "&")
+        at = shifted.end()
+    text = "".join(out)
+    return text if to_mutf7(text) == name else None
+
+
+def _bad(why: str) -> InvalidName:
+    return InvalidName(f"Invalid mailbox name: {why}")
+
+
+class Naming:
+    """separator: between parts in the protocol; "" for the store's own. own: "." (Maildir++) or "/"."""
+
+    def __init__(self, own: str, separator: str = "", prefix: str = "") -> None:
+        self.own, self.separator, self.prefix = own, separator or own, prefix
+
+    def parts(self, name: str) -> Parts:
+        """For names that need not exist. A trailing separator is left out."""
+        if len(name) > MAX_NAME:
+            raise _bad("Name is too long")
+        if from_mutf7(name) is None:
+            raise BadEncoding
+        sep = self.separator
+        if name.upper() == "INBOX":
+            return INBOX
+        if self.prefix and name.startswith(self.prefix):
+            name = name[len(self.prefix):]
+        elif self.prefix and name.upper().startswith(self.prefix.upper()) and self.prefix.upper().startswith("INBOX"):
+            name = name[len(self.prefix):]
+        if name.endswith(sep) and len(name) > len(sep):
+            name = name[: -len(sep)]
+        self._check(name)
+        parts = name.split(sep)
+        if parts[0].upper() == "INBOX" and not self.prefix:
+            parts[0] = "INBOX"
+        return tuple(parts)
+
+    def _check(self, name: str) -> None:
+        sep = self.separator
+        if not name:
+            raise _bad("Name is empty")
+        if name.startswith("~"):
+            raise _bad("Begins with '~'")
+        if name.startswith(sep):
+            raise _bad("Begins with hierarchy separator")
+        if sep + sep in name:
+            raise _bad("Has adjacent hierarchy separators")
+        if sep != "/" and "/" in name:
+            raise _bad("Name must not have '/' characters")
+        if self.own != sep and self.own in name:
+            raise _bad(f"Name must not have '{self.own}' characters")
+        parts = name.split(sep)
+        if self.own == "/":
+            for part in (".", ".."):
+                if part in parts:
+                    raise _bad(f"Contains '{part}' part")
+        if any(len(part) > MAX_PART for part in parts) or (self.own == "." and len(name) > MAX_PART - 1):
+            raise _bad("Name is too long")
+
+    def name(self, parts: Parts) -> str:
+        """As clients spell it."""
+        return "INBOX" if parts == INBOX else self.prefix + self.separator.join(parts)

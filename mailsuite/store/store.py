@@ -1,0 +1,241 @@
+"""All mailboxes of one user: names, creation, subscriptions, and the one shared object for each open mailbox.
+
+Implements store/api.MailStore over a Layout. Mailboxes with auto = create or subscribe are made at their first use and
+always listed. A mailbox object lives until the store is closed, so a second SELECT finds everything in memory.
+"""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mailsuite.store.api import (
+    Mailbox,
+    MailboxExists,
+    MailboxInfo,
+    NoPermission,
+    NoSuchMailbox,
+    NotPossible,
+    NotSelectable,
+    Refused,
+    StoreError,
+)
+from mailsuite.store.index import Index
+from mailsuite.store.layout import Found, Layout
+from mailsuite.store.location import Location
+from mailsuite.store.mailbox import BaseMailbox
+from mailsuite.store.names import INBOX, Naming, Parts
+from mailsuite.store.options import MailboxRule, StoreOptions
+from mailsuite.store.subscriptions import Subscriptions
+
+INDEX_NAME = "dovecot.index.mailsuite"
+MAX_OPEN = 200          # mailboxes nobody looks at are put away beyond this
+
+
+def make_layout(location: Location) -> Layout:
+    if location.kind == "mbox":
+        from mailsuite.store.mbox.layout import MboxTree
+        return MboxTree(location)
+    from mailsuite.store.maildir.layout import MaildirPlusPlus, MaildirTree
+    return MaildirPlusPlus(location) if location.layout == "maildir++" else MaildirTree(location)
+
+
+@contextmanager
+def _file_errors() -> Iterator[None]:
+    try:
+        yield
+    except PermissionError as error:
+        raise NoPermission(str(error)) from error
+    except OSError as error:
+        raise StoreError(str(error)) from error
+
+
+class UserStore:
+    """Made by open_store()."""
+
+    def __init__(self, user: str, location: Location, options: StoreOptions) -> None:
+        self.user, self._location, self._options = user, location, options
+        self._layout = make_layout(location)
+        self._naming = Naming(self._layout.own, options.separator, options.prefix)
+        with _file_errors():
+            self._layout.prepare()
+        self._subscriptions = Subscriptions(location.subscriptions, self._layout.own)
+        self._open: dict[Parts, BaseMailbox] = {}
+        self._lock = threading.RLock()
+        self._index: Index | None = None
+        self._rules: dict[Parts, MailboxRule] = {self._rule_parts(rule): rule for rule in options.mailboxes}
+
+    def _rule_parts(self, rule: MailboxRule) -> Parts:
+        parts = tuple(rule.name.split(self._naming.separator))
+        return INBOX if len(parts) == 1 and parts[0].upper() == "INBOX" else parts
+
+    @property
+    def separator(self) -> str:
+        return self._naming.separator
+
+    @property
+    def prefix(self) -> str:
+        return self._naming.prefix
+
+    @property
+    def index(self) -> Index:
+        """Opened at its first use: a login that opens nothing needs none."""
+        if self._index is None:
+            folder = self._location.index
+            if folder is not None:
+                try:
+                    os.makedirs(folder, 0o700, exist_ok=True)
+                except OSError:
+                    folder = None
+            self._index = Index(os.path.join(folder, INDEX_NAME) if folder is not None else None)
+        return self._index
+
+    # --- names ------------------------------------------------------------------------------------------------------
+
+    def _made_at_use(self, parts: Parts) -> bool:
+        rule = self._rules.get(parts)
+        return parts == INBOX or rule is not None and rule.auto in ("create", "subscribe")
+
+    def list_mailboxes(self) -> list[MailboxInfo]:
+        with _file_errors():
+            found = dict(self._layout.find_all())
+        nothing = Found(True, False)
+        found.setdefault(INBOX, nothing)
+        for parts, rule in self._rules.items():
+            if rule.auto in ("create", "subscribe"):
+                old = found.get(parts)
+                if old is None or not old.selectable:
+                    found[parts] = nothing
+        parents = {parts[:depth] for parts in found for depth in range(1, len(parts))}
+        for parent in parents:
+            found.setdefault(parent, Found(False, False))
+        subscribed = set(self._subscribed())
+        return [MailboxInfo(self._naming.name(parts), one.selectable, parts in parents, one.no_inferiors,
+                            parts in subscribed, self._special(parts))
+                for parts, one in sorted(found.items(), key=lambda item: (item[0] != INBOX, item[0]))]
+
+    def _subscribed(self) -> list[Parts]:
+        names = self._subscriptions.read()
+        names += [parts for parts, rule in self._rules.items() if rule.auto == "subscribe" and parts not in names]
+        return names
+
+    def subscriptions(self) -> list[str]:
+        return [self._naming.name(parts) for parts in self._subscribed()]
+
+    def subscribe(self, name: str, on: bool) -> None:
+        parts = self._naming.parts(name)
+        if on and not self._exists(parts):
+            raise NoSuchMailbox(name)
+        self._subscriptions.change(parts, on=on)
+
+    def _exists(self, parts: Parts) -> bool:
+        with _file_errors():
+            kind = self._layout.kind(parts)
+        return self._made_at_use(parts) or kind is not None and kind.selectable
+
+    def exists(self, name: str) -> bool:
+        return self._exists(self._naming.parts(name))
+
+    def special_use(self, name: str) -> tuple[str, ...]:
+        return self._special(self._naming.parts(name))
+
+    def _special(self, parts: Parts) -> tuple[str, ...]:
+        rule = self._rules.get(parts)
+        return rule.special_use if rule else ()
+
+    # --- mailboxes --------------------------------------------------------------------------------------------------
+
+    def open(self, name: str) -> Mailbox:
+        parts = self._naming.parts(name)
+        with self._lock, _file_errors():
+            mailbox = self._open.get(parts)
+            if mailbox is not None:
+                mailbox.refresh()
+                if not mailbox.deleted:
+                    return mailbox
+                del self._open[parts]
+            kind = self._layout.kind(parts)
+            if kind is None or not kind.selectable:
+                if not self._made_at_use(parts):
+                    raise NotSelectable() if kind is not None or self._has_children(parts) else NoSuchMailbox(name)
+                if kind is None:
+                    self._layout.make(parts, parent_only=False)
+            mailbox = self._layout.open(parts, name if parts != INBOX else "INBOX", self.index, self._options)
+            mailbox.refresh()
+            self._put_away()
+            self._open[parts] = mailbox
+            return mailbox
+
+    def _put_away(self) -> None:
+        if len(self._open) >= MAX_OPEN:
+            for parts, mailbox in list(self._open.items()):
+                if not mailbox.in_use:
+                    mailbox.checkpoint()
+                    del self._open[parts]
+
+    def _has_children(self, parts: Parts) -> bool:
+        return any(other[: len(parts)] == parts and other != parts for other in self._layout.find_all())
+
+    def create(self, name: str) -> None:
+        parts = self._naming.parts(name)
+        with self._lock, _file_errors():
+            kind = self._layout.kind(parts)
+            if kind is not None and kind.selectable or parts == INBOX:
+                raise MailboxExists
+            self._layout.make(parts, parent_only=name.endswith(self.separator))
+            if not name.endswith(self.separator) or self._layout.own == ".":
+                self._layout_opened(parts, name)
+
+    def _layout_opened(self, parts: Parts, name: str) -> None:
+        """A new mailbox gets its UIDVALIDITY at once."""
+        mailbox = self._layout.open(parts, self._naming.name(parts), self.index, self._options)
+        self.index.forget(mailbox.name)
+        mailbox.refresh()
+        self._open[parts] = mailbox
+
+    def delete(self, name: str) -> None:
+        parts = self._naming.parts(name)
+        if parts == INBOX:
+            raise Refused("INBOX can't be deleted")
+        with self._lock, _file_errors():
+            if self._layout.kind(parts) is None:
+                raise NoSuchMailbox(name)
+            self._layout.delete(parts)
+            self._close_one(parts)
+            self.index.forget(self._naming.name(parts))
+
+    def _close_one(self, parts: Parts) -> None:
+        mailbox = self._open.pop(parts, None)
+        if mailbox is not None:
+            with mailbox.lock:
+                mailbox.vanish()
+
+    def rename(self, old: str, new: str) -> None:
+        source, target = self._naming.parts(old), self._naming.parts(new)
+        with self._lock, _file_errors():
+            if source == INBOX:
+                raise NotPossible("Renaming INBOX isn't supported.")
+            kind = self._layout.kind(source)
+            if kind is None and not self._has_children(source):
+                raise NoSuchMailbox(old)
+            there = self._layout.kind(target)
+            if there is not None and kind is not None:
+                raise MailboxExists
+            if target[: len(source)] == source:
+                raise NotPossible("Can't rename mailbox to its own child.")
+            for parts in list(self._open):
+                if parts[: len(source)] == source:
+                    self._open[parts].checkpoint()
+            for was, now in self._layout.rename(source, target):
+                self._close_one(was)
+                self.index.rename(self._naming.name(was), self._naming.name(now))
+
+    def close(self) -> None:
+        with self._lock:
+            for mailbox in self._open.values():
+                if not mailbox.deleted:
+                    mailbox.checkpoint()
+            self._open.clear()
+            if self._index is not None:
+                self._index.close()
+                self._index = None

@@ -1,0 +1,75 @@
+"""The subscriptions file: which mailboxes a user's programs show. Shared with Dovecot.
+
+    file = Subscriptions("/home/alice/Maildir/subscriptions", own=".")
+    file.read() -> [("Work", "2024"), ("INBOX",)];  file.change(("Work",), on=True)
+
+Version 2: "V<tab>2", an empty line, then a name on each line, its parts separated by tabs. Version 1, without the first
+two lines and with the store's separator, is read too. Changed under FILE.lock, replaced as a whole.
+"""
+
+import os
+from pathlib import Path
+
+from mailsuite.base.files import write_whole
+from mailsuite.store.api import MailboxInUse, NoPermission, StoreError
+from mailsuite.store.locks import LockBusy, MailboxLock
+from mailsuite.store.names import Parts
+
+MAX_SIZE = 4 * 1024 * 1024
+HEADER = "V\t2\n\n"
+
+_ESCAPES = {"0": "\0", "1": "\x01", "t": "\t", "r": "\r", "n": "\n"}
+
+
+def _unescape(text: str) -> str:
+    if "\x01" not in text:
+        return text
+    first, *rest = text.split("\x01")
+    return first + "".join(_ESCAPES.get(piece[:1], piece[:1]) + piece[1:] for piece in rest)
+
+
+def _escape(text: str) -> str:
+    for letter, octet in (("1", "\x01"), ("0", "\0"), ("t", "\t"), ("r", "\r"), ("n", "\n")):
+        text = text.replace(octet, "\x01" + letter)
+    return text
+
+
+class Subscriptions:
+    """One user's file."""
+
+    def __init__(self, path: str, own: str) -> None:
+        self._path, self._own = path, own
+
+    def read(self) -> list[Parts]:
+        try:
+            fd = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            return []
+        with open(fd, "rb") as file:
+            lines = file.read(MAX_SIZE).decode("utf-8", "surrogateescape").split("\n")
+        if lines[0].startswith("V\t"):
+            names = [tuple(_unescape(part) for part in line.split("\t")) for line in lines[2:] if line]
+        else:
+            names = [tuple(line.split(self._own)) for line in lines if line]
+        return list(dict.fromkeys(names))
+
+    def change(self, parts: Parts, *, on: bool) -> None:
+        """Raises MailboxInUse, NoPermission, StoreError."""
+        lock = MailboxLock(self._path, ("dotlock",), wait_s=10, delay_s=0.02, stale_s=60)
+        try:
+            with lock.dotlock():
+                names = self.read()
+                if (parts in names) == on:
+                    return
+                if on:
+                    names.append(parts)
+                else:
+                    names.remove(parts)
+                lines = ["\t".join(_escape(part) for part in name) + "\n" for name in names]
+                write_whole(Path(self._path), (HEADER + "".join(lines)).encode("utf-8", "surrogateescape"), mode=0o600)
+        except LockBusy as error:
+            raise MailboxInUse(error.detail) from error
+        except PermissionError as error:
+            raise NoPermission(str(error)) from error
+        except OSError as error:
+            raise StoreError(str(error)) from error
