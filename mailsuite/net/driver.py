@@ -154,6 +154,19 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def hold(self) -> asyncio.Transport:
+        """Read nothing more until the open question is answered: the connection is being given to another process."""
+        assert self._transport is not None and self._task is not None
+        self._pause()
+        return self._transport
+
+    def detach(self, protocol: asyncio.Protocol) -> asyncio.Transport:
+        """Give the transport to another protocol for good; that one calls connection_lost here when it is over."""
+        assert self._transport is not None
+        self._closing = True
+        self._transport.set_protocol(protocol)
+        return self._transport
+
     @property
     def busy(self) -> bool:
         """A question is open."""

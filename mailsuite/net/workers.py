@@ -174,9 +174,10 @@ class WorkerPool:
         self._timer: asyncio.TimerHandle | None = None
 
     async def ask(self, identity: Identity, message: Mapping[str, Any], fds: Sequence[int] = (), *,
-                  key: str = "") -> dict[str, Any]:
+                  key: str = "", taken: Callable[[], None] = lambda: None) -> dict[str, Any]:
         """Have the identity's worker answer. The caller keeps its descriptors and may close them on return.
 
+        taken: called as soon as the descriptors may be closed, long before the answer when that is the end of a session.
         Raises WorkerGone, or the MailError that the worker's function raised.
         """
         identity = identity.effective()
@@ -191,6 +192,7 @@ class WorkerPool:
         octets = _encode({"n": self._next_number, "m": message})
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         item = _Waiting(self._next_number, octets, [os.dup(fd) for fd in fds], future)
+        taken()
         worker.queue.append(item)
         self._flush(worker)
         return await future

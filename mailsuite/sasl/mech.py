@@ -26,7 +26,7 @@ class MechError(PeerError):
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """Tell the peer; its answer comes back. With has_initial, the initial response is the answer instead."""
+    """Tell the peer; its answer comes back. initial: an initial response, if there is one, is the answer instead."""
 
     octets: bytes
     initial: bool = False
@@ -66,7 +66,14 @@ class Refused:
     user: str
 
 
-Move = Say | Fetch
+@dataclass(frozen=True, slots=True)
+class Name:
+    """The peer has said who it is, and the password comes later: a name that may not exist ends it here."""
+
+    user: str
+
+
+Move = Say | Fetch | Name
 End = Claim | Proved | Refused
 Exchange = Generator[Move, bytes | None, End]
 

@@ -1,7 +1,7 @@
 """PLAIN (RFC 4616), LOGIN (an old habit of mail clients), EXTERNAL (RFC 4422 appendix A), ANONYMOUS (RFC 4505)."""
 
 from mailsuite.base.secret import Secret
-from mailsuite.sasl.mech import Claim, End, Exchange, Facts, MechError, Proved, Say, answer, text
+from mailsuite.sasl.mech import Claim, End, Exchange, Facts, MechError, Name, Proved, Say, answer, text
 
 
 def plain(facts: Facts) -> Exchange:
@@ -15,9 +15,10 @@ def plain(facts: Facts) -> Exchange:
 
 def login(facts: Facts) -> Exchange:
     """Name and password, asked for one by one; the name may come as initial response."""
-    user = answer((yield Say(b"Username:", initial=True)))
+    user = text(answer((yield Say(b"Username:", initial=True))).split(b"\0")[0])
+    yield Name(user)
     password = answer((yield Say(b"Password:")))
-    return Claim(text(user.split(b"\0")[0]), Secret(password.split(b"\0")[0]))
+    return Claim(user, Secret(password.split(b"\0")[0]))
 
 
 def external(facts: Facts) -> Exchange:

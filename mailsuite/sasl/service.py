@@ -19,7 +19,7 @@ from mailsuite.base.errors import ConfigError, ConfigErrors, TemporaryError
 from mailsuite.base.log import access_logger
 from mailsuite.sasl.chain import PassdbChain, UserdbChain, Verdict
 from mailsuite.sasl.entries import Databases
-from mailsuite.sasl.mech import Claim, End, Facts, Fetch, Mech, MechError, Proved, Refused, Say
+from mailsuite.sasl.mech import Claim, End, Facts, Fetch, Mech, MechError, Name, Proved, Refused, Say
 from mailsuite.sasl.mechanisms import chosen
 from mailsuite.sasl.pool import HashPool
 from mailsuite.sasl.request import AuthRequest
@@ -83,9 +83,9 @@ class NameRules:
             authzid, _, name = name.partition(self.separator)
         request.original_user = request.user = name
         try:
+            wanted = self._normal(request, authzid) if authzid else ""
             request.user = self._normal(request, name)
-            if authzid:
-                request.wanted_user = self._normal(request, authzid)
+            request.wanted_user = wanted
         except BadName:
             request.user, request.wanted_user, request.bad_name = name, "", True
             raise
@@ -214,7 +214,11 @@ class Attempt:
                 move = self._exchange.send(content)
                 if isinstance(move, Say):
                     return Continue(move.octets)
-                content = await self._fetch(move)
+                if isinstance(move, Name):
+                    self.named, content = True, None
+                    self.service.names.apply(self.request, move.user)
+                else:
+                    content = await self._fetch(move)
         except StopIteration as stop:
             return await self._end(stop.value)
         except (MechError, SchemeError) as error:

@@ -1,0 +1,373 @@
+"""What IMAP and POP3 logins have in common: a session that authenticates, then gives its connection away.
+
+A session asks its handler (login_server.py):
+    Authenticate, Proceed -> AuthStep (sasl.auth_client)        Cancel -> None        LogIn -> HandedOver | Refused
+and speaks its protocol's words for what came of it: `login_imap.py`, `login_pop3.py`.
+
+The texts are Dovecot 2.3.19's, which clients and fail2ban rules know.
+"""
+
+import binascii
+import time
+from base64 import b64decode, b64encode
+from dataclasses import dataclass, field
+from enum import Enum
+
+from mailsuite.base.dialogue import Action, Ask, Close, Send, TlsInfo
+from mailsuite.base.errors import PeerError
+from mailsuite.base.lines import LineBuffer
+from mailsuite.sasl.auth_client import AuthStep, Challenge, Failure, Mechanism, Success
+
+LINE_LIMIT = 8192                # octets of a command line before login
+RESPONSE_LIMIT = 16384           # octets of one SASL response (tokens can be long)
+BAD_COMMANDS_LIMIT = 3           # the third closes the connection
+LOGIN_TIMEOUT_S = 180.0          # how long a client may stay without having logged in
+
+NO_PLAINTEXT = "Plaintext authentication disallowed on non-secure (SSL/TLS) connections."
+NO_MECHANISM = "Unsupported authentication mechanism."
+INTERNAL_FAILURE = "Internal login failure. Refer to server log for more information."
+INITIALIZATION_FAILED = "Internal error occurred. Refer to server log for more information."
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticate:
+    """Begin; initial in base64 as the client sent it."""
+
+    mechanism: str
+    initial: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Proceed:
+    request_id: int
+    response: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """The client gave up on that request; answered with None."""
+
+    request_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogIn:
+    """Hand the connection over. The handler reads `octets` from the session once it reads no more from the client."""
+
+    success: Success
+    mechanism: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """It belongs to process pid now; nothing more may be said here."""
+
+    pid: int
+
+
+class Why(Enum):
+    """Why the access service did not take a connection."""
+
+    NOT_FOUND = "notfound"           # the user is in no user database
+    LIMIT = "limit"                  # mail_max_userip_connections
+    INITIALIZATION = "init"          # uid or gid not allowed, and the like
+    FAILED = "failed"                # it is away, or something unforeseen
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    why: Why
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class LoginFacts:
+    """What a session is told when it begins.
+
+    secured: the connection is as good as TLS (same host, or trusted). plaintext_ok: disable_plaintext_auth is off.
+    """
+
+    greeting: str
+    mechanisms: tuple[Mechanism, ...] = ()
+    secured: bool = False
+    plaintext_ok: bool = False
+    tls_offered: bool = False
+    tls_required: bool = False
+    capability: str = ""             # imap_capability
+    id_send: str = ""                # imap_id_send
+    host_name: str = "localhost"
+
+
+@dataclass
+class LoginStory:
+    """What the log line about a connection that ended without a login tells."""
+
+    user: str = ""
+    mechanism: str = ""
+    attempts: int = 0
+    successes: int = 0
+    tried_plaintext: bool = False
+    tried_unknown: bool = False
+    waiting: bool = False            # the auth service was being asked
+    sasl: bool = False               # the client had been asked for a response
+    handed_over: bool = False
+    reason: str = ""
+    tls_started: bool = False
+    tls_failed: bool = False
+    last_code: str = ""
+
+    def detail(self, seconds: int) -> str:
+        """The words between parentheses."""
+        if self.last_code == "user_disabled":
+            return "user disabled"
+        if self.last_code == "pass_expired":
+            return "password expired"
+        if not self.attempts:
+            if self.tried_plaintext:
+                return "tried to use disallowed plaintext auth"
+            if self.tried_unknown:
+                return "tried to use unsupported auth mechanism"
+            return f"no auth attempts in {seconds} secs"
+        if self.waiting:
+            return f"disconnected while authenticating, waited {seconds} secs"
+        if self.sasl:
+            return f"client didn't finish SASL auth, waited {seconds} secs"
+        if self.successes == self.attempts:
+            return f"internal failure, {self.successes} successful auths"
+        return f"auth failed, {self.attempts} attempts in {seconds} secs"
+
+
+def stamped(text: str, facts: LoginFacts) -> str:
+    """Temporary failures name host and time, so that the administrator finds them in the log."""
+    return f"{text} [{facts.host_name}:{time.strftime('%Y-%m-%d %H:%M:%S')}]"
+
+
+@dataclass
+class LoginSession:
+    """One connection before its login: base.dialogue.Session, with the protocol's words in subclasses."""
+
+    facts: LoginFacts
+    tls: TlsInfo | None = None
+    story: LoginStory = field(default_factory=LoginStory)
+
+    def __post_init__(self) -> None:
+        self.timeout_s = LOGIN_TIMEOUT_S
+        self._lines = LineBuffer(LINE_LIMIT)
+        self._asking = self._stopped = False
+        self._sasl_id: int | None = None        # the client owes a response to this request
+        self._mechanism = ""
+        self._bad_commands = 0
+        self.limit_text = ""
+        self._out: list[Action] = []
+
+    # --- base.dialogue.Session ------------------------------------------------------------------------------------
+
+    @property
+    def backlog(self) -> int:
+        return len(self._lines)
+
+    @property
+    def is_secure(self) -> bool:
+        return self.tls is not None or self.facts.secured
+
+    def opened(self) -> list[Action]:
+        raise NotImplementedError
+
+    def feed(self, octets: bytes) -> list[Action]:
+        if not self._stopped:
+            self._lines.feed(octets)
+            self._work()
+        return self._flush()
+
+    def answered(self, result: object) -> list[Action]:
+        self._asking = self.story.waiting = False
+        match result:
+            case Challenge() | Success() | Failure():
+                self._on_step(result)
+            case HandedOver():
+                self._stopped = self.story.handed_over = True
+                self._out.append(Close(""))
+            case Refused():
+                self._on_refused(result)
+            case None:
+                pass
+        self._work()
+        return self._flush()
+
+    def failed(self, error: BaseException) -> list[Action]:
+        self._asking = self.story.waiting = False
+        self.say_internal_failure()
+        return self._flush()
+
+    def secured(self, tls: TlsInfo) -> list[Action]:
+        self.tls, self._stopped = tls, False
+        self._lines.clear()                     # nothing said in the clear counts: RFC 3207 section 4.2
+        return []
+
+    def lost(self) -> list[Action]:
+        self._stopped = True
+        return []
+
+    def timed_out(self) -> list[Action]:
+        raise NotImplementedError
+
+    # --- the work ---------------------------------------------------------------------------------------------------
+
+    def _flush(self) -> list[Action]:
+        out, self._out = self._out, []
+        return out
+
+    def send(self, text: str) -> None:
+        self._out.append(Send(text.encode("utf-8", "surrogateescape") + b"\r\n"))
+
+    def close(self, reason: str) -> None:
+        self._stopped = True
+        self.story.reason = reason
+        self._out.append(Close(reason))
+
+    def _work(self) -> None:
+        """Go on with what the client has sent, until a question is open or the octets end."""
+        try:
+            while not self._asking and not self._stopped:
+                if not self._step():
+                    return
+        except PeerError:
+            self.say_too_long()
+
+    def _step(self) -> bool:
+        """Take one line (or literal); False when none is whole."""
+        self._lines.limit = RESPONSE_LIMIT if self._sasl_id is not None else LINE_LIMIT
+        line = self._lines.take_line()
+        if line is None:
+            return False
+        if self._sasl_id is not None:
+            self._on_response(self._sasl_id, line)
+        else:
+            self.on_line(line)
+        return True
+
+    def remaining(self) -> bytes:
+        """What the client has sent behind its login; for the hand-over, when nothing more is read."""
+        return self._lines.take_octets(len(self._lines))
+
+    def put_back(self, octets: bytes) -> None:
+        """The hand-over failed: what was taken is the session's again."""
+        self._lines.feed(octets)
+
+    # --- authentication ---------------------------------------------------------------------------------------------
+
+    def plaintext_allowed(self) -> bool:
+        return self.is_secure or (self.facts.plaintext_ok and not self.facts.tls_required)
+
+    def visible_mechanisms(self) -> list[Mechanism]:
+        return [mech for mech in self.facts.mechanisms
+                if not mech.private and (self.plaintext_allowed() or not mech.plaintext)]
+
+    def find_mechanism(self, name: str) -> Mechanism | None:
+        return next((mech for mech in self.facts.mechanisms if mech.name == name.upper()), None)
+
+    def ask_auth(self, mechanism: str, initial: bytes | None) -> None:
+        self._mechanism = self.story.mechanism = mechanism.upper()
+        self.story.attempts += 1
+        self._ask(Authenticate(self._mechanism, initial))
+
+    def ask_plain(self, user: bytes, password: bytes) -> None:
+        """A name and a password in the protocol's own command are SASL PLAIN here."""
+        self.ask_auth("PLAIN", b64encode(b"\0" + user + b"\0" + password))
+
+    def _ask(self, question: object) -> None:
+        self._asking = self.story.waiting = True
+        self._out.append(Ask(question))
+
+    def _on_response(self, request_id: int, line: bytes) -> None:
+        self._sasl_id, self.story.sasl = None, False
+        if line == b"*" or not valid_base64(line):
+            if line == b"*":
+                self.say_aborted()
+            else:
+                self.say_bad_response()
+            self._asking = True
+            self._out.append(Ask(Cancel(request_id)))
+            return
+        self._ask(Proceed(request_id, line))
+
+    def _on_step(self, step: AuthStep) -> None:
+        match step:
+            case Challenge():
+                self._sasl_id, self.story.sasl = step.request_id, True
+                self._out.append(Send(b"+ " + step.base64 + b"\r\n"))
+            case Success():
+                self.story.user, self.story.last_code = step.user, ""
+                self.story.successes += 1
+                if "nologin" in step.fields:
+                    self.say_login_disabled(step.fields.get("reason") or "Login disabled for this user")
+                    return
+                self._ask(LogIn(step, self._mechanism))
+            case Failure():
+                self.story.user = step.user or self.story.user
+                self.story.last_code = step.code
+                self.say_failure(step)
+
+    def _on_refused(self, refused: Refused) -> None:
+        match refused.why:
+            case Why.NOT_FOUND:
+                self.story.successes -= 1
+                self.say_failure(Failure(self.story.user))
+            case Why.LIMIT:
+                self.limit_text = refused.text
+                self.say_limit(refused.text)
+                self.close(refused.text)
+            case Why.INITIALIZATION:
+                self.story.handed_over = True       # logged there
+                self.say_initialization_failed()
+                self._stopped = True
+                self._out.append(Close(""))
+            case Why.FAILED:                            # perhaps somebody has the descriptor: say no more here
+                self.say_internal_failure()
+                self.close("Internal login failure")
+
+    def count_bad(self) -> bool:
+        """One more bad command; True when that was one too many."""
+        self._bad_commands += 1
+        return self._bad_commands >= BAD_COMMANDS_LIMIT
+
+    # --- the protocol's words ---------------------------------------------------------------------------------------
+
+    def on_line(self, line: bytes) -> None:
+        """A command line, its end removed."""
+        raise NotImplementedError
+
+    def say_failure(self, failure: Failure) -> None:
+        raise NotImplementedError
+
+    def say_login_disabled(self, reason: str) -> None:
+        raise NotImplementedError
+
+    def say_limit(self, text: str) -> None:
+        raise NotImplementedError
+
+    def say_initialization_failed(self) -> None:
+        raise NotImplementedError
+
+    def say_internal_failure(self) -> None:
+        raise NotImplementedError
+
+    def say_aborted(self) -> None:
+        raise NotImplementedError
+
+    def say_bad_response(self) -> None:
+        raise NotImplementedError
+
+    def say_too_long(self) -> None:
+        raise NotImplementedError
+
+
+def valid_base64(line: bytes) -> bool:
+    """Whether a SASL response is base64 ("=" alone is an empty one)."""
+    if line in (b"", b"="):
+        return True
+    try:
+        b64decode(line, validate=True)
+    except binascii.Error:
+        return False
+    return True

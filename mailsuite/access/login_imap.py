@@ -1,0 +1,337 @@
+"""IMAP before login: CAPABILITY, ID, NOOP, STARTTLS, LOGIN, AUTHENTICATE, LOGOUT.
+
+A session (base.dialogue.Session) of its own, so that parsing what strangers send never shares a process with mail.
+Source: RFC 3501 sections 6.1 and 6.2, RFC 2971 (ID), RFC 4959 (SASL-IR), RFC 7888 (LITERAL+).
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from mailsuite.access.login import (
+    INITIALIZATION_FAILED,
+    INTERNAL_FAILURE,
+    LINE_LIMIT,
+    NO_MECHANISM,
+    NO_PLAINTEXT,
+    LoginSession,
+    stamped,
+)
+from mailsuite.base.dialogue import Action, StartTls
+from mailsuite.sasl.auth_client import Failure
+
+BASE_CAPABILITY = "IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE LITERAL+"
+_TAG = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\+]+")
+_LITERAL = re.compile(rb"\{(\d{1,10})(\+?)\}$")
+_ATOM = re.compile(rb"[^ ]+")
+_BAD_IN_ATOM = re.compile(rb"[\x00-\x1f\x7f\"(){]")
+_QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"')
+
+PLAINTEXT_ALERT = ("* BAD [ALERT] Plaintext authentication not allowed without SSL/TLS, but your client did it anyway. "
+                   "If anyone was listening, the password was exposed.")
+
+
+class ArgumentError(Exception):
+    """What the parser says; the line is skipped."""
+
+
+@dataclass
+class _Arguments:
+    """A command whose arguments are still coming (literals). values: None stands for a list."""
+
+    command: str
+    values: list[bytes | None] = field(default_factory=list)
+    literal: int | None = None           # octets of the literal that is awaited
+    octets: int = 0
+
+
+def parse_arguments(line: bytes, into: list[bytes | None]) -> tuple[int, bool] | None:
+    """Add the arguments in a line to `into`; (size, non-synchronizing) when it ends with a literal's announcement.
+
+    Atoms, NIL included, and strings are octets; a parenthesised list is None. Raises ArgumentError.
+    """
+    position, end = 0, len(line)
+    while position < end:
+        if line[position] == 0x20:
+            position += 1
+            continue
+        if line[position] == 0x22:
+            quoted = _QUOTED.match(line, position)
+            if quoted is None:
+                raise ArgumentError("Missing '\"'")
+            into.append(re.sub(rb"\\(.)", rb"\1", quoted[1]))
+            position = quoted.end()
+            if position < end and line[position] not in b" )":
+                _refuse_atom(line[position:])
+            continue
+        if line[position] == 0x28:
+            position = _skip_list(line, position)
+            into.append(None)
+            continue
+        atom = _ATOM.match(line, position)
+        assert atom is not None
+        if literal := _LITERAL.fullmatch(atom[0]):
+            return int(literal[1]), bool(literal[2])
+        if atom[0].startswith(b"~{"):
+            raise ArgumentError("literal8 not allowed here")
+        _refuse_atom(atom[0])
+        into.append(atom[0])
+        position = atom.end()
+    return None
+
+
+def _refuse_atom(text: bytes) -> None:
+    word = text.split(b" ")[0]
+    if not word.isascii():
+        raise ArgumentError("8bit data in atom")
+    if _BAD_IN_ATOM.search(word):
+        raise ArgumentError("Invalid characters in atom")
+
+
+def _skip_list(line: bytes, position: int) -> int:
+    """The position behind a parenthesised list; strings in it may hold parentheses."""
+    depth = 0
+    while position < len(line):
+        octet = line[position]
+        if octet == 0x22:
+            quoted = _QUOTED.match(line, position)
+            if quoted is None:
+                raise ArgumentError("Missing '\"'")
+            position = quoted.end()
+            continue
+        depth += (octet == 0x28) - (octet == 0x29)
+        position += 1
+        if depth == 0:
+            return position
+    raise ArgumentError("Missing ')'")
+
+
+def flat_list(line: bytes) -> list[bytes | None] | None:
+    """The strings of an ID command's list; None when it has lists in it or is no list."""
+    match = re.fullmatch(rb" *\((.*)\) *", line, re.DOTALL)
+    if match is None:
+        return None
+    values: list[bytes | None] = []
+    if parse_arguments(match[1], values) is not None or None in values:
+        return None
+    return values
+
+
+class ImapLogin(LoginSession):
+    """The session."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.tag = b"*"
+        self.capability_asked = False
+        self._arguments: _Arguments | None = None
+
+    # --- greeting and the end -----------------------------------------------------------------------------------
+
+    def capability(self) -> str:
+        own = self.facts.capability
+        base = own if own and not own.startswith("+") else BASE_CAPABILITY
+        words = base.split() + (own[1:].split() if own.startswith("+") else [])
+        if self.facts.tls_offered and self.tls is None:
+            words.append("STARTTLS")
+        if not self.plaintext_allowed():
+            words.append("LOGINDISABLED")
+        words += [f"AUTH={mech.name}" for mech in self.visible_mechanisms()]
+        return " ".join(words)
+
+    def opened(self) -> list[Action]:
+        self.send(f"* OK [CAPABILITY {self.capability()}] {self.facts.greeting}")
+        return self._flush()
+
+    def timed_out(self) -> list[Action]:
+        if not self._stopped:
+            self.send("* BYE Disconnected for inactivity during authentication." if self._sasl_id is not None
+                      else "* BYE Disconnected for inactivity.")
+            self.close("Inactivity during authentication" if self._sasl_id is not None else "Inactivity")
+        return self._flush()
+
+    def say_too_long(self) -> None:
+        self.send("* BYE Input buffer full, aborting")
+        self.close("Input buffer full")
+
+    # --- commands -------------------------------------------------------------------------------------------------
+
+    def _step(self) -> bool:
+        waiting = self._arguments
+        if waiting is not None and waiting.literal is not None:
+            if len(self._lines) < waiting.literal:
+                return False
+            waiting.values.append(self._lines.take_octets(waiting.literal))
+            waiting.literal = None
+        return super()._step()
+
+    def on_line(self, line: bytes) -> None:
+        if self._arguments is not None:
+            self._take_arguments(self._arguments, line)
+            return
+        tag, space, rest = line.partition(b" ")
+        self.tag = tag if _TAG.fullmatch(tag) else b"*"
+        name, _, arguments = rest.partition(b" ")
+        command = COMMANDS.get(name.decode("ascii", "replace").upper()) if space and self.tag == tag else None
+        if command is None:
+            self.refuse()
+            return
+        command(self, arguments)
+
+    def tagged(self, text: str) -> None:
+        self.send(f"{self.tag.decode('ascii')} {text}")
+
+    def refuse(self) -> None:
+        """A bad command, in the one wording for all of them."""
+        if self.count_bad():
+            self.send("* BYE Too many invalid IMAP commands.")
+            self.close("Too many invalid commands")
+        else:
+            self.tagged("BAD Error in IMAP command received by server.")
+
+    def _begin_arguments(self, command: str, line: bytes) -> None:
+        self._arguments = _Arguments(command)
+        self._take_arguments(self._arguments, line)
+
+    def _take_arguments(self, arguments: _Arguments, line: bytes) -> None:
+        arguments.octets += len(line)
+        try:
+            literal = parse_arguments(line, arguments.values)
+        except ArgumentError as error:
+            self._arguments = None
+            self.tagged(f"BAD {error}")
+            return
+        if literal is not None:
+            size, at_once = literal
+            arguments.octets += size
+            if arguments.octets > LINE_LIMIT:
+                self.send("* BYE Literal size too large")
+                self.close("Literal size too large")
+                return
+            arguments.literal = size
+            if not at_once:
+                self.send("+ OK")
+            return
+        self._arguments = None
+        self._login(arguments.values)
+
+    def _login(self, values: list[bytes | None]) -> None:
+        if len(values) != 2 or values[0] is None or values[1] is None:
+            self.refuse()
+            return
+        user, password = values[0], values[1]
+        if not self.plaintext_allowed():
+            self.story.attempts += 1
+            self.story.user = user.decode("utf-8", "surrogateescape")
+            self.send(PLAINTEXT_ALERT)
+            self.tagged(f"NO [PRIVACYREQUIRED] {NO_PLAINTEXT}")
+            return
+        self.ask_plain(user, password)
+
+    def do_login(self, line: bytes) -> None:
+        self._begin_arguments("LOGIN", line)
+
+    def do_authenticate(self, line: bytes) -> None:
+        name, space, initial = line.partition(b" ")
+        if not name or b" " in initial:
+            self.refuse()
+            return
+        mech = self.find_mechanism(name.decode("ascii", "replace"))
+        if mech is None:
+            self.story.tried_unknown = True
+            self.story.mechanism = name.decode("ascii", "replace").upper()
+            self.tagged(f"NO [ALERT] {NO_MECHANISM}")
+        elif self.facts.tls_required and not self.is_secure:
+            self.tagged("NO [PRIVACYREQUIRED] Authentication disallowed on non-secure (SSL/TLS) connections.")
+        elif mech.plaintext and not self.plaintext_allowed():
+            self.story.tried_plaintext, self.story.mechanism = True, mech.name
+            self.tagged("NO [PRIVACYREQUIRED] Plaintext authentication disabled.")
+        else:
+            self.ask_auth(mech.name, initial if space else None)
+
+    def do_capability(self, line: bytes) -> None:
+        self.capability_asked = True
+        self.send(f"* CAPABILITY {self.capability()}")
+        self.tagged("OK Pre-login capabilities listed, post-login capabilities have more.")
+
+    def do_starttls(self, line: bytes) -> None:
+        if self.tls is not None:
+            self.tagged("BAD TLS is already active.")
+        elif not self.facts.tls_offered:
+            self.tagged("BAD TLS support isn't enabled.")
+        else:
+            self.tagged("OK Begin TLS negotiation now.")
+            self._stopped = self.story.tls_started = True
+            self._out.append(StartTls())
+
+    def do_id(self, line: bytes) -> None:
+        try:
+            good = line.strip().upper() in (b"", b"NIL") or flat_list(line) is not None
+        except ArgumentError:
+            good = False
+        if not good:
+            self.tagged("BAD Invalid ID parameters")
+            return
+        self.send(f"* ID {self.facts.id_send or 'NIL'}")
+        self.tagged("OK ID completed.")
+
+    def do_enable(self, line: bytes) -> None:
+        self.send("* ENABLED")
+        self.tagged("OK ENABLE ignored in non-authenticated state.")
+
+    def do_noop(self, line: bytes) -> None:
+        self.tagged("OK NOOP completed.")
+
+    def do_logout(self, line: bytes) -> None:
+        self.send("* BYE Logging out")
+        self.tagged("OK Logout completed.")
+        self.close("Aborted login by logging out")
+
+    # --- what came of an authentication ---------------------------------------------------------------------------
+
+    def say_failure(self, failure: Failure) -> None:
+        if failure.temporary:
+            text = stamped(failure.reason or "Temporary authentication failure.", self.facts)
+            self.tagged(f"NO [UNAVAILABLE] {text}")
+        elif failure.code == "invalid_base64":
+            self.tagged(f"BAD {failure.reason}")
+        else:
+            code, text = IMAP_FAILURES.get(failure.code, ("AUTHENTICATIONFAILED", "Authentication failed."))
+            self.tagged(f"NO [{code}] {failure.reason or text}")
+
+    def say_login_disabled(self, reason: str) -> None:
+        self.tagged(f"NO [CONTACTADMIN] {reason}")
+
+    def say_limit(self, text: str) -> None:
+        self.tagged(f"NO [LIMIT] {text}")
+
+    def say_initialization_failed(self) -> None:
+        self.tagged("OK Logged in, but initialization failed.")
+        self.send(f"* BYE {INITIALIZATION_FAILED}")
+
+    def say_internal_failure(self) -> None:
+        self.tagged(f"NO [UNAVAILABLE] {stamped(INTERNAL_FAILURE, self.facts)}")
+
+    def say_aborted(self) -> None:
+        self.tagged("BAD Authentication aborted by client.")
+
+    def say_bad_response(self) -> None:
+        self.tagged("NO [ALERT] Invalid base64 in response")
+
+
+IMAP_FAILURES = {
+    "authz_fail": ("AUTHORIZATIONFAILED", "Authorization failed."),
+    "user_disabled": ("CONTACTADMIN", "Account is temporarily disabled."),
+    "pass_expired": ("EXPIRED", "Password expired."),
+}
+
+COMMANDS: Mapping[str, Callable[[ImapLogin, bytes], None]] = {
+    "LOGIN": ImapLogin.do_login,
+    "AUTHENTICATE": ImapLogin.do_authenticate,
+    "CAPABILITY": ImapLogin.do_capability,
+    "STARTTLS": ImapLogin.do_starttls,
+    "ID": ImapLogin.do_id,
+    "ENABLE": ImapLogin.do_enable,
+    "NOOP": ImapLogin.do_noop,
+    "LOGOUT": ImapLogin.do_logout,
+}

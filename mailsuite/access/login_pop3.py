@@ -1,0 +1,172 @@
+"""POP3 before login: USER, PASS, AUTH, CAPA, STLS, QUIT.
+
+Source: RFC 1939 section 4, RFC 2449 (CAPA), RFC 2595 (STLS), RFC 5034 (AUTH), RFC 3206 (SYS/TEMP and AUTH codes).
+"""
+
+from collections.abc import Callable, Mapping
+
+from mailsuite.access.login import (
+    INITIALIZATION_FAILED,
+    INTERNAL_FAILURE,
+    NO_MECHANISM,
+    NO_PLAINTEXT,
+    LoginSession,
+    stamped,
+)
+from mailsuite.base.dialogue import Action, StartTls
+from mailsuite.sasl.auth_client import Failure
+
+
+class Pop3Login(LoginSession):
+    """The session."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._user: bytes | None = None
+
+    def opened(self) -> list[Action]:
+        self.send(f"+OK {self.facts.greeting}")
+        return self._flush()
+
+    def timed_out(self) -> list[Action]:
+        if not self._stopped:
+            self.send("-ERR Disconnected for inactivity during authentication." if self._sasl_id is not None
+                      else "-ERR Disconnected for inactivity.")
+            self.close("Inactivity during authentication" if self._sasl_id is not None else "Inactivity")
+        return self._flush()
+
+    def say_too_long(self) -> None:
+        self.send("-ERR Input line too long, aborting.")
+        self.close("Input buffer full")
+
+    # --- commands -------------------------------------------------------------------------------------------------
+
+    def on_line(self, line: bytes) -> None:
+        name, _, argument = line.partition(b" ")
+        command = COMMANDS.get(name.decode("ascii", "replace").upper())
+        if command is not None:
+            command(self, argument)
+            return
+        self.send("-ERR Unknown command.")
+        if self.count_bad():
+            self.send("-ERR Too many invalid bad commands.")
+            self.close("Disconnected: Too many bad commands")
+
+    def do_user(self, argument: bytes) -> None:
+        if not self.plaintext_allowed():
+            self._refuse_plaintext(argument)
+            return
+        self._user = argument
+        self.send("+OK")
+
+    def do_pass(self, argument: bytes) -> None:
+        if not self.plaintext_allowed():
+            self._refuse_plaintext(None)
+            return
+        if self._user is None:
+            self.send("-ERR No username given.")
+            return
+        user, self._user = self._user, None
+        self.ask_plain(user, argument)
+
+    def _refuse_plaintext(self, user: bytes | None) -> None:
+        if user is not None and not self.story.user:
+            self.story.user = user.decode("utf-8", "surrogateescape")
+        self.story.attempts += 1
+        self.send(f"-ERR [AUTH] {NO_PLAINTEXT}")
+
+    def do_auth(self, argument: bytes) -> None:
+        name, space, initial = argument.partition(b" ")
+        if not name:
+            self.send("+OK")
+            for offered in self.visible_mechanisms():
+                self.send(offered.name)
+            self.send(".")
+            return
+        mech = self.find_mechanism(name.decode("ascii", "replace"))
+        if mech is None:
+            self.story.tried_unknown = True
+            self.story.mechanism = name.decode("ascii", "replace").upper()
+            self.send(f"-ERR [AUTH] {NO_MECHANISM}")
+        elif self.facts.tls_required and not self.is_secure:
+            self.send("-ERR [AUTH] Authentication disallowed on non-secure (SSL/TLS) connections.")
+        elif mech.plaintext and not self.plaintext_allowed():
+            self.story.tried_plaintext, self.story.mechanism = True, mech.name
+            self.send("-ERR [AUTH] Plaintext authentication disabled.")
+        else:
+            self.ask_auth(mech.name, initial if space else None)
+
+    def do_capa(self, argument: bytes) -> None:
+        lines = ["+OK", "CAPA", "TOP", "UIDL", "RESP-CODES", "PIPELINING", "AUTH-RESP-CODE"]
+        if self.facts.tls_offered and self.tls is None:
+            lines.append("STLS")
+        if self.plaintext_allowed():
+            lines.append("USER")
+        lines.append(" ".join(["SASL", *(mech.name for mech in self.visible_mechanisms())]))
+        for line in [*lines, "."]:
+            self.send(line)
+
+    def do_stls(self, argument: bytes) -> None:
+        if self.tls is not None:
+            self.send("-ERR TLS is already active.")
+        elif not self.facts.tls_offered:
+            self.send("-ERR TLS support isn't enabled.")
+        else:
+            self.send("+OK Begin TLS negotiation now.")
+            self._stopped = self.story.tls_started = True
+            self._out.append(StartTls())
+
+    def do_apop(self, argument: bytes) -> None:
+        self.send("-ERR APOP not enabled.")
+
+    def do_xclient(self, argument: bytes) -> None:
+        self.send("+OK You are not from trusted IP - ignoring")
+
+    def do_quit(self, argument: bytes) -> None:
+        self.send("+OK Logging out")
+        self.close("Aborted login by logging out")
+
+    # --- what came of an authentication ---------------------------------------------------------------------------
+
+    def say_failure(self, failure: Failure) -> None:
+        if failure.temporary:
+            text = stamped(failure.reason or "Temporary authentication failure.", self.facts)
+            self.send(f"-ERR [SYS/TEMP] {text}")
+        else:
+            self.send(f"-ERR [AUTH] {failure.reason or POP3_FAILURES.get(failure.code, 'Authentication failed.')}")
+
+    def say_login_disabled(self, reason: str) -> None:
+        self.send(f"-ERR [AUTH] {reason}")
+
+    def say_limit(self, text: str) -> None:
+        self.send(f"-ERR [IN-USE] {text}")
+
+    def say_initialization_failed(self) -> None:
+        self.send(f"-ERR [SYS/TEMP] {INITIALIZATION_FAILED}")
+
+    def say_internal_failure(self) -> None:
+        self.send(f"-ERR [SYS/TEMP] {stamped(INTERNAL_FAILURE, self.facts)}")
+
+    def say_aborted(self) -> None:
+        self.send("-ERR Authentication aborted by client.")
+
+    def say_bad_response(self) -> None:
+        self.send("-ERR [AUTH] Invalid base64 in response")
+
+
+POP3_FAILURES = {
+    "authz_fail": "Authorization failed.",
+    "user_disabled": "Account is temporarily disabled.",
+    "pass_expired": "Password expired.",
+}
+
+COMMANDS: Mapping[str, Callable[[Pop3Login, bytes], None]] = {
+    "USER": Pop3Login.do_user,
+    "PASS": Pop3Login.do_pass,
+    "AUTH": Pop3Login.do_auth,
+    "CAPA": Pop3Login.do_capa,
+    "STLS": Pop3Login.do_stls,
+    "APOP": Pop3Login.do_apop,
+    "XCLIENT": Pop3Login.do_xclient,
+    "QUIT": Pop3Login.do_quit,
+}

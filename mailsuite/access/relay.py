@@ -1,0 +1,77 @@
+"""Keeps a TLS connection going for a process that has no keys: client <-> TLS here <-> socketpair <-> user's worker.
+
+    start_relay(loop, connection, our_end)
+
+Both ways: blocks as they come, reading stops while the other side is slow (each direction on its own), what was
+taken is delivered before an end is passed on.
+"""
+
+import asyncio
+import socket
+
+from mailsuite.net.driver import Connection
+
+HIGH_WATER = 256 * 1024          # octets that may wait on either side before reading stops
+
+
+class _Side(asyncio.Protocol):
+    """One end; `other` is where its octets go."""
+
+    def __init__(self) -> None:
+        self.other: _Side | None = None
+        self.transport: asyncio.Transport | None = None
+        self.gone = False
+
+    def attach(self, transport: asyncio.Transport) -> None:
+        self.transport = transport
+        transport.set_write_buffer_limits(high=HIGH_WATER)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.attach(transport)              # type: ignore[arg-type]  # asyncio types the base class only
+
+    def data_received(self, octets: bytes) -> None:
+        if self.other is not None and self.other.transport is not None and not self.other.gone:
+            self.other.transport.write(octets)
+
+    def pause_writing(self) -> None:
+        if self.other is not None and self.other.transport is not None and not self.other.gone:
+            self.other.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self.other is not None and self.other.transport is not None and not self.other.gone:
+            self.other.transport.resume_reading()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.gone = True
+        if self.other is not None and self.other.transport is not None and not self.other.gone:
+            self.other.transport.close()    # after what still waits in its buffer
+
+
+class _Outer(_Side):
+    """The client's side; the driver's Connection learns of the end."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self._connection = connection
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._connection.connection_lost(exc)
+
+
+async def start_relay(connection: Connection, pair_end: socket.socket) -> None:
+    """Join a held connection and our end of the pair, for good. Raises OSError."""
+    loop = asyncio.get_running_loop()
+    outer, inner = _Outer(connection), _Side()
+    await loop.create_connection(lambda: inner, sock=pair_end)
+    outer.other, inner.other = inner, outer
+    outer.attach(connection.detach(outer))
+    assert outer.transport is not None
+    if outer.transport.is_closing():
+        assert inner.transport is not None
+        inner.transport.close()
+        return
+    outer.transport.resume_reading()

@@ -1,0 +1,243 @@
+"""The service `access`: the small root parent between the logins and the users' workers.
+
+A login process connects to base_dir/imap or base_dir/pop3, sends a HandOver with the client's descriptor, and proves by
+the auth service's cookie that the login is real. The parent asks the auth service who that is, refuses whom the
+settings refuse (first_valid_uid, mail_max_userip_connections), and gives the connection to the worker of that uid and
+user. It reads no mail and nothing that a client sent.
+
+A reload leaves connections and workers alone; workers get the new settings with the next connection.
+Limits: MESSAGE_LIMIT octets of a login's message, LOGIN_TIMEOUT_S for it, WORKERS_LIMIT processes.
+"""
+
+import array
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import zlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mailsuite.access.handover import HandOver
+from mailsuite.access.identity import NotAllowed, identity_of
+from mailsuite.access.login import Why
+from mailsuite.access.worker import ServeUser, run_worker
+from mailsuite.base.errors import TemporaryError
+from mailsuite.base.log import access_logger
+from mailsuite.net.privileges import Identity
+from mailsuite.net.service import Listener, ServiceContext
+from mailsuite.net.workers import WorkerChannel, WorkerPool
+from mailsuite.sasl.master_client import AuthMaster
+from mailsuite.sasl.user import UserInfo
+
+if TYPE_CHECKING:
+    from mailsuite.config.dovecot import DovecotSettings
+    from mailsuite.config.settings import Settings
+
+MESSAGE_LIMIT = 1 << 20
+LOGIN_TIMEOUT_S = 10.0           # how long a login process may take to say what it wants
+WORKERS_LIMIT = 1024             # worker processes at once; Dovecot's default process_limit of service imap
+SESSIONS_LIMIT = 100_000         # connections in one worker
+IDLE_S = 60.0                    # how long a worker without connections stays
+
+log = access_logger("access")
+
+
+class RefusedLogin(Exception):
+    """Why a login is not served."""
+
+    def __init__(self, why: Why, text: str = "") -> None:
+        super().__init__(text)
+        self.why, self.text = why, text
+
+
+class AccessParent:
+    """The parent's state."""
+
+    def __init__(self, dovecot: "DovecotSettings", settings: "Settings", protocols: Mapping[str, ServeUser]) -> None:
+        self.dovecot, self.settings, self._protocols = dovecot, settings, protocols
+        self.generation = 0
+        self._auth = AuthMaster(os.path.join(dovecot.text("base_dir"), "auth-master"))
+        self._pool = WorkerPool(self._worker_main, name="access", most=WORKERS_LIMIT, depth=SESSIONS_LIMIT,
+                                backlog=SESSIONS_LIMIT, idle_s=IDLE_S)
+        self._cores = len(os.sched_getaffinity(0))
+        self._connections: dict[tuple[str, str, str], int] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def _worker_main(self, channel: WorkerChannel) -> None:
+        """In the fork: what the parent had at that moment is what the worker begins with."""
+        run_worker(channel, self.dovecot, self.settings, self.generation, self._protocols)
+
+    def reload(self, settings: "Settings", dovecot: "DovecotSettings | None") -> None:
+        if dovecot is not None:
+            self.dovecot, self.settings = dovecot, settings
+            self.generation += 1
+
+    # --- from the logins --------------------------------------------------------------------------------------------
+
+    def accept(self, listener: Listener) -> None:
+        for _ in range(64):
+            try:
+                login, _ = listener.sock.accept()
+            except OSError:
+                return
+            login.setblocking(False)
+            task = asyncio.get_running_loop().create_task(self._serve(login))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, login: socket.socket) -> None:
+        """One hand-over, to the end of the session that it began."""
+        fds: list[int] = []
+        with login:
+            try:
+                message = await asyncio.wait_for(_read_message(login, fds), LOGIN_TIMEOUT_S)
+                handover = HandOver.from_message(message["handover"])
+                pid, number, cookie = message["ticket"]
+                await self._admit(handover, int(pid), int(number), str(cookie), fds, login)
+            except RefusedLogin as refused:
+                _answer(login, {"refused": refused.why.value, "text": refused.text})
+            except (OSError, TimeoutError, ValueError, KeyError, TypeError) as error:
+                log.error("broken request of a login process: %s", error)
+            except Exception:
+                log.exception("unforeseen in a hand-over")
+            finally:
+                _close_all(fds)
+
+    async def _admit(self, handover: HandOver, pid: int, number: int, cookie: str, fds: list[int],
+                     login: socket.socket) -> None:
+        if len(fds) != 1 or handover.protocol not in self._protocols:
+            raise ValueError("no descriptor, or a protocol that is not served")
+        try:
+            user = await self._auth.request(pid, number, cookie)
+        except TemporaryError as error:
+            log.error("%s", error.detail or error.public)
+            raise RefusedLogin(Why.FAILED) from error
+        if user is None:
+            raise RefusedLogin(Why.NOT_FOUND)
+        settings = self.dovecot.for_protocol(handover.protocol)
+        try:
+            identity = identity_of(user, settings)
+        except NotAllowed as error:
+            access_logger(handover.protocol).error("user %s: Initialization failed: %s", user.user, error.detail)
+            raise RefusedLogin(Why.INITIALIZATION) from error
+        key = self._count_in(user, handover, settings)
+        try:
+            await self._to_worker(identity, user, handover, fds, login)
+        finally:
+            self._count_out(key)
+
+    def _count_in(self, user: UserInfo, handover: HandOver,
+                  settings: "DovecotSettings") -> tuple[str, str, str]:
+        """mail_max_userip_connections: of one user from one address, in one protocol. Raises RefusedLogin."""
+        key = (user.user, handover.peer.address, handover.protocol)
+        most, there = settings.number("mail_max_userip_connections"), self._connections.get(key, 0)
+        if most and key[1] and there >= most:
+            raise RefusedLogin(Why.LIMIT, "Maximum number of connections from user+IP exceeded "
+                                          f"(mail_max_userip_connections={most})")
+        self._connections[key] = there + 1
+        return key
+
+    def _count_out(self, key: tuple[str, str, str]) -> None:
+        left = self._connections[key] - 1
+        if left:
+            self._connections[key] = left
+        else:
+            del self._connections[key]
+
+    async def _to_worker(self, identity: Identity, user: UserInfo, handover: HandOver, fds: list[int],
+                         login: socket.socket) -> None:
+        """Returns when the session is over."""
+        key = str(zlib.crc32(user.user.encode("utf-8", "surrogateescape")) % self._cores)
+        request = {"handover": handover.to_message(), "user": user.to_message(), "generation": self.generation}
+        try:
+            # The worker has to be the only one who holds the client's descriptor, or its end would not be the end.
+            answer = await self._pool.ask(identity, request, [*fds, login.fileno()], key=key,
+                                          taken=lambda: _close_all(fds))
+            if "held" in answer:            # it was forked before a reload, and waits for the new settings
+                await self._pool.ask(identity, {"go_on": answer["held"], "generation": self.generation,
+                                                "dovecot": self.dovecot.to_json()}, key=key)
+        except TemporaryError as error:
+            log.error("user %s: %s", user.user, error.detail or error.public)
+            _answer(login, {"refused": Why.FAILED.value})
+
+    async def stop(self) -> None:
+        """End all sessions with a goodbye, then the workers."""
+        for pid in self._pool.pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        await self._pool.close()
+        self._auth.close()
+
+
+async def _read_message(login: socket.socket, fds: list[int]) -> dict[str, Any]:
+    """The JSON line of a login process; descriptors beside it are added to fds. Raises OSError, ValueError."""
+    received = bytearray()
+    while not received.endswith(b"\n"):
+        await _readable(login)
+        try:
+            octets, ancillary, _, _ = login.recvmsg(65536, socket.CMSG_SPACE(4 * 4), socket.MSG_CMSG_CLOEXEC)
+        except BlockingIOError:
+            continue
+        for level, kind, content in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                numbers = array.array("i")
+                numbers.frombytes(content[: len(content) - len(content) % numbers.itemsize])
+                fds.extend(numbers)
+        if not octets:
+            raise ValueError("it ended early")
+        received += octets
+        if len(received) > MESSAGE_LIMIT:
+            raise ValueError("its message is too long")
+    message = json.loads(received)
+    if not isinstance(message, dict):
+        raise ValueError("its message is no object")
+    return message
+
+
+async def _readable(sock: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(sock.fileno(), lambda: None if ready.done() else ready.set_result(None))
+    try:
+        await ready
+    finally:
+        loop.remove_reader(sock.fileno())
+
+
+def _answer(login: socket.socket, message: Mapping[str, Any]) -> None:
+    with contextlib.suppress(OSError):      # a few octets into an empty buffer; who is gone needs none
+        login.send(json.dumps(message).encode() + b"\n")
+
+
+def _close_all(fds: list[int]) -> None:
+    while fds:
+        os.close(fds.pop())
+
+
+def load_protocols() -> dict[str, ServeUser]:
+    """Imported in the parent, so that the workers share the memory."""
+    from mailsuite.imap.server import serve_user as serve_imap
+    from mailsuite.pop3.server import serve_user as serve_pop3
+
+    return {"imap": serve_imap, "pop3": serve_pop3}
+
+
+async def serve(context: ServiceContext) -> None:
+    """Run until context.stopping."""
+    assert context.dovecot is not None
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    parent = AccessParent(context.dovecot, context.settings, load_protocols())
+    context.on_reload = parent.reload
+    loop = asyncio.get_running_loop()
+    for listener in context.listeners:
+        listener.sock.setblocking(False)
+        loop.add_reader(listener.sock.fileno(), parent.accept, listener)
+    context.ready()
+    await context.stopping.wait()
+    for listener in context.listeners:
+        loop.remove_reader(listener.sock.fileno())
+    await parent.stop()

@@ -1,0 +1,117 @@
+"""A user's worker: the process in which mail is read, with the rights of one uid.
+
+All sessions of a user meet here (the parent sees to it), so that what they share is one object in memory (world.py).
+A request of the parent is one logged-in connection: descriptors of the client and of the waiting login process. The
+login process is answered at once, the parent when the session is over; so it knows who has how many connections.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from mailsuite.access.handover import HandOver
+from mailsuite.access.world import UserWorld
+from mailsuite.net.service import new_event_loop
+from mailsuite.net.workers import Request, WorkerChannel
+from mailsuite.sasl.user import UserInfo
+
+if TYPE_CHECKING:
+    from mailsuite.config.dovecot import DovecotSettings
+    from mailsuite.config.settings import Settings
+
+END_WAIT_S = 8.0                 # how long sessions may take to say goodbye when the suite stops
+
+ServeUser = Callable[[socket.socket, HandOver, UserInfo, UserWorld], Awaitable[None]]
+
+log = logging.getLogger("mailsuite.dovecot.access")
+
+
+class Worker:
+    """One worker process. generation: which state of the settings `world` has."""
+
+    def __init__(self, channel: WorkerChannel, world: UserWorld, generation: int,
+                 protocols: Mapping[str, ServeUser]) -> None:
+        self._channel, self._world, self._generation, self._protocols = channel, world, generation, protocols
+        self._sessions: set[asyncio.Task[None]] = set()
+        self._held: dict[int, tuple[Mapping[str, Any], list[int]]] = {}     # until newer settings have come
+        self._done = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until the parent wants an end."""
+        loop = asyncio.get_running_loop()
+        self._channel.set_blocking(False)
+        loop.add_reader(self._channel.fileno(), self._readable)
+        loop.add_signal_handler(signal.SIGTERM, self._world.stopping.set)
+        await self._done.wait()
+        self._world.stopping.set()
+        if self._sessions:
+            await asyncio.wait(self._sessions, timeout=END_WAIT_S)
+
+    def _readable(self) -> None:
+        for _ in range(64):
+            try:
+                request = self._channel.receive()
+            except BlockingIOError:
+                return
+            except OSError:
+                request = None
+            if request is None:
+                asyncio.get_running_loop().remove_reader(self._channel.fileno())
+                self._done.set()
+                return
+            task = asyncio.get_running_loop().create_task(self._serve(request))
+            self._sessions.add(task)
+            task.add_done_callback(self._sessions.discard)
+
+    async def _serve(self, request: Request) -> None:
+        answer: dict[str, Any] = {}
+        try:
+            message, fds = request.message, request.fds
+            if "go_on" in message:
+                self._take_settings(message)
+                message, fds = self._held.pop(message["go_on"])
+            elif message["generation"] > self._generation:
+                self._held[request.number] = message, fds
+                answer = {"held": request.number}
+                return
+            await self._session(message, fds)
+        except Exception:
+            log.exception("unforeseen in a user's session")
+        finally:
+            self._world.sessions = len(self._sessions) - 1
+            with contextlib.suppress(OSError):
+                self._channel.answer(request.number, answer)
+
+    def _take_settings(self, message: Mapping[str, Any]) -> None:
+        from mailsuite.config.dovecot import DovecotSettings
+
+        self._world.dovecot = DovecotSettings.from_json(message["dovecot"])
+        self._generation = message["generation"]
+
+    async def _session(self, message: Mapping[str, Any], fds: list[int]) -> None:
+        client, login = (socket.socket(fileno=fd) for fd in fds)
+        client.setblocking(False)
+        with login:
+            login.setblocking(False)
+            handover = HandOver.from_message(message["handover"])
+            user = UserInfo.from_message(message["user"])
+            with contextlib.suppress(OSError):      # a few octets into an empty buffer
+                login.send(json.dumps({"ok": True, "pid": os.getpid()}).encode() + b"\n")
+        await self._protocols[handover.protocol](client, handover, user, self._world)
+
+
+def run_worker(channel: WorkerChannel, dovecot: "DovecotSettings", settings: "Settings", generation: int,
+               protocols: Mapping[str, ServeUser]) -> None:
+    """The main of a worker process, with a loop of its own."""
+
+    async def main() -> None:
+        await Worker(channel, UserWorld(dovecot, settings), generation, protocols).run()
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(main())
