@@ -1,0 +1,99 @@
+"""Which `protocol`, `local`, `remote` and `local_name` sections concern a connection.
+
+    overlays(root, {"protocol": "imap", "remote": "192.0.2.9"}) -> [Node, ...]        the least specific first
+"""
+
+import fnmatch
+import ipaddress
+import socket
+from collections.abc import Mapping
+from functools import lru_cache
+
+from mailsuite.base.errors import ConfigError
+from mailsuite.config.dovecot_syntax import Node
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@lru_cache(maxsize=1024)
+def networks(text: str) -> tuple[Network, ...]:
+    """The networks that `local` or `remote` name: an address, address/bits, or a host. Raises ConfigError."""
+    address, slash, bits = text.partition("/")
+    try:
+        base = ipaddress.ip_address(address.strip("[]"))
+    except ValueError:
+        try:
+            found = {str(info[4][0]) for info in socket.getaddrinfo(address, None, type=socket.SOCK_STREAM)}
+        except (OSError, UnicodeError) as err:
+            reason = getattr(err, "strerror", "") or str(err)
+            raise ConfigError(f"gethostbyname({address}) failed: {reason}") from err
+        return tuple(ipaddress.ip_network(one) for one in sorted(found))
+    if not slash:
+        return (ipaddress.ip_network(base),)
+    if not bits.isdigit() or int(bits) > base.max_prefixlen:
+        raise ConfigError(f"Invalid network mask: {bits}")
+    return (ipaddress.ip_network(f"{base}/{bits}", strict=False),)
+
+
+def _matches(node: Node, facts: Mapping[str, str]) -> bool:
+    given = facts.get(node.type, "")
+    if node.type == "protocol":
+        if not given:
+            return False
+        return given != node.name[1:] if node.name.startswith("!") else given == node.name
+    if not given:
+        return False
+    if node.type == "local_name":
+        return any(fnmatch.fnmatchcase(given.lower(), name.lower()) for name in node.name.split())
+    try:
+        address = ipaddress.ip_address(given)
+    except ValueError:
+        return given == node.name
+    return any(address in network for network in networks(node.name) if network.version == address.version)
+
+
+def _weight(path: tuple[Node, ...]) -> tuple[int, int, int, int]:
+    """How specific a filter is: local_name, then bits of local and remote, then protocol."""
+    bits = {node.type: max(network.prefixlen for network in networks(node.name)) + 1
+            for node in path if node.type in ("local", "remote")}
+    types = {node.type for node in path}
+    return "local_name" in types, bits.get("local", 0), bits.get("remote", 0), "protocol" in types
+
+
+def overlays(root: Node, facts: Mapping[str, str]) -> list[Node]:
+    """The filter sections that match, to be laid over each other in this order."""
+    found: list[tuple[Node, ...]] = []
+
+    def visit(node: Node, path: tuple[Node, ...]) -> None:
+        for child in node.filters:
+            if _matches(child, facts):
+                found.append((*path, child))
+                visit(child, (*path, child))
+
+    visit(root, ())
+    return [path[-1] for path in sorted(found, key=_weight)]
+
+
+def laid_over(root: Node, facts: Mapping[str, str]) -> Node:
+    """A copy of the tree with all matching filters merged in; its filters stay for further questions."""
+    merged = _copy(root)
+    for overlay in overlays(root, facts):
+        _merge(merged, overlay)
+    return merged
+
+
+def _copy(node: Node) -> Node:
+    return Node(node.type, node.name, dict(node.values), [_copy(child) for child in node.nodes], node.filters,
+                node.path, node.line)
+
+
+def _merge(target: Node, overlay: Node) -> None:
+    from mailsuite.config.dovecot_defaults import ADDED_UP
+
+    target.values.update(overlay.values)
+    for child in overlay.nodes:
+        known = None if child.type in ADDED_UP else target.child(child.type, child.name)
+        if known is None:
+            target.nodes.append(_copy(child))
+        else:
+            _merge(known, child)

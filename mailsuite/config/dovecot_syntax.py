@@ -1,0 +1,311 @@
+"""dovecot.conf's grammar: lines to a tree of sections.
+
+    tree, errors, warnings = parse(text, "/etc/dovecot/dovecot.conf", read)
+    tree.values["mail_location"].text      tree.nodes: sections in order      tree.filters: protocol, local, remote...
+
+A line: `key = value` | `type [name] {` | `}` | `!include GLOB` | `!include_try GLOB` | `# comment`
+A line that ends in "\\" goes on in the next one. A value in quotes loses them; `<file` is a file's content, read later;
+$name at the beginning of a value is what that setting is until now ($ENV:NAME: the environment).
+A section met again adds to the first of its name; passdb and userdb add up. Included files are read in their place,
+relative to the file that names them; errors carry their own file and line.
+"""
+
+import glob
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from mailsuite.base.errors import ConfigError
+from mailsuite.config import dovecot_defaults as defaults
+
+# A file that includes itself ends here rather than by exhausting memory.
+MAX_INCLUDE_DEPTH = 20
+
+
+@dataclass(slots=True)
+class Value:
+    """text: with $name replaced; written: as doveconf -n shows it; file: path of a `<file` value, else ""."""
+
+    text: str
+    written: str = ""
+    file: str = ""
+    path: str = ""
+    line: int = 0
+
+
+@dataclass(slots=True)
+class Node:
+    """A section. For a filter, type is protocol, local, remote or local_name and name what it compares with."""
+
+    type: str = ""
+    name: str = ""
+    values: dict[str, Value] = field(default_factory=dict)
+    nodes: list["Node"] = field(default_factory=list)
+    filters: list["Node"] = field(default_factory=list)
+    path: str = ""
+    line: int = 0
+
+    def child(self, type: str, name: str) -> "Node | None":
+        """The first section in this one of that type and name."""
+        return next((node for node in self.nodes if node.type == type and node.name == name), None)
+
+
+@dataclass
+class Parsed:
+    """errors and warnings in the order of lines; the tree has all that could be understood."""
+
+    root: Node
+    errors: list[ConfigError]
+    warnings: list[str]
+
+
+class _Stop(Exception):
+    """A line that cannot be understood: the parser goes on with the next one."""
+
+
+def cut_comment(line: str) -> tuple[str, bool]:
+    """The line without its comment and the blanks around; and whether a "#" stood inside a word."""
+    if "#" not in line:
+        return line.strip(), False
+    quote = ""
+    for index, char in enumerate(line):
+        if quote:
+            if char == quote and line[index - 1] != "\\":
+                quote = ""
+        elif char in "\"'" and (index == 0 or line[index - 1] in " \t=") and char in line[index + 1:]:
+            quote = char
+        elif char == "#":
+            return line[:index].strip(), index > 0 and line[index - 1] not in " \t"
+    return line.strip(), False
+
+
+def logical_lines(text: str) -> Iterator[tuple[int, str, bool]]:
+    """(number of its last line, text without comment, ambiguous "#") of each line that says something."""
+    pending = ""
+    for number, line in enumerate(text.split("\n"), 1):
+        stripped = line.strip()
+        if not pending and (not stripped or stripped[0] == "#"):
+            continue
+        body, ambiguous = cut_comment(line)
+        if body.endswith("\\"):
+            pending += body[:-1]
+            continue
+        body, pending = pending + body, ""
+        if body:
+            yield number, body, ambiguous
+
+
+_KEY = re.compile(r"[^\s={]+")
+_SECTION_NAME = re.compile(r'\s+(?:"((?:[^"\\]|\\.)*)"|([^\s{]+))?\s*')
+
+
+def unquote(value: str) -> str:
+    """The inside of a value in quotes."""
+    if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
+        return re.sub(r"\\(.)", r"\1", value[1:-1])
+    return value
+
+
+class Parser:
+    """Reads one configuration with its includes."""
+
+    def __init__(self, path: str, read: Callable[[str], str]) -> None:
+        self.path, self.read = path, read
+        self.root = Node()
+        self.stack: list[Node] = [self.root]
+        self.errors: list[ConfigError] = []
+        self.warnings: list[str] = []
+        self._filtered: dict[str, tuple[str, int]] = {}      # settings that some filter has set, and where
+
+    def run(self, text: str) -> Parsed:
+        """Parse the main file's text."""
+        self._file(text, self.path, 0)
+        return Parsed(self.root, self.errors, self.warnings)
+
+    def _file(self, text: str, path: str, depth: int) -> None:
+        opened = len(self.stack)
+        number = 0
+        for number, line, ambiguous in logical_lines(text):
+            if ambiguous:
+                self.warnings.append(f"Configuration file {path} line {number}: Ambiguous '#' character in line, "
+                                     "treating it as comment. Add a space before it to remove this warning.")
+            try:
+                self._line(line, path, number, depth, opened)
+            except ConfigError as err:
+                self.errors.append(ConfigError(
+                    f"Error in configuration file {path} line {number}: {err.public}"))
+        if len(self.stack) > opened:
+            node = self.stack[opened]
+            self.errors.append(ConfigError(f"Error in configuration file {path}: Missing '}}' "
+                                           f"(section started at {node.path}:{node.line})"))
+            del self.stack[opened:]
+
+    def _line(self, line: str, path: str, number: int, depth: int, opened: int) -> None:
+        if line == "}":
+            if len(self.stack) == opened:
+                raise ConfigError("Unexpected '}'")
+            self.stack.pop()
+            return
+        word, _, rest = line.partition(" ")
+        if word in ("!include", "!include_try"):
+            self._include(unquote(rest.strip()), path, depth, optional=word == "!include_try")
+            return
+        match = _KEY.match(line)
+        key, after = (match[0], line[match.end():].lstrip()) if match else ("", line)
+        if match is not None and after.startswith("="):
+            self._assign(key, after[1:].strip(), path, number)
+        else:
+            self._open(key, line[len(key):], path, number)
+
+    def _include(self, pattern: str, path: str, depth: int, *, optional: bool) -> None:
+        if depth >= MAX_INCLUDE_DEPTH:
+            raise ConfigError("Too deeply nested include files")
+        found = sorted(glob.glob(os.path.join(os.path.dirname(path), pattern)))
+        if not found and not optional:
+            raise ConfigError("No matches")
+        for name in found:
+            try:
+                text = self.read(name)
+            except OSError as err:
+                if not optional:
+                    raise ConfigError(f"Couldn't open include file {name}: {err.strerror}") from err
+            else:
+                self._file(text, name, depth + 1)
+
+    # -- sections
+
+    def _open(self, type: str, rest: str, path: str, number: int) -> None:
+        match = _SECTION_NAME.match(rest)
+        name = "" if match is None else unquote(f'"{match[1]}"') if match[1] is not None else match[2] or ""
+        brace = rest[match.end():] if match else rest
+        if not brace.startswith("{"):
+            raise ConfigError("Expecting '{'")
+        if brace != "{":
+            raise ConfigError("Garbage after '{'")
+        node = Node(type, name, path=path, line=number)
+        try:
+            node = self._enter(node)
+        finally:
+            # An unknown section is read all the same, so that its end is found.
+            self.stack.append(node)
+
+    def _enter(self, node: Node) -> Node:
+        parent = self.stack[-1]
+        if node.type in defaults.FILTERS and parent.type in ("", *defaults.FILTERS):
+            return self._enter_filter(parent, node)
+        kind = "" if parent.type in defaults.FILTERS else parent.type
+        if node.type not in defaults.NESTED.get(kind, ()):
+            raise ConfigError(f"Unknown setting: {self._where_to(node.type)} {{ {node.type}" if not kind
+                              else f"Unknown setting: {self._where_to(node.type)}")
+        if node.type in defaults.ADDED_UP and node.name and parent.child(node.type, node.name):
+            raise ConfigError(f"{node.type}/{node.name} already exists")
+        known = None if node.type in defaults.ADDED_UP else parent.child(node.type, node.name)
+        if known is None:
+            parent.nodes.append(node)
+        return known or node
+
+    def _where_to(self, name: str) -> str:
+        """"service { unix_listener { mode": the way to a setting, as error messages name it."""
+        types = [node.type for node in self.stack[1:] if node.type not in defaults.FILTERS]
+        return " { ".join([*types, name])
+
+    def _enter_filter(self, parent: Node, node: Node) -> Node:
+        if parent.type == "protocol":
+            raise ConfigError(f"protocol {{ {node.type} {{ .. }} }} not allowed (use {node.type} {{ protocol {{ .. }}"
+                              " } instead)")
+        if node.type in ("local", "remote"):
+            from mailsuite.config.dovecot_filter import networks
+
+            networks(node.name)           # refuses what is no network or host
+        known = next((old for old in parent.filters if (old.type, old.name) == (node.type, node.name)), None)
+        if known is None:
+            parent.filters.append(node)
+        return known or node
+
+    # -- settings
+
+    def _assign(self, key: str, text: str, path: str, number: int) -> None:
+        node = self.stack[-1]
+        section = "" if node.type in defaults.FILTERS else node.type
+        if section and section not in defaults.SECTIONS:
+            return                         # the section itself was an error
+        name = key
+        while "/" in name and not section:
+            kind, _, name = name.partition("/")
+            found = self._shorthand(node, kind, name)
+            if found is None:
+                break
+            node, name = found
+            section = node.type
+        if section not in defaults.FREE and defaults.default_of(name, section) is None:
+            raise ConfigError(f"Unknown setting: {self._where_to(key)}")
+        value = self._value(name, section, node, text, path, number)
+        if not value.file:
+            self._check(name, section, value)
+        if node is not self.root and not section:
+            self._filtered.setdefault(name, (path, number))
+        elif node is self.root and name in self._filtered:
+            where = "{} line {}".format(*self._filtered[name])
+            self.warnings.append(f"{path} line {number}: Global setting {name} won't change the setting inside an "
+                                 f"earlier filter at {where} (if this is intentional, avoid this warning by moving "
+                                 f"the global setting before {where})")
+        node.values[name] = value
+
+    def _shorthand(self, node: Node, kind: str, rest: str) -> tuple[Node, str] | None:
+        """`service/auth/user = x`: the section that is meant, made when it is new, and the setting's name."""
+        if kind not in defaults.NESTED[""]:
+            return None
+        name, _, key = rest.partition("/") if kind not in defaults.FREE else ("", "", rest)
+        if not key:
+            return None
+        child = node.child(kind, name)
+        if child is None:
+            child = Node(kind, name)
+            node.nodes.append(child)
+        return child, key
+
+    def _value(self, name: str, section: str, node: Node, text: str, path: str, number: int) -> Value:
+        plain = unquote(text)
+        if plain != text or not text or text[0] not in "<$":
+            return Value(plain, plain, path=path, line=number)
+        if text[0] == "<":
+            file = text[1:].strip()
+            return Value("", f"<{file}", os.path.join(os.path.dirname(os.path.abspath(path)), file), path, number)
+        variable, blank, rest = text[1:].partition(" ")
+        content = self._variable(variable, node, section, own=variable == name)
+        expanded = content + blank + rest
+        return Value(expanded, expanded if variable == name else text, path=path, line=number)
+
+    def _variable(self, variable: str, node: Node, section: str, *, own: bool) -> str:
+        if variable.startswith("ENV:"):
+            return os.environ.get(variable[4:], "")
+        if own and section:
+            value = node.values.get(variable)
+            if value is None:
+                raise ConfigError(f"Unknown variable: ${variable}")
+            return value.text
+        # The filter's own value first, then what surrounds it.
+        for scope in reversed([scope for scope in self.stack if scope.type in ("", *defaults.FILTERS)]):
+            if variable in scope.values:
+                return scope.values[variable].text
+        if (default := defaults.ROOT.get(variable)) is not None:
+            return default
+        kind, _, rest = variable.partition("/")
+        child = self.root.child(kind, "") if kind in defaults.FREE else None
+        if child is None or rest not in child.values:
+            raise ConfigError(f"Unknown variable: ${variable}")
+        return child.values[rest].text
+
+    @staticmethod
+    def _check(name: str, section: str, value: Value) -> None:
+        try:
+            defaults.check(name, section, value.text)
+        except ConfigError:
+            value.text = ""
+            raise
+
+
+def parse(text: str, path: str, read: Callable[[str], str]) -> Parsed:
+    """Parse a configuration; read gives an included file's text or raises OSError."""
+    return Parser(path, read).run(text)
