@@ -156,7 +156,7 @@ class AccessParent:
         try:
             # The worker has to be the only one who holds the client's descriptor, or its end would not be the end.
             answer = await self._pool.ask(identity, request, [*fds, login.fileno()], key=key,
-                                          taken=lambda: _close_all(fds))
+                                          taken=lambda: _let_go(fds, login))
             if "held" in answer:            # it was forked before a reload, and waits for the new settings
                 await self._pool.ask(identity, {"go_on": answer["held"], "generation": self.generation,
                                                 "dovecot": self.dovecot.to_json()}, key=key)
@@ -216,6 +216,11 @@ def _answer(login: socket.socket, message: Mapping[str, Any]) -> None:
 def _close_all(fds: list[int]) -> None:
     while fds:
         os.close(fds.pop())
+
+
+def _let_go(fds: list[int], login: socket.socket) -> None:
+    _close_all(fds)
+    login.close()
 
 
 def load_protocols() -> dict[str, ServeUser]:

@@ -72,7 +72,8 @@ class Worker:
     async def _serve(self, request: Request) -> None:
         answer: dict[str, Any] = {}
         try:
-            message, fds = request.message, request.fds
+            message: Mapping[str, Any] = request.message
+            fds = request.fds
             if "go_on" in message:
                 self._take_settings(message)
                 message, fds = self._held.pop(message["go_on"])

@@ -177,7 +177,7 @@ class WorkerPool:
                   key: str = "", taken: Callable[[], None] = lambda: None) -> dict[str, Any]:
         """Have the identity's worker answer. The caller keeps its descriptors and may close them on return.
 
-        taken: called as soon as the descriptors may be closed, long before the answer when that is the end of a session.
+        taken: called as soon as the descriptors may be closed: long before an answer that is the end of a session.
         Raises WorkerGone, or the MailError that the worker's function raised.
         """
         identity = identity.effective()
