@@ -1,0 +1,204 @@
+"""Sessions with remote hosts: opened, made ready (greeting, EHLO, STARTTLS, AUTH), and kept for the next message.
+
+    session = await sessions.get(endpoint, nexthop, sender)          raises Trouble, TemporaryError, ConfigError
+    await sessions.give_back(session)                                kept while more mail for the nexthop waits
+
+A session is kept for smtp_connection_cache_time_limit seconds when another request for the same nexthop is under way or
+came shortly before; never longer than smtp_connection_reuse_time_limit after it was opened.
+"""
+
+import asyncio
+import time
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from mailsuite.base.log import logger
+from mailsuite.config.settings import Settings
+from mailsuite.smtp.client import ClientConnection, Endpoint
+from mailsuite.smtp.client_auth import Credentials, Passwords, authenticate
+from mailsuite.smtp.client_hosts import NoHost, parse_destination
+from mailsuite.smtp.client_params import CACHE_ON_DEMAND, CACHE_TIME, REUSE_COUNT, REUSE_TIME, ClientConfig
+from mailsuite.smtp.client_session import Features, Trouble, greeting, hello, start_tls
+from mailsuite.smtp.client_tls import Policies, Policy
+
+KEPT_MOST = 200                 # idle sessions
+REMEMBERED_MOST = 1000          # nexthops whose last request is remembered
+Key = tuple[Endpoint, str, str]
+
+
+@dataclass(eq=False)
+class Session:
+    """One connection that is ready for MAIL FROM."""
+
+    link: ClientConnection
+    features: Features
+    key: Key
+    nexthop: str
+    opened_at: float
+    ready_at: float
+    messages: int = 0
+    reused: bool = False
+    said_data: bool = False
+
+    def watch(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        """The same blocks; remembers that the message was begun."""
+        self.said_data = True
+        yield from blocks
+
+
+class Sessions:
+    """One configuration's sessions."""
+
+    def __init__(self, settings: Settings, prefix: str, config: ClientConfig) -> None:
+        self._config, self._prefix, self._log = config, prefix, logger(prefix)
+        self._policies, self._passwords = Policies(settings, prefix), Passwords(settings, prefix)
+        self._bind = {False: settings.text(f"{prefix}_bind_address"), True: settings.text(f"{prefix}_bind_address6")}
+        self._keep_s = float(settings[CACHE_TIME[prefix]]) if settings[CACHE_ON_DEMAND[prefix]] else 0.0
+        self._age_s, self._count = settings[REUSE_TIME[prefix]], settings[REUSE_COUNT[prefix]] or 10**9
+        self._idle: dict[Key, deque[tuple[float, Session]]] = {}
+        self._kept = 0
+        self._under_way: Counter[str] = Counter()
+        self._last_asked: dict[str, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._quitting: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    @contextmanager
+    def wanted(self, nexthop: str) -> Iterator[None]:
+        """While a request for the nexthop is under way."""
+        self._under_way[nexthop] += 1
+        try:
+            yield
+        finally:
+            self._under_way[nexthop] -= 1
+            if not self._under_way[nexthop]:
+                del self._under_way[nexthop]
+            if len(self._last_asked) >= REMEMBERED_MOST:
+                self._last_asked.clear()
+            self._last_asked[nexthop] = time.monotonic()
+
+    async def get(self, endpoint: Endpoint, nexthop: str, sender: str, *, fresh: bool = False) -> Session:
+        """A session that is ready for a message."""
+        policy = await self._policies.find(endpoint, nexthop)
+        credentials = await self._passwords.find(sender, endpoint.host, nexthop) if self._config.sasl else None
+        key = (endpoint, policy.level, credentials.user if credentials else "")
+        if not fresh and (kept := self._take(key)) is not None:
+            return kept
+        try:
+            return await self._open(endpoint, nexthop, policy, credentials, key)
+        except Trouble as trouble:
+            if policy.level != "may" or not trouble.tls:
+                raise
+            self._log.info("%s: TLS failed, trying without: %s", endpoint.name_port, trouble.public)
+            return await self._open(endpoint, nexthop, Policy("none"), credentials, key)
+
+    async def _open(self, endpoint: Endpoint, nexthop: str, policy: Policy, credentials: Credentials | None,
+                    key: Key) -> Session:
+        opened, wrapper = time.time(), self._policies.wrapper and policy.level != "none"
+        name = self._policies.server_name(policy, endpoint, _host_of(nexthop))
+        link = await ClientConnection.open(
+            endpoint, timeout_s=self._config.timeouts["connect"], bind=self._bind[":" in endpoint.address],
+            context=self._policies.context(policy) if wrapper else None, server_name=name,
+            lines_limit=self._config.reply_lines)
+        try:
+            await link.run(greeting(self._config, link.host))
+            features = await link.run(hello(self._config, link.host))
+            if policy.level != "none" and not wrapper:
+                features = await self._secure(link, features, policy, name)
+            features.tls = link.tls
+            if link.tls and self._policies.log_level not in ("", "0"):
+                self._log.info("%s TLS connection established to %s: %s",
+                               "Verified" if policy.level in ("verify", "secure") else "Untrusted",
+                               endpoint.name_port, link.tls_words)
+            if credentials is not None and features.mechanisms:
+                await link.run(authenticate(self._config, features, link.host, credentials))
+        except Trouble as trouble:
+            if trouble.dead or trouble.tls:
+                link.abort()
+            else:
+                self._quit(link)
+            raise
+        except BaseException:
+            link.abort()
+            raise
+        return Session(link, features, key, nexthop, opened, time.time())
+
+    async def _secure(self, link: ClientConnection, features: Features, policy: Policy, name: str) -> Features:
+        if not features.has("STARTTLS"):
+            if policy.mandatory:
+                raise Trouble(f"TLS is required, but was not offered by host {link.host}", status="4.7.4")
+            return features
+        context = self._policies.context(policy)
+        link.context, link.server_name = lambda: context, name
+        await link.run(start_tls(self._config, link.host))
+        return await link.run(hello(self._config, link.host))
+
+    # --- idle ones ----------------------------------------------------------------------------------------------------
+
+    def _take(self, key: Key) -> Session | None:
+        group = self._idle.get(key)
+        while group:
+            _, session = group.pop()
+            self._kept -= 1
+            if session.link.quiet and time.time() - session.opened_at < self._age_s:
+                session.reused, session.said_data, session.ready_at = True, False, time.time()
+                return session
+            self._quit(session.link)
+        return None
+
+    async def give_back(self, session: Session) -> None:
+        """Keep the session, or end it."""
+        link = session.link
+        recently = time.monotonic() - self._last_asked.get(session.nexthop, -1e9) < self._keep_s
+        more = self._under_way[session.nexthop] > 1 or recently
+        if not (link.quiet and session.messages and more and self._keep_s and not self._closed
+                and session.messages < self._count and self._kept < KEPT_MOST
+                and time.time() - session.opened_at < self._age_s):
+            self._quit(link)
+            return
+        self._idle.setdefault(session.key, deque()).append((time.monotonic() + self._keep_s, session))
+        self._kept += 1
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._keep_s, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        now = time.monotonic()
+        for key, group in list(self._idle.items()):
+            while group and group[0][0] <= now:
+                self._quit(group.popleft()[1].link)
+                self._kept -= 1
+            if not group:
+                del self._idle[key]
+        if self._idle:
+            self._timer = asyncio.get_running_loop().call_later(self._keep_s, self._expire)
+
+    def _quit(self, link: ClientConnection) -> None:
+        """In the background: nobody's mail waits for the answer."""
+        if not link.usable:
+            link.close()
+            return
+        task = asyncio.get_running_loop().create_task(link.quit(self._config))
+        self._quitting.add(task)
+        task.add_done_callback(self._quitting.discard)
+
+    def close(self) -> None:
+        """End all idle sessions; no more are kept."""
+        self._closed = True
+        for group in self._idle.values():
+            for _, session in group:
+                self._quit(session.link)
+        self._idle.clear()
+        self._kept = 0
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _host_of(nexthop: str) -> str:
+    try:
+        return parse_destination(nexthop, 25).host
+    except NoHost:
+        return nexthop

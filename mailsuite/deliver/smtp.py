@@ -1,0 +1,222 @@
+"""smtp(8) and lmtp(8): mail for other hosts, many deliveries at once in one event loop.
+
+A request goes to the hosts of its nexthop in order (smtp/client_hosts.py). What one host refuses for now is offered to the
+next, smtp_mx_session_limit sessions at most; what the last one refuses is deferred, and a 5xx reply to MAIL, RCPT or the
+message bounces at once. TLS that fails at level "may" is tried again without, in a new connection.
+"""
+
+import asyncio
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+
+from mailsuite.base.errors import ConfigError, TemporaryError
+from mailsuite.config.settings import Settings
+from mailsuite.deliver.agent import CONFIGURATION_ERROR, Job, serve_agent
+from mailsuite.deliver.generic import GenericMaps
+from mailsuite.deliver.sessions import Session, Sessions
+from mailsuite.dns.resolver import Resolver
+from mailsuite.net.service import ServiceContext
+from mailsuite.queue.agent import BOUNCED, DEFERRED, SENT, Times
+from mailsuite.queue.envelope import Recipient
+from mailsuite.smtp.client import Endpoint, encode_body
+from mailsuite.smtp.client_hosts import HostFinder, NoHost
+from mailsuite.smtp.client_params import MX_SESSION_LIMIT, ClientConfig
+from mailsuite.smtp.client_session import Mail, Result, Trouble, transaction
+from mailsuite.store.delivery import read_blocks
+
+
+class RemoteAgent:
+    """One transport by SMTP or LMTP. prefix: "smtp" or "lmtp": whose parameters count."""
+
+    def __init__(self, settings: Settings, prefix: str, resolver: Resolver) -> None:
+        self._prefix, self._resolver = prefix, resolver
+        self._sessions: Sessions | None = None
+        self.configure(settings)
+
+    def configure(self, settings: Settings) -> None:
+        self.config = ClientConfig.of(settings, self._prefix)
+        self._finder = HostFinder(settings, self._resolver, self._prefix)
+        self._session_limit = settings[MX_SESSION_LIMIT[self._prefix]] or 10**9
+        self._generic = GenericMaps(settings, self._prefix)
+        self._queue_directory = settings.text("queue_directory")
+        old, self._sessions = self._sessions, Sessions(settings, self._prefix, self.config)
+        if old is not None:
+            old.close()
+
+    async def deliver(self, job: Job) -> None:
+        nexthop = job.request.nexthop
+        if nexthop.startswith("unix:") and not nexthop.startswith("unix:/"):
+            nexthop = f"unix:{self._queue_directory}/{nexthop[5:]}"
+        try:
+            endpoints = await self._finder.find(nexthop)
+        except NoHost as error:
+            self._report_all(job, "", error.status, error.public)
+            return
+        with job.message_file() as fd:
+            await _Attempt(self, job, nexthop, fd).run(endpoints)
+
+    async def close(self) -> None:
+        if self._sessions is not None:
+            self._sessions.close()
+
+    @property
+    def sessions(self) -> Sessions:
+        assert self._sessions is not None
+        return self._sessions
+
+    @property
+    def generic(self) -> GenericMaps:
+        return self._generic
+
+    @property
+    def session_limit(self) -> int:
+        return self._session_limit
+
+    @staticmethod
+    def _report_all(job: Job, relay: str, status: str, reason: str) -> None:
+        job.report_rest(DEFERRED if status.startswith("4") else BOUNCED, status, reason, relay=relay or "none")
+
+
+class _Attempt:
+    """One request at all of its hosts."""
+
+    def __init__(self, agent: RemoteAgent, job: Job, nexthop: str, fd: int) -> None:
+        self._agent, self._job, self._nexthop, self._fd = agent, job, nexthop, fd
+        self._used = 0
+        self._times = job.times
+
+    async def run(self, endpoints: list[Endpoint]) -> None:
+        job = self._job
+        if job.probe:
+            job.report_rest(SENT, "2.0.0", f"delivers to {self._nexthop}")
+            return
+        with self._agent.sessions.wanted(self._nexthop):
+            for number, endpoint in enumerate(endpoints):
+                if not job.open_recipients:
+                    return
+                last = number + 1 == len(endpoints) or self._used + 1 >= self._agent.session_limit
+                await self._host(endpoint, last)
+                if last:
+                    return
+
+    async def _host(self, endpoint: Endpoint, last: bool) -> None:
+        """One host; what stays open goes to the next. With last, nothing stays open."""
+        job, session = self._job, None
+        try:
+            session = await self._agent.sessions.get(endpoint, self._nexthop, job.request.sender)
+            self._used += 1
+            try:
+                await self._transfer(session, last)
+            except Trouble as trouble:
+                if not (session.reused and trouble.dead and not trouble.reply and not session.said_data):
+                    raise
+                # An old connection that was closed meanwhile says nothing about the host.
+                session = await self._agent.sessions.get(endpoint, self._nexthop, job.request.sender, fresh=True)
+                await self._transfer(session, last)
+        except Trouble as trouble:
+            self._trouble(trouble, endpoint, session, last)
+        except ConfigError as error:
+            job.log.warning("%s", error)
+            job.report_rest(DEFERRED, "4.7.5", CONFIGURATION_ERROR)
+        except TemporaryError as error:
+            job.log.warning("%s: %s", job.queue_id, error)
+            job.report_rest(DEFERRED, error.status, error.public)
+        finally:
+            if session is not None:
+                await self._agent.sessions.give_back(session)
+
+    def _trouble(self, trouble: Trouble, endpoint: Endpoint, session: Session | None, last: bool) -> None:
+        job = self._job
+        connected = session is not None or not trouble.public.startswith("connect to ")
+        if not connected:
+            job.log.info("%s", trouble.public)
+        if trouble.hard or last:
+            self._used += connected and session is None
+            diagnostic = f"smtp; {trouble.reply}" if trouble.reply else ""
+            for recipient in list(job.open_recipients.values()):
+                job.report(recipient, DEFERRED if trouble.status.startswith("4") else BOUNCED, trouble.status,
+                           trouble.public, relay=self._relay(endpoint, session) if connected else "none",
+                           diagnostic=diagnostic, remote_mta=_remote(endpoint) if connected else "",
+                           times=self._times)
+        else:
+            self._used += connected and session is None
+            if connected:
+                job.log.info("%s: %s", job.queue_id, trouble.public)
+
+    # --- one message --------------------------------------------------------------------------------------------------
+
+    async def _transfer(self, session: Session, last: bool) -> None:
+        job, request = self._job, self._job.request
+        self._times = Times(job.times.received, connected=session.ready_at)
+        mail = await self._mail(session)
+        config = self._agent.config
+        blocks = await self._content(session, mail)
+        results = await session.link.run(
+            transaction(config, session.features, session.link.host, mail),
+            body=encode_body(session.watch(blocks), line_length=config.line_length),
+            body_timeout_s=config.timeouts["data_xfer"])
+        session.messages += 1
+        for recipient in list(job.open_recipients.values()):
+            result = results.get(recipient.number)
+            if result is None:
+                result = Result(4, "4.3.0", "unknown delivery error")
+            if result.kind == 4 and not last:
+                job.log.info("%s: %s", request.queue_id, result.reason)
+                continue
+            self._report(session, recipient, result)
+
+    def _report(self, session: Session, recipient: Recipient, result: Result) -> None:
+        status = {2: SENT, 4: DEFERRED}.get(result.kind, BOUNCED)
+        lmtp = self._agent.config.lmtp
+        self._job.report(recipient, status, result.dsn, result.reason, relay=self._relay(session.link.endpoint, session),
+                         action=("delivered" if lmtp else "relayed") if status == SENT else "",
+                         diagnostic=f"smtp; {result.reply}" if result.reply else "",
+                         remote_mta=_remote(session.link.endpoint),
+                         dsn_done=status == SENT and session.features.has("DSN"), times=self._times)
+
+    @staticmethod
+    def _relay(endpoint: Endpoint, session: Session | None) -> str:
+        if session is None or session.messages <= 1:
+            return endpoint.name_port
+        return f"{endpoint.name_port}, conn_use={session.messages}"
+
+    async def _mail(self, session: Session) -> Mail:
+        request, generic = self._job.request, self._agent.generic
+        recipients = []
+        for recipient in self._job.open_recipients.values():
+            address = await generic.address(recipient.address)
+            recipients.append(replace(recipient, address=address,
+                                      original=recipient.original or recipient.address))
+        facts = request.facts
+        return Mail(await generic.address(request.sender), recipients, request.size, request.encoding,
+                    request.smtputf8, request.envid, request.ret, xforward={
+                        "NAME": facts.get("client_name", ""), "ADDR": facts.get("client_address", ""),
+                        "PORT": facts.get("client_port", ""), "PROTO": facts.get("protocol_name", ""),
+                        "HELO": facts.get("helo_name", ""), "IDENT": facts.get("log_ident", "") or request.queue_id,
+                        "SOURCE": "LOCAL" if facts.get("rewrite_context", "local") == "local" else "REMOTE"})
+
+    async def _content(self, session: Session, mail: Mail) -> Iterable[bytes]:
+        """The message as this server may have it."""
+        request = self._job.request
+        blocks: Iterable[bytes] = read_blocks(self._fd, request.offset, request.size)
+        if mail.encoding == "8bit" and self._agent.config.convert_8bit and not session.features.has("8BITMIME"):
+            from mailsuite.deliver.downgrade import to_7bit
+            content = os.pread(self._fd, request.size, request.offset)
+            blocks = [await asyncio.to_thread(to_7bit, content)]
+        return await self._agent.generic.headers(blocks)
+
+
+def _remote(endpoint: Endpoint) -> str:
+    return f"dns; {endpoint.host}"
+
+
+async def serve(context: ServiceContext) -> None:
+    agent = RemoteAgent(context.settings, context.command, Resolver())
+    context.on_reload = lambda new, dovecot: agent.configure(new)
+    try:
+        await serve_agent(context, agent.deliver)
+    finally:
+        await agent.close()
+
+
