@@ -16,7 +16,7 @@ _ENCODING = re.compile(rb"^content-transfer-encoding:[ \t]*([^\n]*)(?:\n[ \t][^\
 _BOUNDARY = re.compile(rb"boundary[ \t]*=[ \t]*(?:\"((?:[^\"\\]|\\.)*)\"|([^ \t;\n\"]+))", re.I)
 _EIGHT = re.compile(rb"[\x80-\xff]")
 _QUOTE = re.compile(rb"[^\t !-<>-~]")
-_LINE = 76
+_LINE = 73                # octets before the "=" that goes on; an encoded octet may end two later
 
 
 def to_7bit(octets: bytes) -> bytes:
@@ -104,14 +104,13 @@ def _quoted_line(line: bytes) -> bytes:
     line = _QUOTE.sub(lambda found: b"=%02X" % found[0][0], line)
     if line[-1:] in (b" ", b"\t"):
         line = line[:-1] + b"=%02X" % line[-1]
-    if len(line) <= _LINE:
-        return line
     out, start = [], 0
     while len(line) - start > _LINE:
-        end = start + _LINE - 1
+        end = start + _LINE
         # Never between the octets of "=XX".
-        cut = line.rfind(b"=", max(start, end - 2), end)
-        end = cut if cut > start and cut + 3 > end else end
+        end += 2 if line[end - 1] == 0x3D else 1 if line[end - 2] == 0x3D else 0
+        if end >= len(line):
+            break
         out.append(line[start:end])
         start = end
     out.append(line[start:])

@@ -17,8 +17,10 @@ from mailsuite.maps import MapSource, open_maps
 from mailsuite.maps.lookup import find_address
 
 HEADER_LIMIT = 1024 * 1024
-ADDRESS_FIELDS = frozenset(b"from sender reply-to to cc bcc resent-from resent-sender resent-reply-to resent-to resent-cc "
-                           b"resent-bcc errors-to mail-followup-to disposition-notification-to return-receipt-to".split())
+ADDRESS_FIELDS = frozenset((
+    b"from", b"sender", b"reply-to", b"to", b"cc", b"bcc", b"resent-from", b"resent-sender", b"resent-reply-to",
+    b"resent-to", b"resent-cc", b"resent-bcc", b"errors-to", b"mail-followup-to", b"disposition-notification-to",
+    b"return-receipt-to"))
 _FIELD = re.compile(rb"[^\n]*\n(?:[ \t][^\n]*\n)*|[^\n]+\Z")
 _ATEXT = rb"[^\x00-\x20()<>@,;:\\\".\[\]\x7f]"
 # A comment, an address (group 1), a quoted display name.

@@ -1,8 +1,8 @@
 """smtp(8) and lmtp(8): mail for other hosts, many deliveries at once in one event loop.
 
-A request goes to the hosts of its nexthop in order (smtp/client_hosts.py). What one host refuses for now is offered to the
-next, smtp_mx_session_limit sessions at most; what the last one refuses is deferred, and a 5xx reply to MAIL, RCPT or the
-message bounces at once. TLS that fails at level "may" is tried again without, in a new connection.
+A request goes to the hosts of its nexthop in order (smtp/client_hosts.py). What one host refuses for now is offered to
+the next, smtp_mx_session_limit sessions at most; what the last one refuses is deferred, and a 5xx reply to MAIL, RCPT
+or the message bounces at once. TLS that fails at level "may" is tried again without, in a new connection.
 """
 
 import asyncio
@@ -168,11 +168,11 @@ class _Attempt:
 
     def _report(self, session: Session, recipient: Recipient, result: Result) -> None:
         status = {2: SENT, 4: DEFERRED}.get(result.kind, BOUNCED)
-        lmtp = self._agent.config.lmtp
-        self._job.report(recipient, status, result.dsn, result.reason, relay=self._relay(session.link.endpoint, session),
+        lmtp, endpoint = self._agent.config.lmtp, session.link.endpoint
+        self._job.report(recipient, status, result.dsn, result.reason, relay=self._relay(endpoint, session),
                          action=("delivered" if lmtp else "relayed") if status == SENT else "",
                          diagnostic=f"smtp; {result.reply}" if result.reply else "",
-                         remote_mta=_remote(session.link.endpoint),
+                         remote_mta=_remote(endpoint),
                          dsn_done=status == SENT and session.features.has("DSN"), times=self._times)
 
     @staticmethod

@@ -1,0 +1,183 @@
+"""The pure parts of the delivery agents."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailsuite.base.errors import ConfigError
+from mailsuite.deliver import command, pipe
+from mailsuite.deliver.aliases import Destination, Kind, parse_destinations, parse_file
+from mailsuite.deliver.downgrade import to_7bit
+from mailsuite.deliver.error import split_code
+from mailsuite.deliver.exits import Ended, judge
+from mailsuite.deliver.headers import delivered_to, delivery_header
+from mailsuite.queue.agent import DeliveryRequest
+from mailsuite.queue.envelope import Recipient
+
+A, C, F, INCLUDE = Kind.ADDRESS, Kind.COMMAND, Kind.FILE, Kind.INCLUDE
+
+
+@pytest.mark.parametrize(("line", "want"), [
+    ("alice", [(A, "alice")]),
+    ("alice, bob,   carol@example.test", [(A, "alice"), (A, "bob"), (A, "carol@example.test")]),
+    ('"|/bin/cmd a b", /var/x, :include:/etc/list', [(C, "/bin/cmd a b"), (F, "/var/x"), (INCLUDE, "/etc/list")]),
+    ('"|/bin/sh -c \'echo sorry >&2; exit 67\'"', [(C, "/bin/sh -c 'echo sorry >&2; exit 67'")]),
+    ("|/bin/cmd", [(C, "/bin/cmd")]),
+    ("\\alice, bob@b.test", [(A, "alice"), (A, "bob@b.test")]),
+    ('Bob "the" B <bob@b.test>, (comment) x', [(A, "bob@b.test"), (A, "x")]),
+    ('"odd name"@b.test', [(A, "odd name@b.test")]),
+    ('"|say \\"hi\\""', [(C, 'say "hi"')]),
+    (" , ,", []),
+    ('"unclosed', [(A, "unclosed")]),
+])
+def test_destinations(line: str, want: list[tuple[Kind, str]]) -> None:
+    assert parse_destinations(line) == [Destination(*entry) for entry in want]
+
+
+def test_comments_in_files() -> None:
+    assert list(parse_file("# one, two\n\nalice\nbob, carol\n")) == [
+        Destination(A, name) for name in ("alice", "bob", "carol")]
+
+
+@pytest.mark.parametrize(("ended", "want"), [
+    (Ended(), ("sent", "2.0.0", "")),
+    (Ended(exit=75), ("deferred", "4.3.0", "temporary failure")),
+    (Ended(exit=67, output="sorry\n"), ("bounced", "5.1.1", "user unknown. Command output: sorry\n")),
+    (Ended(exit=77, output="5.7.5 own status\n"), ("bounced", "5.7.5", "own status\n")),
+    (Ended(exit=77, output="4.7.5 own"), ("deferred", "4.7.5", "own")),
+    (Ended(exit=3), ("bounced", "5.3.0", 'Command died with status 3: "cmd"')),
+    (Ended(signal=9), ("deferred", "4.3.0", 'Command died with signal 9: "cmd"')),
+    (Ended(timeout=True), ("bounced", "5.3.0", 'Command time limit exceeded: "cmd"')),
+])
+def test_exits(ended: Ended, want: tuple[str, str, str]) -> None:
+    verdict = judge(ended, "cmd")
+    assert (verdict.status, verdict.dsn, verdict.reason) == want
+
+
+@pytest.mark.parametrize(("text", "default", "want"), [
+    ("5.7.9 not here", "5.0.0", ("5.7.9", "not here")), ("gone", "5.0.0", ("5.0.0", "gone")),
+    ("5.1.1 later", "4.0.0", ("4.1.1", "later"))])
+def test_error_codes(text: str, default: str, want: tuple[str, str]) -> None:
+    assert split_code(text, default) == want
+
+
+def test_delivery_header_and_loop_marks(tmp_path: Path) -> None:
+    header = delivery_header("odd user@b.test", "Team@a.test", "alice@a.test")
+    assert header == (b'Return-Path: <"odd user"@b.test>\nX-Original-To: Team@a.test\nDelivered-To: alice@a.test\n')
+    (tmp_path / "q").write_bytes(b"XX" + header + b"DELIVERED-TO:  Bob@A.test \n\nDelivered-To: no@a.test\n")
+    fd = os.open(tmp_path / "q", os.O_RDONLY)
+    try:
+        assert delivered_to(fd, 2, (tmp_path / "q").stat().st_size - 2) == {"alice@a.test", "bob@a.test"}
+    finally:
+        os.close(fd)
+
+
+# --- commands -------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("text", "want"), [
+    ("/bin/cat -u", ["/bin/cat", "-u"]), ("exit 69", ["/bin/sh", "-c", "exit 69"]),
+    ("cat > x", ["/bin/sh", "-c", "cat > x"])])
+def test_shell_only_where_needed(text: str, want: list[str]) -> None:
+    assert command.arguments(text) == want
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    def act(text: str | list[str], content: bytes = b"line\n.dot\nFrom x\n", **options: Any) -> dict[str, Any]:
+        (tmp_path / "q").write_bytes(content)
+        fd = os.open(tmp_path / "q", os.O_RDONLY)
+        try:
+            question = command.ask_command(text, env={"PATH": "/usr/bin:/bin"}, cwd=str(tmp_path),
+                                           head=options.pop("head", b""), offset=0, size=len(content),
+                                           time_limit_s=options.pop("time_limit_s", 10),
+                                           output_limit=options.pop("output_limit", 100), **options)
+            return dict(command.handle(question, [fd]))
+        finally:
+            os.close(fd)
+
+    return act
+
+
+def test_a_command_gets_the_message(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    answer = run("cat > out", head=b"Head: 1\n", quote=True, dots=True, blank=True, eol="\r\n")
+    assert answer == {"ok": True, "exit": 0, "signal": 0, "timeout": False, "output": ""}
+    assert (tmp_path / "out").read_bytes() == b"Head: 1\r\nline\r\n..dot\r\n>From x\r\n\r\n"
+
+
+def test_a_command_that_does_not_read(run: Callable[..., dict[str, Any]]) -> None:
+    assert run("echo hi; exit 3", b"x\n" * 500_000)["output"] == "hi\n"
+
+
+def test_output_is_limited_while_input_flows(run: Callable[..., dict[str, Any]]) -> None:
+    assert run(["/bin/cat"], b"0123456789\n" * 100_000)["output"] == ("0123456789\n" * 10)[:100]
+
+
+def test_time_limit_kills_the_whole_group(run: Callable[..., dict[str, Any]]) -> None:
+    assert run("sleep 100 & sleep 100", time_limit_s=0.2)["timeout"]
+
+
+def test_what_a_command_leaves_running_keeps_nobody(run: Callable[..., dict[str, Any]]) -> None:
+    answer = run("echo done; sleep 30 & exit 0", time_limit_s=20)
+    assert answer["exit"] == 0 and answer["output"] == "done\n"
+
+
+def test_missing_command(run: Callable[..., dict[str, Any]]) -> None:
+    assert run(["/no/such/command"])["exit"] == 127
+
+
+# --- pipe -----------------------------------------------------------------------------------------------------------
+
+USER = "daemon"
+REQUEST = DeliveryRequest(1, "4ABC", "/q", 0, 5, "bob@example.test", "tool", "Hop.test", [
+    Recipient("Al.Ice+Ext@Pipe.test", "Orig@Pipe.test", number=0), Recipient("x@pipe.test", number=1)])
+
+
+@pytest.mark.parametrize(("flags", "argv", "want"), [
+    ("hu", ["/x", "${sender}", "${recipient}"], ["/x", "bob@example.test", "al.ice+ext@pipe.test", "x@pipe.test"]),
+    ("", ["/x", "-u$user-${extension}", "$(nexthop)"], ["/x", "-uAl.Ice-Ext", "-ux-", "Hop.test"]),
+    ("h", ["/x", "$domain", "$$x", "${size}"], ["/x", "pipe.test", "$x", "5"]),
+    ("", ["/x", "${original_recipient}"], ["/x", "Orig@Pipe.test", "x@pipe.test"]),
+])
+def test_pipe_arguments(flags: str, argv: list[str], want: list[str]) -> None:
+    options = pipe.parse_options([f"flags={flags}", f"user={USER}", f"argv={argv[0]}", *argv[1:]])
+    assert options.arguments(REQUEST, "+") == want
+
+
+@pytest.mark.parametrize("words", [
+    [f"user={USER}"], ["argv=/x"], ["user=nosuchuser", "argv=/x"], [f"user={USER}", "flags=Z", "argv=/x"],
+    [f"user={USER}", "argv=/x", "${nonsense}"], [f"user={USER}", "wrong=1", "argv=/x"]])
+def test_pipe_mistakes(words: list[str]) -> None:
+    with pytest.raises(ConfigError):
+        pipe.parse_options(words)
+
+
+# --- 8 bits to 7 ----------------------------------------------------------------------------------------------------
+
+def test_quoted_printable_round_trip() -> None:
+    import email
+    body = "grüße = x \n" + "ü" * 200 + "\n" + "a" * 300 + "\ntrailing \n"
+    text = f"MIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\n{body}"
+    out = to_7bit(text.encode())
+    assert max(map(len, out.split(b"\n"))) <= 76 and out.isascii()
+    message = email.message_from_bytes(out)
+    assert message.get_payload(decode=True) == body.encode()
+    assert out.split(b"\n\n")[0].endswith(b"\nContent-Transfer-Encoding: quoted-printable")
+
+
+def test_multiparts_are_gone_into() -> None:
+    import email
+    text = ('Content-Type: multipart/mixed; boundary="b=1"\nContent-Transfer-Encoding: 8bit\n\npré\n--b=1\n\nfrüh\n'
+            '--b=1\nContent-Type: text/plain\n\nplain\n--b=1--\n')
+    out = to_7bit(text.encode())
+    assert out.isascii()
+    parts = email.message_from_bytes(out).get_payload()
+    assert [part.get_payload(decode=True) for part in parts] == ["früh".encode(), b"plain"]  # type: ignore[union-attr]
+
+
+def test_seven_bits_stay_as_they_are() -> None:
+    assert to_7bit(b"Content-Transfer-Encoding: 8bit\n\nplain\n") == b"Content-Transfer-Encoding: 8bit\n\nplain\n"
+
+
