@@ -14,8 +14,6 @@ HEADER_SIZE_LIMIT = declare(Param("header_size_limit", "102400", integer(least=1
     "Octets of one message header that are looked at; the rest of it is cut off."))
 HOPCOUNT_LIMIT = declare(Param("hopcount_limit", "50", integer(least=1),
     "Received: headers (or Delivered-To:) after which mail goes in a circle."))
-VIRTUAL_ALIAS_EXPANSION_LIMIT = declare(Param("virtual_alias_expansion_limit", "1000", integer(least=1),
-    "Addresses that one virtual alias may become."))
 ENABLE_ORIGINAL_RECIPIENT = declare(Param("enable_original_recipient", "yes", boolean(),
     "Keep X-Original-To; with no, duplicates are found by the final address alone."))
 ALWAYS_ADD_MISSING_HEADERS = declare(Param("always_add_missing_headers", "no", boolean(),
