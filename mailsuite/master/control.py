@@ -35,10 +35,10 @@ def start(directory: str) -> int:
         _daemon(directory, write_end)
     os.close(write_end)
     with open(read_end, "rb") as report:
-        said = report.read()
-    if said[:1] == _OK:
-        return 0
-    text = said[1:].decode() or "the mail system did not start (see its log)"
+        said = report.read(1)
+        if said == _OK:
+            return 0
+        text = report.read().decode() or "the mail system did not start (see its log)"
     _complain(text)
     os.waitpid(pid, 0)
     return 1
@@ -56,7 +56,7 @@ def _daemon(directory: str, report: int) -> None:
         os.setsid()
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 0)
-        _run_master(directory, ready, detach=True)
+        _run_master(directory, ready, report=report)
         status = 0
     except ConfigError as error:
         os.write(report, _FAILED + error.public.encode())
@@ -70,12 +70,12 @@ def _daemon(directory: str, report: int) -> None:
         os._exit(status)
 
 
-def _run_master(directory: str, ready: Callable[[], None], *, detach: bool) -> None:
-    """Load, prepare, bind, serve. Raises ConfigError before anything runs."""
+def _run_master(directory: str, ready: Callable[[], None], *, report: int = -1) -> None:
+    """Load, prepare, bind, serve; in the background when there is a pipe to report to. Raises ConfigError."""
     from mailsuite.master.configuration import load_configuration
     from mailsuite.master.logging import LogFiles, setup_logging
     from mailsuite.master.prepare import prepare_access, prepare_queue
-    from mailsuite.master.supervise import Master
+    from mailsuite.master.supervise import Master, close_terminal
 
     configuration = load_configuration(directory)
     prepare_queue(configuration.settings, configuration.accounts)
@@ -85,15 +85,13 @@ def _run_master(directory: str, ready: Callable[[], None], *, detach: bool) -> N
     pid_file.take()
     files = LogFiles()
     setup_logging(configuration.settings, configuration.dovecot, files)
-    master = Master(configuration, files, pid_file)
+    master = Master(configuration, files, pid_file, report=report)
     master.bind()
 
     def detached() -> None:
         # The terminal stays open for errors until here.
-        if detach:
-            null = os.open(os.devnull, os.O_RDWR)
-            os.dup2(null, 1)
-            os.dup2(null, 2)
+        if report >= 0:
+            close_terminal()
         ready()
 
     os.chdir("/")
@@ -103,7 +101,7 @@ def _run_master(directory: str, ready: Callable[[], None], *, detach: bool) -> N
 def run(directory: str, ready: Callable[[], None] = lambda: None) -> int:
     """Run in the foreground until Ctrl-C or SIGTERM."""
     try:
-        _run_master(directory, ready, detach=False)
+        _run_master(directory, ready)
     except ConfigError as error:
         _complain(error.public)
         return 1

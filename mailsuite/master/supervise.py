@@ -64,11 +64,21 @@ class Service:
         return [process for process in self.processes.values() if not process.draining]
 
 
+def close_terminal() -> None:
+    """Point standard output and error at nothing: whoever reads the other end of a pipe waits for its end."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    if null > 2:
+        os.close(null)
+
+
 class Master:
     """Owns every process and every listening socket."""
 
-    def __init__(self, configuration: Configuration, files: LogFiles, pid_file: PidFile) -> None:
-        self.configuration, self.files, self.pid_file = configuration, files, pid_file
+    def __init__(self, configuration: Configuration, files: LogFiles, pid_file: PidFile, *, report: int = -1) -> None:
+        """report: the pipe to `mailsuite start`, which no child may keep open; -1: in the foreground."""
+        self.configuration, self.files, self.pid_file, self._report = configuration, files, pid_file, report
         self.sockets = Sockets()
         self.services: dict[str, Service] = {}
         self._selector = selectors.DefaultSelector()
@@ -99,6 +109,7 @@ class Master:
             if not told and self._all_ready():
                 told = True
                 ready()
+                self._report = -1
             self._wait(self._pause(told))
             self._start_due()
         self._stop()
@@ -215,6 +226,9 @@ class Master:
             if sock not in own:
                 sock.close()
         self.pid_file.close_in_child()
+        if self._report >= 0:
+            close_terminal()
+            os.close(self._report)
         run_child(plan, worker, listeners, theirs, self.configuration.dovecot, self.files)
 
     def _heard(self, service: Service, process: Process) -> None:
