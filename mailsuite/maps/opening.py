@@ -21,7 +21,7 @@ _TYPES = {
     "regexp": ("regex", "RegexTable"), "pcre": ("regex", "RegexTable"),
     "cidr": ("cidr", "CidrTable"),
     "static": ("simple", "StaticTable"), "inline": ("simple", "InlineTable"), "environ": ("simple", "EnvironTable"),
-    "fail": ("simple", "FailTable"), "internal": ("simple", "InternalTable"),
+    "fail": ("simple", "FailTable"), "internal": ("simple", "InternalTable"), "nis": ("simple", "NisTable"),
     "unix": ("system", "UnixTable"),
     "tcp": ("network", "TcpTable"), "socketmap": ("network", "SocketmapTable"),
     "unionmap": ("combined", "UnionTable"), "pipemap": ("combined", "PipeTable"), "randmap": ("combined", "RandomTable"),

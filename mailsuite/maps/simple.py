@@ -1,8 +1,9 @@
-"""Tables without files: static:, inline:, environ:, fail:, internal:.
+"""Tables without files: static:, inline:, environ:, fail:, internal:, nis:.
 
     static:value  static:{value with blanks}      every key has this value
     inline:{key=value, {key = text with blanks}}  as written; keys fold to lower case
     environ:x     the process's environment       fail:x  cannot be asked       internal:x  empty
+    nis:map                                       empty: there is no NIS here, but alias_maps' default names it
 """
 
 import os
@@ -122,3 +123,18 @@ class InternalTable(Table):
 
     def items(self) -> Iterator[tuple[str, str]]:
         yield from self._entries.items()
+
+
+class NisTable(Table):
+    """What Postfix's nis: is on a machine without a NIS domain: empty."""
+
+    _told = False
+
+    def __init__(self, type: str, name: str, source: "MapSource", *, folds: bool = True) -> None:
+        super().__init__(type, name)
+        if not NisTable._told:
+            NisTable._told = True
+            source.log.warning("dict_nis_init: NIS domain name not set - NIS lookups disabled")
+
+    def lookup(self, key: str) -> str | None:
+        return None

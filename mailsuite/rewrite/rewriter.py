@@ -8,83 +8,214 @@ Addresses are in internal form: the local part without quotes (`mailsuite.addres
 form, for logs, SMTP and headers). All methods raise TemporaryError when a table could not be asked.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
+
+from mailsuite.address.header import fold_header, parse_addresses
+from mailsuite.address.syntax import quote_local, unquote_local
+from mailsuite.maps.lookup import find_address
+from mailsuite.maps.maps import Maps, MapSource, open_maps
+from mailsuite.rewrite import params, virtual
+from mailsuite.rewrite.domains import Domains
+from mailsuite.rewrite.mapping import AddressMapping
+from mailsuite.rewrite.masquerade import Masquerade
+from mailsuite.rewrite.resolve import AddressResolver, Resolution
+from mailsuite.rewrite.trivial import STANDARD, Trivial
+from mailsuite.rewrite.validate import Recipients, Unknown
 
 if TYPE_CHECKING:
     from mailsuite.config.settings import Settings
 
+Change = Callable[[str], Awaitable[str]]
 
-@dataclass(frozen=True, slots=True)
-class Resolution:
-    """Where a recipient goes.
+__all__ = ["Resolution", "Rewriter", "Unknown"]
 
-    address_class: "local", "virtual_alias", "virtual_mailbox", "relay" or "default".
-    error: "5.1.1 text" when the recipient cannot be delivered: transport is then "error" and nexthop the same text.
-    bad_syntax: the address has no valid domain or begins with "-" (501 5.1.3 Bad recipient address syntax).
-    routed: the address had a route to another host in its local part (user%elsewhere@here).
-    """
-
-    transport: str
-    nexthop: str
-    recipient: str
-    address_class: str
-    error: str = ""
-    bad_syntax: bool = False
-    routed: bool = False
+SENDER_HEADERS = frozenset((
+    "from", "sender", "reply-to", "errors-to", "return-receipt-to", "disposition-notification-to",
+    "mail-followup-to", "mail-reply-to", "resent-from", "resent-sender", "resent-reply-to"))
+RECIPIENT_HEADERS = frozenset(("to", "cc", "bcc", "apparently-to", "resent-to", "resent-cc", "resent-bcc"))
 
 
-class Unknown(NamedTuple):
-    """Why a recipient (or sender) is refused: 550, "5.1.1", "User unknown in local recipient table"."""
-
-    code: int
-    status: str
-    text: str
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.replace(",", " ").split())
 
 
 class Rewriter:
     """Address rewriting and resolving with the tables of one configuration."""
 
     def __init__(self, settings: "Settings") -> None:
-        raise NotImplementedError
+        source = MapSource(settings, "cleanup")
+        trivial_source, text = source.for_program("trivial-rewrite"), settings.text
+        self._trivial = Trivial(settings)
+        self._origin, self._mydomain = text("myorigin"), text("mydomain")
+        self._remote_domain = settings[params.REMOTE_HEADER_REWRITE_DOMAIN]
+        self._token_limit = settings[params.HEADER_ADDRESS_TOKEN_LIMIT]
+        self._delimiter = text("recipient_delimiter")
+        self.domains = Domains(settings, trivial_source)
+        self._resolver = AddressResolver(settings, self.domains, self._trivial, trivial_source)
+        self._recipients = Recipients(settings, source.for_program("smtpd"), self._resolver.has_local_names)
+        self._source = source
+        propagated = _words(text("propagate_unmatched_extensions"))
+        # Classes ("envelope_sender", "header_recipient"...) -> tables that rewrite them, in order.
+        self._canonical: dict[str, list[AddressMapping]] = {}
+        for name, classes in (("sender_canonical_maps", "sender_canonical_classes"),
+                              ("recipient_canonical_maps", "recipient_canonical_classes"),
+                              ("canonical_maps", "canonical_classes")):
+            mapping = self._mapping(name, text(name), "canonical" in propagated)
+            for one in _words(text(classes)) if not mapping.empty else ():
+                self._canonical.setdefault(one, []).append(mapping)
+        self._virtual = self._mapping("virtual_alias_maps", text("virtual_alias_maps"), "virtual" in propagated)
+        self._limits = virtual.Limits(settings[params.VIRTUAL_ALIAS_RECURSION_LIMIT],
+                                      settings[params.VIRTUAL_ALIAS_EXPANSION_LIMIT],
+                                      settings[params.VIRTUAL_ALIAS_ADDRESS_LENGTH_LIMIT])
+        self._masquerade = Masquerade(settings, source)
+        self._masquerade_classes = _words(text("masquerade_classes")) if not self._masquerade.empty else frozenset()
+        self._always_bcc = text("always_bcc")
+        self._sender_bcc = open_maps(text("sender_bcc_maps"), source)
+        self._recipient_bcc = open_maps(text("recipient_bcc_maps"), source)
+        self._generic_spec, self._propagate_generic = text("smtp_generic_maps"), "generic" in propagated
+        self._generics: dict[str, AddressMapping] = {}
+
+    def _mapping(self, name: str, spec: str, propagate: bool) -> AddressMapping:
+        return AddressMapping(name, open_maps(spec, self._source), self._source.log, complete=self._complete,
+                              delimiter=self._delimiter, propagate=propagate,
+                              is_local=self._resolver.has_local_names)
+
+    def _complete(self, address: str) -> str:
+        return self._trivial.standard(address, origin=self._origin, domain=self._mydomain)
+
+    # -- single addresses ------------------------------------------------------------------------------------------
 
     async def rewrite(self, address: str, local: bool = True) -> str:
         """Standard form. local: else remote_header_rewrite_domain is the origin (and "" leaves addresses alone)."""
-        raise NotImplementedError
+        if local:
+            return self._complete(address)
+        if not self._remote_domain:
+            return address
+        return self._trivial.standard(address, origin=self._remote_domain, domain=self._remote_domain)
 
     async def resolve(self, sender: str, address: str) -> Resolution:
         """Class, transport, nexthop of a recipient. sender: for sender_dependent_* parameters."""
-        raise NotImplementedError
+        return await self._resolver.resolve(sender, address)
+
+    async def is_local_domain(self, domain: str) -> bool:
+        """Whether a domain is in mydestination, or an address literal of this machine."""
+        return await self.domains.is_local(domain)
+
+    def has_local_names(self, domain: str) -> bool:
+        """Whether "user" alone may stand for user@domain in tables (`is_local` of maps.lookup.find_address)."""
+        return self._resolver.has_local_names(domain)
+
+    async def _map(self, address: str, address_class: str) -> str:
+        """canonical tables and masquerade of a class."""
+        for mapping in self._canonical.get(address_class, ()):
+            address = await mapping.apply(address)
+        if address_class in self._masquerade_classes:
+            address = await self._masquerade.apply(address)
+        return address
+
+    async def recipient(self, address: str) -> str:
+        """Envelope recipient after rewriting, canonical tables and masquerade, before virtual aliases."""
+        return await self._map(self._complete(address), "envelope_recipient")
 
     async def expand_recipient(self, address: str) -> list[str]:
         """recipient_canonical_maps, canonical_maps, masquerade, virtual_alias_maps: final recipients, no doubles.
 
-        Raises PermanentError (5.4.6 ...) for an expansion without end.
+        Raises PermanentError (4.6.0 Alias expansion error) for an expansion without end.
         """
-        raise NotImplementedError
+        address = await self.recipient(address)
+        if self._virtual.empty:
+            return [address]
+        return await virtual.expand(self._virtual, address, self._limits)
 
     async def sender(self, address: str) -> str:
         """Envelope sender after rewriting, sender_canonical_maps, canonical_maps and masquerade; "" stays ""."""
-        raise NotImplementedError
-
-    async def header(self, name: str, value: bytes, local: bool = True) -> bytes:
-        """The value of an address header field after rewriting, folded anew; unchanged when nothing changes."""
-        raise NotImplementedError
-
-    def is_address_header(self, name: str) -> bool:
-        """Whether `header` would look into a field of that name (any case)."""
-        raise NotImplementedError
+        if not address:
+            return ""
+        return await self._map(self._complete(address), "envelope_sender")
 
     async def validate_recipient(self, resolution: Resolution, address: str, *,
                                  sender: bool = False) -> Unknown | None:
         """What reject_unlisted_recipient (sender: reject_unlisted_sender) says of an address; None: it is known."""
-        raise NotImplementedError
+        return await self._recipients.check(resolution, address, sender=sender)
 
     async def bcc(self, sender: str, recipients: Sequence[str]) -> list[str]:
         """Addresses of always_bcc, sender_bcc_maps, recipient_bcc_maps, without doubles."""
-        raise NotImplementedError
+        found = [self._always_bcc] if self._always_bcc else []
+        if not self._sender_bcc.empty and sender:
+            found += await self._bcc_of(self._sender_bcc, sender)
+        if not self._recipient_bcc.empty:
+            for recipient in recipients:
+                found += await self._bcc_of(self._recipient_bcc, await self.recipient(recipient))
+        return list(dict.fromkeys(found))
+
+    async def _bcc_of(self, maps: Maps, address: str) -> list[str]:
+        found = await find_address(maps, address, delimiter=self._delimiter, is_local=self._resolver.has_local_names)
+        return [unquote_local(found.value)] if found is not None else []
+
+    # -- header fields ---------------------------------------------------------------------------------------------
+
+    def is_address_header(self, name: str) -> bool:
+        """Whether `header` would look into a field of that name (any case)."""
+        lower = name.lower()
+        return lower in SENDER_HEADERS or lower in RECIPIENT_HEADERS
+
+    async def header(self, name: str, value: bytes, local: bool = True) -> bytes:
+        """The value of an address header field after rewriting, folded anew; unchanged when nothing changes.
+
+        value: what follows the colon. local: else the field is rewritten only with remote_header_rewrite_domain.
+        """
+        lower = name.lower()
+        address_class = "header_sender" if lower in SENDER_HEADERS else "header_recipient"
+        if (not local and not self._remote_domain) or not (lower in SENDER_HEADERS or lower in RECIPIENT_HEADERS):
+            return value
+        origin = (self._origin, self._mydomain) if local else (self._remote_domain, self._remote_domain)
+        mapped = address_class in self._canonical or address_class in self._masquerade_classes
+
+        async def change(address: str) -> str:
+            if STANDARD.fullmatch(address):
+                return await self._map(address, address_class) if mapped else address
+            new = self._trivial.standard(unquote_local(address), origin=origin[0], domain=origin[1])
+            return quote_local(await self._map(new, address_class) if mapped else new) or '""'
+
+        return await self._changed(name, value, change)
+
+    async def _changed(self, name: str, value: bytes, change: Change) -> bytes:
+        parts = parse_addresses(value.decode("utf-8", "surrogateescape"), self._token_limit)
+        differs = False
+        for number, address in enumerate(parts.addresses()):
+            new = await change(address)
+            if new != address:
+                parts.replace(number, new)
+                differs = True
+        if not differs:
+            return value
+        text = fold_header(name, parts.text(separator=",\n"))
+        return text[len(name) + 2:].encode("utf-8", "surrogateescape")
+
+    # -- mail that leaves ------------------------------------------------------------------------------------------
+
+    def _generic(self, spec: str | None) -> AddressMapping:
+        """spec: None for smtp_generic_maps."""
+        wanted = self._generic_spec if spec is None else spec
+        mapping = self._generics.get(wanted)
+        if mapping is None:
+            mapping = self._mapping("smtp_generic_maps", wanted, self._propagate_generic)
+            if len(self._generics) < 100:
+                self._generics[wanted] = mapping
+        return mapping
 
     async def generic(self, address: str, spec: str | None = None) -> str:
         """smtp_generic_maps (or the tables of spec) applied to an envelope address."""
-        raise NotImplementedError
+        return await self._generic(spec).apply(address) if address else ""
+
+    async def generic_header(self, name: str, value: bytes, spec: str | None = None) -> bytes:
+        """smtp_generic_maps applied to an address header field; unchanged when nothing changes."""
+        mapping = self._generic(spec)
+        if mapping.empty or not self.is_address_header(name):
+            return value
+
+        async def change(address: str) -> str:
+            return quote_local(await mapping.apply(unquote_local(address)))
+
+        return await self._changed(name, value, change)

@@ -1,0 +1,117 @@
+"""Address classes: which domains are ours, and how.
+
+    domains = Domains(settings, source)
+    await domains.is_local("example.test")      mydestination, and [addresses] of inet_interfaces, proxy_interfaces
+    await domains.class_of("example.test") -> "local" | "virtual_alias" | "virtual_mailbox" | "relay" | "default"
+
+A domain belongs to one class; one that is listed twice is logged (once) and taken for the first above.
+Raises TemporaryError when a list could not be asked. Source: ADDRESS_CLASS_README.
+"""
+
+from typing import TYPE_CHECKING
+
+from mailsuite.address.hostname import literal_address
+from mailsuite.maps.matchlist import DomainList, NameList
+
+if TYPE_CHECKING:
+    from mailsuite.config.settings import Settings
+    from mailsuite.maps.maps import MapSource
+
+WARNING_LIMIT = 1000        # domains whose double listing is remembered
+
+
+def parents_match(settings: "Settings", name: str) -> bool:
+    """Whether "b.test" in that parameter's list stands for subdomains too (parent_domain_matches_subdomains)."""
+    return name in settings.text("parent_domain_matches_subdomains").replace(",", " ").split()
+
+
+class Domains:
+    """The four lists of domains."""
+
+    def __init__(self, settings: "Settings", source: "MapSource") -> None:
+        self._source = source
+        self._settings = settings
+        self.local = NameList(settings.text("mydestination"), source, name="mydestination")
+        self.virtual_alias = NameList(settings.text("virtual_alias_domains"), source, name="virtual_alias_domains")
+        self.virtual_mailbox = NameList(settings.text("virtual_mailbox_domains"), source,
+                                        name="virtual_mailbox_domains")
+        self.relay = DomainList(settings.text("relay_domains"), source, name="relay_domains",
+                                parents=parents_match(settings, "relay_domains"))
+        self._own: frozenset[str] | None = None
+        self._warned: set[str] = set()
+
+    @property
+    def own_addresses(self) -> frozenset[str]:
+        """Addresses that this system receives mail on, as texts."""
+        if self._own is None:
+            import ipaddress
+
+            from mailsuite.config.interfaces import listening_interfaces
+            settings = self._settings
+            own = {str(interface.ip) for interface in
+                   listening_interfaces(settings.text("inet_interfaces"), settings.text("inet_protocols"))}
+            for word in settings.text("proxy_interfaces").replace(",", " ").split():
+                try:
+                    own.add(str(ipaddress.ip_address(word.strip("[]"))))
+                except ValueError:
+                    self._source.log.warning("proxy_interfaces: bad address: \"%s\"", word)
+            self._own = frozenset(own)
+        return self._own
+
+    def is_own_literal(self, domain: str) -> bool:
+        """Whether "[192.0.2.1]" names this system."""
+        address = literal_address(domain)
+        if not address:
+            return False
+        if ":" in address:
+            import ipaddress
+            address = str(ipaddress.IPv6Address(address))
+        return address in self.own_addresses
+
+    async def is_local(self, domain: str) -> bool:
+        """Whether mail for the domain is delivered on this machine to its users."""
+        if domain[:1] == "[":
+            return self.is_own_literal(domain)
+        if domain[-1:] == ".":
+            domain = domain[:-1]
+        known = self.local.matches_now(domain)
+        return await self.local.matches(domain) if known is None else known
+
+    def is_local_now(self, domain: str) -> bool:
+        """is_local for callers that cannot wait; a list that would have to is taken for not matching."""
+        if domain[:1] == "[":
+            return self.is_own_literal(domain)
+        return self.local.matches_now(domain[:-1] if domain[-1:] == "." else domain) or False
+
+    async def class_of(self, domain: str) -> str:
+        """The class of a domain. Raises TemporaryError."""
+        if await self.is_local(domain):
+            if domain[:1] != "[":
+                await self._warn_twice(domain, "mydestination", ("virtual_alias_domains", self.virtual_alias),
+                                       ("virtual_mailbox_domains", self.virtual_mailbox))
+            return "local"
+        return await self.class_of_foreign(domain)
+
+    async def class_of_foreign(self, domain: str) -> str:
+        """The class of a domain that is known not to be local."""
+        if domain[:1] == "[":
+            return "default"
+        if self.virtual_alias and await self.virtual_alias.matches(domain):
+            await self._warn_twice(domain, "virtual_alias_domains", ("virtual_mailbox_domains", self.virtual_mailbox),
+                                   ("relay_domains", self.relay))
+            return "virtual_alias"
+        if self.virtual_mailbox and await self.virtual_mailbox.matches(domain):
+            await self._warn_twice(domain, "virtual_mailbox_domains", ("relay_domains", self.relay))
+            return "virtual_mailbox"
+        if self.relay and await self.relay.matches(domain):
+            return "relay"
+        return "default"
+
+    async def _warn_twice(self, domain: str, name: str, *others: tuple[str, NameList]) -> None:
+        if domain in self._warned:
+            return
+        if len(self._warned) < WARNING_LIMIT:
+            self._warned.add(domain)
+        for other, listed in others:
+            if listed and await listed.matches(domain):
+                self._source.log.warning("do not list domain %s in BOTH %s and %s", domain, name, other)
