@@ -139,10 +139,12 @@ class ScannedMaildir(BaseMailbox):
         entries = self.uidlist.entries
         found: list[tuple[int, bytes]] = []
         for folder in ("cur", "new"):
-            listed = self._listed[folder] = self._list(folder)
+            # What has no UID yet is left to the scan that follows.
+            listed = {name: entry.uid for name in self._list(folder)
+                      if (entry := entries.get(name.partition(b":")[0])) is not None}
+            self._listed[folder] = set(listed)
             prefix = folder.encode() + b"/"
-            found += [(entry.uid, prefix + name) for name in listed
-                      if (entry := entries.get(name.partition(b":")[0])) is not None]
+            found += [(uid, prefix + name) for name, uid in listed.items()]
         found.sort()
         known = self.index.load()
         rows, changed = self.rows, []
