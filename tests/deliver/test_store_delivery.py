@@ -43,7 +43,8 @@ def test_a_last_line_without_an_end_gets_one(tmp_path: Path) -> None:
 
 def test_large_messages_stream(tmp_path: Path) -> None:
     blocks = [bytes([65 + n % 26]) * 50_000 + b"\n" for n in range(30)]
-    assert Path(deliver_maildir(str(tmp_path / "m"), HEADER, blocks, host="h")).read_bytes() == HEADER + b"".join(blocks)
+    path = deliver_maildir(str(tmp_path / "m"), HEADER, blocks, host="h")
+    assert Path(path).read_bytes() == HEADER + b"".join(blocks)
 
 
 @pytest.mark.parametrize("call", ["write", "fsync", "rename"])
