@@ -122,6 +122,8 @@ class LoginStory:
             return "user disabled"
         if self.last_code == "pass_expired":
             return "password expired"
+        if self.last_code == "temp_fail":
+            return "auth service reported temporary failure"
         if not self.attempts:
             if self.tried_plaintext:
                 return "tried to use disallowed plaintext auth"

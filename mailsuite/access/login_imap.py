@@ -321,7 +321,6 @@ class ImapLogin(LoginSession):
 
 IMAP_FAILURES = {
     "authz_fail": ("AUTHORIZATIONFAILED", "Authorization failed."),
-    "user_disabled": ("CONTACTADMIN", "Account is temporarily disabled."),
     "pass_expired": ("EXPIRED", "Password expired."),
 }
 

@@ -156,7 +156,6 @@ class Pop3Login(LoginSession):
 
 POP3_FAILURES = {
     "authz_fail": "Authorization failed.",
-    "user_disabled": "Account is temporarily disabled.",
     "pass_expired": "Password expired.",
 }
 

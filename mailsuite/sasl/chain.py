@@ -79,7 +79,7 @@ class PassdbChain:
             tried = True
             if entry.deny:
                 if verdict is not Verdict.UNKNOWN:
-                    return (Verdict.INTERNAL if verdict is Verdict.INTERNAL else Verdict.MISMATCH), None
+                    return (Verdict.INTERNAL if verdict is Verdict.INTERNAL else Verdict.DISABLED), None
                 continue
             secret, last, internal = found or secret, verdict, internal or verdict is Verdict.INTERNAL
             if verdict in _STOPPING:

@@ -139,7 +139,9 @@ class MasterSession:
         if request is None:
             self._write(wire.line("NOTFOUND", words[1]))
         else:
-            self._write(wire.line("PASS", words[1], f"user={request.user}", *_pairs(request.client_fields())))
+            # Dovecot writes an empty word where there are only fields that nobody is told.
+            fields = _pairs(request.client_fields()) or [""] * bool(request.fields or request.userdb_fields)
+            self._write(wire.line("PASS", words[1], f"user={request.user}", *fields))
 
     async def _list(self, words: list[str]) -> None:
         if self._restricted is not None:

@@ -1,0 +1,198 @@
+"""doveadm [-Dv] [-c FILE] [-f FORMATTER] [-o SETTING=VALUE] COMMAND [ARGUMENTS]: Dovecot's administration command.
+
+Each command is one entry of COMMANDS: its words, its usage, and where its code is; the code is imported when the
+command is called. Exit statuses are Dovecot's: 64 usage, 65 bad data, 67 no such user, 68 not found, 75 temporary,
+77 not permitted, 89 configuration.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+
+if TYPE_CHECKING:
+    from mailsuite.config.dovecot import DovecotSettings
+
+EX_USAGE, EX_DATAERR, EX_NOUSER, EX_NOTFOUND, EX_TEMPFAIL, EX_NOPERM, EX_CONFIG = 64, 65, 67, 68, 75, 77, 89
+DEFAULT_CONFIG = "/etc/dovecot/dovecot.conf"
+
+
+class Command(NamedTuple):
+    """usage: what follows the words; entry: "module:function", below mailsuite.cli."""
+
+    words: str
+    usage: str
+    entry: str
+
+
+COMMANDS = (
+    Command("auth cache flush", "[-a <master socket path>] [<user> [...]]", "doveadm_auth:cache_flush"),
+    Command("auth login", "[-a <auth-login socket path>] [-m <auth-master socket path>] [-x <auth info>] "
+            "[-M <master user>] <user> [<password>]", "doveadm_auth:login"),
+    Command("auth lookup", "[-a <userdb socket path>] [-x <auth info>] [-f field] <user> [<user> [...]]",
+            "doveadm_auth:lookup"),
+    Command("auth test", "[-a <auth socket path>] [-x <auth info>] [-M <master user>] <user> [<password>]",
+            "doveadm_auth:test"),
+    Command("config", "[doveconf parameters]", "doveadm_control:config"),
+    Command("help", "[<cmd>]", "doveadm_control:help_"),
+    Command("pw", "[-l] [-p plaintext] [-r rounds] [-s scheme] [-t hash] [-u user] [-V]", "doveadm_pw:pw"),
+    Command("reload", "", "doveadm_control:reload"),
+    Command("stop", "", "doveadm_control:stop"),
+    Command("user", "[-a <userdb socket path>] [-x <auth info>] [-f field] [-e <value>] [-u] "
+            "<user mask> [<user mask> [...]]", "doveadm_user:user"),
+)
+
+
+class Exit(Exception):
+    """End with a status, after a line on standard error if there is a text."""
+
+    def __init__(self, status: int, text: str = "") -> None:
+        super().__init__(text)
+        self.status, self.text = status, text
+
+
+@dataclass
+class Doveadm:
+    """What a command may know: the global options, and the settings when it asks for them."""
+
+    config: str = DEFAULT_CONFIG
+    formatter: str = ""
+    verbose: bool = False
+    overrides: list[str] = field(default_factory=list)
+    command: Command = COMMANDS[0]
+    _settings: "DovecotSettings | None" = None
+
+    @property
+    def settings(self) -> "DovecotSettings":
+        """dovecot.conf. Raises Exit."""
+        if self._settings is None:
+            from mailsuite.base.errors import ConfigError
+            from mailsuite.config.dovecot import DovecotSettings
+            try:
+                self._settings = DovecotSettings.load(self.config)
+            except ConfigError as error:
+                raise Exit(EX_CONFIG, f"Fatal: {error.public}") from error
+        return self._settings
+
+    def socket_path(self, name: str) -> str:
+        """A socket below base_dir, or an absolute path as it is."""
+        return os.path.join(self.settings.text("base_dir"), name)
+
+    def usage(self) -> NoReturn:
+        raise Exit(EX_USAGE, f"doveadm {self.command.words} {self.command.usage}".rstrip())
+
+    def options(self, arguments: list[str], with_value: str, flags: str = "") -> tuple[dict[str, list[str]], list[str]]:
+        """getopt for a command: option letters to values ("" for flags), and the other arguments. Raises Exit."""
+        found: dict[str, list[str]] = {}
+        position = 0
+        while position < len(arguments):
+            word = arguments[position]
+            if word == "--":
+                position += 1
+                break
+            if len(word) < 2 or word[0] != "-":
+                break
+            position += 1
+            rest = word[1:]
+            while rest:
+                letter, rest = rest[0], rest[1:]
+                if letter in with_value:
+                    if not rest:
+                        if position >= len(arguments):
+                            print(f"{self.command.words}: option requires an argument -- '{letter}'", file=sys.stderr)
+                            self.usage()
+                        rest = arguments[position]
+                        position += 1
+                    found.setdefault(letter, []).append(rest)
+                    rest = ""
+                elif letter in flags:
+                    found.setdefault(letter, []).append("")
+                else:
+                    print(f"{self.command.words}: invalid option -- '{letter}'", file=sys.stderr)
+                    self.usage()
+        return found, arguments[position:]
+
+
+def print_usage(prefix: str = "") -> None:
+    """All commands, those with a common first word in one line; or those below a word."""
+    print(f"usage: doveadm [-Dv] [-f <formatter>] {prefix + ' ' if prefix else ''}<command> [<args>]", file=sys.stderr)
+    lines: dict[str, list[str]] = {}
+    for command in COMMANDS:
+        words = command.words.removeprefix(prefix + " ") if prefix else command.words
+        if prefix and not command.words.startswith(prefix + " "):
+            continue
+        first, _, rest = words.partition(" ")
+        lines.setdefault(first, []).append(rest.partition(" ")[0] if rest else command.usage)
+    for first, rest_words in sorted(lines.items()):
+        print(f"  {first:<12} {'|'.join(dict.fromkeys(rest_words))}".rstrip(), file=sys.stderr)
+
+
+def find_command(arguments: list[str]) -> tuple[Command, list[str]]:
+    """The command with the most words that fit. Raises Exit after the usage was printed."""
+    for count in (3, 2, 1):
+        words = " ".join(arguments[:count])
+        for command in COMMANDS:
+            if command.words == words and len(arguments) >= count:
+                return command, arguments[count:]
+    below = [command for command in COMMANDS if arguments and command.words.startswith(arguments[0] + " ")]
+    print_usage(arguments[0] if below else "")
+    raise Exit(EX_USAGE)
+
+
+def parse_global(arguments: list[str]) -> tuple[Doveadm, list[str]]:
+    """The options before the command."""
+    doveadm = Doveadm()
+    rest = list(arguments)
+    while rest and rest[0].startswith("-") and len(rest[0]) > 1:
+        option = rest.pop(0)
+        letter, value = option[1], option[2:]
+        if letter in "cfo":
+            if not value:
+                if not rest:
+                    print_usage()
+                    raise Exit(EX_USAGE)
+                value = rest.pop(0)
+            if letter == "c":
+                doveadm.config = value
+            elif letter == "f":
+                doveadm.formatter = value
+            else:
+                doveadm.overrides.append(value)
+        elif set(option[1:]) <= set("Dv"):
+            doveadm.verbose = True
+        else:
+            print(f"doveadm: invalid option -- '{letter}'", file=sys.stderr)
+            print_usage()
+            raise Exit(EX_USAGE)
+    return doveadm, rest
+
+
+def run(arguments: list[str]) -> int:
+    """The command's exit status. Raises Exit."""
+    doveadm, rest = parse_global(arguments)
+    doveadm.command, rest = find_command(rest)
+    module, _, function = doveadm.command.entry.partition(":")
+    entry: Callable[[Doveadm, list[str]], int] = getattr(
+        importlib.import_module(f"mailsuite.cli.{module}"), function)
+    return entry(doveadm, rest)
+
+
+def main() -> int:
+    try:
+        status = run(sys.argv[1:])
+        sys.stdout.flush()
+        return status
+    except Exit as error:
+        sys.stdout.flush()
+        if error.text:
+            print(error.text, file=sys.stderr)
+        return error.status
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

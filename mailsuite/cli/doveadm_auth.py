@@ -1,0 +1,190 @@
+"""doveadm auth test|login|lookup|cache flush: asks the running auth service."""
+
+import os
+import socket
+import sys
+from base64 import b64encode
+from collections.abc import Iterator
+
+from mailsuite.cli.doveadm import EX_NOPERM, EX_NOUSER, EX_TEMPFAIL, Doveadm, Exit
+from mailsuite.sasl import wire
+
+TIMEOUT_S = 60.0
+
+
+class AuthSocket:
+    """A blocking connection to the auth service: lines of words. Raises Exit when it is not there."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._sock.settimeout(TIMEOUT_S)
+        try:
+            self._sock.connect(path)
+        except OSError as error:
+            raise Exit(EX_TEMPFAIL, f"doveadm: Fatal: Couldn't connect to auth socket: connect({path}) failed: "
+                       f"{error.strerror}") from error
+        self._file = self._sock.makefile("rb")
+
+    def say(self, *words: str) -> None:
+        self._sock.sendall(wire.line(*words))
+
+    def hear(self) -> list[str]:
+        """The next line's words. Raises Exit at the end."""
+        try:
+            line = self._file.readline(wire.LINE_LIMIT)
+        except OSError:
+            line = b""
+        if not line.endswith(b"\n"):
+            raise Exit(EX_TEMPFAIL, f"doveadm: Fatal: auth connection {self.path} was closed")
+        return wire.words(line[:-1])
+
+    def greet_master(self) -> None:
+        """The master protocol's handshake."""
+        self.say("VERSION", "1", "1")
+        while self.hear()[0] != "SPID":
+            pass
+
+    def greet_client(self) -> str:
+        """The client protocol's handshake; returns the connection's cookie."""
+        self.say("VERSION", "1", "2")
+        self.say("CPID", str(os.getpid()))
+        cookie = ""
+        while (words := self.hear())[0] != "DONE":
+            if words[0] == "COOKIE":
+                cookie = words[1]
+        return cookie
+
+
+def auth_info(found: dict[str, list[str]]) -> list[str]:
+    """The words that -x options stand for, service first. Raises Exit."""
+    words = {"service": "doveadm"}
+    for option in found.get("x", []):
+        name, equals, value = option.partition("=")
+        if not equals or name not in ("service", "lip", "rip", "lport", "rport"):
+            raise Exit(64, f"doveadm: Fatal: Unknown -x argument: {option}")
+        words[name] = value
+    return [f"{name}={value}" for name, value in words.items()]
+
+
+def ask_password(prompt: str = "Password: ") -> str:
+    """From the terminal without echo, or a line of standard input."""
+    if sys.stdin.isatty():
+        import getpass
+        return getpass.getpass(prompt)
+    return sys.stdin.readline().rstrip("\n")
+
+
+def _authenticate(doveadm: Doveadm, found: dict[str, list[str]], rest: list[str], path: str) -> tuple[
+        list[str], str]:
+    """The answer to a PLAIN login, and the connection's cookie; the connection stays open in _OPEN."""
+    if not 1 <= len(rest) <= 2:
+        doveadm.usage()
+    user, password = rest[0], rest[1] if len(rest) > 1 else ask_password()
+    master = found.get("M", [""])[0]
+    plain = "\0".join((user, master, password)) if master else f"\0{user}\0{password}"
+    connection = AuthSocket(path)
+    cookie = connection.greet_client()
+    response = b64encode(plain.encode("utf-8", "surrogateescape")).decode()
+    connection.say("AUTH", "1", "PLAIN", *auth_info(found), f"resp={response}")
+    words = connection.hear()
+    _OPEN.append(connection)
+    print(f"passdb: {user} auth {'succeeded' if words[0] == 'OK' else 'failed'}")
+    shown = [word for word in words[2:] if word]
+    if shown:
+        print("extra fields:")
+        for word in shown:
+            print(f"  {word}")
+    return words, cookie
+
+
+_OPEN: list[AuthSocket] = []         # closing a client's connection may end what it began
+
+
+def _status(words: list[str]) -> int:
+    if words[0] == "OK":
+        return 0
+    return EX_TEMPFAIL if "code=temp_fail" in words else EX_NOPERM
+
+
+def test(doveadm: Doveadm, arguments: list[str]) -> int:
+    """doveadm auth test."""
+    found, rest = doveadm.options(arguments, "axM")
+    words, _ = _authenticate(doveadm, found, rest, found.get("a", [doveadm.socket_path("auth-client")])[-1])
+    return _status(words)
+
+
+def login(doveadm: Doveadm, arguments: list[str]) -> int:
+    """doveadm auth login: as test, and then the user database as after a login."""
+    found, rest = doveadm.options(arguments, "amxM")
+    words, cookie = _authenticate(doveadm, found, rest, found.get("a", [doveadm.socket_path("auth-login")])[-1])
+    if words[0] != "OK":
+        return _status(words)
+    master = AuthSocket(found.get("m", [doveadm.socket_path("auth-master")])[-1])
+    master.greet_master()
+    master.say("REQUEST", "1", str(os.getpid()), "1", cookie)
+    answer = master.hear()
+    if answer[0] != "USER":
+        print("userdb lookup failed")
+        return EX_TEMPFAIL if answer[0] == "FAIL" else EX_NOUSER
+    print("userdb extra fields:")
+    for word in answer[2:]:
+        print(f"  {word}")
+    return 0
+
+
+def lookups(doveadm: Doveadm, path: str, command: str, users: list[str], info: list[str]) -> Iterator[
+        tuple[str, list[str]]]:
+    """Each user with the words of the answer."""
+    connection = AuthSocket(path)
+    connection.greet_master()
+    for number, user in enumerate(users, 1):
+        connection.say(command, str(number), user, *info)
+        yield user, connection.hear()
+
+
+def print_fields(kind: str, user: str, words: list[str]) -> None:
+    """"passdb: alice" and the fields below it."""
+    print(f"{kind}: {user}")
+    for word in words:
+        name, equals, value = word.partition("=")
+        print(f"  {name:<10}: {value}" if equals else f"  {name:<10}")
+
+
+def lookup(doveadm: Doveadm, arguments: list[str]) -> int:
+    """doveadm auth lookup."""
+    found, rest = doveadm.options(arguments, "axf")
+    if not rest:
+        doveadm.usage()
+    path = found.get("a", [doveadm.socket_path("auth-userdb")])[-1]
+    status, first = 0, True
+    for user, words in lookups(doveadm, path, "PASS", rest, auth_info(found)):
+        if not first:
+            print()
+        first = False
+        if words[0] == "NOTFOUND":
+            print(f"passdb lookup: user {user} doesn't exist")
+            status = EX_NOUSER
+        elif words[0] != "PASS":
+            print(f"doveadm: Error: passdb lookup failed for {user}", file=sys.stderr)
+            status = EX_TEMPFAIL
+        elif "f" in found:
+            fields = wire.fields(words[2:])
+            if found["f"][-1] in fields:
+                print(fields[found["f"][-1]])
+        else:
+            print_fields("passdb", user, words[2:])
+    return status
+
+
+def cache_flush(doveadm: Doveadm, arguments: list[str]) -> int:
+    """doveadm auth cache flush."""
+    found, rest = doveadm.options(arguments, "a")
+    master = AuthSocket(found.get("a", [doveadm.socket_path("auth-master")])[-1])
+    master.greet_master()
+    master.say("CACHE-FLUSH", "1", *rest)
+    words = master.hear()
+    if words[0] != "OK":
+        raise Exit(EX_TEMPFAIL, "doveadm: Fatal: auth cache flush failed")
+    print(f"{words[2] if len(words) > 2 else 0} cache entries flushed")
+    return 0

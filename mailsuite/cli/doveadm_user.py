@@ -1,0 +1,106 @@
+"""doveadm user: what the user databases say, with the settings' defaults; or who there is ("*" and "?" in a name)."""
+
+import sys
+
+from mailsuite.cli.doveadm import EX_NOUSER, EX_TEMPFAIL, Doveadm, Exit
+from mailsuite.cli.doveadm_auth import AuthSocket, auth_info, lookups, print_fields
+from mailsuite.sasl import wire
+
+
+def user(doveadm: Doveadm, arguments: list[str]) -> int:
+    """The command."""
+    found, rest = doveadm.options(arguments, "axfe", "u")
+    if not rest:
+        doveadm.usage()
+    path = found.get("a", [doveadm.socket_path(doveadm.settings.text("auth_socket_path"))])[-1]
+    info = auth_info(found)
+    if any(char in name for name in rest for char in "*?"):
+        return _list(path, rest, info)
+    if "u" in found:
+        return _userdb_only(doveadm, path, rest, info, found)
+    return _with_defaults(doveadm, path, rest, info, found)
+
+
+def _list(path: str, masks: list[str], info: list[str]) -> int:
+    connection = AuthSocket(path)
+    connection.greet_master()
+    for number, mask in enumerate(masks, 1):
+        connection.say("LIST", str(number), f"user={mask}", *info)
+        while (words := connection.hear())[0] == "LIST":
+            print(words[2])
+        if words[0] != "DONE":
+            raise Exit(EX_TEMPFAIL, "doveadm: Error: user listing failed")
+    return 0
+
+
+def _userdb_only(doveadm: Doveadm, path: str, users: list[str], info: list[str], found: dict[str, list[str]]) -> int:
+    status, first = 0, True
+    for name, words in lookups(doveadm, path, "USER", users, info):
+        if not first:
+            print()
+        first = False
+        if words[0] != "USER":
+            status = _failed(name, words)
+        elif "f" in found:
+            value = wire.fields(words[3:]).get(found["f"][-1])
+            if value is not None:
+                print(value)
+        else:
+            print_fields("userdb", name, [f"user={words[2]}", *words[3:]])
+    return status
+
+
+def _failed(name: str, words: list[str]) -> int:
+    if words[0] == "NOTFOUND":
+        print(f"userdb lookup: user {name} doesn't exist")
+        return EX_NOUSER
+    reason = wire.fields(words[2:]).get("reason", "")
+    print(f"doveadm: Error: userdb lookup failed for {name}{': ' + reason if reason else ''}", file=sys.stderr)
+    return EX_TEMPFAIL
+
+
+def _with_defaults(doveadm: Doveadm, path: str, users: list[str], info: list[str],
+                   found: dict[str, list[str]]) -> int:
+    """Rows "field TAB value"; what is not about a field comes after all rows, as Dovecot writes it."""
+    table: list[str] = [] if "f" in found or "e" in found else ["field\tvalue"]
+    after: list[str] = []
+    status = 0
+    for number, (name, words) in enumerate(lookups(doveadm, path, "USER", users, info)):
+        if number:
+            after.append("")
+        if words[0] == "NOTFOUND":
+            after += [""] if table and len(table) == 1 else []
+            after.append(f"userdb lookup: user {name} doesn't exist")
+            status = EX_NOUSER
+            continue
+        if words[0] != "USER":
+            status = _failed(name, words)
+            continue
+        rows = _rows(doveadm, words[2], wire.fields(words[3:]))
+        if "e" in found:
+            from mailsuite.config.variables import expand_variables, user_variables
+            values = user_variables(words[2], home=rows.get("home", "")) | rows
+            table.append(expand_variables(found["e"][-1], values))
+        elif "f" in found:
+            table += [rows[found["f"][-1]]] if found["f"][-1] in rows else []
+        else:
+            table += [f"{field}\t{value}" for field, value in rows.items()]
+    for line in [*table, *after]:
+        print(line)
+    return status
+
+
+def _rows(doveadm: Doveadm, name: str, fields: dict[str, str]) -> dict[str, str]:
+    """uid, gid, home and mail first, from the settings where the databases say nothing."""
+    settings = doveadm.settings
+    rows: dict[str, str] = {}
+    for field, setting in (("uid", "mail_uid"), ("gid", "mail_gid"), ("home", "mail_home"), ("mail", "mail_location")):
+        value = fields.pop(field, "")
+        if not value:
+            value = settings.text(setting)
+            if field in ("home", "mail") and "%" in value:
+                from mailsuite.config.variables import expand_variables, user_variables
+                value = expand_variables(value, user_variables(name, service="doveadm", home=rows.get("home", "")))
+        if value:
+            rows[field] = value
+    return rows | fields
