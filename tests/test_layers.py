@@ -18,8 +18,10 @@ PACKAGES = {
 # Packages that stand in several rows: which module stands where.
 PARTS = {
     "smtp": {"policy": "decisions", "": "protocol"},
-    "imap": {"commands": "decisions", "": "protocol"},
-    "pop3": {"commands": "decisions", "": "protocol"},
+    # What a session shows of a mailbox, searches and sorts is decided over the store.
+    "imap": {**dict.fromkeys(("commands", "view", "fetch", "search", "sorting", "threads"), "decisions"),
+             "": "protocol"},
+    "pop3": {**dict.fromkeys(("commands", "maildrop", "uidl"), "decisions"), "": "protocol"},
     "sasl": {"mech": "protocol", "": "mechanism"},
 }
 IO_MODULES = ("server", "client")        # these tie a session to net/ and to what it may touch, in every package
