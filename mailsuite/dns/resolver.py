@@ -8,12 +8,26 @@ Three results: records; none (`records` empty; `exists` False when the whole nam
 DnsError (a TemporaryError): could not be asked.
 """
 
+import asyncio
+import ipaddress
+import random
+import time
+from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
+from mailsuite.address.hostname import is_ipv4, is_ipv6
+from mailsuite.address.idna import to_ascii
 from mailsuite.base.errors import TemporaryError
+from mailsuite.dns.hosts import Hosts
+
+if TYPE_CHECKING:
+    import dns.asyncresolver
 
 R = TypeVar("R", covariant=True)
+
+POSITIVE_CACHE_S = 300      # most that an answer is kept, whatever its TTL
+NEGATIVE_CACHE_S = 30       # a name that was just made should be found soon
 
 
 class DnsError(TemporaryError):
@@ -65,28 +79,142 @@ class Resolver:
 
     def __init__(self, *, timeout_s: float = 10.0, cache_limit: int = 2000, resolv_conf: str = "/etc/resolv.conf",
                  hosts: str = "/etc/hosts") -> None:
-        raise NotImplementedError
+        self._timeout_s, self._cache_limit, self._resolv_conf = timeout_s, cache_limit, resolv_conf
+        self.hosts = Hosts(hosts)
+        self._cache: OrderedDict[tuple[str, str], tuple[float, Answer[Any]]] = OrderedDict()
+        self._asking: dict[tuple[str, str], asyncio.Task[Answer[Any]]] = {}
+        self._resolver: dns.asyncresolver.Resolver | None = None
+
+    # -- questions -------------------------------------------------------------------------------------------------
 
     async def mx(self, domain: str) -> Answer[Mx]:
         """MX records by ascending preference; equal ones shuffled. Raises DnsError."""
-        raise NotImplementedError
+        answer = await self.records(domain, "MX")
+        records = [Mx(record.preference, _name(record.exchange)) for record in answer.records]
+        random.shuffle(records)
+        records.sort(key=lambda record: record.preference)
+        return Answer(tuple(records), answer.exists, answer.ttl_s, answer.validated)
 
     async def addresses(self, host: str, *, family: str = "any", use_hosts: bool = True) -> Answer[str]:
-        """IPv4 and IPv6 addresses, IPv6 first. family: "any", "ipv4" or "ipv6". Raises DnsError."""
-        raise NotImplementedError
+        """IPv6 and IPv4 addresses, IPv6 first. family: "any", "ipv4" or "ipv6". Raises DnsError.
+
+        One family that cannot be asked does not matter when the other has an answer.
+        """
+        if is_ipv4(host) or is_ipv6(host):
+            return Answer((host,) if family in ("any", _family_of(host)) else ())
+        if use_hosts and (known := self.hosts.addresses(host)):
+            fitting = tuple(one for one in known if family in ("any", _family_of(one)))
+            if fitting:
+                return Answer(fitting)
+        types = {"any": ("AAAA", "A"), "ipv4": ("A",), "ipv6": ("AAAA",)}[family]
+        answers = await asyncio.gather(*(self.records(host, rtype) for rtype in types), return_exceptions=True)
+        good = [answer for answer in answers if isinstance(answer, Answer)]
+        found = tuple(str(record.address) for answer in good for record in answer.records)
+        if not found:
+            for error in reversed(answers):         # of two failures, tell of the A record
+                if isinstance(error, BaseException):
+                    raise error
+        return Answer(found, all(answer.exists for answer in good), min((answer.ttl_s for answer in good), default=0),
+                      all(answer.validated for answer in good))
 
     async def ptr(self, address: str) -> Answer[str]:
         """Names of an address. Raises DnsError."""
-        raise NotImplementedError
+        answer = await self.records(ipaddress.ip_address(address).reverse_pointer, "PTR")
+        return Answer(tuple(_name(record.target) for record in answer.records), answer.exists, answer.ttl_s,
+                      answer.validated)
 
     async def txt(self, name: str) -> Answer[bytes]:
         """TXT records, the strings of each joined. Raises DnsError."""
-        raise NotImplementedError
+        answer = await self.records(name, "TXT")
+        return Answer(tuple(b"".join(record.strings) for record in answer.records), answer.exists, answer.ttl_s,
+                      answer.validated)
 
     async def ns(self, domain: str) -> Answer[str]:
         """Name servers. Raises DnsError."""
-        raise NotImplementedError
+        answer = await self.records(domain, "NS")
+        return Answer(tuple(_name(record.target) for record in answer.records), answer.exists, answer.ttl_s,
+                      answer.validated)
 
     async def client_name(self, address: str) -> ClientName:
         """Name, reverse name and their state for a client's address; never raises."""
-        raise NotImplementedError
+        from mailsuite.dns.client import client_name
+
+        return await client_name(self, address)
+
+    # -- asking ----------------------------------------------------------------------------------------------------
+
+    async def records(self, name: str, rtype: str) -> Answer[Any]:
+        """Records of any type, as dnspython's rdata. Raises DnsError.
+
+        Questions that are under way already are not asked twice.
+        """
+        name = name.lower().rstrip(".")
+        key = (name, rtype)
+        known = self._cache.get(key)
+        if known is not None and known[0] > time.monotonic():
+            return known[1]
+        task = self._asking.get(key)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._ask(name, rtype))
+            self._asking[key] = task
+            task.add_done_callback(lambda done: self._asked(key, done))
+        return await asyncio.shield(task)
+
+    def _asked(self, key: tuple[str, str], task: "asyncio.Task[Answer[Any]]") -> None:
+        self._asking.pop(key, None)
+        if task.cancelled() or task.exception() is not None:
+            return
+        answer = task.result()
+        keep_s = min(answer.ttl_s, POSITIVE_CACHE_S) if answer.records else NEGATIVE_CACHE_S
+        self._cache[key] = (time.monotonic() + keep_s, answer)
+        while len(self._cache) > self._cache_limit:
+            self._cache.popitem(last=False)
+
+    async def _ask(self, name: str, rtype: str) -> Answer[Any]:
+        import dns.asyncresolver
+        import dns.exception
+        import dns.flags
+        import dns.name
+        import dns.resolver
+
+        try:
+            wanted = dns.name.from_text(to_ascii(name))
+        except (dns.exception.DNSException, ValueError):
+            return Answer((), exists=False)         # no such name can exist
+        try:
+            found = await self._machine().resolve(wanted, rtype, search=False, raise_on_no_answer=False,
+                                                  lifetime=self._timeout_s)
+        except dns.resolver.NXDOMAIN:
+            return Answer((), exists=False)
+        except (dns.exception.DNSException, OSError, EOFError) as error:
+            raise DnsError(name, rtype) from error
+        validated = bool(found.response.flags & dns.flags.AD)
+        if found.rrset is None:
+            return Answer((), validated=validated)
+        return Answer(tuple(found.rrset), True, int(found.rrset.ttl), validated)
+
+    def _machine(self) -> "dns.asyncresolver.Resolver":
+        """dnspython's resolver, as resolv.conf sets it up; EDNS for long answers."""
+        if self._resolver is None:
+            import dns.asyncresolver
+            import dns.flags
+            import dns.resolver
+
+            try:
+                self._resolver = dns.asyncresolver.Resolver(self._resolv_conf)
+            except (dns.resolver.NoResolverConfiguration, OSError):
+                self._resolver = dns.asyncresolver.Resolver(configure=False)
+                self._resolver.nameservers = ["127.0.0.1"]
+            self._resolver.use_edns(0, 0, 1232)
+            self._resolver.flags = dns.flags.RD | dns.flags.AD
+        return self._resolver
+
+
+def _name(name: Any) -> str:
+    """A domain name as text without the last dot; the root is ""."""
+    text: str = name.to_text(omit_final_dot=True)
+    return "" if text in (".", "@") else text
+
+
+def _family_of(address: str) -> str:
+    return "ipv6" if ":" in address else "ipv4"
