@@ -14,7 +14,7 @@ Threads: each call takes the index's lock. Cost: 20,000 rows are read in some 20
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
@@ -117,7 +117,8 @@ class Index:
             _remove(self.path)
         self._db = self._open(self.path)
 
-    def mailbox(self, name: str, uid_validity: int) -> "MailboxIndex":
+    def mailbox(self, name: str, uid_validity: int | None) -> "MailboxIndex":
+        """uid_validity None: whatever is known of the mailbox holds."""
         return MailboxIndex(self, name, uid_validity)
 
     def forget(self, name: str) -> None:
@@ -152,36 +153,51 @@ def _remove(path: str) -> None:
 class MailboxIndex:
     """One mailbox's part. first_recent: UIDs from here on were \\Recent to nobody yet. state: the store's own notes."""
 
-    def __init__(self, index: Index, name: str, uid_validity: int) -> None:
-        self._index, self.name = index, name
+    def __init__(self, index: Index, name: str, uid_validity: int | None) -> None:
+        self._index, self.name, self.uid_validity = index, name, uid_validity or 0
         self._id, self.known, self.highest_modseq, self.first_recent = 0, False, 1, 0
         self.state = b""
         self._begin(uid_validity)
 
-    def _begin(self, uid_validity: int) -> None:
+    def _begin(self, uid_validity: int | None) -> None:
         found = self._index.query("SELECT id, uid_validity, highest_modseq, first_recent, state FROM mailbox "
                                   "WHERE name = ?", (self.name,))
-        if found and found[0][1] == uid_validity:
+        if found and uid_validity in (None, found[0][1]):
             row = found[0]
-            assert isinstance(row[0], int) and isinstance(row[2], int) and isinstance(row[3], int)
+            assert isinstance(row[0], int) and isinstance(row[1], int)
+            assert isinstance(row[2], int) and isinstance(row[3], int)
+            self.uid_validity = row[1]
             self._id, self.highest_modseq, self.first_recent, self.known = row[0], row[2], row[3], True
             self.state = row[4] if isinstance(row[4], bytes) else b""
             return
         with self._index.transaction() as db:
             _forget(db, self.name)
-            cursor = db.execute("INSERT INTO mailbox (name, uid_validity) VALUES (?, ?)", (self.name, uid_validity))
+            cursor = db.execute("INSERT INTO mailbox (name, uid_validity) VALUES (?, ?)", (self.name, self.uid_validity))
             self._id = cursor.lastrowid or 0
 
+    def set_uid_validity(self, uid_validity: int) -> None:
+        """For a mailbox whose files don't tell it yet."""
+        if uid_validity != self.uid_validity:
+            self.uid_validity = uid_validity
+            with self._index.transaction() as db:
+                db.execute("UPDATE mailbox SET uid_validity = ? WHERE id = ?", (uid_validity, self._id))
+
     def load(self) -> dict[int, tuple[int, int]]:
+        return {uid: (flags, modseq) for uid, (flags, modseq, _) in self.load_all().items()}
+
+    def load_all(self) -> dict[int, tuple[int, int, bool]]:
+        """uid -> (flags, modseq, dirty)."""
         rows = self._index.query("SELECT uid, flags, modseq FROM message WHERE mailbox = ?", (self._id,))
-        return {uid: (int(flags), modseq) for uid, flags, modseq in rows}        # type: ignore[misc, call-overload]
+        return {uid: (flags, modseq, False) if isinstance(flags, int) else                   # type: ignore[misc]
+                (int(flags.lstrip("~")), modseq, flags.startswith("~"))                      # type: ignore[attr-defined]
+                for uid, flags, modseq in rows}
 
     def save(self, rows: Iterable[tuple[int, int, int]], removed: Sequence[int], *, highest_modseq: int,
-             first_recent: int, state: bytes | None = None) -> None:
-        """rows: (uid, flags, modseq) that are new or changed."""
+             first_recent: int, state: bytes | None = None, dirty: Container[int] = ()) -> None:
+        """rows: (uid, flags, modseq) that are new or changed. dirty: UIDs whose flags the files don't show yet."""
         with self._index.transaction() as db:
             db.executemany("INSERT OR REPLACE INTO message (mailbox, uid, flags, modseq) VALUES (?, ?, ?, ?)",
-                           [(self._id, uid, flags if flags < _BIG else str(flags), modseq)
+                           [(self._id, uid, f"~{flags}" if uid in dirty else flags if flags < _BIG else str(flags), modseq)
                             for uid, flags, modseq in rows])
             if removed:
                 pairs = [(self._id, uid) for uid in removed]

@@ -20,6 +20,7 @@ _OVERLOOKED = {"UTF-8", "LISTINDEX", "VOLATILEDIR", "INDEXPVT", "INDEXCACHE", "M
 class Location:
     """Absolute paths. index: None for in memory. layout: "maildir++" or "fs"."""
 
+    user: str
     kind: str
     root: str
     inbox: str
@@ -56,7 +57,7 @@ def parse_location(user: str, home: str, location: str) -> Location:
     if values.get("INDEX") == "MEMORY":
         index = None
     name = values.get("SUBSCRIPTIONS") or ("subscriptions" if kind == "maildir" else ".subscriptions")
-    return Location(kind, root, inbox, index, control, layout, os.path.join(control, name))
+    return Location(user, kind, root, inbox, index, control, layout, os.path.join(control, name))
 
 
 def _inbox(kind: str, root: str, layout: str) -> str:

@@ -311,7 +311,8 @@ class BaseMailbox(ABC):
         with self.lock:
             self._must_be_writable()
             present = [uid for uid, at in zip(uids, self.rows.positions(uids), strict=True) if at is not None]
-            gone = self.drop_rows(self.take_out(present)) if present else []
+            gone = self.take_out(present) if present else []
+            self.drop_rows(gone)
         if gone:
             self.tell()
         return gone

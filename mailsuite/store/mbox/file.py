@@ -1,0 +1,236 @@
+"""Access to one mbox file: locks, reading, and rewriting so that a crash loses nothing.
+
+    file = MboxFile(path, options, journal="/home/alice/mail/.imap/...")
+    with file.reading() as data: ...            a memory map under the read locks; empty for a file that isn't there
+    with file.writing() as open_file: ...       under the write locks; open_file.fd, open_file.data()
+        open_file.overwrite(offset, octets)     in place, same length
+        open_file.replace_tail(offset, pieces)  everything from offset on
+        open_file.append(octets)
+
+replace_tail() first writes what is to come into the journal and syncs it, then the mailbox; after a crash the next
+opening finishes the work. What other programs appended in between is kept. Locks: mbox_read_locks, mbox_write_locks; a
+dotlock that can't be made in the folder is left out. The file is opened without following a symbolic link in its last
+part. Raises MailboxInUse, NoPermission, StoreError.
+"""
+
+import json
+import mmap
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+
+from mailsuite.base.files import fsync_directory
+from mailsuite.store.api import MailboxInUse, NoPermission, StoreError
+from mailsuite.store.locks import LockBusy, MailboxLock
+from mailsuite.store.mbox.parse import Data
+from mailsuite.store.options import StoreOptions
+
+BLOCK = 1 << 20
+_MAGIC = b"mailsuite mbox journal 1\n"
+
+
+@contextmanager
+def file_errors() -> Iterator[None]:
+    try:
+        yield
+    except LockBusy as error:
+        raise MailboxInUse(error.detail) from error
+    except PermissionError as error:
+        raise NoPermission(str(error)) from error
+    except OSError as error:
+        raise StoreError(str(error)) from error
+
+
+class OpenFile:
+    """A locked, writable mbox."""
+
+    def __init__(self, fd: int, journal: str | None, sync: bool) -> None:
+        self.fd, self._journal, self._sync = fd, journal, sync
+
+    def size(self) -> int:
+        return os.fstat(self.fd).st_size
+
+    @contextmanager
+    def data(self) -> Iterator[Data]:
+        with mapped(self.fd) as data:
+            yield data
+
+    def overwrite(self, offset: int, octets: bytes) -> None:
+        _write_all(self.fd, octets, offset)
+
+    def append(self, pieces: Iterable[bytes]) -> None:
+        """At the end; cut back to the old length when anything fails."""
+        start = at = self.size()
+        try:
+            for piece in pieces:
+                _write_all(self.fd, piece, at)
+                at += len(piece)
+            self.sync()
+        except BaseException:
+            os.ftruncate(self.fd, start)
+            raise
+
+    def replace_tail(self, offset: int, pieces: Iterable[bytes]) -> None:
+        """pieces may read from data(): they are written to the journal before the file changes."""
+        old_size = self.size()
+        if self._journal is None:
+            tail = b"".join(pieces)
+            self._put(offset, old_size, len(tail), iter([tail]))
+            return
+        fd = os.open(self._journal, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            size = 0
+            head_room = 512
+            for piece in pieces:
+                _write_all(fd, piece, head_room + size)
+                size += len(piece)
+            cut = _crc(self.fd, offset + size, old_size)
+            head = {"offset": offset, "size": size, "old_size": old_size, "cut": cut,
+                    "inode": os.fstat(self.fd).st_ino}
+            if self._sync:
+                os.fsync(fd)
+            _write_all(fd, (_MAGIC + json.dumps(head).encode()).ljust(head_room - 1) + b"\n", 0)
+            if self._sync:
+                os.fsync(fd)
+                fsync_directory(os.path.dirname(self._journal))
+            self._put(offset, old_size, size, _read_blocks(fd, head_room, size))
+        finally:
+            os.close(fd)
+        os.unlink(self._journal)
+
+    def _put(self, offset: int, old_size: int, size: int, blocks: Iterator[bytes]) -> None:
+        if offset + size > old_size:        # room first: the file then has its new length all the while
+            os.posix_fallocate(self.fd, old_size, offset + size - old_size)
+        at = offset
+        for block in blocks:
+            _write_all(self.fd, block, at)
+            at += len(block)
+        self.sync()
+        if at < old_size:
+            os.ftruncate(self.fd, at)
+            self.sync()
+
+    def sync(self) -> None:
+        if self._sync:
+            os.fsync(self.fd)
+
+    def recover(self) -> None:
+        """Finish what a crash interrupted."""
+        if self._journal is None or not os.path.exists(self._journal):
+            return
+        fd = os.open(self._journal, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            head = _journal_head(fd)
+            if head is not None and head["inode"] == os.fstat(self.fd).st_ino:
+                self._redo(fd, head)
+        finally:
+            os.close(fd)
+        os.unlink(self._journal)
+
+    def _redo(self, fd: int, head: dict[str, int]) -> None:
+        offset, size, old_size = head["offset"], head["size"], head["old_size"]
+        new_size, now = offset + size, self.size()
+        if now < min(new_size, old_size):
+            return              # not the file it was: somebody else made it anew
+        # What other programs appended lies behind the length the file had when the crash came.
+        base = max(new_size, old_size)
+        if new_size < old_size and (now < old_size or _crc(self.fd, new_size, old_size) != head["cut"]):
+            base = new_size     # it was cut already
+        appended = os.pread(self.fd, now - base, base) if now > base else b""
+        at = offset
+        for block in _read_blocks(fd, 512, size):
+            _write_all(self.fd, block, at)
+            at += len(block)
+        _write_all(self.fd, appended, at)
+        os.ftruncate(self.fd, at + len(appended))
+        self.sync()
+
+
+def _journal_head(fd: int) -> dict[str, int] | None:
+    head = os.pread(fd, 512, 0)
+    if not head.startswith(_MAGIC) or not head.endswith(b"\n"):
+        return None             # the crash came before the mailbox was touched
+    try:
+        values = json.loads(head[len(_MAGIC):])
+    except ValueError:
+        return None
+    return values if isinstance(values, dict) and os.fstat(fd).st_size >= 512 + values["size"] else None
+
+
+def _write_all(fd: int, octets: bytes, offset: int) -> None:
+    view = memoryview(octets)
+    while view:
+        written = os.pwrite(fd, view, offset)
+        view, offset = view[written:], offset + written
+
+
+def _read_blocks(fd: int, offset: int, size: int) -> Iterator[bytes]:
+    while size > 0:
+        block = os.pread(fd, min(size, BLOCK), offset)
+        if not block:
+            raise OSError("the journal is too short")
+        yield block
+        offset, size = offset + len(block), size - len(block)
+
+
+def _crc(fd: int, start: int, end: int) -> int:
+    crc = 0
+    while start < end and (block := os.pread(fd, min(BLOCK, end - start), start)):
+        crc, start = zlib.crc32(block, crc), start + len(block)
+    return crc
+
+
+@contextmanager
+def mapped(fd: int) -> Iterator[Data]:
+    size = os.fstat(fd).st_size
+    if not size:
+        yield b""
+        return
+    with mmap.mmap(fd, size, access=mmap.ACCESS_READ) as data:
+        yield data
+
+
+class MboxFile:
+    """One path and the locks on it."""
+
+    def __init__(self, path: str, options: StoreOptions, journal: str | None) -> None:
+        self.path, self._options, self._journal = path, options, journal
+
+    def _lock(self, methods: tuple[str, ...]) -> MailboxLock:
+        return MailboxLock(self.path, methods, wait_s=self._options.lock_timeout_s, delay_s=0.05,
+                           stale_s=self._options.dotlock_change_timeout_s)
+
+    @contextmanager
+    def reading(self) -> Iterator[tuple[Data, os.stat_result] | None]:
+        """None: there is no such file."""
+        if self._journal is not None and os.path.exists(self._journal):
+            with suppress(NoPermission), self.writing():
+                pass
+        lock = self._lock(self._options.read_locks)
+        with file_errors(), lock.dotlock(may_fail=True):
+            try:
+                fd = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            except FileNotFoundError:
+                yield None
+                return
+            try:
+                lock.descriptor(fd, shared=True)
+                with mapped(fd) as data:
+                    yield data, os.fstat(fd)
+            finally:
+                os.close(fd)
+
+    @contextmanager
+    def writing(self, *, make: bool = False) -> Iterator[OpenFile]:
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_CREAT if make else 0)
+        lock = self._lock(self._options.write_locks)
+        with file_errors(), lock.dotlock(may_fail=True):
+            fd = os.open(self.path, flags, 0o600)
+            try:
+                lock.descriptor(fd)
+                file = OpenFile(fd, self._journal, self._options.fsync != "never")
+                file.recover()
+                yield file
+            finally:
+                os.close(fd)

@@ -1,0 +1,113 @@
+"""Where mbox files lie: folders and files below ~/mail, INBOX wherever mail_location says.
+
+A mailbox is a file, so it has no children; a folder has children and holds no mail. Implements store/layout.Layout.
+"""
+
+import os
+import re
+import socket
+import stat
+
+from mailsuite.base.files import fsync_directory
+from mailsuite.store.api import NotPossible, Refused
+from mailsuite.store.index import Index
+from mailsuite.store.layout import Found
+from mailsuite.store.location import Location
+from mailsuite.store.mbox.mailbox import MboxMailbox
+from mailsuite.store.names import INBOX, Parts
+from mailsuite.store.options import StoreOptions
+
+FILE = Found(selectable=True, no_inferiors=True)
+FOLDER = Found(selectable=False, no_inferiors=False)
+
+_HIDDEN = re.compile(r"\.imap$|\.subscriptions$|.*\.lock$|\.?dovecot[.-]|\.new-|\.nfs|\.mailsuite-")
+
+
+class MboxTree:
+    """Of one user."""
+
+    own = "/"
+
+    def __init__(self, location: Location) -> None:
+        self._location, self._root = location, location.root
+
+    def path(self, parts: Parts) -> str:
+        return self._location.inbox if parts == INBOX else os.path.join(self._root, *parts)
+
+    def find_all(self) -> dict[Parts, Found]:
+        found: dict[Parts, Found] = {}
+        waiting: list[Parts] = [()]
+        while waiting:
+            above = waiting.pop()
+            try:
+                entries = list(os.scandir(os.path.join(self._root, *above)))
+            except OSError:
+                continue
+            for entry in entries:
+                parts = (*above, entry.name)
+                if _HIDDEN.match(entry.name) or not above and entry.name.upper() == "INBOX" and entry.is_file():
+                    continue
+                if entry.is_dir():
+                    if parts != INBOX:
+                        found[parts] = FOLDER
+                    waiting.append(parts)
+                elif entry.is_file(follow_symlinks=False) and entry.path != self._location.inbox:
+                    found[parts] = FILE
+        return found
+
+    def kind(self, parts: Parts) -> Found | None:
+        try:
+            mode = os.stat(self.path(parts)).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        if stat.S_ISDIR(mode):
+            return FOLDER
+        return Found(True, parts != INBOX)
+
+    def prepare(self) -> None:
+        os.makedirs(self._root, 0o700, exist_ok=True)
+
+    def make(self, parts: Parts, *, parent_only: bool) -> None:
+        path = self.path(parts)
+        if parts == INBOX:
+            return              # it comes with its first message
+        try:
+            os.makedirs(path if parent_only else os.path.dirname(path), 0o700, exist_ok=True)
+            if not parent_only:
+                os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        except (NotADirectoryError, FileExistsError):
+            for depth in range(1, len(parts)):
+                if os.path.isfile(self.path(parts[:depth])) and parts[:depth] != INBOX:
+                    raise NotPossible("Mailbox doesn't allow inferior mailboxes") from None
+            raise NotPossible("Mailbox already exists") from None
+
+    def delete(self, parts: Parts) -> None:
+        path = self.path(parts)
+        if os.path.isdir(path):
+            try:
+                os.rmdir(path)
+            except OSError:
+                raise Refused("Mailbox has children, delete them first") from None
+        else:
+            os.unlink(path)
+        fsync_directory(os.path.dirname(path))
+
+    def rename(self, old: Parts, new: Parts) -> list[tuple[Parts, Parts]]:
+        pairs = [(old, new)] + [(parts, new + parts[len(old):]) for parts in self.find_all()
+                                if parts[: len(old)] == old and parts != old]
+        target = self.path(new)
+        try:
+            os.makedirs(os.path.dirname(target), 0o700, exist_ok=True)
+        except (NotADirectoryError, FileExistsError):
+            raise NotPossible("Mailbox doesn't allow inferior mailboxes") from None
+        os.rename(self.path(old), target)
+        fsync_directory(os.path.dirname(target))
+        return pairs
+
+    def open(self, parts: Parts, name: str, index: Index, options: StoreOptions) -> MboxMailbox:
+        journal = None
+        if index.path is not None:
+            journal = os.path.join(os.path.dirname(index.path), ".mailsuite-" + ".".join(parts)[:200] + ".journal")
+        user = self._location.user.partition("@")[0]
+        sender = f"{user}@{options.host or socket.getfqdn()}"
+        return MboxMailbox(name, self.path(parts), index, options, journal, sender)
