@@ -48,7 +48,8 @@ class Bouncer:
         self._cleanup = cleanup
         self._hostname, self._mail_name = settings.text("myhostname"), settings.text("mail_name")
         self._size_limit = settings[params.BOUNCE_SIZE_LIMIT]
-        self._classes = frozenset(settings[params.NOTIFY_CLASSES])
+        classes = settings[params.NOTIFY_CLASSES]
+        self._classes = frozenset(classes)
         self._double_bounce = f"{settings[params.DOUBLE_BOUNCE_SENDER]}@{self._hostname}"
         self._recipients = {"bounce": settings[params.BOUNCE_NOTICE_RECIPIENT],
                             "2bounce": settings[params.DOUBLE_BOUNCE_NOTICE_RECIPIENT],

@@ -123,7 +123,7 @@ class QueueStore:
     # --- new files ----------------------------------------------------------------------------------------------
 
     def create(self, queue: str = "incoming") -> QueueFile:
-        """A file without a name, in the folder's file system, mode 0600. Raises OSError."""
+        """A file without a name, in the folder's file system, mode 0600 (maildrop 0644). Raises OSError."""
         folder, temp = f"{self.directory}/{queue}", ""
         fd = -1
         if self._unnamed:
@@ -137,7 +137,9 @@ class QueueStore:
             self._count += 1
             temp = f"{folder}/.new-{os.getpid()}-{self._count}"
             fd = os.open(temp, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        if os.geteuid() == 0:
+        if queue == "maildrop":
+            os.fchmod(fd, 0o644)        # it stays the submitter's, pickup reads it; nobody else may search maildrop/
+        elif os.geteuid() == 0:
             self._give_away(fd, folder)
         return QueueFile(fd, ids.new_id(time.time(), os.fstat(fd).st_ino, long_ids=self.long_ids), temp)
 

@@ -1,0 +1,80 @@
+"""What the queue's commands share: options, configuration, the way they fail. Standard library only at import.
+
+    options = parse(argv, "c:d:v", usage)          getopt(3) as Postfix's commands use it
+    settings = load(options.config_directory, program)
+    fatal("postqueue", "Cannot flush mail queue - mail system is down", 69)
+"""
+
+import getopt
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from mailsuite.config.settings import Settings
+
+EX_USAGE, EX_DATAERR, EX_UNAVAILABLE, EX_SOFTWARE, EX_TEMPFAIL = 64, 65, 69, 70, 75
+
+
+def fatal(program: str, text: str, status: int) -> NoReturn:
+    """One line on standard error, then out."""
+    print(f"{program}: fatal: {text}", file=sys.stderr)
+    sys.exit(status)
+
+
+def warn(program: str, text: str) -> None:
+    print(f"{program}: warning: {text}", file=sys.stderr)
+
+
+def parse(program: str, argv: list[str], letters: str, usage: str, status: int) -> tuple[list[tuple[str, str]],
+                                                                                        list[str]]:
+    """(options, words). What is wrong ends the command with getopt's line and the usage."""
+    try:
+        return getopt.getopt(argv, letters)
+    except getopt.GetoptError as error:
+        if "requires argument" in error.msg:
+            print(f"{program}: option requires an argument -- '{error.opt}'", file=sys.stderr)
+        else:
+            print(f"{program}: invalid option -- '{error.opt[:1]}'", file=sys.stderr)
+        fatal(program, usage, status)
+
+
+def default_directory() -> str:
+    return os.environ.get("MAIL_CONFIG") or "/etc/postfix"
+
+
+def load(config_directory: str, program: str, status: int = EX_TEMPFAIL) -> "Settings":
+    """main.cf as it is: what is wrong elsewhere in it must not keep a queue command from its work."""
+    from mailsuite.base.errors import ConfigErrors
+    from mailsuite.config.settings import Settings
+    try:
+        return Settings.load(config_directory, strict=False)
+    except (ConfigErrors, OSError) as error:
+        fatal(program, str(error), status)
+
+
+def log_also(program: str, settings: "Settings") -> logging.Logger:
+    """A logger whose lines go to the mail log (where it may be written) and, shortened, to standard error."""
+    from mailsuite.base import log
+
+    class Both(logging.Handler):
+        def __init__(self) -> None:
+            super().__init__()
+            form = log.PostfixFormat(settings.text("syslog_name"))
+            self.target: logging.Handler | None = None
+            path = settings.text("maillog_file")
+            try:
+                self.target = log.FileTarget(form, log.open_log_file(path)) if path else log.SyslogTarget(form)
+            except OSError:
+                pass                # an ordinary user may not write there
+
+        def emit(self, record: logging.LogRecord) -> None:
+            word = {logging.WARNING: "warning: ", logging.ERROR: "error: "}.get(record.levelno, "")
+            print(f"{program}: {word}{record.getMessage()}", file=sys.stderr)
+            if self.target is not None:
+                self.target.emit(record)
+
+    target = Both()
+    log.setup(target, target)
+    return log.logger(program)

@@ -1,0 +1,47 @@
+"""postlog: write lines to the mail log. See postlog(1).
+
+    postlog [-iv] [-c config_dir] [-p priority] [-t tag] [text]        without text: the lines of standard input
+"""
+
+import logging
+import os
+import sys
+
+from mailsuite.cli.mailcommand import default_directory, fatal, load, parse
+
+PROGRAM = "postlog"
+USAGE = "usage: postlog [-c config_dir] [-i] [-p priority] [-t tag] [-v] [text]"
+LEVELS = {"info": logging.INFO, "warn": logging.WARNING, "warning": logging.WARNING, "error": logging.ERROR,
+          "fatal": logging.CRITICAL, "panic": logging.CRITICAL}
+
+
+def main() -> int:
+    """The console script."""
+    options, words = parse(PROGRAM, sys.argv[1:], "c:ip:t:v", USAGE, 1)
+    given = dict(options)
+    priority = given.get("-p", "info").lower()
+    if priority not in LEVELS:
+        fatal(PROGRAM, f'bad severity: "{priority}"', 1)
+    directory = given.get("-c", default_directory())
+    settings = load(directory, PROGRAM, 1)
+    from mailsuite.base import log
+    tag = given.get("-t", f"{settings.text('syslog_name')}/postlog")
+    form = log.PostfixFormat(tag)
+    form.tag = lambda record: f"{tag}[{os.getpid()}]"  # type: ignore[method-assign]
+    targets: list[logging.Handler] = []
+    path = settings.text("maillog_file")
+    try:
+        targets.append(log.FileTarget(form, log.open_log_file(path)) if path else log.SyslogTarget(form))
+    except OSError as error:
+        print(f"{PROGRAM}: warning: open {path}: {error.strerror}", file=sys.stderr)
+    for line in [" ".join(words)] if words else (line.rstrip("\n") for line in sys.stdin):
+        record = logging.LogRecord(f"mailsuite.{PROGRAM}", LEVELS[priority], "", 0, "%s", (line,), None)
+        for target in targets:
+            target.emit(record)
+        word = {"info": "", "warn": "warning: ", "warning": "warning: "}.get(priority, f"{priority}: ")
+        print(f"{PROGRAM}: {word}{line}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

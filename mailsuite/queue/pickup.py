@@ -1,0 +1,258 @@
+"""pickup(8): local submissions become mail in the queue. `serve(context)` is the service.
+
+Two ways in:
+  * maildrop/: queue files (queue/file.py) that `sendmail` wrote where it may; the owner of the file is who sent it.
+  * the socket public/pickup, for users who may not write there: one JSON line, {"op": "submit"} with a sealed memory
+    file (memfd) that holds a queue file, answered by {"ok": queue_id} once it is durable, or {"error": text}. The
+    kernel tells who asks (SO_PEERCRED). {"op": "wake"}: look into maildrop/ now; not answered.
+
+A file in maildrop/ goes when its copy in incoming/ is on disk; a crash between the two makes a double, never a loss.
+What postsuper -r put there belongs to the queue's owner and keeps the facts of its first arrival.
+Limits: CONNECTIONS at once, message_size_limit for the memory file; a file that is damaged goes to corrupt/, one that
+the cleanup refuses stays where it is for the next scan.
+"""
+
+import asyncio
+import fcntl
+import json
+import logging
+import os
+import socket
+import stat
+import time
+from typing import TYPE_CHECKING, Any
+
+from mailsuite.address.syntax import quote_local
+from mailsuite.base.errors import MailError
+from mailsuite.base.log import logger
+from mailsuite.net.ipc import receive_with_fds
+from mailsuite.net.service import ServiceContext
+from mailsuite.queue.access import allowed, user_name
+from mailsuite.queue.cleanup import Accepted, Cleanup, Refused
+from mailsuite.queue.envelope import Envelope, Handling, Origin
+from mailsuite.queue.file import Damaged, Stored, Unfinished, read
+from mailsuite.queue.notify import Notifier
+from mailsuite.queue.peer import peer_uid
+from mailsuite.queue.store import open_store
+from mailsuite.rewrite.rewriter import Rewriter
+from mailsuite.smtp.received import header_date
+
+if TYPE_CHECKING:
+    from mailsuite.config.dovecot import DovecotSettings
+    from mailsuite.config.settings import Settings
+
+CONNECTIONS = 200
+SCAN_S = 60.0
+STALE_S = 86400.0           # an unfinished file in maildrop/ older than this is forgotten
+BLOCK = 256 * 1024
+REQUEST = 4096
+SUBMIT_S = 300.0
+_SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
+log = logger("pickup")
+
+
+class Pickup:
+    """The service's parts."""
+
+    def __init__(self, context: ServiceContext) -> None:
+        self._context = context
+        self.store = open_store(context.settings)
+        self._notifier = Notifier(f"{self.store.directory}/public/qmgr")
+        self._wake = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._complained: set[str] = set()
+        self._configure(context.settings)
+
+    def _configure(self, settings: "Settings", dovecot: "DovecotSettings | None" = None) -> None:
+        self.settings = settings
+        overrides = self._context.library.get("cleanup")
+        own = settings.with_overrides(overrides) if overrides else settings
+        self._cleanup = Cleanup(own, Rewriter(settings), self.store, self._notifier)
+        self._hostname, self._mail_name = settings.text("myhostname"), settings.text("mail_name")
+        self._handling = handling_of(settings.text("receive_override_options"))
+
+    async def run(self) -> None:
+        loop, context = asyncio.get_running_loop(), self._context
+        for listener in context.listeners:
+            listener.sock.setblocking(False)
+            loop.add_reader(listener.sock.fileno(), self._accept, listener.sock)
+        context.on_reload = self._configure
+        context.ready()
+        stopping = loop.create_task(context.stopping.wait())
+        try:
+            while not context.stopping.is_set():
+                await self._scan()
+                wakes = [loop.create_task(event.wait()) for event in (self._wake, context.wakeup)]
+                await asyncio.wait([stopping, *wakes], timeout=SCAN_S, return_when=asyncio.FIRST_COMPLETED)
+                for wake in wakes:
+                    wake.cancel()
+                self._wake.clear()
+                context.wakeup.clear()
+        finally:
+            for listener in context.listeners:
+                loop.remove_reader(listener.sock.fileno())
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=5)
+            self._notifier.close()
+
+    # --- maildrop -----------------------------------------------------------------------------------------------
+
+    async def _scan(self) -> None:
+        try:
+            found = await self.store.pool.run(lambda: list(self.store.scan("maildrop")))
+        except OSError as error:
+            log.warning("cannot scan maildrop: %s", error)
+            return
+        for queue_id in found:
+            if self._context.stopping.is_set():
+                return
+            try:
+                await self._take_file(queue_id)
+            except (OSError, MailError) as error:
+                if queue_id not in self._complained:
+                    log.warning("maildrop/%s: %s", queue_id, error)
+                    if len(self._complained) < 10_000:
+                        self._complained.add(queue_id)
+            except Exception:
+                log.exception("maildrop/%s: unforeseen", queue_id)
+
+    async def _take_file(self, queue_id: str) -> None:
+        path = self.store.path("maildrop", queue_id)
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+                log.warning("uid=%d: %s is not a regular file of one name", status.st_uid, path)
+                return
+            try:
+                await self._submit(fd, status.st_uid, mine=status.st_uid == os.geteuid())
+            except Unfinished:
+                if time.time() - status.st_mtime > STALE_S:
+                    os.unlink(path)
+                return
+            except Damaged as error:
+                log.warning("%s: saving corrupt file of queue maildrop: %s", queue_id, error)
+                self.store.move(queue_id, "maildrop", "corrupt")
+                return
+            os.unlink(path)
+        finally:
+            os.close(fd)
+
+    async def _submit(self, fd: int, uid: int, *, mine: bool) -> Accepted:
+        """Copy one file through cleanup. Raises Damaged, Refused, OSError."""
+        stored = read(fd)
+        envelope = self._envelope(stored, mine=mine)
+        intake = self._cleanup.begin(envelope)
+        try:
+            log.info("%s: uid=%d from=<%s>", intake.queue_id, uid, quote_local(stored.envelope.sender))
+            for recipient in stored.recipients:
+                await intake.recipient(recipient)
+            intake.write(f"Received: by {self._hostname} ({self._mail_name}, from userid {uid})\n\tid "
+                         f"{intake.queue_id}; {header_date(envelope.arrival_time)}\n".encode())
+            at, end = stored.offset, stored.offset + stored.size
+            while at < end and not intake.failed:
+                block = os.pread(fd, min(BLOCK, end - at), at)
+                if not block:
+                    raise Damaged("queue file damaged", detail="the content is shorter than the head says")
+                intake.write(block)
+                at += len(block)
+                await asyncio.sleep(0)
+            return await intake.commit()
+        finally:
+            intake.abort()
+
+    def _envelope(self, stored: Stored, *, mine: bool) -> Envelope:
+        """What a user's file says is believed as far as a user may decide it; our own as a whole."""
+        said = stored.envelope
+        if mine and said.program != "sendmail":
+            said.program, said.handling = "pickup", self._handling
+            said.hold = False
+            return said
+        return Envelope(
+            sender=said.sender, origin=Origin(message_origin="local"), local=True, handling=self._handling,
+            arrival_time=min(said.arrival_time, time.time()), encoding=said.encoding, smtputf8=said.smtputf8,
+            envid=said.envid, ret=said.ret, full_name=said.full_name, verify=said.verify, program="pickup")
+
+    # --- the socket ---------------------------------------------------------------------------------------------
+
+    def _accept(self, sock: socket.socket) -> None:
+        try:
+            peer, _ = sock.accept()
+        except OSError:
+            return
+        if len(self._tasks) >= CONNECTIONS:
+            peer.close()
+            return
+        peer.setblocking(False)
+        task = asyncio.get_running_loop().create_task(self._serve(peer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, peer: socket.socket) -> None:
+        fds: list[int] = []
+        try:
+            message, fds = await asyncio.wait_for(_receive(peer), SUBMIT_S)
+            if message is None:
+                return
+            if message.get("op") == "wake":
+                self._wake.set()
+            elif message.get("op") == "submit" and len(fds) == 1:
+                answer = await self._submitted(fds[0], peer_uid(peer))
+                await asyncio.get_running_loop().sock_sendall(peer, json.dumps(answer).encode() + b"\n")
+        except (OSError, TimeoutError, ValueError, AssertionError) as error:
+            log.log(logging.INFO, "lost a submission: %s", error)
+        except Exception:
+            log.exception("unforeseen in a submission")
+        finally:
+            for fd in fds:
+                os.close(fd)
+            peer.close()
+
+    async def _submitted(self, fd: int, uid: int) -> dict[str, Any]:
+        if not await allowed(self.settings, "authorized_submit_users", uid):
+            return {"error": f"User {user_name(uid)}({uid}) is not allowed to submit mail"}
+        try:
+            # Sealed memory cannot change under us, and reading it cannot wait for a file system of the peer's.
+            if fcntl.fcntl(fd, fcntl.F_GET_SEALS) & _SEALS != _SEALS:
+                return {"error": "the submitted file is not sealed"}
+            accepted = await self._submit(fd, uid, mine=False)
+        except Refused as error:
+            return {"error": error.public, "code": error.code}
+        except (Damaged, OSError) as error:
+            return {"error": str(error)}
+        return {"ok": accepted.queue_id}
+
+
+async def _receive(peer: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
+    """One request with its descriptors. Raises OSError, ValueError."""
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            return receive_with_fds(peer, REQUEST)
+        except BlockingIOError:
+            readable: asyncio.Future[None] = loop.create_future()
+            loop.add_reader(peer.fileno(), _set, readable)
+            try:
+                await readable
+            finally:
+                loop.remove_reader(peer.fileno())
+
+
+def _set(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def handling_of(override_options: str) -> Handling:
+    """What receive_override_options leaves of the usual handling."""
+    handling = Handling.EXTERNAL
+    without = {"no_address_mappings": Handling.MAP | Handling.BCC, "no_header_body_checks": Handling.FILTER,
+               "no_milters": Handling.MILTER}
+    for word in override_options.replace(",", " ").split():
+        handling &= ~without.get(word, Handling.NONE)
+    return handling
+
+
+async def serve(context: ServiceContext) -> None:
+    """pickup(8)'s place in master.cf."""
+    await Pickup(context).run()
