@@ -22,7 +22,7 @@ QUEUE_FOLDERS: dict[str, tuple[int, str]] = {
     **dict.fromkeys(("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private",
                      "saved", "trace"), (0o700, "root")),
     "maildrop": (0o1730, "setgid"),
-    "public": (0o2710, "setgid"),
+    "public": (0o2711, "setgid"),
 }
 
 
