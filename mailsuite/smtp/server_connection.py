@@ -37,6 +37,7 @@ class SmtpHandler:
                                   server_port=peer.server_port, log_port=server.log_port),
                            service=server.name)
         self._channel: Channel | None = None
+        self._session: ServerSession | None = None
         self._intake: Intake | None = None
         self._header_due = False
         self._auth_id: int | None = None
@@ -52,7 +53,9 @@ class SmtpHandler:
             self._take_name(*known)
         at_once = self._count_in()
         ask = known is None or self.server.asks_at_connect or 0 < self.server.rates.at_once < at_once
-        return ServerSession(self.server.config, self.facts, ask_connect=ask, ask_mail=self.server.space_is_low())
+        self._session = ServerSession(self.server.config, self.facts, ask_connect=ask,
+                                      ask_mail=self.server.space_is_low())
+        return self._session
 
     def body(self, octets: bytes) -> None:
         intake = self._intake
@@ -63,8 +66,9 @@ class SmtpHandler:
         intake.write(octets)
 
     def closed(self, reason: str) -> None:
-        if reason.startswith("TLS handshake failed"):
-            log.info("SSL_accept error from %s: %s", self.facts.client.host, reason.partition(": ")[2])
+        if self._session is not None:
+            failed = reason.startswith("TLS handshake failed") and "SSL" in reason
+            self._session.handshake_failed(reason.partition(": ")[2] if failed else "")
         self._drop_intake()
         self._drop_auth()
         if self._counted:

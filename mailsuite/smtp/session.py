@@ -24,7 +24,7 @@ from mailsuite.smtp.reply import encode, with_footer
 from mailsuite.smtp.syntax import is_header, tokenise
 
 log = logger("smtpd")
-_ESCAPES = {"\r": "\\r", "\n": "\\n", "\t": "\\t", "\\": "\\\\"}
+_ESCAPES = {13: "\\r", 10: "\\n", 9: "\\t", 92: "\\\\"}
 _TEMPORARY = "451 4.3.0 Error: internal error"
 
 
@@ -57,6 +57,7 @@ class ServerSession:
         self._dots: DotDecoder | None = None
         self._first_line = FirstLine()
         self._chunk_left = 0
+        self._unfinished = 0            # octets of a last line that is not whole yet
         self._chunk: Chunk | None = None
         self._entry: Entry | None = None
         self._delayed = False
@@ -125,9 +126,17 @@ class ServerSession:
     def lost(self) -> list[Action]:
         if not self._ended:
             if self._starting_tls:
-                log.info("SSL_accept error from %s: lost connection", self.facts.client.host)
+                return []               # handshake_failed tells that story
             self._log_end(f"lost connection after {self._where()}")
         return []
+
+    def handshake_failed(self, why: str) -> None:
+        """The connection is gone after StartTls; why: what the TLS library said, "" when the client just left."""
+        if self._starting_tls and not self._ended:
+            log.info("SSL_accept error from %s: %s", self.facts.client.host, "-1" if why else "lost connection")
+            if why:
+                log.warning("TLS library problem: %s", why)
+            self._log_end(f"lost connection after {self._where()}")
 
     # --- octets -------------------------------------------------------------------------------------------------
 
@@ -199,6 +208,8 @@ class ServerSession:
             return
         facts = self.facts
         facts.actual_size += len(octets) + octets.count(b"\n")
+        end = octets.rfind(b"\n")
+        self._unfinished = len(octets) - end - 1 if end >= 0 else self._unfinished + len(octets)
         if 0 < self.config.message_size_limit < facts.actual_size:
             self.content_failed = True
         if not self.content_failed:
@@ -258,15 +269,14 @@ class ServerSession:
         return refused("500 5.5.2 Error: command not recognized")
 
     def _goodbye(self, text: str) -> Outcome:
-        log.warning("non-SMTP command from %s: %.100s", self.facts.client.host, text)
+        log.warning("non-SMTP command from %s: %s", self.facts.client.host,
+                    _escape(text.encode("utf-8", "replace")[:100]))
         return Done("221 2.7.0 Error: I can break rules, too. Goodbye.", ok=False, close=True)
 
     def _note_pipelining(self, name: str) -> None:
         """Somebody does not wait for our replies where he must: RFC 2920 section 3.1; spam programs do that."""
-        rest = bytes(self._buffer[:100]).decode("ascii", "replace")
-        shown = "".join(_ESCAPES.get(char, char if " " <= char < "\x7f" else f"\\{ord(char) & 255:03o}")
-                        for char in rest)
-        log.info("improper command pipelining after %s from %s: %s", name, self.facts.client.host, shown)
+        log.info("improper command pipelining after %s from %s: %s", name, self.facts.client.host,
+                 _escape(bytes(self._buffer[:100])))
         self.facts.ill_pipelining = True
 
     def _carry_out(self, outcome: Outcome) -> list[Action]:
@@ -356,8 +366,8 @@ class ServerSession:
 
     def _where(self) -> str:
         facts = self.facts
-        if self._dots is not None or self._chunk_left:
-            return f"{facts.where} ({facts.actual_size} bytes)"
+        if self._dots is not None:
+            return f"{facts.where} ({facts.actual_size - self._unfinished} bytes)"
         return facts.where
 
     def _log_end(self, reason: str) -> None:
@@ -388,7 +398,12 @@ class ServerSession:
 
 
 def _count_text(ok: int, total: int) -> str:
-    return str(ok) if ok == total else f"{ok}/{total}"
+    return str(ok) if ok == total and ok else f"{ok}/{total}"
+
+
+def _escape(octets: bytes) -> str:
+    """For the log: control characters and what is not ASCII as backslash escapes."""
+    return "".join(_ESCAPES.get(octet) or (chr(octet) if 32 <= octet < 127 else f"\\{octet:03o}") for octet in octets)
 
 
 def log_connect(facts: Facts) -> None:

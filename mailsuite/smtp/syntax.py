@@ -24,7 +24,7 @@ class Word(NamedTuple):
 
 
 # What nearly every client sends; the rest goes through the tokeniser.
-_SIMPLE = re.compile(r'[^\s<>"\\:]+')
+_SIMPLE = re.compile(r'[^ \t\v\f\r\n<"\\:]+')
 _PATH_COMMAND = re.compile(r'(MAIL|RCPT) (FROM:|TO:)(<[^\s<>"\\():]*>)(?: ([^\s<>"\\:]+(?: [^\s<>"\\:]+)*))?',
                            re.IGNORECASE)
 _BLANK = " \t\v\f\r\n"
@@ -101,7 +101,7 @@ def _closing(line: str, start: int, wanted: str) -> tuple[int, bool]:
 
 # --- addresses --------------------------------------------------------------------------------------------------
 
-_PLAIN = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9._-]*[A-Za-z0-9_-]")
+_PLAIN = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@(?:[A-Za-z0-9]+(?:-+[A-Za-z0-9]+)*\.)*[A-Za-z][A-Za-z0-9]*")
 _ROUTE = re.compile(r"(?:@[^@:,\"<>()]*,?\s*)+:")
 _PIECE = re.compile(r"""
     (?P<quoted> "(?:[^"\\]|\\.)*" ) | (?P<literal> \[(?:[^\[\]\\]|\\.)*\] ) | (?P<at>@) | (?P<dot>\.) |
@@ -120,10 +120,11 @@ def parse_address(text: str, *, strict: bool = False, empty: bool = False, leadi
         return inner
     if strict and not bracketed:
         raise PeerError("address without <>")
+    inner = inner if bracketed else inner.removesuffix(">")
     route = _ROUTE.match(inner)
     address = _internal(inner[route.end():] if route else inner)
     if not address:
-        if empty and not inner.strip():
+        if empty:
             return ""
         raise PeerError("no address")
     _check(address, leading_dash)
@@ -181,11 +182,14 @@ def _without_comments(text: str) -> str:
 def _check(address: str, leading_dash: bool) -> None:
     if address[0] == "-" and not leading_dash:
         raise PeerError("address begins with a dash")     # programs would take it for an option
-    _, at, domain = address.rpartition("@")
-    if at and not domain:
-        raise PeerError("no domain")
-    if domain.startswith("[") and not is_address_literal(domain):
-        raise PeerError("bad address literal")
+    local, at, domain = address.rpartition("@")
+    if not at:
+        return
+    if domain.startswith("["):
+        if not is_address_literal(domain):
+            raise PeerError("bad address literal")
+    elif not is_hostname(domain.removesuffix(".")):
+        raise PeerError("bad domain")
 
 
 def is_address_literal(text: str) -> bool:

@@ -3,6 +3,7 @@
 import re
 from typing import TYPE_CHECKING
 
+from mailsuite.base.log import logger
 from mailsuite.smtp import questions
 from mailsuite.smtp.commands.ending import end_of_message
 from mailsuite.smtp.commands.mail import abandon
@@ -14,6 +15,7 @@ from mailsuite.smtp.syntax import Word
 if TYPE_CHECKING:
     from mailsuite.smtp.session import ServerSession
 
+log = logger("smtpd")
 _COUNT = re.compile(r"[0-9]{1,18}")
 
 
@@ -39,6 +41,7 @@ def do_bdat(session: "ServerSession", words: list[Word]) -> Outcome:
     limit = session.config.message_size_limit
     if 0 < limit < facts.actual_size + size:
         session.trouble.add("policy")
+        log.warning("%s: BDAT request from %s exceeds message size limit", facts.queue_id, facts.client.host)
         return _throw_away(session, size, last, "552 5.3.4 Chunk exceeds message size limit")
     if session.bdat is BdatState.NONE:
         return _begin(session, size, last)

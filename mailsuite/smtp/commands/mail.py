@@ -19,8 +19,8 @@ log = logger("smtpd")
 OK_MAIL = Done("250 2.1.0 Ok")
 OK_RCPT = Done("250 2.1.5 Ok")
 OK = Done("250 2.0.0 Ok")
-_NOTIFY = {"SUCCESS": 2, "FAILURE": 4, "DELAY": 8}
-_ORCPT_TYPE = re.compile(r"[A-Za-z0-9-]+")
+_NOTIFY = {"NEVER": 1, "SUCCESS": 2, "FAILURE": 4, "DELAY": 8}
+_ORCPT_TYPE = re.compile(r"[!-~]+")
 
 
 def abandon(session: "ServerSession", then: Callable[[], Outcome]) -> Outcome:
@@ -61,7 +61,7 @@ def do_mail(session: "ServerSession", words: list[Word]) -> Outcome:
 
 def _mail(session: "ServerSession", words: list[Word]) -> Outcome:
     facts = session.facts
-    sender = _address(session, words[2], empty=True)
+    sender = read_address(session, words[2], empty=True)
     if sender is None:
         return refused("501 5.1.7 Bad sender address syntax")
     facts.reset_mail()
@@ -91,13 +91,14 @@ def _mail(session: "ServerSession", words: list[Word]) -> Outcome:
     return Pending(questions.MailFrom(), judged)
 
 
-def _address(session: "ServerSession", word: Word, *, empty: bool = False) -> str | None:
+def read_address(session: "ServerSession", word: Word, *, empty: bool = False,
+                 sloppy: bool = False) -> str | None:
     """The address of a path, None (and a line in the log) when it cannot be understood."""
     config = session.config
     try:
         if word.bad:
             raise PeerError("a quote or bracket is never closed")
-        address = parse_address(word.text, strict=config.strict_envelopes, empty=empty,
+        address = parse_address(word.text, strict=config.strict_envelopes and not sloppy, empty=empty,
                                 leading_dash=config.leading_dash)
         if config.strict_smtputf8 and not session.facts.smtputf8 and not address.isascii():
             raise PeerError("UTF-8 without SMTPUTF8")
@@ -123,8 +124,8 @@ def _mail_option(session: "ServerSession", text: str) -> str:
             facts.size = size
         case "SMTPUTF8" if config.smtputf8 and "=" not in text:
             facts.smtputf8 = True
-        case "AUTH" if "=" in text and config.sasl:
-            return _mail_auth(session, value)
+        case "AUTH" if "=" in text:
+            return _mail_auth(session, value) if config.sasl else ""
         case "RET" if "=" in text:
             if _without_dsn(session):
                 return "501 5.7.1 DSN support is disabled"
@@ -150,9 +151,7 @@ def _mail_auth(session: "ServerSession", value: str) -> str:
         return "503 5.5.4 Error: authentication disabled"
     if facts.sasl_sender:
         return "503 5.5.4 Error: multiple AUTH= options"
-    author = _xtext(value)
-    if author is None:
-        return f"501 5.5.4 Bad AUTH parameter syntax: {printable(value)}"
+    author = _xtext(value) or value
     if author != "<>":
         facts.sasl_sender = printable(author)
     return ""
@@ -191,7 +190,7 @@ def do_rcpt(session: "ServerSession", words: list[Word]) -> Outcome:
 
 def _rcpt(session: "ServerSession", words: list[Word]) -> Outcome:
     facts, config = session.facts, session.config
-    recipient = _address(session, words[2])
+    recipient = read_address(session, words[2])
     if recipient is None:
         return refused("501 5.1.3 Bad recipient address syntax")
     orcpt, notify = "", 0
@@ -233,16 +232,13 @@ def _rcpt(session: "ServerSession", words: list[Word]) -> Outcome:
 
 def read_notify(value: str) -> int:
     """NOTIFY= as a mask of queue.envelope.Notify; 0 when it is wrong. RFC 3461 section 4.1."""
-    words = value.upper().split(",")
-    if words == ["NEVER"]:
-        return 1
     mask = 0
-    for word in words:
+    for word in value.upper().split(","):
         bit = _NOTIFY.get(word, 0)
-        if not bit or mask & bit:
+        if not bit:
             return 0
         mask |= bit
-    return mask
+    return 0 if mask & 1 and mask != 1 else mask        # NEVER stands alone
 
 
 def read_orcpt(value: str) -> str:

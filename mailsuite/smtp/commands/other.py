@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from mailsuite.base.errors import PeerError
 from mailsuite.smtp import questions
+from mailsuite.smtp.commands.mail import read_address
 from mailsuite.smtp.outcome import Done, Outcome, Pending, refused
-from mailsuite.smtp.syntax import Word, is_address_literal, is_hostname, parse_address
+from mailsuite.smtp.syntax import Word, is_address_literal, is_hostname
 
 if TYPE_CHECKING:
     from mailsuite.smtp.session import ServerSession
@@ -23,17 +23,12 @@ def do_vrfy(session: "ServerSession", words: list[Word]) -> Outcome:
     if len(words) < 2:
         session.trouble.add("protocol")
         return refused(f"501 5.5.4 Syntax: VRFY address{' [SMTPUTF8]' if config.smtputf8 else ''}")
-    if config.helo_required and facts.helo is None and config.ask_helo:
-        session.trouble.add("protocol")
-        return refused("503 5.5.1 Error: send HELO/EHLO first")
     if len(words) > 2 and config.smtputf8 and words[-1].text.upper() == "SMTPUTF8":
         words = words[:-1]
     said = " ".join(word.text for word in words[1:])
-    try:
-        # What cannot be parsed is looked up as it stands: the answer is "unknown", not a syntax error.
-        recipient = said if words[1].bad else parse_address(said, leading_dash=config.leading_dash)
-    except PeerError:
-        session.trouble.add("protocol")
+    # A bracket that is never closed is looked up as it stands: the answer is "unknown", not a syntax error.
+    recipient = said if words[1].bad else read_address(session, Word(said), sloppy=True)
+    if recipient is None:
         return refused("501 5.1.3 Bad recipient address syntax")
     if config.standalone:
         return Done(f"252 2.0.0 {said}")

@@ -140,7 +140,7 @@ def request(facts: Facts, context: str = "") -> bytes:
     client, tls = facts.client, facts.tls
     rows = {
         "request": "smtpd_access_policy",
-        "protocol_state": facts.where,
+        "protocol_state": "DATA" if facts.where == "BDAT" else facts.where,
         "protocol_name": facts.protocol,
         "client_address": client.address,
         "client_name": client.name,
