@@ -1,0 +1,252 @@
+"""The client's dialogue without sockets: what is said for which offers, what the replies come to."""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from mailsuite.base.errors import PeerError
+from mailsuite.base.secret import Secret
+from mailsuite.config.settings import Settings
+from mailsuite.queue.envelope import Notify, Recipient
+from mailsuite.smtp.client import encode_body
+from mailsuite.smtp.client_auth import Credentials, authenticate
+from mailsuite.smtp.client_params import ClientConfig
+from mailsuite.smtp.client_reply import Reply, ReplyReader
+from mailsuite.smtp.client_session import (
+    Features,
+    Mail,
+    Receive,
+    Send,
+    SendBody,
+    Trouble,
+    greeting,
+    hello,
+    transaction,
+    xtext,
+)
+
+SETTINGS = {"myhostname": "here.test", "smtp_helo_name": "here.test", "lmtp_lhlo_name": "here.test"}
+HOST = "mx.test[192.0.2.1]"
+
+
+def config(prefix: str = "smtp", **more: str) -> ClientConfig:
+    return ClientConfig.of(Settings.of(SETTINGS | more), prefix)
+
+
+def play(dialogue: Generator[Any, Any, Any], *replies: str) -> tuple[list[str], Any]:
+    """Run a dialogue with these replies; returns what was said and the result (or the Trouble)."""
+    said: list[str] = []
+    waiting = list(replies)
+    reply: Reply | None = None
+    try:
+        while True:
+            step = dialogue.send(reply)
+            reply = None
+            match step:
+                case Send():
+                    said += step.octets.decode().split("\r\n")[:-1]
+                case SendBody():
+                    said.append("." if step.empty else "BODY")
+                case Receive():
+                    reader = ReplyReader()
+                    reader.feed(waiting.pop(0).replace("|", "\r\n").encode() + b"\r\n")
+                    reply = reader.take()
+                    assert reply is not None
+                case _:
+                    said.append(type(step).__name__)
+    except StopIteration as stop:
+        return said, stop.value
+    except Trouble as trouble:
+        return said, trouble
+
+
+def mail(*addresses: str, **more: Any) -> Mail:
+    return Mail(more.pop("sender", "a@b.test"), [Recipient(address, original=address, number=number)
+                                                 for number, address in enumerate(addresses)], 100, **more)
+
+
+def features(*keywords: str) -> Features:
+    return Features(True, {name: value for name, _, value in (keyword.partition(" ") for keyword in keywords)})
+
+
+# --- greeting and EHLO ------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("reply", "status", "reason"), [
+    ("220 mx.test ESMTP", None, ""),
+    ("421 4.3.2 busy", "4.3.2", f"host {HOST} refused to talk to me: 421 4.3.2 busy"),
+    ("554 5.3.2 no mail here", "4.3.2", f"host {HOST} refused to talk to me: 554 5.3.2 no mail here"),
+    ("220 here.test ESMTP", "5.4.6", f"host {HOST} greeted me with my own hostname here.test"),
+])
+def test_greeting(reply: str, status: str | None, reason: str) -> None:
+    _, result = play(greeting(config(smtp_skip_5xx_greeting="yes"), HOST), reply)
+    if status is None:
+        assert result is None
+    else:
+        assert (result.status, result.public) == (status, reason)
+
+
+def test_hello_reads_keywords() -> None:
+    said, found = play(hello(config(), HOST), "250-mx.test|250-SIZE 1000|250-AUTH PLAIN|250-AUTH=LOGIN|250 8bitmime")
+    assert said == ["EHLO here.test"]
+    assert found.size_limit == 1000 and found.mechanisms == ["PLAIN", "LOGIN"] and found.has("8BITMIME")
+
+
+def test_old_server_gets_helo() -> None:
+    said, found = play(hello(config(), HOST), "502 5.5.1 what", "250 mx.test")
+    assert said == ["EHLO here.test", "HELO here.test"] and not found.esmtp
+
+
+def test_lmtp_says_lhlo() -> None:
+    assert play(hello(config("lmtp"), HOST), "250 mx.test")[0] == ["LHLO here.test"]
+
+
+# --- transactions -------------------------------------------------------------------------------------------------------
+
+def test_pipelined() -> None:
+    said, results = play(
+        transaction(config(), features("PIPELINING", "SIZE 0", "DSN", "8BITMIME"), HOST,
+                    mail("x+y@c.test", "z@c.test", encoding="8bit", envid="e 1", ret="HDRS")),
+        "250 2.1.0 Ok", "250 2.1.5 Ok", "550 5.1.1 no such user", "354 go", "250 2.0.0 Taken")
+    assert said == ["MAIL FROM:<a@b.test> SIZE=100 BODY=8BITMIME ENVID=e+201 RET=HDRS",
+                    "RCPT TO:<x+y@c.test> ORCPT=rfc822;x+2By@c.test", "RCPT TO:<z@c.test> ORCPT=rfc822;z@c.test",
+                    "DATA", "BODY"]
+    assert (results[0].kind, results[0].dsn, results[0].reason) == (2, "2.0.0", "250 2.0.0 Taken")
+    assert (results[1].kind, results[1].dsn, results[1].reason) == (
+        5, "5.1.1", f"host {HOST} said: 550 5.1.1 no such user (in reply to RCPT TO command)")
+
+
+def test_without_offers_nothing_is_added() -> None:
+    said, _ = play(transaction(config(), Features(), HOST, mail("x@c.test", encoding="8bit", envid="e")),
+                   "250 ok", "250 ok", "354 go", "250 ok")
+    assert said == ["MAIL FROM:<a@b.test>", "RCPT TO:<x@c.test>", "DATA", "BODY"]
+
+
+def test_all_recipients_refused_means_no_message() -> None:
+    said, results = play(transaction(config(), Features(), HOST, mail("x@c.test")), "250 ok", "450 4.2.0 later")
+    assert said[-1] == "RCPT TO:<x@c.test>" and results[0].kind == 4
+    said, results = play(transaction(config(), features("PIPELINING"), HOST, mail("x@c.test")),
+                         "250 ok", "450 4.2.0 later", "354 go", "250 ok")
+    assert said[-1] == "." and results[0].kind == 4
+
+
+@pytest.mark.parametrize(("replies", "status", "hard", "dead"), [
+    (["451 4.1.8 sender trouble"], "4.1.8", False, False),
+    (["553 5.1.8 refused"], "5.1.8", True, False),
+    (["421 4.3.0 bye"], "4.3.0", False, True),
+    (["250 ok", "421 4.3.0 bye"], "4.3.0", False, True),
+])
+def test_trouble(replies: list[str], status: str, hard: bool, dead: bool) -> None:
+    _, trouble = play(transaction(config(), Features(), HOST, mail("x@c.test")), *replies)
+    assert (trouble.status, trouble.hard, trouble.dead) == (status, hard, dead)
+
+
+def test_lmtp_has_a_reply_for_each_recipient() -> None:
+    said, results = play(transaction(config("lmtp"), features("PIPELINING"), HOST, mail("x@c.test", "y@c.test")),
+                         "250 ok", "250 ok", "250 ok", "354 go", "250 2.0.0 Saved", "452 4.2.2 full")
+    assert [results[n].kind for n in range(2)] == [2, 4]
+    assert results[1].reason.endswith("said: 452 4.2.2 full (in reply to end of DATA command)")
+
+
+def test_too_large_is_not_offered() -> None:
+    said, trouble = play(transaction(config(), features("SIZE 99"), HOST, mail("x@c.test")))
+    assert said == [] and trouble.status == "5.3.4" and trouble.hard
+    assert trouble.public == f"message size 100 exceeds size limit 99 of server {HOST}"
+
+
+def test_large_recipient_lists_go_in_groups() -> None:
+    addresses = [f"u{n}@c.test" for n in range(250)]
+    said, results = play(transaction(config(), features("PIPELINING"), HOST, mail(*addresses)),
+                         *["250 ok"] * 251, "354 go", "250 ok")
+    assert len(said) == 253 and len(results) == 250
+
+
+def test_notify() -> None:
+    one = Mail("", [Recipient("x@c.test", "", "rfc822;O@c.test", Notify.SUCCESS | Notify.FAILURE, 0)], 1)
+    said, _ = play(transaction(config(), features("DSN", "PIPELINING"), HOST, one), "250 a", "250 b", "354 c", "250 d")
+    assert said[1] == "RCPT TO:<x@c.test> ORCPT=rfc822;O@c.test NOTIFY=SUCCESS,FAILURE"
+
+
+def test_xforward() -> None:
+    values = {"NAME": "c.test", "ADDR": "192.0.2.9", "PROTO": "ESMTP", "SOURCE": "REMOTE"}
+    said, _ = play(transaction(config(smtp_send_xforward_command="yes"), features("XFORWARD NAME ADDR PROTO SOURCE"),
+                               HOST, mail("x@c.test", xforward=values)),
+                   "250 ok", "250 ok", "250 ok", "250 ok", "354 go", "250 ok")
+    assert said[:2] == ["XFORWARD NAME=c.test ADDR=192.0.2.9", "XFORWARD PROTO=ESMTP SOURCE=REMOTE"]
+
+
+# --- AUTH -----------------------------------------------------------------------------------------------------------------
+
+ME = Credentials("me", Secret(b"secret"))
+
+
+def coded(text: bytes) -> str:
+    return base64.b64encode(text).decode()
+
+
+@pytest.mark.parametrize(("offer", "replies", "want"), [
+    ("AUTH PLAIN", ["235 ok"], ["AUTH PLAIN " + coded(b"\0me\0secret")]),
+    ("AUTH LOGIN", ["334 VXNlcjo=", "334 UGFzczo=", "235 ok"], ["AUTH LOGIN", coded(b"me"), coded(b"secret")]),
+    ("AUTH PLAIN CRAM-MD5", ["334 " + coded(b"<1@x>"), "235 ok"],
+     ["AUTH CRAM-MD5", coded(b"me " + hmac.new(b"secret", b"<1@x>", hashlib.md5).hexdigest().encode())]),
+])
+def test_auth(offer: str, replies: list[str], want: list[str]) -> None:
+    said, result = play(authenticate(config(smtp_sasl_security_options="noanonymous"), features(offer), HOST, ME),
+                        *replies)
+    assert (said, result) == (want, None)
+
+
+def test_auth_refused_defers() -> None:
+    _, trouble = play(authenticate(config(smtp_sasl_security_options="", smtp_sasl_auth_soft_bounce="yes"),
+                                   features("AUTH PLAIN"), HOST, ME), "535 5.7.8 bad")
+    assert trouble.status == "4.7.8"
+    assert trouble.public == f"SASL authentication failed; server {HOST} said: 535 5.7.8 bad"
+
+
+def test_no_plain_text_password_in_the_clear() -> None:
+    said, trouble = play(authenticate(config(smtp_sasl_security_options="noplaintext, noanonymous"),
+                                      features("AUTH PLAIN LOGIN"), HOST, ME))
+    assert said == [] and "no mechanism available" in trouble.public
+
+
+# --- replies and content ------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("octets", "text", "dsn"), [
+    (b"250 2.0.0 Ok\r\n", "250 2.0.0 Ok", "2.0.0"), (b"250\r\n", "250", "2.0.0"),
+    (b"550-5.1.1 first\r\n550 5.1.1 last\r\n", "550-5.1.1 first 550 5.1.1 last", "5.1.1"),
+    (b"450 5.1.1 odd\r\n", "450 5.1.1 odd", "4.0.0"), (b"550 no code\n", "550 no code", "5.0.0")])
+def test_replies(octets: bytes, text: str, dsn: str) -> None:
+    reader = ReplyReader()
+    for octet in octets:
+        reader.feed(bytes([octet]))
+    reply = reader.take()
+    assert reply is not None and (reply.text, reply.dsn) == (text, dsn) and reader.empty
+
+
+@pytest.mark.parametrize("octets", [b"hello\r\n", b"999 x\r\n", b"x" * 10000, b"250-a\r\n" * 300])
+def test_what_is_no_reply(octets: bytes) -> None:
+    with pytest.raises(PeerError):
+        ReplyReader().feed(octets)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+def test_content_on_the_wire(size: int) -> None:
+    content = b".a\nb\n..c\n\n.\nlast" + b"x" * 30
+    blocks = [content[at:at + size] for at in range(0, len(content), size)]
+    assert b"".join(encode_body(blocks)) == b"..a\r\nb\r\n...c\r\n\r\n..\r\nlast" + b"x" * 30 + b"\r\n"
+
+
+@pytest.mark.parametrize("length", [998, 999, 1996, 200_000])
+def test_long_lines_are_broken(length: int) -> None:
+    out = b"".join(encode_body([b"A" * length + b"\nx\n"]))
+    lines = out.split(b"\r\n")
+    assert max(map(len, lines)) <= 998
+    assert b"".join([lines[0], *(line[1:] for line in lines[1:-2])]) == b"A" * length
+    assert lines[-2:] == [b"x", b""]
+
+
+def test_xtext() -> None:
+    assert xtext("a+b=c d\u00fc") == "a+2Bb+3Dc+20d+C3+BC"
