@@ -3,7 +3,7 @@
     parse_date_time(b"17-Jul-2019 02:44:25 -0700") -> seconds since the epoch      APPEND
     parse_date(b"1-Feb-1994") -> days since the epoch                              SEARCH
 
-Raises: ValueError. A day that the month does not have counts on into the next month, as with Dovecot.
+Raises: ValueError for what is not of that form. A date that no calendar has (32-Jan) is "now" for APPEND, as with Dovecot.
 Source: RFC 3501 section 9, date-time and date.
 """
 
@@ -23,17 +23,17 @@ def _month(name: bytes) -> int:
         raise ValueError("no such month") from None
 
 
-def parse_date_time(text: bytes) -> float:
-    """Seconds since the epoch. Raises ValueError."""
+def parse_date_time(text: bytes) -> float | None:
+    """Seconds since the epoch; None for a day or time that does not exist. Raises ValueError."""
     match = _DATE_TIME.match(text)
     if match is None or len(match[1]) != 2:
         raise ValueError("not a date-time")
     day, hour, minute, second = int(match[1]), int(match[4]), int(match[5]), int(match[6])
-    if hour > 24 or minute > 59 or second > 60:
-        raise ValueError("not a time of day")
-    local = calendar.timegm((int(match[3]), _month(match[2]), 1, hour, minute, second)) + (day - 1) * 86400
+    year, month = int(match[3]), _month(match[2])
+    if not 1 <= year or not 1 <= day <= calendar.monthrange(year, month)[1] or hour > 23 or minute > 59 or second > 59:
+        return None
     offset = (int(match[8]) * 60 + int(match[9])) * 60
-    return float(local - offset if match[7] == b"+" else local + offset)
+    return float(calendar.timegm((year, month, day, hour, minute, second)) + (offset if match[7] == b"-" else -offset))
 
 
 def parse_date(text: bytes) -> int:

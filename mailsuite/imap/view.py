@@ -19,6 +19,7 @@ from mailsuite.imap.syntax import Argument, Atom
 from mailsuite.store.api import Changes, Column, Mailbox, View
 
 SYSTEM_FLAGS = ("\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft")
+MAX_MENTIONED = 100
 BLOCK = 32 * 1024         # octets of output that are handed over at once
 
 
@@ -34,6 +35,8 @@ class Selected:
         self.exists = len(view.uids)
         self.recent = len(view.recent)
         self.saved: list[int] = []             # UIDs of the last SEARCH RETURN (SAVE)
+        self._mentioned: list[str] = []        # keywords that no message has, and this client spoke of
+        self._mentioned_now = False
 
     # --- message sets ---------------------------------------------------------------------------------------------
 
@@ -67,12 +70,25 @@ class Selected:
 
     def flags_lines(self) -> bytes:
         """FLAGS and PERMANENTFLAGS."""
-        names = " ".join((*SYSTEM_FLAGS, *self.mailbox.keywords)).encode()
+        keywords = self.mailbox.keywords
+        if self._mentioned:
+            known = {name.lower() for name in keywords}
+            keywords = [*keywords, *(name for name in self._mentioned if name.lower() not in known)]
+        names = " ".join((*SYSTEM_FLAGS, *keywords)).encode()
         lines = b"* FLAGS (%b)\r\n" % names
         if self.read_only:
             return lines + b"* OK [PERMANENTFLAGS ()] Read-only mailbox.\r\n"
         more = b" \\*" if self.mailbox.permanent_keywords else b""
         return lines + b"* OK [PERMANENTFLAGS (%b%b)] Flags permitted.\r\n" % (names, more)
+
+    def mention(self, keywords: Iterable[str]) -> None:
+        """The client spoke of keywords: from the next sync on they are among its FLAGS, as with Dovecot."""
+        known = {name.lower() for name in (*self.mailbox.keywords, *self._mentioned)}
+        for name in keywords:
+            if not name.startswith("\\") and name.lower() not in known and len(self._mentioned) < MAX_MENTIONED:
+                known.add(name.lower())
+                self._mentioned.append(name)
+                self._mentioned_now = True
 
     def flags_text(self, uids: Sequence[int]) -> list[bytes]:
         """FLAGS of messages as they stand between the parentheses, \\Recent included."""
@@ -94,7 +110,8 @@ class Selected:
             self.gone = True
             return b""
         out: list[bytes] = []
-        if changes.keywords:
+        if changes.keywords or self._mentioned_now:
+            self._mentioned_now = False
             out.append(self.flags_lines())
         if changes.flags:
             out += self._flag_lines(changes, uid or self.vanished)

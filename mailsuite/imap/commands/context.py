@@ -96,9 +96,8 @@ class Context:
             self.enabled.add("CONDSTORE")
             if selected is not None:
                 selected.modseqs = True
-                if selected.name not in self.mail.modseqs or not selected.known_modseq:
-                    selected.known_modseq = selected.mailbox.highest_modseq
-                    yield b"* OK [HIGHESTMODSEQ %d] Highest\r\n" % selected.known_modseq
+                selected.known_modseq = selected.mailbox.highest_modseq
+                yield b"* OK [HIGHESTMODSEQ %d] Highest\r\n" % selected.known_modseq
         if selected is not None:
             self.mail.modseqs.add(selected.name)
 

@@ -45,7 +45,7 @@ def do_search(context: Context, command: Command) -> Run:
     with_modseq = uses_modseq(key)
     if with_modseq:
         yield from context.use_modseqs()
-    selected.mailbox.add_keywords(keywords_of(key))
+    selected.mention(keywords_of(key))
     found = Search(selected, time.time()).find(key)
     if wanted.wants("SAVE"):
         _save(selected, found, wanted)
@@ -153,7 +153,7 @@ def _highest(selected: Selected, uids: list[int]) -> int:
 
 
 def keywords_of(key: Key) -> list[str]:
-    """Keywords that are asked for: they become known to the mailbox, as with Dovecot."""
+    """Keywords that are asked for."""
     match key:
         case HasFlag(flag) if not flag.startswith("\\"):
             return [flag]

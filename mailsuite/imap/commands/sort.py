@@ -49,7 +49,7 @@ def _found(context: Context, words: list[Argument]) -> Generator[bytes, None, li
     if uses_modseq(key):
         yield from context.use_modseqs()
     selected = context.opened()
-    selected.mailbox.add_keywords(keywords_of(key))
+    selected.mention(keywords_of(key))
     return Search(selected, time.time()).find(key)
 
 

@@ -8,8 +8,9 @@ from mailsuite.imap.reply import OK, Reply
 from mailsuite.imap.session import Command
 from mailsuite.imap.syntax import Argument, Atom, String, number
 from mailsuite.imap.view import Selected
-from mailsuite.store.api import Column, FlagAction
+from mailsuite.store.api import Column, FlagAction, StoreResult
 
+MAX_GONE = 1000         # messages that are looked at for being gone
 _ACTIONS = {"FLAGS": FlagAction.REPLACE, "+FLAGS": FlagAction.ADD, "-FLAGS": FlagAction.REMOVE}
 
 
@@ -34,8 +35,14 @@ def do_store(context: Context, command: Command) -> Run:
         yield from context.sync(expunges=command.uid, uid=command.uid)
         return Reply(OK, "Store ignored with read-only mailbox")
     uids = selected.uids_at(ranges)
-    result = selected.mailbox.store_flags(uids, _ACTIONS[name], flags, unchanged_since=unchanged_since,
-                                          silent_for=selected.view if silent else None)
+    if unchanged_since is not None and not _any_unchanged(selected, uids, unchanged_since):
+        selected.mention(flags)                 # a keyword is not made for nothing
+        result = StoreResult([], list(uids))
+    else:
+        result = selected.mailbox.store_flags(uids, _ACTIONS[name], flags, unchanged_since=unchanged_since,
+                                              silent_for=selected.view if silent else None)
+    if not silent and len(result.changed) < len(uids):
+        yield _gone_lines(selected, uids, _ACTIONS[name], flags, command.uid)
     if "\\Deleted" in flags and name != "-FLAGS":
         context.counts.deleted += len(result.changed)
     if silent and selected.modseqs and result.changed:
@@ -44,6 +51,26 @@ def do_store(context: Context, command: Command) -> Run:
     if result.refused:
         return Reply(OK, "Conditional store failed", f"MODIFIED {_modified(selected, result.refused, command.uid)}")
     return Reply(OK, "Store completed", context.modseq_code())
+
+
+def _any_unchanged(selected: Selected, uids: list[int], since: int) -> bool:
+    return any(modseq is not None and modseq <= since for modseq in selected.mailbox.modseqs(uids))
+
+
+def _gone_lines(selected: Selected, uids: list[int], action: FlagAction, flags: list[str], uid_command: bool) -> bytes:
+    """Messages that another session expunged are still there for this client: it is told what it asked for."""
+    mailbox, out = selected.mailbox, []
+    for uid in uids[:MAX_GONE]:
+        if mailbox.flags(uid) is not None:
+            continue
+        before = selected.flags_text([uid])[0].decode().split()
+        after = set(flags) if action is FlagAction.REPLACE else (
+            set(before) | set(flags) if action is FlagAction.ADD else set(before) - set(flags))
+        number = selected.view.sequence(uid)
+        if number is not None and after != set(before):
+            shown = b"UID %d " % uid if uid_command else b""
+            out.append(b"* %d FETCH (%bFLAGS (%b))\r\n" % (number, shown, " ".join(sorted(after)).encode()))
+    return b"".join(out)
 
 
 def _silent(name: str) -> tuple[str, bool]:
