@@ -73,7 +73,7 @@ def features(*keywords: str) -> Features:
     return Features(True, {name: value for name, _, value in (keyword.partition(" ") for keyword in keywords)})
 
 
-# --- greeting and EHLO ------------------------------------------------------------------------------------------------
+# --- greeting and EHLO ------------------------------------------------------------------
 
 @pytest.mark.parametrize(("reply", "status", "reason"), [
     ("220 mx.test ESMTP", None, ""),
@@ -104,7 +104,7 @@ def test_lmtp_says_lhlo() -> None:
     assert play(hello(config("lmtp"), HOST), "250 mx.test")[0] == ["LHLO here.test"]
 
 
-# --- transactions -------------------------------------------------------------------------------------------------------
+# --- transactions ------------------------------------------------------------------
 
 def test_pipelined() -> None:
     said, results = play(
@@ -178,7 +178,7 @@ def test_xforward() -> None:
     assert said[:2] == ["XFORWARD NAME=c.test ADDR=192.0.2.9", "XFORWARD PROTO=ESMTP SOURCE=REMOTE"]
 
 
-# --- AUTH -----------------------------------------------------------------------------------------------------------------
+# --- AUTH ------------------------------------------------------------------
 
 ME = Credentials("me", Secret(b"secret"))
 
@@ -212,7 +212,7 @@ def test_no_plain_text_password_in_the_clear() -> None:
     assert said == [] and "no mechanism available" in trouble.public
 
 
-# --- replies and content ------------------------------------------------------------------------------------------------
+# --- replies and content ------------------------------------------------------------------
 
 @pytest.mark.parametrize(("octets", "text", "dsn"), [
     (b"250 2.0.0 Ok\r\n", "250 2.0.0 Ok", "2.0.0"), (b"250\r\n", "250", "2.0.0"),

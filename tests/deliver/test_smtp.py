@@ -1,0 +1,226 @@
+"""smtp and lmtp against a scripted server on loopback: results, next hosts, reuse, TLS."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import pytest
+
+from mailsuite.config.settings import Settings
+from mailsuite.deliver.agent import serve_agent
+from mailsuite.deliver.smtp import RemoteAgent
+from mailsuite.dns.resolver import Answer, DnsError, Mx, Resolver
+from mailsuite.net.service import ServiceContext
+from mailsuite.smtp.client import Endpoint
+from mailsuite.smtp.client_hosts import HostFinder, NoHost, parse_destination
+from tests.deliver.harness import Qmgr, with_agent
+
+
+class Names:
+    """A resolver that is a dictionary."""
+
+    def __init__(self, mx: dict[str, list[tuple[int, str]]], addresses: dict[str, list[str]]) -> None:
+        self._mx, self._addresses = mx, addresses
+
+    async def mx(self, domain: str) -> Answer[Mx]:
+        if domain == "down.test":
+            raise DnsError(domain, "MX")
+        return Answer(tuple(Mx(*entry) for entry in self._mx.get(domain, [])), exists=domain in self._mx)
+
+    async def addresses(self, host: str, *, family: str = "any", use_hosts: bool = True) -> Answer[str]:
+        return Answer(tuple(self._addresses.get(host, [])), exists=host in self._addresses)
+
+
+class Server:
+    """Takes mail as `replies` say: verb to reply; records what was said. A reply of "" closes."""
+
+    def __init__(self, lmtp: bool = False, **replies: str) -> None:
+        self.replies = {"CONNECT": "220 far.test", "EHLO": "250-far.test\r\n250 PIPELINING", "LHLO": "250 far.test",
+                        "MAIL": "250 2.1.0 Ok", "RCPT": "250 2.1.5 Ok", "DATA": "354 go", ".": "250 2.0.0 Taken",
+                        "QUIT": "221 bye", "RSET": "250 ok"} | replies
+        self.said: list[str] = []
+        self.content: list[str] = []
+        self.connections, self._lmtp = 0, lmtp
+
+    async def start(self) -> int:
+        self._server = await asyncio.start_server(self._talk, "127.0.0.1", 0)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            writer.write(self.replies["CONNECT"].encode() + b"\r\n")
+            recipients = 0
+            while line := (await reader.readline()).decode().rstrip("\r\n"):
+                verb = line.split()[0].upper()
+                self.said.append(line)
+                recipients = 0 if verb == "MAIL" else recipients + (verb == "RCPT")
+                reply = self.replies[verb]
+                if not reply:
+                    return
+                writer.write(reply.encode() + b"\r\n")
+                if reply.startswith("354"):
+                    lines = []
+                    while (text := (await reader.readline()).decode()) != ".\r\n":
+                        lines.append(text)
+                    self.content.append("".join(lines))
+                    writer.write((self.replies["."].encode() + b"\r\n") * (recipients if self._lmtp else 1))
+        finally:
+            writer.close()
+
+
+def play(test: Callable[[Qmgr], Awaitable[Any]], command: str = "smtp", *, mx: Any = None, addresses: Any = None,
+         **settings: str) -> Any:
+    async def serve(context: ServiceContext) -> None:
+        agent = RemoteAgent(context.settings, context.command,
+                            cast(Resolver, Names(mx or {}, addresses or {})))
+        try:
+            await serve_agent(context, agent.deliver)
+        finally:
+            await agent.close()
+
+    return with_agent(serve, command, {"myhostname": "here.test", "inet_interfaces": "192.0.2.99"} | settings, test)
+
+
+def test_delivery_and_content() -> None:
+    async def talk(qmgr: Qmgr) -> None:
+        server = Server()
+        port = await server.start()
+        reports = await qmgr.ask("x@c.test", "y@c.test", nexthop=f"[127.0.0.1]:{port}", content=b"A: b\n\n.dot\nend\n")
+        for report in reports.values():
+            assert (report.status, report.dsn, report.reason, report.relay, report.action) == (
+                "sent", "2.0.0", "250 2.0.0 Taken", f"127.0.0.1[127.0.0.1]:{port}", "relayed")
+        assert server.content == ["A: b\r\n\r\n..dot\r\nend\r\n"]
+        assert server.said[:3] == ["EHLO here.test", "MAIL FROM:<a@b.test>", "RCPT TO:<x@c.test>"]
+
+    play(talk)
+
+
+@pytest.mark.parametrize(("replies", "want"), [
+    ({"RCPT": "550 5.1.1 no such user"}, ("bounced", "5.1.1", "said: 550 5.1.1 no such user (in reply to RCPT TO")),
+    ({"MAIL": "451 4.1.8 later"}, ("deferred", "4.1.8", "said: 451 4.1.8 later (in reply to MAIL FROM command)")),
+    ({"CONNECT": "554 5.3.2 no"}, ("deferred", "4.3.2", "refused to talk to me: 554 5.3.2 no")),
+    ({"RCPT": ""}, ("deferred", "4.4.2", "lost connection with 127.0.0.1[127.0.0.1] while sending RCPT TO")),
+    ({".": "552 5.2.3 too big"}, ("bounced", "5.2.3", "(in reply to end of DATA command)")),
+    ({"EHLO": "nonsense"}, ("deferred", "4.5.0", "protocol error")),
+])
+def test_refusals(replies: dict[str, str], want: tuple[str, str, str]) -> None:
+    async def talk(qmgr: Qmgr) -> None:
+        port = await Server(**replies).start()
+        report = (await qmgr.ask("x@c.test", nexthop=f"[127.0.0.1]:{port}"))["x@c.test"]
+        assert (report.status, report.dsn) == want[:2]
+        assert want[2] in report.reason
+        assert report.relay == f"127.0.0.1[127.0.0.1]:{port}"
+
+    play(talk, smtp_skip_5xx_greeting="yes")
+
+
+def test_nobody_there() -> None:
+    async def talk(qmgr: Qmgr) -> None:
+        report = (await qmgr.ask("x@c.test", nexthop="[127.0.0.1]:1"))["x@c.test"]
+        assert (report.status, report.dsn, report.relay, report.reason) == (
+            "deferred", "4.4.1", "none", "connect to 127.0.0.1[127.0.0.1]:1: Connection refused")
+
+    play(talk)
+
+
+def test_lmtp() -> None:
+    async def talk(qmgr: Qmgr) -> None:
+        server = Server(lmtp=True)
+        port = await server.start()
+        reports = await qmgr.ask("x@c.test", "y@c.test", nexthop=f"inet:127.0.0.1:{port}")
+        assert [report.action for report in reports.values()] == ["delivered"] * 2
+        assert server.said[0] == "LHLO here.test"
+
+    play(talk, "lmtp", lmtp_lhlo_name="here.test")
+
+
+def test_a_waiting_message_uses_the_same_connection() -> None:
+    async def talk(qmgr: Qmgr) -> None:
+        server = Server()
+        port = await server.start()
+        path = qmgr.message()
+        for _ in range(5):
+            qmgr.send(("x@c.test",), path, 40, nexthop=f"[127.0.0.1]:{port}")
+        finished = 0
+        while finished < 5:
+            message = await qmgr._link.receive()
+            assert message is not None
+            finished += "done" in message
+        for _ in range(3):
+            await qmgr.ask("x@c.test", nexthop=f"[127.0.0.1]:{port}")
+        assert len(server.content) == 8 and server.connections <= 5
+
+    play(talk)
+
+
+@pytest.mark.parametrize(("level", "status"), [("may", "sent"), ("encrypt", "deferred"), ("none", "sent")])
+def test_a_server_without_tls(level: str, status: str) -> None:
+    async def talk(qmgr: Qmgr) -> None:
+        port = await Server().start()
+        report = (await qmgr.ask("x@c.test", nexthop=f"[127.0.0.1]:{port}"))["x@c.test"]
+        assert report.status == status
+        if status == "deferred":
+            assert report.dsn == "4.7.4" and "TLS is required, but was not offered" in report.reason
+
+    play(talk, smtp_tls_security_level=level)
+
+
+def test_broken_tls_is_left_out_where_it_may_be() -> None:
+    async def talk(qmgr: Qmgr) -> None:
+        server = Server(EHLO="250-far.test\r\n250 STARTTLS", STARTTLS="220 go ahead")
+        port = await server.start()
+        report = (await qmgr.ask("x@c.test", nexthop=f"[127.0.0.1]:{port}"))["x@c.test"]
+        assert report.status == "sent" and server.connections == 2
+
+    play(talk, smtp_tls_security_level="may")
+
+
+# --- hosts ----------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("text", "want"), [
+    ("a.test", ("a.test", 25, False)), ("a.test:2525", ("a.test", 2525, False)), ("[a.test]", ("a.test", 25, True)),
+    ("[192.0.2.1]:587", ("192.0.2.1", 587, True)), ("[IPv6:2001:db8::1]", ("2001:db8::1", 25, True)),
+    ("[2001:db8::1]:submission", ("2001:db8::1", 587, True)), ("inet:a.test:24", ("a.test", 24, False))])
+def test_destinations(text: str, want: tuple[str, int, bool]) -> None:
+    found = parse_destination(text, 25)
+    assert (found.host, found.port, found.literal) == want
+
+
+MXS = {"two.test": [(10, "a.two.test"), (20, "b.two.test")], "null.test": [(0, "")], "self.test": [(10, "here.test"),
+       (20, "b.two.test")], "loop.test": [(10, "here.test")], "later.test": [(5, "b.two.test"), (10, "here.test")],
+       "dead.test": [(10, "nowhere.test")]}
+ADDRESSES = {"a.two.test": ["192.0.2.1"], "b.two.test": ["192.0.2.2"], "here.test": ["192.0.2.99"],
+             "arec.test": ["192.0.2.3"], "mine.test": ["192.0.2.99"]}
+
+
+@pytest.mark.parametrize(("nexthop", "want"), [
+    ("two.test", ["a.two.test", "b.two.test"]), ("arec.test", ["arec.test"]), ("later.test", ["b.two.test"]),
+    ("[192.0.2.7]", ["192.0.2.7"]), ("[here.test]", ["here.test"]),
+    ("null.test", ("5.1.0", "Domain null.test does not accept mail (nullMX)")),
+    ("self.test", ("5.4.6", "mail for self.test loops back to myself")),
+    ("loop.test", ("5.4.6", "mail for loop.test loops back to myself")),
+    ("mine.test", ("5.4.6", "mail for mine.test loops back to myself")),
+    ("down.test", ("4.4.3", "Host or domain name not found. Name service error for name=down.test type=MX: "
+                   "Host not found, try again")),
+    ("missing.test", ("5.4.4", "Host or domain name not found. Name service error for name=missing.test type=A: "
+                      "Host not found")),
+    ("dead.test", ("5.4.4", "Host or domain name not found. Name service error for name=nowhere.test type=A: "
+                   "Host not found")),
+])
+def test_hosts(nexthop: str, want: list[str] | tuple[str, str]) -> None:
+    settings = Settings.of({"myhostname": "here.test", "inet_interfaces": "192.0.2.99", "smtp_tcp_port": "smtp",
+                            "inet_protocols": "ipv4"})
+    finder = HostFinder(settings, cast(Resolver, Names(MXS, ADDRESSES)), "smtp")
+
+    async def find() -> list[Endpoint]:
+        return await finder.find(nexthop)
+
+    if isinstance(want, list):
+        assert [endpoint.host for endpoint in asyncio.run(find())] == want
+    else:
+        with pytest.raises(NoHost) as caught:
+            asyncio.run(find())
+        assert (caught.value.status, caught.value.public) == want
+
+
