@@ -89,7 +89,7 @@ class SmtpHandler:
             case questions.Verify():
                 return await self.server.policy.rcpt(self.facts)
             case questions.DataStart():
-                return await self.server.policy.data(self.facts)
+                return await self._data()
             case questions.Abandon():
                 self._drop_intake()
             case questions.EhloOptions():
@@ -250,6 +250,14 @@ class SmtpHandler:
         intake.write(prepend.encode("utf-8", "surrogateescape") + received_header(
             self.facts, hostname=server.config.hostname, mail_name=server.mail_name, now=time.time(),
             show_tls=server.show_tls, asked_certificate=server.asks_certificate, show_login=server.show_login))
+
+    async def _data(self) -> Refusal | None:
+        facts = self.facts
+        facts.recipient = facts.first_recipient if facts.recipients == 1 else None
+        try:
+            return await self.server.policy.data(facts)
+        finally:
+            facts.recipient = None
 
     async def _end_of_message(self) -> object:
         facts, intake = self.facts, self._intake
