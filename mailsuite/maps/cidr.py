@@ -94,8 +94,9 @@ class CidrTable(RuleTable[Network]):
                 if number & network.mask == network.base and bits == network.bits:
                     return str(rule.value)
             return None
-        fit = first_fit(self.rules, self._all, lambda _, rule: bits == rule.pattern.bits
-                        and number & rule.pattern.mask == rule.pattern.base)
+        # A network of the other family says nothing of the address, negated or not.
+        fit = first_fit(self.rules, self._all, lambda _, rule: number & rule.pattern.mask == rule.pattern.base
+                        if bits == rule.pattern.bits else rule.negated)
         return None if fit is None else str(fit.value)
 
 

@@ -7,7 +7,8 @@ Complaints are logged through source ("postmap: warning: ..."); what ends the co
 text follows "postmap: fatal: ".
 """
 
-import asyncio
+import base64
+import binascii
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -119,7 +120,7 @@ class Tool:
                              name, line.number)
         if self.options.from_files:
             try:
-                value = sources.read_values(value)
+                value = base64.b64encode(sources.read_values(value).encode("utf-8", "surrogateescape")).decode()
             except OSError as error:
                 self.log.warning("%s, line %d: open %s: %s: skipping this entry", name, line.number, error.filename,
                                  error.strerror)
@@ -145,7 +146,7 @@ class Tool:
                              key.encode("utf-8", "replace").decode())
             return None
         try:
-            value = asyncio.run(_ask(table, key)) if table.waits else table.lookup(key)
+            value = _run(table, key) if table.waits else table.lookup(key)
         except TemporaryError as error:
             if error.detail:
                 self.log.warning("%s", error.detail)
@@ -156,8 +157,14 @@ class Tool:
         return self._value(table, key, value)
 
     def _value(self, table: Table, key: str, value: str | None) -> str | None:
-        if value is None or not self.options.from_files or table.type in WRITABLE:
-            return value        # indexed files took the content in when they were built
+        if not value or not self.options.from_files:
+            return value
+        if table.type in WRITABLE:      # they took the content in when they were built, as base64
+            try:
+                return base64.b64decode(value, validate=True).decode("utf-8", "surrogateescape")
+            except binascii.Error:
+                self.log.warning("table %s: key %s: malformed BASE64 value: %s", table.spec, key, value)
+                raise BadTable(f"table {table.spec}: query error: Application error") from None
         try:
             return sources.read_values(value)
         except OSError as error:
@@ -219,11 +226,17 @@ def split_spec(spec: str) -> tuple[str, str]:
     return (type, name) if colon else ("hash", spec)
 
 
-async def _ask(table: Table, key: str) -> str | None:
-    try:
-        return await table.ask(key)
-    finally:
-        table.close()
+def _run(table: Table, key: str) -> str | None:
+    """A look-up in a table that suspends; asyncio is imported for those only, as commands should start fast."""
+    import asyncio
+
+    async def ask() -> str | None:
+        try:
+            return await table.ask(key)
+        finally:
+            table.close()
+
+    return asyncio.run(ask())
 
 
 @contextmanager

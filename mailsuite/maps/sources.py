@@ -99,9 +99,9 @@ def is_utf8(text: str) -> bool:
 
 
 def read_values(names: str) -> str:
-    """The files that `-F` tables name instead of values, joined by newlines, base64 not applied. Raises OSError."""
+    """The files that `-F` tables name instead of values, with a newline between two. Raises OSError."""
     contents = []
     for name in names.replace(",", " ").split():
         with open(name, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-            contents.append(file.read().removesuffix("\n"))
+            contents.append(file.read())
     return "\n".join(contents)
