@@ -140,8 +140,9 @@ def parse_structure(octets: bytes) -> Part:
 
 def part_at(part: Part, path: Sequence[int]) -> Part | None:
     """The part that a section path names, RFC 3501 section 6.4.5; None when there is none."""
-    for number in path:
-        inner = part.children[0] if part.is_message and part.children else part
+    for level, number in enumerate(path):
+        # 1 of a message that is itself message/rfc822 is the message inside; only from there on it is looked into.
+        inner = part.children[0] if level and part.is_message and part.children else part
         if inner.is_multipart:
             if not 1 <= number <= len(inner.children):
                 return None
