@@ -48,7 +48,7 @@ def strip_state(header: bytes) -> bytes:
     return _HIDDEN.sub(b"", header)
 
 
-def _build(header: bytes, wanted: Wanted, keep_empty: bool) -> tuple[bytes, int]:
+def _build(header: bytes, wanted: Wanted, keep: tuple[bytes, ...] = ()) -> tuple[bytes, int]:
     """The new header and where blanks may be put into it."""
     values = wanted.values()
     done: set[bytes] = set()
@@ -65,7 +65,7 @@ def _build(header: bytes, wanted: Wanted, keep_empty: bool) -> tuple[bytes, int]
         done.add(b"x-imapbase")             # Dovecot believes an X-UID only behind it
         new = _UID_LINE.sub(lambda match: b"X-IMAPbase: " + values[b"x-imapbase"] + b"\n" + match[0], new, count=1)
     extra = b"".join([_SPELLED[name] + b": " + values[name] + b"\n" for name in _ORDER
-                      if name in values and name not in done and (values[name] or keep_empty)])
+                      if name in values and name not in done and (values[name] or name in keep)])
     at = len(new) - 1 if new.endswith(b"\n\n") or new == b"\n" else len(new)
     new = new[:at] + extra + new[at:]
     pad = max((match.end(2) for match in _LINE.finditer(new) if match[1].lower() in (b"x-uid", b"x-keywords")),
@@ -74,13 +74,13 @@ def _build(header: bytes, wanted: Wanted, keep_empty: bool) -> tuple[bytes, int]
 
 
 def compose(header: bytes, wanted: Wanted, *, padding: int = PADDING) -> bytes:
-    new, pad = _build(header, wanted, False)
+    new, pad = _build(header, wanted)
     return new[:pad] + b" " * padding + new[pad:]
 
 
 def refit(header: bytes, wanted: Wanted) -> bytes | None:
     """The header with the wanted state in exactly as many octets; None when there is no room."""
-    new, pad = _build(header, wanted, False)
+    new, pad = _build(header, wanted)
     room = len(header) - len(new)
     return new[:pad] + b" " * room + new[pad:] if room >= 0 else None
 
@@ -92,6 +92,6 @@ def saved_header(header: bytes, wanted: Wanted, body_size: int) -> bytes:
         plain = plain[:-1]
     elif plain and not plain.endswith(b"\n"):
         plain += b"\n"
-    new, pad = _build(plain + b"\n", wanted, True)
+    new, pad = _build(plain + b"\n", wanted, (b"status", b"x-keywords"))
     new = new[:pad] + b" " * PADDING + new[pad:]
     return new[:-1] + b"Content-Length: %d\n\n" % body_size

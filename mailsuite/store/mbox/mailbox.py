@@ -19,7 +19,7 @@ from mailsuite.store.mbox.append import MboxAppend, copy_messages
 from mailsuite.store.mbox.file import MboxFile, OpenFile
 from mailsuite.store.mbox.headers import Wanted, strip_state
 from mailsuite.store.mbox.parse import Data, Span, State, parse_from_line, scan
-from mailsuite.store.mbox.rewrite import expunge_messages, write_headers
+from mailsuite.store.mbox.rewrite import rewrite
 from mailsuite.store.options import StoreOptions
 
 TICK_NS = 50_000_000
@@ -291,7 +291,7 @@ class MboxMailbox(BaseMailbox):
         bits = self.rows.flags[at]
         keywords = [name.encode("utf-8", "surrogateescape") for number, name in enumerate(self.table.keywords)
                     if bits >> (KEYWORD_SHIFT + number) & 1]
-        return Wanted(uid, bits, uid in self.old, tuple(keywords), self.base_text() if first else None)
+        return Wanted(uid, bits, uid not in self.unclaimed, tuple(keywords), self.base_text() if first else None)
 
     def base_text(self) -> bytes:
         words = "".join([" " + name for name in self.table.keywords]).encode("utf-8", "surrogateescape")
@@ -300,14 +300,16 @@ class MboxMailbox(BaseMailbox):
     def flush(self) -> None:
         if not self._may_write or not self.writable or self.deleted or not len(self.rows):
             return
-        fresh = [uid for uid in self.rows.uids if uid not in self.old and uid not in self.unclaimed]
-        if not (fresh or self._dirty or self._digests or self._base != self.base_text()):
+        if self._base == self.base_text() and not self._stale():
             return
         with self.locked() as file:
-            self.old.update(uid for uid in self.rows.uids if uid not in self.unclaimed)
-            stale = set(fresh) | self._dirty | set(self._digests)
-            write_headers(self, file, stale)
+            rewrite(self, file, self._stale(), frozenset())
             self.written(file)
+
+    def _stale(self) -> set[int]:
+        """Messages whose state headers are not what they should be."""
+        fresh = {uid for uid in self.rows.uids if uid not in self.old and uid not in self.unclaimed}
+        return fresh | self._dirty | set(self._digests)
 
     def locked(self) -> "_Locked":
         return _Locked(self)
@@ -321,6 +323,7 @@ class MboxMailbox(BaseMailbox):
         """The file shows what memory holds; spans have been brought up to date."""
         self._dirty.clear()
         self._digests.clear()
+        self.old = set(self.rows.uids).difference(self.unclaimed)
         self._base = self.base_text() if len(self.rows) else b""
         info = os.fstat(file.fd)
         self._stamp, self.end = (info.st_ino, info.st_size, info.st_mtime_ns), info.st_size
@@ -333,8 +336,8 @@ class MboxMailbox(BaseMailbox):
         self._may_write = True
         with self.locked() as file:
             gone = set(uids).intersection(self.spans)
-            self.old.update(uid for uid in self.rows.uids if uid not in self.unclaimed)
-            expunge_messages(self, file, gone)
+            if gone:
+                rewrite(self, file, self._stale(), gone)
             for uid in gone:
                 self.spans.pop(uid, None)
             result = self.drop_rows([*gone, *[uid for uid in uids if uid not in gone]])

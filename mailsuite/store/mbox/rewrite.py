@@ -1,9 +1,9 @@
 """Writing state headers and expunging in an mbox file, under its write locks.
 
-    write_headers(mailbox, file, uids)          in place where the headers have room, else the tail is written anew
-    expunge_messages(mailbox, file, uids)       what follows the first expunged message moves up, with its state headers
+    rewrite(mailbox, file, stale, gone)     stale: UIDs whose state the file doesn't show; gone: expunged ones
 
-Both bring mailbox.spans up to date. The file never holds half a change after a crash: see file.py.
+Headers are written in place where they have room; from the first one that has not, or the first expunged message on,
+the file's tail is written anew. mailbox.spans is brought up to date. The file never holds half a change after a crash: see file.py.
 """
 
 from collections.abc import Collection, Iterator
@@ -17,40 +17,32 @@ if TYPE_CHECKING:
     from mailsuite.store.mbox.mailbox import MboxMailbox
 
 
-def write_headers(mailbox: "MboxMailbox", file: OpenFile, uids: Collection[int]) -> None:
-    """The first message gets X-IMAPbase as well."""
-    first = mailbox.rows.uids[0]
+def rewrite(mailbox: "MboxMailbox", file: OpenFile, stale: Collection[int], gone: Collection[int]) -> None:
+    """Write the headers of the stale messages and of the first one, which has X-IMAPbase; leave out those in gone."""
+    first = next((uid for uid in mailbox.rows.uids if uid not in gone), 0)
     fits: list[tuple[int, bytes]] = []
     with file.data() as data:
+        start = 0
         for uid in mailbox.rows.uids:
-            if uid != first and uid not in uids:
+            if uid in gone:
+                start = uid
+                break
+            if uid != first and uid not in stale:
                 continue
             span = mailbox.spans[uid]
             header = data[span.header: span.body]
             new = refit(header, mailbox.wanted(uid, first=uid == first))
             if new is None:
+                start = uid
                 break
             if new != header:
                 fits.append((span.header, new))
-        else:
-            uid = 0
-        if uid:
-            _write_tail(mailbox, file, data, uid, uids, frozenset())
+        if start:
+            _write_tail(mailbox, file, data, start, stale, gone)
     for offset, octets in fits:
         file.overwrite(offset, octets)
     if fits:
         file.sync()
-
-
-def expunge_messages(mailbox: "MboxMailbox", file: OpenFile, gone: Collection[int]) -> None:
-    if not gone:
-        return
-    left = [uid for uid in mailbox.rows.uids if uid not in gone]
-    start = min(gone)
-    if left and left[0] > mailbox.rows.uids[0]:
-        start = mailbox.rows.uids[0]            # X-IMAPbase moves to another message
-    with file.data() as data:
-        _write_tail(mailbox, file, data, start, frozenset(left), gone)
 
 
 def _write_tail(mailbox: "MboxMailbox", file: OpenFile, data: Data, start_uid: int, changed: Collection[int],
