@@ -3,7 +3,7 @@
     parse_date_time(b"17-Jul-2019 02:44:25 -0700") -> seconds since the epoch      APPEND
     parse_date(b"1-Feb-1994") -> days since the epoch                              SEARCH
 
-Raises: ValueError for what is not of that form. A date that no calendar has (32-Jan) is "now" for APPEND, as with Dovecot.
+Raises: ValueError for what is not of that form. A date that no calendar has (32-Jan) is "now", as with Dovecot.
 Source: RFC 3501 section 9, date-time and date.
 """
 
@@ -30,7 +30,7 @@ def parse_date_time(text: bytes) -> float | None:
         raise ValueError("not a date-time")
     day, hour, minute, second = int(match[1]), int(match[4]), int(match[5]), int(match[6])
     year, month = int(match[3]), _month(match[2])
-    if not 1 <= year or not 1 <= day <= calendar.monthrange(year, month)[1] or hour > 23 or minute > 59 or second > 59:
+    if not year >= 1 or not 1 <= day <= calendar.monthrange(year, month)[1] or hour > 23 or minute > 59 or second > 59:
         return None
     offset = (int(match[8]) * 60 + int(match[9])) * 60
     return float(calendar.timegm((year, month, day, hour, minute, second)) + (offset if match[7] == b"-" else -offset))

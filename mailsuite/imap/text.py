@@ -26,10 +26,13 @@ _TABLE = bytes.maketrans(b"_", b" ")
 
 
 def fold(text: str) -> str:
-    """Equal for texts that differ in case only."""
+    """Equal for texts that differ in case only; in upper case, so "_" sorts behind the letters."""
     if text.isascii():
-        return text.lower()
-    return unicodedata.normalize("NFKD", text.lower())
+        return text.upper()
+    upper = text.upper()
+    if len(upper) != len(text):         # a letter for a letter: "ß" stays
+        upper = "".join(each if len(each.upper()) > 1 else each.upper() for each in text)
+    return unicodedata.normalize("NFKD", upper)
 
 
 @lru_cache(maxsize=256)

@@ -169,7 +169,8 @@ def _chosen(context: Context, request: _Request, matches: Matcher) -> Iterable[t
     recursive = "RECURSIVEMATCH" in request.select
     selecting = request.select & {"SUBSCRIBED", "SPECIAL-USE"}
     separator = context.store.separator
-    chosen = [info.name for info in infos if _is_selected(info, selecting)]
+    # A parent stands for children that are not told themselves (RFC 5258 section 4).
+    chosen = [info.name for info in infos if _is_selected(info, selecting) and not matches(info.name)]
     parents = _parents(chosen, separator) if recursive else set()
     by_name = {info.name for info in infos}
     for parent in sorted(parents - by_name):
