@@ -57,20 +57,20 @@ class PipeTable(_Composite):
     """pipemap."""
 
     def lookup(self, key: str) -> str | None:
-        value: str | None = key
         for table in self._tables:
-            value = table.lookup(value)
+            value = table.lookup(key)
             if value is None:
                 return None
-        return value
+            key = value
+        return key
 
     async def ask(self, key: str) -> str | None:
-        value: str | None = key
         for table in self._tables:
-            value = await table.ask(value)
+            value = await table.ask(key)
             if value is None:
                 return None
-        return value
+            key = value
+        return key
 
 
 class RandomTable(Table):

@@ -150,7 +150,8 @@ class Tool:
         except TemporaryError as error:
             if error.detail:
                 self.log.warning("%s", error.detail)
-            raise BadTable(f"table {table.spec}: query error: Application error") from error
+            cause = error.cause if isinstance(error, TableError) else "Application error"
+            raise BadTable(f"table {table.spec}: query error: {cause}") from error
         if value == "":
             self.log.warning("table %s: key %s: empty string result is not allowed", table.spec, key)
             self.log.warning("table %s should return NO RESULT in case of NOT FOUND", table.spec)

@@ -24,7 +24,8 @@ _TYPES = {
     "fail": ("simple", "FailTable"), "internal": ("simple", "InternalTable"), "nis": ("simple", "NisTable"),
     "unix": ("system", "UnixTable"),
     "tcp": ("network", "TcpTable"), "socketmap": ("network", "SocketmapTable"),
-    "unionmap": ("combined", "UnionTable"), "pipemap": ("combined", "PipeTable"), "randmap": ("combined", "RandomTable"),
+    "unionmap": ("combined", "UnionTable"), "pipemap": ("combined", "PipeTable"),
+    "randmap": ("combined", "RandomTable"),
 }
 WRITABLE = ("hash", "btree", "lmdb")
 

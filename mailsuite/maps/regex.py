@@ -47,7 +47,7 @@ class PythonRegex:
         except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(_pcre_words(error, text)) from None
         try:
-            import regex
+            import regex  # type: ignore[import-untyped,unused-ignore]
         except ImportError:
             return
         try:
@@ -69,7 +69,8 @@ class PythonRegex:
         return None if found is None else [found[0], *found.groups()]
 
 
-_PCRE_WORDS = (("missing )", "missing closing parenthesis"), ("unbalanced parenthesis", "unmatched closing parenthesis"),
+_PCRE_WORDS = (("missing )", "missing closing parenthesis"),
+               ("unbalanced parenthesis", "unmatched closing parenthesis"),
                ("unterminated character set", "missing terminating ] for character class"),
                ("nothing to repeat", "quantifier does not follow a repeatable item"),
                ("min repeat greater", "numbers out of order in {} quantifier"),

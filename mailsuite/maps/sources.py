@@ -66,11 +66,7 @@ class AliasError(Exception):
 def alias_and_value(text: str) -> tuple[str, str]:
     """Name (internal form, case kept) and value (in standard spacing) of a line. Raises AliasError."""
     tokens = t.scan(text)
-    for position, token in enumerate(tokens):
-        if token.kind == ":":
-            break
-    else:
-        raise AliasError("need name:value pair")
+    position = next((place for place, token in enumerate(tokens) if token.kind == ":"), 0)
     left = [token for token in tokens[:position] if token.kind != t.COMMENT]
     right = tokens[position + 1:]
     if not left or not right:

@@ -17,11 +17,14 @@ CHECK_INTERVAL_S = 0.05     # how stale a file's answer may be after it changed
 
 
 class TableError(TemporaryError):
-    """The table could not be asked. detail: the reason, in Postfix's words."""
+    """The table could not be asked. detail: the reason, in Postfix's words. cause: the same in two words, for postmap.
 
-    def __init__(self, detail: str, *, config: bool = False) -> None:
+    config: the administrator has to act (4.3.5); else it may pass by itself (4.3.0).
+    """
+
+    def __init__(self, detail: str, *, config: bool = False, cause: str = "Application error") -> None:
         super().__init__("Temporary lookup failure", status="4.3.5" if config else "4.3.0", detail=detail)
-        self.config = config
+        self.config, self.cause = config, cause
 
 
 class BadTable(ConfigError):

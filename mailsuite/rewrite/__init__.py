@@ -3,6 +3,5 @@
 rewriter.py  Rewriter, what others call        trivial.py   standard form: myorigin, source routes, bang paths
 resolve.py   class, transport, nexthop         transport.py transport_maps
 mapping.py   canonical, generic, bcc           virtual.py   virtual alias expansion
-masquerade.py, headers.py (addresses in header fields), validate.py (is the recipient known), domains.py (address classes)
-params.py    parameters
+masquerade.py, domains.py (address classes), validate.py (is the recipient known), params.py (parameters)
 """

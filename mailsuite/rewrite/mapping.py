@@ -35,7 +35,7 @@ class AddressMapping:
         return self._maps.empty
 
     async def find(self, address: str) -> list[str] | None:
-        """All addresses that one maps to, in internal form; None when it is not in the tables. Raises TemporaryError."""
+        """All addresses that one maps to, in internal form; None when there is no entry. Raises TemporaryError."""
         found = await find_address(self._maps, address, delimiter=self._delimiter, is_local=self._is_local)
         if found is None:
             return None
