@@ -54,8 +54,8 @@ def load(config_directory: str, program: str, status: int = EX_TEMPFAIL) -> "Set
         fatal(program, str(error), status)
 
 
-def log_also(program: str, settings: "Settings") -> logging.Logger:
-    """A logger whose lines go to the mail log (where it may be written) and, shortened, to standard error."""
+def log_also(program: str, settings: "Settings", *, aloud: bool = True) -> logging.Logger:
+    """A logger whose lines go to the mail log (where it may be written) and, aloud, shortened to standard error."""
     from mailsuite.base import log
 
     class Both(logging.Handler):
@@ -71,7 +71,8 @@ def log_also(program: str, settings: "Settings") -> logging.Logger:
 
         def emit(self, record: logging.LogRecord) -> None:
             word = {logging.WARNING: "warning: ", logging.ERROR: "error: "}.get(record.levelno, "")
-            print(f"{program}: {word}{record.getMessage()}", file=sys.stderr)
+            if aloud:
+                print(f"{program}: {word}{record.getMessage()}", file=sys.stderr)
             if self.target is not None:
                 self.target.emit(record)
 

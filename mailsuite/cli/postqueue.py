@@ -102,7 +102,7 @@ def ask_qmgr(settings: "Settings", request: dict[str, Any], program: str) -> Non
     """Send a request and wait for the answer; ends the command when there is none or it says no."""
     try:
         with connect(f"{settings.text('queue_directory')}/public/qmgr") as peer:
-            peer.sendall(json.dumps(request).encode() + b"\n")
+            peer.sendall(json.dumps({**request, "answer": True}).encode() + b"\n")
             with peer.makefile("rb") as lines:
                 answer = json.loads(lines.readline() or b'{"error": "the queue manager did not answer"}')
     except OSError:
@@ -145,7 +145,7 @@ def flush_site(settings: "Settings", site: str) -> int:
         fatal(PROGRAM, f"fast_flush_domains: {error}", EX_UNAVAILABLE)
     if not known:
         fatal(PROGRAM, f'Flush service is not configured for destination "{site}"', EX_UNAVAILABLE)
-    ask_qmgr(settings, {"op": "flush_site", "site": site}, PROGRAM)
+    ask_qmgr(settings, {"op": "flush", "site": site}, PROGRAM)
     return 0
 
 

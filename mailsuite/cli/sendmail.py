@@ -67,7 +67,7 @@ def main() -> int:
         return _newaliases(options.directory, settings)
     _check_submitter(settings)
     if options.mode == "s":
-        from mailsuite.smtp.standalone import run
+        from mailsuite.cli.sendmail_bs import run
         return run(settings)
     return submit(settings, options, words, sys.stdin.buffer)
 

@@ -2,11 +2,12 @@
 
 Listens on public/qmgr for one JSON object a line:
 
-    {"op": "new", "id": ..., "size": ..., "facts": {...}, "to": [...]}     a message in incoming/; no answer
-    {"op": "flush"} {"op": "flush_one", "id": ...} {"op": "flush_site", "site": ...}      try deferred mail now
+    {"op": "new", "id": ..., "size": ..., "facts": {...}, "to": [...]}     a message in incoming/
+    {"op": "flush"} {"op": "flush_one", "id": ...} {"op": "flush", "site": ...}      try deferred mail now
     {"op": "scan"}                                                         look into incoming/
-answered by {"ok": true} or {"error": "..."}. "new" and "scan" are taken from mail_owner and root only (SO_PEERCRED: an
-envelope from anybody else could make us read files for him), flushes from authorized_flush_users.
+
+Who says "answer": true gets {"ok": true} or {"error": "..."}. "new" and "scan" are taken from mail_owner and root only
+(SO_PEERCRED: an envelope from anybody else could make us read files for him), flushes from authorized_flush_users.
 
 manager.py keeps the active queue, scheduler.py says what goes next, client.py talks to the agents, rounds.py settles,
 scanner.py finds what nobody told us of: incoming/ every INCOMING_SCAN_S seconds, deferred/ every queue_run_delay.
@@ -113,11 +114,11 @@ class QueueManager:
             return {"error": f"User {user_name(uid)}({uid}) is not allowed to flush the mail queue"}
         op = message["op"]
         self.manager.scheduler.forget_dead()
-        if op == "flush":
+        if "site" in message:
+            self.scanner.scan_site(str(message["site"]))
+        elif op == "flush":
             self.scanner.scan_incoming()
             self.scanner.scan_deferred(everything=True)
-        elif op == "flush_site":
-            self.scanner.scan_site(str(message["site"]))
         elif is_id(message["id"]):
             self.manager.take(message["id"], "deferred", flush=True)
         return {"ok": True}
@@ -199,11 +200,11 @@ class Notices(asyncio.Protocol):
     def _line(self, line: bytes) -> None:
         try:
             message = json.loads(line)
-            if message["op"] in ("flush", "flush_one", "flush_site"):
+            if message["op"] in ("flush", "flush_one"):
                 task = asyncio.get_running_loop().create_task(self._flush(message))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
-            elif (answer := self._queue_manager.told(message, self._uid)) is not None:
+            elif (answer := self._queue_manager.told(message, self._uid)) is not None and message.get("answer"):
                 self._answer(answer)
         except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
             log.warning("a request on public/qmgr makes no sense: %s", error)
@@ -211,9 +212,11 @@ class Notices(asyncio.Protocol):
 
     async def _flush(self, message: dict[str, Any]) -> None:
         try:
-            self._answer(await self._queue_manager.flush(message, self._uid))
+            answer = await self._queue_manager.flush(message, self._uid)
         except (ValueError, TypeError, KeyError) as error:
-            self._answer({"error": f"bad request: {error}"})
+            answer = {"error": f"bad request: {error}"}
+        if message.get("answer"):
+            self._answer(answer)
 
     def _answer(self, answer: dict[str, Any]) -> None:
         assert self._transport is not None

@@ -1,6 +1,6 @@
 """Local submission from a command: into maildrop/, or over public/pickup for whoever may not write there. Blocking.
 
-    draft = Draft(settings); draft.write(octets)...; draft.send(envelope, recipients) -> the file's id
+    draft = Draft(settings); draft.write(octets)...; draft.send(envelope, recipients) -> its id in the queue
 
 Where maildrop/ can be written (root, the suite's own user, set-gid programs), the message becomes a file there, durable
 before send returns, and pickup is told; that works while the suite is down. Else it is written to a sealed memory file
@@ -12,11 +12,13 @@ import fcntl
 import json
 import os
 import socket
+import time
 from typing import TYPE_CHECKING
 
 from mailsuite.base.errors import TemporaryError
 from mailsuite.queue.envelope import Envelope, Recipient
 from mailsuite.queue.file import Writer
+from mailsuite.queue.ids import new_id
 from mailsuite.queue.store import QueueFile, make_folders, open_store
 
 if TYPE_CHECKING:
@@ -35,7 +37,8 @@ class TooBig(SubmitError):
 
 
 class Draft:
-    """One message being submitted. warning: what send wants a human to know ("" : nothing)."""
+    """One message being submitted. warning: what send wants a human to know ("" : nothing). queue_id: for a Received
+    header of whoever writes the draft; pickup gives the message another."""
 
     def __init__(self, settings: "Settings") -> None:
         self._store = open_store(settings)
@@ -71,6 +74,7 @@ class Draft:
         finally:
             peer.close()
         self._memory = os.memfd_create("mail", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        self.queue_id = new_id(time.time(), os.fstat(self._memory).st_ino)
         return Writer(self._memory)
 
     def write(self, octets: bytes) -> None:
