@@ -20,6 +20,7 @@ from mailsuite.config.settings import Settings
 from mailsuite.deliver.agent import Job
 from mailsuite.net.workers import Main, Request, WorkerChannel
 from mailsuite.queue.envelope import Envelope, Handling, Notify, Origin, Recipient, Ret
+from mailsuite.smtp.received import header_date
 from mailsuite.store.delivery import BLOCK, read_blocks
 
 if TYPE_CHECKING:
@@ -141,9 +142,8 @@ async def _resubmit(cleanup: "Cleanup", settings: Settings, message: dict[str, A
 
 
 def _received(settings: Settings, queue_id: str, delivered: str) -> bytes:
-    now = time.localtime()
-    date = time.strftime("%a, %d %b %Y %H:%M:%S %z (%Z)", now).replace(" 0", " ", 1)
-    text = f"Received: by {settings.text('myhostname')} ({settings.text('mail_name')})\n\tid {queue_id}; {date}\n"
+    text = (f"Received: by {settings.text('myhostname')} ({settings.text('mail_name')})\n"
+            f"\tid {queue_id}; {header_date(time.time())}\n")
     if delivered:
         text += f"Delivered-To: {quote_local(delivered)}\n"
     return text.encode("utf-8", "surrogateescape")

@@ -137,7 +137,7 @@ class _Attempt:
             for recipient in list(job.open_recipients.values()):
                 job.report(recipient, DEFERRED if trouble.status.startswith("4") else BOUNCED, trouble.status,
                            trouble.public, relay=self._relay(endpoint, session) if connected else "none",
-                           diagnostic=diagnostic, remote_mta=_remote(endpoint) if connected else "",
+                           diagnostic=diagnostic, remote_mta=_remote(endpoint) if trouble.reply else "",
                            times=self._times)
         else:
             self._used += connected and session is None

@@ -124,7 +124,7 @@ def compose(about: About, template: Template, text: str, ended: Sequence[Ended],
               f"Content-Type: text/plain; charset={template.charset}", f"Content-Transfer-Encoding: {encoding}", "",
               text]
     for one in ended:
-        notice += [wrap(f"<{quote_local(one.recipient.address)}>: {shown_reason(one)}"), ""]
+        notice += [wrap(f"{_named(one)}: {shown_reason(one)}"), ""]
     status = [f"--{boundary}", "Content-Description: Delivery report",
               f"Content-Type: message/{kind}delivery-status", *([f"Content-Transfer-Encoding: {encoding}"]
                                                                 if kind else []), "", *_message_fields(about)]
@@ -138,6 +138,18 @@ def compose(about: About, template: Template, text: str, ended: Sequence[Ended],
     before = "\n".join(head + notice + status + attached).encode("utf-8", "surrogateescape")
     end = b"" if original.endswith(b"\n") or not original else b"\n"
     return before + original + end + f"\n--{boundary}--\n".encode()
+
+
+def _final(one: Ended) -> str:
+    """The address whose delivery ended: the recipient's, or what an alias had made of it."""
+    return one.report.address or one.recipient.address
+
+
+def _named(one: Ended) -> str:
+    """"<address>", and what the sender had written where that is another."""
+    address, original = _final(one), one.recipient.original or one.recipient.address
+    shown = f"<{quote_local(address)}>"
+    return shown if address.lower() == original.lower() else f"{shown} (expanded from <{quote_local(original)}>)"
 
 
 def _message_fields(about: About) -> list[str]:
@@ -154,8 +166,8 @@ def _message_fields(about: About) -> list[str]:
 def _recipient_fields(one: Ended, about: About, action: str, reason: str, retry_until: str) -> list[str]:
     """RFC 3464 section 2.3."""
     report, recipient = one.report, one.recipient
-    kind = "utf-8" if about.smtputf8 and not recipient.address.isascii() else "rfc822"
-    fields = ["", f"Final-Recipient: {kind}; {quote_local(recipient.address)}"]
+    kind = "utf-8" if about.smtputf8 and not _final(one).isascii() else "rfc822"
+    fields = ["", f"Final-Recipient: {kind}; {quote_local(_final(one))}"]
     if recipient.orcpt:
         fields.append(f"Original-Recipient: {recipient.orcpt}")
     elif recipient.original:

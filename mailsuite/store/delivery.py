@@ -3,8 +3,8 @@
     name = deliver_maildir("/home/alice/Maildir", header, read_blocks(fd, offset, size), host="mx.example.test")
     append_mbox("/var/mail/alice", "bob@example.test", header, blocks, locks=..., limit=51200000)
 
-`header`: header lines to put in front (Return-Path, X-Original-To, Delivered-To), LF-ended. `blocks`: the message with LF
-line ends, in blocks of any size. On return the message and its name are on disk; after an exception nothing of it is
+`header`: header lines to put in front (Return-Path, X-Original-To, Delivered-To), LF-ended. `blocks`: the message with
+LF line ends, in blocks of any size. On return the message and its name are on disk; after an exception nothing of it is
 visible and nothing is left behind.
 
 Maildir: written and synced in tmp/, then renamed into new/ as TIME.VdevIinodeMusec.HOST, then new/ itself is synced

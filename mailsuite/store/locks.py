@@ -3,7 +3,7 @@
     lock = MailboxLock("/var/mail/alice", parse_methods("fcntl, dotlock"), wait_s=20, stale_s=500)
     with lock.dotlock():                            NAME.lock, before the file is opened; nothing when not configured
         fd = os.open(...)
-        lock.descriptor(fd)                         fcntl and flock, in the configured order; they go with the descriptor
+        lock.descriptor(fd)                         fcntl and flock, in the configured order; gone with the descriptor
 
     with lock.held(fd): ...                         all of them, for a file that is open already
 
