@@ -227,6 +227,10 @@ def _rcpt(session: "ServerSession", words: list[Word]) -> Outcome:
         return OK_RCPT
 
     facts.recipient = recipient
+    if not orcpt:               # RFC 3461 section 4.2: what the client said is what it will know again
+        said = words[2].text
+        said = said[1:-1] if said[:1] == "<" and said[-1:] == ">" else said
+        orcpt = f"{'rfc822' if said.isascii() or not facts.smtputf8 else 'utf-8'};{said}"
     return Pending(questions.RcptTo(recipient, orcpt, notify), judged)
 
 
