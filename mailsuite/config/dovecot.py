@@ -158,7 +158,11 @@ class DovecotSettings(Section):
     @classmethod
     def load(cls, path: str) -> "DovecotSettings":
         """Read the file and what it includes. Raises ConfigErrors."""
-        return cls._checked(read(path), path)
+        try:
+            parsed = read(path)
+        except ConfigError as err:
+            raise ConfigErrors([err]) from err
+        return cls._checked(parsed, path)
 
     @classmethod
     def of(cls, text: str, path: str = "/etc/dovecot/dovecot.conf") -> "DovecotSettings":

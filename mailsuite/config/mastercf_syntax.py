@@ -16,10 +16,11 @@ from mailsuite.config.maincf import LogicalLine, is_comment, logical_lines, read
 from mailsuite.config.mastercf import TYPES, MasterEntry
 
 FIELDS = ("service", "type", "private", "unprivileged", "chroot", "wakeup", "process_limit", "command")
-_SHAPES = {
+SHAPES = {
     "type": re.compile("|".join(TYPES)), "private": re.compile("[-yn]"), "unprivileged": re.compile("[-yn]"),
     "chroot": re.compile("[-yn]"), "wakeup": re.compile(r"-|\d{1,9}\??"), "process_limit": re.compile(r"-|\d{1,9}")}
-_WIDTHS = (10, 5, 7, 7, 7, 7, 7)
+_STOPS = (11, 17, 25, 33, 41, 49, 57)      # where a column begins, when those before leave room
+LINE_LIMIT = 80
 
 
 @dataclass
@@ -37,10 +38,17 @@ class MasterLine:
         """"smtp/inet"."""
         return f"{self.fields[0]}/{self.fields[1]}"
 
+    def options_end(self) -> int:
+        """How many of the arguments are options: they stop at the first word without "-"."""
+        place = 0
+        while place < len(self.arguments) and self.arguments[place].startswith("-"):
+            place += 2 if self.arguments[place] == "-o" else 1
+        return min(place, len(self.arguments))
+
     def overrides(self) -> list[tuple[int, str, str]]:
         """(place of the -o in arguments, name, value) of every -o that has a name and a value."""
         found = []
-        for place, argument in enumerate(self.arguments[:-1]):
+        for place, argument in enumerate(self.arguments[:max(0, self.options_end() - 1)]):
             if argument == "-o":
                 name, equals, value = self.arguments[place + 1].partition("=")
                 if equals and name:
@@ -102,7 +110,7 @@ def parse_line(line: LogicalLine | str, path: str = "master.cf") -> MasterLine:
         raise ConfigError(f"file {path}: line {logical.last_line}: bad field count" if logical.last_line
                           else f"bad field count in \"{logical.text}\"")
     for name, value in zip(FIELDS[1:7], columns[1:7], strict=True):
-        if not _SHAPES[name].fullmatch(value):
+        if not SHAPES[name].fullmatch(value):
             raise ConfigError(f'invalid {name} field "{value}" in "{logical.text}"')
     words, warnings = split_words(columns[7])
     arguments = []
@@ -157,33 +165,40 @@ def format_command(line: MasterLine) -> str:
 
 def format_line(line: MasterLine, *, fold: bool = False) -> str:
     """The service as postconf -M shows it; fold: each -o on a line of its own, as -Mf does and as it is written."""
-    columns = [value.ljust(width) for value, width in zip(line.fields, _WIDTHS, strict=False)]
-    text = " ".join(columns) + " " + line.fields[7]
+    text = line.fields[0]
+    for value, stop in zip(line.fields[1:], _STOPS, strict=True):
+        text = text.ljust(stop - 1) + " " + value
     if not fold:
         return " ".join([text, *map(_quoted, line.arguments)])
-    rows, row, place = [text], "", 0
-    while place < len(line.arguments):
-        argument = line.arguments[place]
-        place += 1
-        if argument == "-o" and place < len(line.arguments):
-            if row:
-                rows.append(row)
-                row = ""
-            rows.append(f"-o {_quoted(line.arguments[place])}")
-            place += 1
-        elif argument.startswith("-") and row:
-            rows.append(row)
-            row = _quoted(argument)
+    end = line.options_end()
+    rows, place = [text], 0
+    while place < end:
+        if line.arguments[place] == "-o" and place + 1 < end:
+            rows.append(f"    -o {_quoted(line.arguments[place + 1])}")
+            place += 2
+            continue
+        if len(rows) > 1:
+            rows.append(f"    {line.arguments[place]}")
         else:
-            row = f"{row} {_quoted(argument)}" if row else _quoted(argument)
-    if row:
-        rows.append(row)
-    return "\n    ".join(rows)
+            rows[-1] += f" {line.arguments[place]}"
+        place += 1
+    # What follows a -o begins a new line, which is filled up.
+    if len(rows) > 1 and end < len(line.arguments):
+        rows.append("   ")
+    for argument in line.arguments[end:]:
+        word = _quoted(argument)
+        if rows[-1].strip() and len(rows[-1]) + 1 + len(word) > LINE_LIMIT:
+            rows.append("   ")
+        rows[-1] += f" {word}"
+    return "\n".join(rows)
 
 
 def read_entries(path: str) -> list[MasterEntry]:
     """All services of a file, interpreted. Raises ConfigErrors."""
-    parsed = parse_master_cf(read_text(path), path)
+    try:
+        parsed = parse_master_cf(read_text(path), path)
+    except ConfigError as err:
+        raise ConfigErrors([err]) from err
     errors = [*parsed.errors, *(ConfigError(warning) for warning in parsed.warnings)]
     entries: dict[tuple[str, str], MasterEntry] = {}
     for line in parsed.lines:
@@ -201,23 +216,25 @@ def read_entries(path: str) -> list[MasterEntry]:
 
 def _entry(line: MasterLine, path: str) -> MasterEntry:
     name, kind, private, unprivileged, chroot, wakeup, limit, command = line.fields
-    arguments: list[str] = []
+    end = line.options_end()
+    arguments = line.arguments[end:]
+    options: list[str] = []
     overrides: dict[str, str] = {}
-    rest = iter(line.arguments)
-    for argument in rest:
-        if argument != "-o":
-            arguments.append(argument)
+    rest = iter(line.arguments[:end])
+    for option in rest:
+        if option != "-o":
+            options.append(option)
             continue
         assignment = next(rest, None)
         if assignment is None:
             raise ConfigError(f"{line.key}: missing name=value after -o")
-        option, value = split_assignment(assignment)
-        overrides[option] = value
+        parameter, value = split_assignment(assignment)
+        overrides[parameter] = value
     return MasterEntry(
         name=name, type=cast(Literal["inet", "unix", "fifo", "pass", "unix-dgram"], kind),
         private=private != "n" and kind != "inet", unprivileged=unprivileged != "n", chroot=chroot == "y",
         wakeup_s=0 if wakeup == "-" else int(wakeup.rstrip("?")), wakeup_if_used=wakeup.endswith("?"),
-        maxproc=None if limit == "-" else int(limit), command=command, arguments=tuple(arguments),
+        maxproc=None if limit == "-" else int(limit), command=command, arguments=(*options, *arguments),
         overrides=overrides, file=path, line=line.first_line, columns=tuple(line.fields[:7]))
 
 

@@ -52,7 +52,11 @@ class Settings:
     @classmethod
     def load(cls, config_directory: str, *, strict: bool = True) -> "Settings":
         """Read config_directory/main.cf. Raises ConfigErrors."""
-        return cls.from_main_cf(read_main_cf(f"{config_directory}/main.cf"), config_directory, strict=strict)
+        try:
+            main_cf = read_main_cf(f"{config_directory}/main.cf")
+        except ConfigError as err:
+            raise ConfigErrors([err]) from err
+        return cls.from_main_cf(main_cf, config_directory, strict=strict)
 
     @classmethod
     def from_main_cf(cls, main_cf: MainCf, config_directory: str, *, strict: bool = True) -> "Settings":
@@ -64,11 +68,11 @@ class Settings:
             if main_cf.errors:
                 raise ConfigErrors(main_cf.errors)
             return settings
-        from mailsuite.config.check import check_settings  # postconf starts faster without it
+        from mailsuite.config.check import check_settings, in_order  # postconf starts faster without it
 
         errors, warnings = check_settings(settings)
-        if errors := [*main_cf.errors, *errors]:
-            raise ConfigErrors(errors)
+        if errors or main_cf.errors:
+            raise ConfigErrors(in_order([*main_cf.errors, *errors]))
         settings.warnings += tuple(warnings)
         return settings
 

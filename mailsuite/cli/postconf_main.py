@@ -1,0 +1,134 @@
+"""postconf's view of main.cf: which names to show, with which values, and the warnings that go with them."""
+
+from mailsuite.base.errors import ConfigError
+from mailsuite.cli.postconf import Options, fatal, show, warn
+from mailsuite.config import registry
+from mailsuite.config.maincf import MainCf, read_main_cf, read_text
+from mailsuite.config.mastercf_syntax import MasterFile, parse_master_cf
+from mailsuite.config.names import Names, ServiceNames
+from mailsuite.config.postfix_defaults import COMPUTED, DEFAULTS
+from mailsuite.config.settings import RAW, Settings
+
+READ_ONLY = frozenset({"process_id", "process_name", "service_name"})
+
+
+def read_master(directory: str, *, required: bool = False) -> MasterFile:
+    """master.cf; when it is not required and not there, a warning. Raises ConfigError for a line that is no service."""
+    path = f"{directory}/master.cf"
+    try:
+        text = read_text(path)
+    except ConfigError as error:
+        if required:
+            raise
+        warn(error.public)
+        return MasterFile(path, [], [], [])
+    master = parse_master_cf(text, path)
+    for warning in master.warnings:
+        warn(warning)
+    if master.errors:
+        raise master.errors[0]
+    return master
+
+
+def service_names(master: MasterFile) -> list[ServiceNames]:
+    """What names.py wants to know of each service."""
+    return [ServiceNames(line.fields[0], line.fields[7], {name: value for _, name, value in line.overrides()})
+            for line in master.lines]
+
+
+def tell_undefined(directory: str, names: Names) -> None:
+    """Warnings before anything is shown: names that are referred to and nobody defines."""
+    for file, name in names.undefined():
+        warn(f"{directory}/{file}: undefined parameter: {name}")
+
+
+def tell_unused(directory: str, names: Names) -> None:
+    """Warnings after all was shown: names that are given and mean nothing."""
+    for file, name, value in names.unused():
+        warn(f"{directory}/{file}: unused parameter: {name}={value}")
+
+
+def expanded(settings: Settings, name: str) -> str:
+    """The value with all $name replaced, as -x shows it."""
+    try:
+        return settings.raw(name) if name in RAW else settings.text(name)
+    except ConfigError as error:
+        warn(error.public)
+        fatal("macro processing error")
+
+
+class MainShow:
+    """One run of postconf [-d|-n] [-x] [name ...]."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.defaults_only = "d" in options
+        main_cf = MainCf("") if self.defaults_only else self._read()
+        written = {entry.name: entry.value for entry in main_cf.entries}
+        for override in options.overrides:
+            name, equals, value = override.partition("=")
+            if not equals:
+                fatal(f"invalid parameter override: {override}: missing '=' after attribute name")
+            written[name.strip()] = value.strip()
+        if options.given_directory and not self.defaults_only:
+            written["config_directory"] = options.directory
+        # Only a name that Postfix does not have makes it worth while to look at our own.
+        if not options.words or any(name not in DEFAULTS for name in {*written, *options.words}):
+            registry.import_all()
+        self.settings = Settings(options.directory, written)
+        services = [] if self.defaults_only and options.words else service_names(self._master())
+        self.names = Names(written, services)
+
+    def _read(self) -> MainCf:
+        main_cf = read_main_cf(f"{self.options.directory}/main.cf")
+        overridden = main_cf.overridden()
+        for warning in overridden:
+            warn(warning)
+        if main_cf.errors:
+            fatal(main_cf.errors[0].public)
+        self._read_again(main_cf, overridden)
+        return main_cf
+
+    @staticmethod
+    def _read_again(main_cf: MainCf, overridden: list[str]) -> None:
+        """Postfix reads the file a second time over the first: then the first entry replaces the last, too."""
+        repeated = {warning.rpartition("overriding earlier entry: ")[2].partition("=")[0] for warning in overridden}
+        final = {entry.name: entry.value for entry in main_cf.entries}
+        seen: set[str] = set()
+        for entry in main_cf.entries:
+            if entry.name in repeated and entry.name not in seen:
+                seen.add(entry.name)
+                warn(f"{main_cf.path}, line {entry.last_line}: overriding earlier entry: "
+                     f"{entry.name}={final[entry.name]}")
+
+    def _master(self) -> MasterFile:
+        try:
+            return read_master(self.options.directory)
+        except ConfigError as error:
+            fatal(error.public)
+
+    def run(self) -> None:
+        """Show what was asked for, then warn."""
+        if not self.defaults_only:
+            for name in READ_ONLY & self.settings.written.keys():
+                warn(f"{self.options.directory}/main.cf: read-only parameter assignment: "
+                     f"{name}={self.settings.raw(name)}")
+            tell_undefined(self.options.directory, self.names)
+        for name in self.options.words or self._all():
+            if not self.names.known(name):
+                warn(f"{name}: unknown parameter")
+            elif "n" not in self.options or self.settings.is_set(name):
+                expand = "x" in self.options
+                show(self.options, name, expanded(self.settings, name) if expand else self.settings.raw(name))
+        if not self.defaults_only:
+            tell_unused(self.options.directory, self.names)
+
+    def _all(self) -> list[str]:
+        found: set[str] = set()
+        if self.options.wants("builtin"):
+            found |= {*DEFAULTS, *COMPUTED, *registry.declared()}
+        if self.options.wants("service"):
+            found |= self.names.service
+        if self.options.wants("user") and not self.defaults_only:
+            found |= self.names.user
+        return sorted(found)
