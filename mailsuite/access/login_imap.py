@@ -170,9 +170,10 @@ class ImapLogin(LoginSession):
             self._take_arguments(self._arguments, line)
             return
         tag, space, rest = line.partition(b" ")
-        self.tag = tag if _TAG.fullmatch(tag) else b"*"
+        good_tag = _TAG.fullmatch(tag) is not None
+        self.tag = tag if good_tag else b"*"
         name, _, arguments = rest.partition(b" ")
-        command = COMMANDS.get(name.decode("ascii", "replace").upper()) if space and self.tag == tag else None
+        command = COMMANDS.get(name.decode("ascii", "replace").upper()) if space and good_tag else None
         if command is None:
             self.refuse()
             return
