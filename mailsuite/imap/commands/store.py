@@ -10,7 +10,6 @@ from mailsuite.imap.syntax import Argument, Atom, String, number
 from mailsuite.imap.view import Selected
 from mailsuite.store.api import Column, FlagAction, StoreResult
 
-MAX_GONE = 1000         # messages that are looked at for being gone
 _ACTIONS = {"FLAGS": FlagAction.REPLACE, "+FLAGS": FlagAction.ADD, "-FLAGS": FlagAction.REMOVE}
 
 
@@ -59,10 +58,9 @@ def _any_unchanged(selected: Selected, uids: list[int], since: int) -> bool:
 
 def _gone_lines(selected: Selected, uids: list[int], action: FlagAction, flags: list[str], uid_command: bool) -> bytes:
     """Messages that another session expunged are still there for this client: it is told what it asked for."""
-    mailbox, out = selected.mailbox, []
-    for uid in uids[:MAX_GONE]:
-        if mailbox.flags(uid) is not None:
-            continue
+    gone = [uid for uid, modseq in zip(uids, selected.mailbox.modseqs(uids), strict=True) if modseq is None]
+    out = []
+    for uid in gone:
         before = selected.flags_text([uid])[0].decode().split()
         after = set(flags) if action is FlagAction.REPLACE else (
             set(before) | set(flags) if action is FlagAction.ADD else set(before) - set(flags))
