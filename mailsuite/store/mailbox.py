@@ -246,19 +246,24 @@ class BaseMailbox(ABC):
             wanted = self.table.bits(flags, make=action is not FlagAction.REMOVE)
             if len(self.table.keywords) != known:
                 self.keep_keywords()
-            changes, refused = [], []
+            changes: list[Change] = []
+            departed: list[Change] = []
+            refused = []
             for uid, at in zip(uids, self.rows.positions(uids), strict=True):
-                if at is None:
-                    continue
-                if unchanged_since is not None and self.rows.modseqs[at] > unchanged_since:
+                if at is not None and unchanged_since is not None and self.rows.modseqs[at] > unchanged_since:
                     refused.append(uid)
                     continue
-                old = self.rows.flags[at]
+                old = self.rows.flags[at] if at is not None else self.rows.departed.get(uid)
+                if old is None:
+                    continue
                 new = (wanted if action is FlagAction.REPLACE else
                        old | wanted if action is FlagAction.ADD else old & ~wanted)
-                if new != old:
+                if new != old and at is not None:
                     changes.append((at, new))
+                elif new != old:
+                    departed.append((uid, new))
             changed = self.set_flags(self.apply_flags(changes), silent_for) if changes else []
+            changed += self.rows.set_departed(departed, silent_for)
         if changed:
             self.tell()
         return StoreResult(changed, refused)

@@ -80,6 +80,14 @@ class Rows:
             self._log.append(FlagChange(uids, origin))
         return uids
 
+    def set_departed(self, changes: Sequence[tuple[int, int]], origin: object = None) -> list[int]:
+        """changes: (uid, new flags) of messages that are gone, but that a view still shows."""
+        self.departed.update(changes)
+        uids = [uid for uid, _ in changes]
+        if uids:
+            self._log.append(FlagChange(uids, origin))
+        return uids
+
     def remove(self, uids: Sequence[int]) -> list[int]:
         """Take messages out; those that are not there are left out of the result."""
         gone = {uid for uid in uids if self.position(uid) is not None}

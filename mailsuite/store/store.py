@@ -160,6 +160,8 @@ class UserStore:
                     raise NotSelectable() if kind is not None or self._has_children(parts) else NoSuchMailbox(name)
                 if kind is None:
                     self._layout.make(parts, parent_only=False)
+                if parts in self._rules and self._rules[parts].auto == "subscribe":
+                    self._subscriptions.change(parts, on=True)
             mailbox = self._layout.open(parts, name if parts != INBOX else "INBOX", self.index, self._options)
             mailbox.refresh()
             self._put_away()

@@ -29,7 +29,7 @@ def copy_messages(source: "MaildirMailbox", uids: Sequence[int], target: "Maildi
         if at is None:
             raise MessageGone
         bits = target.table.bits(source.table.names(source.rows.flags[at]), make=True)
-        base, fields = _name(source, at, target, taken)
+        base, fields = _name(source, uid, at, target, taken)
         taken.add(base)
         path = b"cur/" + base + b":2," + letters_for(bits, b"") if bits else b"new/" + base
         files.append((uid, base, fields, path))
@@ -57,14 +57,18 @@ def copy_messages(source: "MaildirMailbox", uids: Sequence[int], target: "Maildi
     return CopyResult(target.uid_validity, list(uids), new)
 
 
-def _name(source: "MaildirMailbox", at: int, target: "MaildirMailbox", taken: set[bytes]) -> tuple[bytes, bytes]:
+def _name(source: "MaildirMailbox", uid: int, at: int, target: "MaildirMailbox",
+          taken: set[bytes]) -> tuple[bytes, bytes]:
     """Base name and uidlist fields of the copy."""
     base = base_of(source.rows.keys[at][4:])
     entry = source.uidlist.entries.get(base)
     guid = entry.guid() if entry else base
     if not target.has_base(base) and base not in taken:
         return base, b"" if guid == base else b"G" + guid
-    return target.names.next() + sizes_of(base), b"G" + guid
+    sizes = sizes_of(base)
+    if b",W=" not in sizes and (size := source.index.sizes([uid]).get(uid)) is not None:
+        sizes += b",W=%d" % size
+    return target.names.next() + sizes, b"G" + guid
 
 
 def _second_name(source: "MaildirMailbox", uid: int, target: "MaildirMailbox", path: bytes) -> None:

@@ -32,6 +32,7 @@ RECHECK_S = 2.0
 # A folder's time stamp is only as fine as the kernel's tick: one that is younger than this when it is listed may hide
 # a change that came right after.
 TICK_NS = 50_000_000
+KEPT_PERCENT = 75           # a uidlist with fewer entries in use than this is written anew
 TMP_AGE_S = 36 * 3600
 TMP_SCAN_S = 8 * 3600
 
@@ -107,6 +108,7 @@ class ScannedMaildir(BaseMailbox):
         self._opened = True
         self._first_listing()
         if self.writable:
+            self.tidy_uidlist()
             self._clean_tmp()
 
     def _begin_uidlist(self) -> None:
@@ -290,16 +292,17 @@ class ScannedMaildir(BaseMailbox):
                  if (entry := self.uidlist.entries.get(base)) is not None and entry.uid > last]
         have = {base for _, base in known}
         missing = [base for base in bases if base not in have]
-        if self._gone_from_list and missing:
+        if missing:
             self._shorten(bases)
         self.uidlist.next_uid = max(self.uidlist.next_uid, self.uid_next)
         return known + list(zip(self.uidlist.add([(base, b"") for base in missing]), missing, strict=True))
 
     def _shorten(self, besides: Sequence[bytes] = ()) -> None:
-        """Leave files that are gone out of the uidlist (lock held)."""
-        self.uidlist.next_uid = max(self.uidlist.next_uid, self.uid_next)
-        self.uidlist.rewrite({*self._by_base, *besides})
-        self._gone_from_list = False
+        """Leave files that are gone out of the uidlist, when they are a good part of it (lock held)."""
+        if self._gone_from_list and len(self._by_base) * 100 <= len(self.uidlist.entries) * KEPT_PERCENT:
+            self.uidlist.next_uid = max(self.uidlist.next_uid, self.uid_next)
+            self.uidlist.rewrite({*self._by_base, *besides})
+            self._gone_from_list = False
 
     def assign_new(self, files: list[tuple[bytes, bytes]]) -> list[int]:
         """UIDs for files we are putting there, (base, uidlist fields) each. The uidlist's lock is held.
