@@ -33,10 +33,9 @@ def received_header(facts: Facts, *, hostname: str, mail_name: str, now: float, 
     lines = [f"Received: from {facts.helo or client.name} ({client.name} [{client.rfc_address}])"]
     if show_tls and facts.tls is not None:
         lines += _tls_lines(facts, asked_certificate)
-    login = show_login and bool(facts.sasl_username)
-    if login:
+    if show_login and facts.sasl_username:
         lines.append(f"\t(Authenticated sender: {_comment(facts.sasl_username)})")
-    protocol = facts.with_protocol + ("A" if login else "")
+    protocol = facts.with_protocol + ("A" if facts.sasl_username else "")
     last = f"\tby {hostname} ({mail_name}) with {protocol} id {facts.queue_id}"
     date = header_date(now)
     if facts.recipients == 1 and facts.first_recipient:
