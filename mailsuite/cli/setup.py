@@ -149,8 +149,8 @@ def _build_tables(top: Path) -> None:
 
 
 def _program(name: str) -> str:
-    """A sibling of the running command, else from PATH."""
-    beside = Path(sys.argv[0]).resolve().parent / name
+    """Our own command: the one beside the interpreter, else from PATH (where Postfix may have one of that name)."""
+    beside = Path(sys.executable).parent / name
     return str(beside) if beside.exists() else shutil.which(name) or name
 
 

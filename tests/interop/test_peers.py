@@ -134,6 +134,8 @@ def test_our_smtpd_uses_dovecots_auth_service() -> None:
             with smtplib.SMTP("localhost", suite.ports["submission"], timeout=20) as smtp:
                 smtp.starttls(context=suite.tls())
                 assert smtp.login(f"anybody@{DOMAIN}", "from-dovecot")[0] == 235
+            with smtplib.SMTP("localhost", suite.ports["submission"], timeout=20) as smtp:
+                smtp.starttls(context=suite.tls())
                 with pytest.raises(smtplib.SMTPAuthenticationError):
                     smtp.login(suite.first, suite.users[suite.first])
             suite.stop()
