@@ -29,11 +29,7 @@ def split_extension(local: str, delimiters: str) -> tuple[str, str]:
     """
     if not delimiters:
         return local, ""
-    for position, char in enumerate(local):
-        if char in delimiters:
-            break
-    else:
-        return local, ""
+    position = next((place for place, char in enumerate(local) if char in delimiters), 0)
     lower = local.lower()
     if lower in ("mailer-daemon", "double-bounce"):
         return local, ""

@@ -110,19 +110,9 @@ class _Berkeley:
             yield key.removesuffix(b"\0"), value.removesuffix(b"\0")
 
 
-# LMDB refuses to open one file twice in a process, so tables of one file share it.
+# LMDB refuses to open one file twice in a process, so tables of one file share it. Children of a fork go on with what
+# their parent opened: without lock file and writers an environment is just a mapped file.
 _OPEN: "WeakValueDictionary[tuple[int, int], _Index]" = WeakValueDictionary()
-# An environment must not be used on the other side of a fork: children open anew.
-_generation = 0
-
-
-def _after_fork() -> None:
-    global _generation
-    _generation += 1
-    _OPEN.clear()
-
-
-os.register_at_fork(after_in_child=_after_fork)
 
 
 def open_index(path: str, tool: str = "postmap") -> _Index:
@@ -153,7 +143,7 @@ class IndexedTable(Table):
     def __init__(self, type: str, name: str, source: "MapSource", *, folds: bool = True) -> None:
         super().__init__(type, name)
         self._path, self._folds = name + SUFFIX[type], folds
-        self._fresh, self._generation = Freshness(), _generation
+        self._fresh = Freshness()
         self._index: _Index | None = open_index(self._path, self._tool)
         self._warn_if_old(source)
 
@@ -172,8 +162,6 @@ class IndexedTable(Table):
     def _current(self) -> _Index:
         """The index of the file that is there now. Raises TableError when there is none."""
         index = self._index
-        if self._generation != _generation:
-            index, self._generation = None, _generation
         try:
             status = os.stat(self._path)
         except OSError as error:
@@ -186,7 +174,7 @@ class IndexedTable(Table):
 
     def lookup(self, key: str) -> str | None:
         index = self._index
-        if index is None or self._generation != _generation or self._fresh.due():
+        if index is None or self._fresh.due():
             index = self._current()
         value = index.get(octets(fold(key) if self._folds else key))
         return None if value is None else value.decode("utf-8", "surrogateescape")

@@ -71,7 +71,8 @@ def open_maps(text: str | Iterable[str], source: MapSource) -> "Maps":
     return Maps([_cached_table(spec, source) for spec in specs], source)
 
 
-def _cached_table(spec: str, source: MapSource) -> Table:
+def _cached_table(spec: str, source: MapSource, *, again: bool = False) -> Table:
+    """again: it could not be opened before, which was logged then."""
     key = (source.settings.config_directory, spec)
     table = _OPEN.get(key)
     if table is None:
@@ -79,10 +80,10 @@ def _cached_table(spec: str, source: MapSource) -> Table:
         try:
             table = open_table(spec, source)
         except (BadTable, TableError) as error:
-            source.log.error("%s", error)
+            if not again:
+                source.log.error("%s", error)
             type_, _, name = spec.partition(":")
-            table = UnavailableTable(type_, name, str(error))
-            return table        # not cached: it may be there when the next asks
+            return UnavailableTable(type_, name, str(error))        # not cached: it may be there when the next asks
         _OPEN[key] = table
     return table
 
@@ -115,6 +116,8 @@ class Maps:
             try:
                 value = await table.ask(key) if table.waits else table.lookup(key)
             except TemporaryError as error:
+                if self._opened_again(table):
+                    return await self.find(key, partial=partial)
                 self._complain(table, key, error)
                 raise
             if value is not None:
@@ -129,6 +132,8 @@ class Maps:
             try:
                 value = await table.ask(key) if table.waits else table.lookup(key)
             except TemporaryError as error:
+                if self._opened_again(table):
+                    return await self.find_with_source(key, partial=partial)
                 self._complain(table, key, error)
                 raise
             if value is not None:
@@ -146,8 +151,17 @@ class Maps:
         self._log.warning("table %s should return NO RESULT in case of NOT FOUND", table.spec)
         raise TableError("", config=True)
 
+    def _opened_again(self, table: Table) -> bool:
+        """Whether a table that could not be opened now can: its file may have been made meanwhile."""
+        if not isinstance(table, UnavailableTable) or not table.fresh.due():
+            return False
+        new = _cached_table(table.spec, self._source, again=True)
+        if isinstance(new, UnavailableTable):
+            return False
+        self._tables[self._tables.index(table)] = new
+        return True
+
     async def reopen_if_changed(self) -> None:
         """Open again what could not be opened before; open tables notice changed files themselves."""
-        for number, table in enumerate(self._tables):
-            if isinstance(table, UnavailableTable):
-                self._tables[number] = _cached_table(table.spec, self._source)
+        for table in list(self._tables):
+            self._opened_again(table)

@@ -73,7 +73,7 @@ class UnavailableTable(Table):
 
     def __init__(self, type: str, name: str, reason: str) -> None:
         super().__init__(type, name)
-        self.reason = reason
+        self.reason, self.fresh = reason, Freshness()
 
     def lookup(self, key: str) -> str | None:
         raise TableError(f"{self.spec} is unavailable. {self.reason}", config=True)

@@ -1,0 +1,157 @@
+"""regexp, pcre and cidr tables: what rules say, in which order, and what is said of bad lines."""
+
+import logging
+from random import Random
+
+import pytest
+
+from mailsuite.config.settings import Settings
+from mailsuite.maps import MapSource
+from mailsuite.maps.opening import open_table
+from mailsuite.maps.posix import to_re2
+
+SOURCE = MapSource(Settings.of({}), "smtpd")
+
+REGEXP = r"""
+/^(a+)(b*)c$/      one $1 two ${2} three $$
+/CaSe/i            flag i makes it case sensitive
+!/@/               no at sign
+/^x(.*)@d\.test$/  ex:$1
+if /^y/
+/^y1@/             y one
+!/^y2@/            not y two
+endif
+if !/\.test$/
+/^z@/              z outside
+endif
+/^long@/
+   continued value
+~^tilde/@~         other delimiter
+/^dollar@/         cost $$5
+/^(p)\1@/          back $1
+"""
+
+
+@pytest.fixture
+def write(tmp_path):  # type: ignore[no-untyped-def]
+    def put(text: str) -> str:
+        (tmp_path / "t").write_text(text)
+        return f"{tmp_path}/t"
+    return put
+
+
+@pytest.mark.parametrize(("key", "want"), [
+    ("aabc", "one aa two b three $"), ("aac", "one aa two  three $"), ("case", "no at sign"),
+    ("CaSe@", "flag i makes it case sensitive"), ("x1@d.test", "ex:1"), ("Y1@q", "y one"), ("y3@q", "not y two"),
+    ("y2@q", None), ("z@a.com", "z outside"), ("z@a.test", None), ("long@", "continued value"),
+    ("tilde/@", "other delimiter"), ("dollar@", "cost $5"), ("", "no at sign"), ("pp@", "back p"), ("p@", None),
+])
+def test_regexp(key: str, want: str | None, write) -> None:  # type: ignore[no-untyped-def]
+    assert open_table("regexp:" + write(REGEXP), SOURCE).lookup(key) == want
+
+
+@pytest.mark.parametrize(("rules", "key", "want"), [
+    (r"/(a)(b)?/ 1:$1 2:$2 $(1)", "a", "1:a 2: a"),
+    (r"/(?<=x)y/ look", "xy", "look"),
+    (r"/(?!.*@ours)./ foreign", "a@ours", "foreign"),
+    (r"/^(?!.*@ours)./ foreign", "a@ours", None),
+    (r"/^z.*?y/U z", "zby", "z"),
+    (r"/a.b/ dot", "a\nb", "dot"),
+    (r"/a.b/s dot", "a\nb", None),
+    (r"/AA/A anchored", "xaa", None),
+    (r"/a b/x extended", "ab", "extended"),
+    (r"/^(.*?)-(.*)$/ $1", "a-b-c", "a"),
+    (r"/(é+)/ <$1>", "xéé", "<éé>"),
+    ("/(\udcff)/ raw", "a\udcffb", "raw"),
+])
+def test_pcre(rules: str, key: str, want: str | None) -> None:
+    assert open_table("pcre:{{" + rules + "}}", SOURCE).lookup(key) == want
+
+
+def test_posix_is_leftmost_longest() -> None:
+    assert open_table("regexp:{{/(a|ab)c?/ <$1>}}", SOURCE).lookup("abd") == "<ab>"
+
+
+@pytest.mark.parametrize(("pattern", "extended", "want"), [
+    ("a.b", True, "a.b"), (r"a)b", True, r"a\)b"), (r"\(a\)\{2\}", False, "(a){2}"), ("a{2}", False, r"a\{2\}"),
+    ("*a", False, r"\*a"), (r"[\w]", True, r"[\\w]"), ("[]a]", True, r"[\]a]"), ("[^]a]", True, r"[^\]a]"),
+    (r"\<w\>", True, r"\bw\b"), ("a$b", False, r"a\$b"), ("[[:alpha:]_]", True, "[[:alpha:]_]"),
+])
+def test_posix_to_re2(pattern: str, extended: bool, want: str) -> None:
+    assert to_re2(pattern, extended=extended) == want
+
+
+BAD = r"""/unclosed
+/(/   paren
+/ok/  fine
+nodelim value
+/x(y)/ uses $2
+endif
+if /a/
+/flag/Q value
+/a/ $name
+!/b/ $1
+"""
+
+
+def test_bad_lines_are_told_and_skipped(write, caplog: pytest.LogCaptureFixture) -> None:  # type: ignore[no-untyped-def]
+    path = write(BAD)
+    with caplog.at_level(logging.WARNING, "mailsuite.smtpd"):
+        table = open_table("regexp:" + path, SOURCE)
+    assert table.lookup("ok") == "fine"
+    said = [record.getMessage().removeprefix(f"regexp map {path}, line ") for record in caplog.records]
+    assert said == [
+        '1: no closing regexp delimiter "/": skipping this rule', "2: Unmatched ( or \\(",
+        "4: ignoring unrecognized request", '5: out of range replacement index "2": skipping this rule',
+        "6: ignoring ENDIF without matching IF", '8: unknown regexp option "Q": skipping this rule',
+        '9: non-numeric replacement index "name"', "9: bad replacement syntax: skipping this rule",
+        "10: $number found in negative match replacement text: skipping this rule", "7: IF has no matching ENDIF"]
+
+
+CIDR = """
+192.0.2.5           five
+192.0.2.0/25        lower
+!10.0.0.0/8         not ten
+if 10.1.0.0/16
+10.1.2.0/24         ten one two
+!10.1.3.0/24        not three
+endif
+10.0.0.0/8          ten
+2001:db8::/32       six
+[2001:db9::1]       bracket
+::/0                any six
+"""
+
+
+@pytest.mark.parametrize(("key", "want"), [
+    ("192.0.2.5", "five"), ("192.0.2.6", "lower"), ("192.0.2.200", "not ten"), ("10.1.2.3", "ten one two"),
+    ("10.1.3.3", "ten"), ("10.1.4.4", "not three"), ("10.9.9.9", "ten"), ("2001:db8::9", "six"),
+    ("2001:db9::1", "bracket"), ("fe80::1", "any six"), ("host.test", None), ("192.0.2.0/25", None), ("", None),
+])
+def test_cidr(key: str, want: str | None, write) -> None:  # type: ignore[no-untyped-def]
+    assert open_table("cidr:" + write(CIDR), SOURCE).lookup(key) == want
+
+
+@pytest.mark.parametrize(("rule", "said"), [
+    ("192.0.2.5/24 x", 'non-null host address bits in "192.0.2.5/24", perhaps you should use "192.0.2.0/24" instead: '
+                       "skipping this rule"),
+    ("300.1.1.1 x", 'bad address pattern: "300.1.1.1": skipping this rule'),
+    ("192.0.2.0/33 x", 'bad mask length in "192.0.2.0/33": skipping this rule'),
+    ("192.0.2.0/24", "no lookup result: skipping this rule"),
+])
+def test_bad_cidr(rule: str, said: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "mailsuite.smtpd"):
+        assert open_table("cidr:{{" + rule + "}}", SOURCE).lookup("192.0.2.5") is None
+    assert caplog.messages == [f"cidr map {{{{{rule}}}}}, line 1: {said}"]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_noise_in_tables_and_keys(seed: int) -> None:
+    noise = Random(seed)
+    alphabet = "/!$()[]{}ab1.*+?\\^|: \tif\n@"
+    for kind in ("regexp", "pcre", "cidr"):
+        rules = "".join("{" + "".join(noise.choices(alphabet, k=12)).replace("{", "").replace("}", "") + "} "
+                        for _ in range(8))
+        table = open_table(kind + ":{" + rules + "}", SOURCE)
+        for _ in range(5):
+            table.lookup("".join(noise.choices(alphabet, k=9)))
