@@ -25,6 +25,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from mailsuite.base.errors import ConfigError
 from mailsuite.config.dovecot import DovecotSettings
 from mailsuite.config.settings import Settings
 from mailsuite.master.logging import LogFiles, setup_logging
@@ -57,6 +58,8 @@ def run_child(plan: ServicePlan, worker: int, listeners: list[Listener], control
         drop_rights(plan.user)
         _serve(serve, context, control)
         status = 0
+    except ConfigError as error:
+        logging.getLogger(f"mailsuite.{plan.command}").critical("%s", error.public)
     except BaseException:
         log.exception("service %s ended", plan.name)
     finally:

@@ -60,6 +60,11 @@ class ServicePlan:
     wakeup_s: int = 0
     library: dict[str, dict[str, str]] = field(default_factory=dict)
 
+    @property
+    def program(self) -> str:
+        """As Postfix's master calls it in its log, where pflogsumm and its kind look for it."""
+        return f"{self.settings.text('daemon_directory')}/{self.command}" if self.command in COMMANDS else self.command
+
 
 def cores() -> int:
     return len(os.sched_getaffinity(0))

@@ -266,8 +266,14 @@ class Master:
             return
         code = os.waitstatus_to_exitcode(status)
         how = f"killed by signal {-code}" if code < 0 else f"exit status {code}"
-        log.warning("process %s pid %d %s", service.plan.command, process.pid, how)
+        program = service.plan.program
+        log.warning("process %s pid %d %s", program, process.pid, how)
         now = time.monotonic()
+        if code != 0 and not process.ready:         # it never served anybody: its configuration is wrong
+            service.failures += 1
+            service.not_before = now + LONGEST_PAUSE_S
+            log.warning("%s: bad command startup -- throttling", program)
+            return
         if process.ready and now - process.started > PROVEN_S:
             service.failures, service.not_before = 0, now
             return
@@ -275,7 +281,7 @@ class Master:
         pause = 0.0 if service.failures == 1 else min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (service.failures - 2))
         service.not_before = now + pause
         if pause >= 4:
-            log.warning("%s: bad command startup -- throttling", service.plan.command)
+            log.warning("%s: bad command startup -- throttling", program)
 
     def _tell(self, process: Process, message: dict[str, object]) -> None:
         """Give a child a message; one that does not listen gets SIGTERM."""

@@ -14,9 +14,10 @@ The agent logs the delivery line (`log_delivery`), qmgr keeps the outcome, bounc
 
 import logging
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
+from mailsuite.address.syntax import quote_local, unquote_local
 from mailsuite.queue.envelope import Notify, Recipient
 
 SENT, DEFERRED, BOUNCED = "sent", "deferred", "bounced"
@@ -94,11 +95,14 @@ class RecipientReport:
     address: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {name: value for name in _REPORT if (value := getattr(self, name)) or name in ("seq", "number")}
 
     @classmethod
     def from_json(cls, said: dict[str, Any]) -> "RecipientReport":
-        return cls(**said)
+        return cls(**{"reason": "", **said})
+
+
+_REPORT = tuple(RecipientReport.__dataclass_fields__)
 
 
 def done(seq: int) -> dict[str, Any]:
@@ -145,6 +149,6 @@ def log_delivery(log: logging.Logger, request: DeliveryRequest, recipient: Recip
     status: another word than the report's ("deliverable", "undeliverable").
     """
     original = recipient.original
-    orig_to = f"orig_to=<{original}>, " if original and original.lower() != recipient.address.lower() else ""
-    log.info("%s: to=<%s>, %srelay=%s, %s, dsn=%s, status=%s (%s)", request.queue_id, recipient.address, orig_to,
+    orig_to = f"orig_to=<{quote_local(unquote_local(original))}>, " if original and original.lower() != recipient.address.lower() else ""
+    log.info("%s: to=<%s>, %srelay=%s, %s, dsn=%s, status=%s (%s)", request.queue_id, quote_local(recipient.address), orig_to,
              report.relay, delays(request, times, time.time()), report.dsn, status or report.status, report.reason)

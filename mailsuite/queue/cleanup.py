@@ -14,6 +14,7 @@ Limits: message_size_limit octets of content, duplicate_filter_limit recipients 
 """
 
 import asyncio
+import os
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -124,7 +125,7 @@ class Intake:
         if len(addresses) > 1:
             notify &= ~Notify.SUCCESS        # RFC 3461 section 5.2.7.3: an expansion is the end of the duty
         for address in addresses:
-            key = (address.lower(), original if self.cleanup.by_original else "", orcpt, int(notify))
+            key = (address.lower(), original.lower() if self.cleanup.by_original else "", orcpt.lower(), int(notify))
             if key in self._keys:
                 continue
             if len(self._keys) < self.cleanup.duplicates or not self.cleanup.duplicates:
@@ -272,6 +273,10 @@ class Intake:
         try:
             recipients = file.finish(facts, self.recipients)
             size = file.writer.size
+            # The limit is meant for the message with its envelope, as in Postfix.
+            if 0 < self.cleanup.size_limit < os.fstat(file.fd).st_size:
+                log.warning("%s: queue file size limit exceeded", self.queue_id)
+                raise Refused(552, "5.3.4", "Error: message file too big")
             await store.commit(file, queue)
         except OSError as error:
             log.warning("%s: write queue file: %s", self.queue_id, error)

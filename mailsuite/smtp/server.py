@@ -209,7 +209,8 @@ async def serve(context: ServiceContext) -> None:
     except ConfigError:
         if context.worker == 0:
             raise
-        await context.stopping.wait()       # one of us says it; nobody serves
+        context.ready()                     # one of us says it; nobody serves
+        await context.stopping.wait()
         return
     tls = context.prepared if isinstance(context.prepared, ServerTls) else None
     wrapped = context.settings[params.SMTPD_TLS_WRAPPERMODE]

@@ -31,7 +31,6 @@ def open_table(resources: "Resources", spec: str) -> Maps:
 
 async def find_name(judge: Judge, maps: Maps, name: str) -> Found | None:
     """A host or domain name, then its parents: "a.b.test", "b.test", "test" (or ".b.test", ".test")."""
-    name = name.lower()
     found = await maps.find_with_source(name)
     dotted = not judge.resources.access_parents
     dot = name.find(".", 1)
@@ -63,7 +62,6 @@ async def find_client(judge: Judge, maps: Maps, name: str, address: str) -> Foun
 async def find_mail(judge: Judge, maps: Maps, address: str) -> Found | None:
     """user+ext@domain, user@domain, the domain and its parents, user+ext@, user@."""
     resources = judge.resources
-    address = address.lower() if address.isascii() else address
     answer = await find_address(maps, address, delimiter=resources.delimiter,
                                 strategy=Strategy.FULL | Strategy.NO_EXTENSION)
     if answer is not None:

@@ -100,7 +100,8 @@ async def _reject_if_listed(judge: Judge, what: str, key: str, kind: str, block:
 async def _reply(judge: Judge, what: str, kind: str, block: BlockList, reason: str) -> str:
     """rbl_reply_maps or default_rbl_reply with its $names filled in."""
     resources, facts = judge.resources, judge.facts
-    template = await resources.rbl_reply_maps.find(block.domain) if not resources.rbl_reply_maps.empty else None
+    key = f"{block.domain}={block.pattern}" if block.pattern else block.domain
+    template = await resources.rbl_reply_maps.find(key) if not resources.rbl_reply_maps.empty else None
     values = {
         "rbl_code": str(resources.rbl_code), "rbl_class": kind, "rbl_what": what, "rbl_domain": block.domain,
         "rbl_reason": reason, "rbl_txt": reason, "client": facts.client.host, "client_name": facts.client.name,
