@@ -76,6 +76,10 @@ class Doveadm:
                 raise Exit(EX_CONFIG, f"Fatal: {error.public}") from error
         return self._settings
 
+    @property
+    def _last_word(self) -> str:
+        return self.command.words.rpartition(" ")[2]
+
     def socket_path(self, name: str) -> str:
         """A socket below base_dir, or an absolute path as it is."""
         return os.path.join(self.settings.text("base_dir"), name)
@@ -101,8 +105,7 @@ class Doveadm:
                 if letter in with_value:
                     if not rest:
                         if position >= len(arguments):
-                            print(f"{self.command.words}: option requires an argument -- '{letter}'", file=sys.stderr)
-                            self.usage()
+                            raise Exit(EX_USAGE, f"{self._last_word}: option requires an argument -- '{letter}'")
                         rest = arguments[position]
                         position += 1
                     found.setdefault(letter, []).append(rest)
@@ -110,8 +113,7 @@ class Doveadm:
                 elif letter in flags:
                     found.setdefault(letter, []).append("")
                 else:
-                    print(f"{self.command.words}: invalid option -- '{letter}'", file=sys.stderr)
-                    self.usage()
+                    raise Exit(EX_USAGE, f"{self._last_word}: invalid option -- '{letter}'")
         return found, arguments[position:]
 
 
@@ -163,9 +165,7 @@ def parse_global(arguments: list[str]) -> tuple[Doveadm, list[str]]:
         elif set(option[1:]) <= set("Dv"):
             doveadm.verbose = True
         else:
-            print(f"doveadm: invalid option -- '{letter}'", file=sys.stderr)
-            print_usage()
-            raise Exit(EX_USAGE)
+            raise Exit(EX_CONFIG, f"{sys.argv[0]}: invalid option -- '{letter}'")
     return doveadm, rest
 
 

@@ -13,17 +13,20 @@ TIMEOUT_S = 60.0
 
 
 class AuthSocket:
-    """A blocking connection to the auth service: lines of words. Raises Exit when it is not there."""
+    """A blocking connection to the auth service: lines of words.
 
-    def __init__(self, path: str) -> None:
+    Raises Exit when it is not there: with `status`, and `failing` (what was wanted) in front of the reason.
+    """
+
+    def __init__(self, path: str, *, failing: str = "", status: int = EX_TEMPFAIL) -> None:
         self.path = path
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._sock.settimeout(TIMEOUT_S)
         try:
             self._sock.connect(path)
         except OSError as error:
-            raise Exit(EX_TEMPFAIL, f"doveadm: Fatal: Couldn't connect to auth socket: connect({path}) failed: "
-                       f"{error.strerror}") from error
+            failing = failing or f"Error: auth-client: conn unix:{path}"
+            raise Exit(status, f"{failing}: connect({path}) failed: {error.strerror}") from error
         self._file = self._sock.makefile("rb")
 
     def say(self, *words: str) -> None:
@@ -57,13 +60,12 @@ class AuthSocket:
 
 
 def auth_info(found: dict[str, list[str]]) -> list[str]:
-    """The words that -x options stand for, service first. Raises Exit."""
+    """The words that -x options stand for, service first."""
     words = {"service": "doveadm"}
     for option in found.get("x", []):
         name, equals, value = option.partition("=")
-        if not equals or name not in ("service", "lip", "rip", "lport", "rport"):
-            raise Exit(64, f"doveadm: Fatal: Unknown -x argument: {option}")
-        words[name] = value
+        if equals and name in ("service", "lip", "rip", "lport", "rport", "session", "local_name"):
+            words[name] = value         # others are passed over in silence
     return [f"{name}={value}" for name, value in words.items()]
 
 
@@ -83,7 +85,7 @@ def _authenticate(doveadm: Doveadm, found: dict[str, list[str]], rest: list[str]
     user, password = rest[0], rest[1] if len(rest) > 1 else ask_password()
     master = found.get("M", [""])[0]
     plain = "\0".join((user, master, password)) if master else f"\0{user}\0{password}"
-    connection = AuthSocket(path)
+    connection = AuthSocket(path, status=EX_NOPERM)
     cookie = connection.greet_client()
     response = b64encode(plain.encode("utf-8", "surrogateescape")).decode()
     connection.say("AUTH", "1", "PLAIN", *auth_info(found), f"resp={response}")
@@ -136,7 +138,8 @@ def login(doveadm: Doveadm, arguments: list[str]) -> int:
 def lookups(doveadm: Doveadm, path: str, command: str, users: list[str], info: list[str]) -> Iterator[
         tuple[str, list[str]]]:
     """Each user with the words of the answer."""
-    connection = AuthSocket(path)
+    kind = "userdb" if command == "USER" else "passdb"
+    connection = AuthSocket(path, failing=f"doveadm({users[0]}): Error: auth-master: {kind} lookup({users[0]})")
     connection.greet_master()
     for number, user in enumerate(users, 1):
         connection.say(command, str(number), user, *info)
@@ -166,7 +169,8 @@ def lookup(doveadm: Doveadm, arguments: list[str]) -> int:
             print(f"passdb lookup: user {user} doesn't exist")
             status = EX_NOUSER
         elif words[0] != "PASS":
-            print(f"doveadm: Error: passdb lookup failed for {user}", file=sys.stderr)
+            print(f"Error: auth-master: passdb lookup({user}): Auth PASS lookup failed", file=sys.stderr)
+            print(f"Error: passdb lookup failed for {user}", file=sys.stderr)
             status = EX_TEMPFAIL
         elif "f" in found:
             fields = wire.fields(words[2:])

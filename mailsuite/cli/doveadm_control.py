@@ -3,7 +3,7 @@
 import os
 import sys
 
-from mailsuite.cli.doveadm import COMMANDS, EX_USAGE, Doveadm, Exit, print_usage
+from mailsuite.cli.doveadm import COMMANDS, EX_TEMPFAIL, EX_USAGE, Doveadm, Exit, print_usage
 
 
 def _directory(doveadm: Doveadm) -> str:
@@ -11,11 +11,19 @@ def _directory(doveadm: Doveadm) -> str:
     return os.path.dirname(os.path.abspath(doveadm.config))
 
 
+def _must_run(doveadm: Doveadm) -> None:
+    from mailsuite.master import control
+
+    if control.status(_directory(doveadm), lambda text: None) != 0:
+        raise Exit(EX_TEMPFAIL, f"Fatal: Dovecot is not running (read from {doveadm.socket_path('master.pid')})")
+
+
 def stop(doveadm: Doveadm, arguments: list[str]) -> int:
     """doveadm stop."""
     if arguments:
         doveadm.usage()
     from mailsuite.master import control
+    _must_run(doveadm)
     return control.stop(_directory(doveadm))
 
 
@@ -24,6 +32,7 @@ def reload(doveadm: Doveadm, arguments: list[str]) -> int:
     if arguments:
         doveadm.usage()
     from mailsuite.master import control
+    _must_run(doveadm)
     return control.reload(_directory(doveadm))
 
 

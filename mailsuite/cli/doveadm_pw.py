@@ -2,7 +2,7 @@
 
 import sys
 
-from mailsuite.cli.doveadm import EX_TEMPFAIL, Doveadm, Exit
+from mailsuite.cli.doveadm import EX_TEMPFAIL, EX_USAGE, Doveadm, Exit
 from mailsuite.cli.doveadm_auth import ask_password
 from mailsuite.sasl import schemes
 
@@ -13,7 +13,7 @@ def pw(doveadm: Doveadm, arguments: list[str]) -> int:
     """The command."""
     found, rest = doveadm.options(arguments, "prstu", "lV")
     if rest:
-        doveadm.usage()
+        raise Exit(EX_USAGE, f"Error: Extraneous arguments found: {rest[0]}")
     if "l" in found:
         print(" ".join(schemes.SCHEMES) + " ")
         return 0
@@ -47,9 +47,9 @@ def _password(found: dict[str, list[str]], *, twice: bool) -> bytes:
         text = found["p"][-1]
     else:
         text = ask_password("Enter new password: " if twice else "Enter password to verify: ")
-        if twice and ask_password("Retype new password: ") != text:
-            print("Passwords don't match!", file=sys.stderr)
-            raise Exit(EX_TEMPFAIL, "Fatal: Passwords don't match")
+        while twice and ask_password("Retype new password: ") != text:
+            print("Error: Passwords don't match!", file=sys.stderr)
+            text = ask_password("Enter new password: ")
     return text.encode("utf-8", "surrogateescape")
 
 
@@ -65,7 +65,7 @@ def _verify(scheme: str, stored: str, password: bytes, user: str) -> None:
     try:
         good = schemes.verify(scheme, stored, password, user)
     except schemes.SchemeError as error:
-        raise Exit(EX_TEMPFAIL, "Fatal: reverse password verification check failed: "
-                   f"{error.detail or error.public}") from error
+        reason = "Unknown scheme" if error.public == "unknown scheme" else error.detail
+        raise Exit(EX_TEMPFAIL, f"Fatal: reverse decode check failed: {reason}") from error
     if not good:
         raise Exit(EX_TEMPFAIL, "Fatal: reverse password verification check failed: Password mismatch")

@@ -22,7 +22,7 @@ def user(doveadm: Doveadm, arguments: list[str]) -> int:
 
 
 def _list(path: str, masks: list[str], info: list[str]) -> int:
-    connection = AuthSocket(path)
+    connection = AuthSocket(path, failing="Error: auth-master: user listing")
     connection.greet_master()
     for number, mask in enumerate(masks, 1):
         connection.say("LIST", str(number), f"user={mask}", *info)
@@ -55,39 +55,51 @@ def _failed(name: str, words: list[str]) -> int:
         print(f"userdb lookup: user {name} doesn't exist")
         return EX_NOUSER
     reason = wire.fields(words[2:]).get("reason", "")
-    print(f"doveadm: Error: userdb lookup failed for {name}{': ' + reason if reason else ''}", file=sys.stderr)
+    print(f"Error: userdb lookup failed for {name}{': ' + reason if reason else ''}", file=sys.stderr)
     return EX_TEMPFAIL
 
 
 def _with_defaults(doveadm: Doveadm, path: str, users: list[str], info: list[str],
                    found: dict[str, list[str]]) -> int:
     """Rows "field TAB value"; what is not about a field comes after all rows, as Dovecot writes it."""
-    table: list[str] = [] if "f" in found or "e" in found else ["field\tvalue"]
+    single = "f" in found or "e" in found
+    if not single:
+        print("field\tvalue", flush=True)
     after: list[str] = []
-    status = 0
+    status = rows_shown = 0
     for number, (name, words) in enumerate(lookups(doveadm, path, "USER", users, info)):
         if number:
-            after.append("")
+            if single:
+                print()
+            else:
+                after.append("")
         if words[0] == "NOTFOUND":
-            after += [""] if table and len(table) == 1 else []
-            after.append(f"userdb lookup: user {name} doesn't exist")
             status = EX_NOUSER
+            if single:
+                print(f"\nuserdb lookup: user {name} doesn't exist", file=sys.stderr)
+            else:
+                after += [] if rows_shown else [""]
+                after.append(f"userdb lookup: user {name} doesn't exist")
             continue
         if words[0] != "USER":
             status = _failed(name, words)
             continue
+        rows_shown += 1
         rows = _rows(doveadm, words[2], wire.fields(words[3:]))
-        if "e" in found:
-            from mailsuite.config.variables import expand_variables, user_variables
-            values = user_variables(words[2], home=rows.get("home", "")) | rows
-            table.append(expand_variables(found["e"][-1], values))
-        elif "f" in found:
-            table += [rows[found["f"][-1]]] if found["f"][-1] in rows else []
-        else:
-            table += [f"{field}\t{value}" for field, value in rows.items()]
-    for line in [*table, *after]:
+        for line in _shown(rows, words[2], found):
+            print(line)
+    for line in after:
         print(line)
     return status
+
+
+def _shown(rows: dict[str, str], name: str, found: dict[str, list[str]]) -> list[str]:
+    if "e" in found:
+        from mailsuite.config.variables import expand_variables, user_variables
+        return [expand_variables(found["e"][-1], user_variables(name, home=rows.get("home", "")) | rows)]
+    if "f" in found:
+        return [rows[found["f"][-1]]] if found["f"][-1] in rows else []
+    return [f"{field}\t{value}" for field, value in rows.items()]
 
 
 def _rows(doveadm: Doveadm, name: str, fields: dict[str, str]) -> dict[str, str]:

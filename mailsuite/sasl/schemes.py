@@ -204,11 +204,6 @@ def _md4(password: bytes, user: str, rounds: int) -> bytes:
     return bytes(lookup_hash("md4").const(password).digest())
 
 
-def _ntlm(password: bytes, user: str, rounds: int) -> bytes:
-    text = password.decode("utf-8", "surrogateescape").encode("utf-16-le", "surrogatepass")
-    return _md4(text, user, rounds)
-
-
 def _pbkdf2(password: bytes, user: str, rounds: int) -> bytes:
     rounds, salt = rounds or 5000, _salt(16).encode()
     return b"$1$%b$%d$%b" % (salt, rounds, hashlib.pbkdf2_hmac("sha1", password, salt, rounds, 20).hex().encode())
@@ -252,7 +247,6 @@ _TABLE = [
     Scheme("LDAP-MD5", _digest("md5"), size=16, text=False),
     Scheme("DIGEST-MD5", _digest_md5, size=16, text=False, hex_default=True),
     Scheme("PLAIN-MD4", _md4, size=16, text=False, hex_default=True),
-    Scheme("NTLM", _ntlm, size=16, text=False, hex_default=True),
 ]
 SCHEMES = {scheme.name: scheme for scheme in _TABLE}
 
@@ -329,13 +323,12 @@ def _decode(scheme: Scheme, encoding: str, stored: str) -> bytes:
     raw = stored.encode("utf-8", "surrogateescape")
     if scheme.text and not encoding:
         return raw
+    in_hex = encoding == "hex" or (not encoding and scheme.size and len(raw) == scheme.size * 2)
     try:
-        if encoding == "hex" or (not encoding and scheme.size and len(raw) == scheme.size * 2):
-            octets = bytes.fromhex(raw.decode("ascii"))
-        else:
-            octets = base64.b64decode(raw, validate=True)
+        octets = bytes.fromhex(raw.decode("ascii")) if in_hex else base64.b64decode(raw, validate=True)
     except ValueError as error:
-        raise SchemeError("broken password", detail=f"Input isn't valid {scheme.name} encoded data") from error
+        raise SchemeError("broken password", detail=f"Input isn't valid {'HEX' if in_hex else 'base64'} encoded data"
+                          ) from error
     if scheme.size and len(octets) != scheme.size:
         raise SchemeError("broken password",
                           detail=f"Input length isn't valid ({len(octets)} instead of {scheme.size})")

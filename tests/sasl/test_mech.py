@@ -112,7 +112,8 @@ def test_scram(password: bytes, good: bool) -> None:
         assert end.value.value == Refused("a,b")
 
 
-@pytest.mark.parametrize("first", [b"", b"rubbish", b"p=tls-unique,,n=a,r=b", b"n,,n=,r=b", b"n,,n=a=2X,r=b", b"n,,r=b"])
+@pytest.mark.parametrize("first", [
+    b"", b"rubbish", b"p=tls-unique,,n=a,r=b", b"n,,n=,r=b", b"n,,n=a=2X,r=b", b"n,,r=b"])
 def test_scram_refuses(first: bytes) -> None:
     with pytest.raises(MechError):
         play("SCRAM-SHA-256", first, secret=b"")

@@ -131,8 +131,8 @@ def test_lookups(tmp_path: Path) -> None:
                 *await talk(tmp_path / "auth-userdb", ["USER", "1", "extra", "service=imap"],
                             ["USER", "2", "nosuch", "service=imap"], ["PASS", "3", "extra", "service=x"],
                             ["REQUEST", "1", "1", "1", "0" * 32]),
-                *await talk(tmp_path / "auth-master", ["REQUEST", "1", "1", "1", "0" * 32], ["PASS", "2", "nosuch", "service=x"],
-                            ["CACHE-FLUSH", "3"], ["USER", "4", "alice"]),
+                *await talk(tmp_path / "auth-master", ["REQUEST", "1", "1", "1", "0" * 32],
+                            ["PASS", "2", "nosuch", "service=x"], ["CACHE-FLUSH", "3"], ["USER", "4", "alice"]),
             ]
 
     assert run(work()) == [
@@ -141,7 +141,8 @@ def test_lookups(tmp_path: Path) -> None:
         "FAIL\t1", "NOTFOUND\t2", "OK\t3\t0", "<closed>"]
 
 
-@pytest.mark.parametrize("noise", [b"\n", b"VERSION\t2\t0\n", b"\xff" * 100 + b"\n", b"x" * 20000, b"VERSION\t1\t1\nCPID\tx\n"])
+@pytest.mark.parametrize("noise", [
+    b"\n", b"VERSION\t2\t0\n", b"\xff" * 100 + b"\n", b"x" * 20000, b"VERSION\t1\t1\nCPID\tx\n"])
 def test_noise_closes_one_connection_only(tmp_path: Path, noise: bytes) -> None:
     async def work() -> list[str]:
         async with auth_service(tmp_path, settings(tmp_path)):
