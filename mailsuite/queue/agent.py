@@ -149,6 +149,8 @@ def log_delivery(log: logging.Logger, request: DeliveryRequest, recipient: Recip
     status: another word than the report's ("deliverable", "undeliverable").
     """
     original = recipient.original
-    orig_to = f"orig_to=<{quote_local(unquote_local(original))}>, " if original and original.lower() != recipient.address.lower() else ""
-    log.info("%s: to=<%s>, %srelay=%s, %s, dsn=%s, status=%s (%s)", request.queue_id, quote_local(recipient.address), orig_to,
-             report.relay, delays(request, times, time.time()), report.dsn, status or report.status, report.reason)
+    orig_to = ""
+    if original and original.lower() != recipient.address.lower():
+        orig_to = f"orig_to=<{quote_local(unquote_local(original))}>, "
+    log.info("%s: to=<%s>, %srelay=%s, %s, dsn=%s, status=%s (%s)", request.queue_id,
+             quote_local(recipient.address), orig_to, report.relay, delays(request, times, time.time()), report.dsn, status or report.status, report.reason)
