@@ -153,4 +153,5 @@ def log_delivery(log: logging.Logger, request: DeliveryRequest, recipient: Recip
     if original and original.lower() != recipient.address.lower():
         orig_to = f"orig_to=<{quote_local(unquote_local(original))}>, "
     log.info("%s: to=<%s>, %srelay=%s, %s, dsn=%s, status=%s (%s)", request.queue_id,
-             quote_local(recipient.address), orig_to, report.relay, delays(request, times, time.time()), report.dsn, status or report.status, report.reason)
+             quote_local(recipient.address), orig_to, report.relay,
+             delays(request, times, time.time()), report.dsn, status or report.status, report.reason)

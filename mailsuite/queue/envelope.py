@@ -9,7 +9,7 @@ Addresses are in internal form: not quoted, without <>; sender "" is the null se
 """
 
 import time
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from enum import Enum, Flag, IntFlag
 from typing import Any
 
@@ -114,28 +114,24 @@ class Envelope:
 
     def facts(self) -> dict[str, Any]:
         """A JSON-able dictionary of all that differs from the defaults; `of_facts` reads it."""
-        said: dict[str, Any] = {"sender": self.sender, "arrival_time": self.arrival_time}
-        for entry in fields(self):
-            value = getattr(self, entry.name)
-            if entry.name in said or entry.name in _NOT_KEPT:
-                continue
-            if entry.name == "ret":
-                value = value.value
-            if entry.name == "handling":
-                value = value.value
-                if value == Handling.EXTERNAL.value:
-                    continue
-            elif not value and entry.name != "local":
-                continue
-            said[entry.name] = value
-        said["origin"] = {name: value for name, value in _origin_items(self.origin) if value}
+        said: dict[str, Any] = {"sender": self.sender, "arrival_time": self.arrival_time, "local": self.local,
+                                "program": self.program}
+        for name in _WHEN_SET:
+            if value := getattr(self, name):
+                said[name] = value
+        if self.ret is not Ret.NONE:
+            said["ret"] = self.ret.value
+        if self.handling is not Handling.EXTERNAL:
+            said["handling"] = self.handling.value
+        origin = self.origin
+        said["origin"] = {name: value for name in _ORIGIN if (value := getattr(origin, name))}
         return said
 
     @classmethod
     def of_facts(cls, said: dict[str, Any]) -> "Envelope":
         """Raises ValueError, TypeError or KeyError for what `facts` did not write."""
         known = {name: value for name, value in said.items() if name in _NAMES}
-        known["origin"] = Origin(**said.get("origin", {}))
+        known["origin"] = Origin(**said["origin"])
         if "ret" in known:
             known["ret"] = Ret(known["ret"])
         if "handling" in known:
@@ -143,9 +139,7 @@ class Envelope:
         return cls(**known)
 
 
-def _origin_items(origin: Origin) -> list[tuple[str, Any]]:
-    return list(asdict(origin).items())
-
-
-_NOT_KEPT = frozenset({"origin", "size_hint", "bcc"})
+_ORIGIN = tuple(entry.name for entry in fields(Origin))
 _NAMES = frozenset(entry.name for entry in fields(Envelope)) - {"origin"}
+_WHEN_SET = ("encoding", "smtputf8", "envid", "full_name", "hold", "hold_reason", "filter", "redirect", "verify",
+             "is_bounce")

@@ -18,6 +18,7 @@ import errno
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from mailsuite.config.settings import Settings
 
 SYNC_THREADS = 4
+SPARES = 8                   # nameless files kept ready
 FOLDERS = ("incoming", "active", "deferred", "hold", "corrupt", "bounce", "defer", "trace", "flush", "maildrop",
            "pid", "private", "public", "saved")
 MESSAGE_QUEUES = ("incoming", "active", "deferred", "hold")
@@ -113,6 +115,7 @@ class QueueStore:
         self._syncs: dict[str, FolderSync] = {}
         self._unnamed = True
         self._owner: tuple[int, int] | None = None
+        self._spares: deque[int] = deque()
         self._count = 0
 
     def path(self, queue: str, queue_id: str) -> str:
@@ -125,14 +128,7 @@ class QueueStore:
     def create(self, queue: str = "incoming") -> QueueFile:
         """A file without a name, in the folder's file system, mode 0600 (maildrop 0644). Raises OSError."""
         folder, temp = f"{self.directory}/{queue}", ""
-        fd = -1
-        if self._unnamed:
-            try:
-                fd = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
-            except OSError as error:
-                if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
-                    raise
-                self._unnamed = False
+        fd = self._spares.popleft() if self._spares and queue == "incoming" else self._open_unnamed(folder)
         if fd < 0:
             self._count += 1
             temp = f"{folder}/.new-{os.getpid()}-{self._count}"
@@ -142,6 +138,29 @@ class QueueStore:
         elif os.geteuid() == 0:
             self._give_away(fd, folder)
         return QueueFile(fd, ids.new_id(time.time(), os.fstat(fd).st_ino, long_ids=self.long_ids), temp)
+
+    def _open_unnamed(self, folder: str) -> int:
+        """-1: this file system cannot."""
+        if self._unnamed:
+            try:
+                return os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+                    raise
+                self._unnamed = False
+        return -1
+
+    def _open_spare(self) -> None:
+        """Making an inode waits for the folder while it is synced: a thread does it beforehand, not the event loop."""
+        if len(self._spares) < SPARES:
+            fd = self._open_unnamed(f"{self.directory}/incoming")
+            if fd >= 0:
+                self._spares.append(fd)
+
+    def close(self) -> None:
+        """Let go of what is kept open."""
+        while self._spares:
+            os.close(self._spares.popleft())
 
     def _give_away(self, fd: int, folder: str) -> None:
         """What root makes (a forward of local's) belongs to the queue's owner, who has to read it."""
@@ -153,7 +172,14 @@ class QueueStore:
 
     async def commit(self, file: QueueFile, queue: str = "incoming") -> None:
         """Return when file and name are on disk; closes the file. Raises OSError: then there is no such file."""
-        await self.pool.run(self.commit_now, file, queue)
+        await self.pool.run(self._commit_in_thread, file, queue)
+
+    def _commit_in_thread(self, file: QueueFile, queue: str) -> None:
+        self.commit_now(file, queue)
+        try:
+            self._open_spare()
+        except OSError:
+            pass                        # whoever needs the next file is told
 
     def commit_now(self, file: QueueFile, queue: str) -> None:
         """As commit, blocking."""
