@@ -173,7 +173,10 @@ class RegexTable(RuleTable[Pattern]):
             if negated:
                 raise SkipRule("$number found in negative match replacement text: skipping this rule")
             if not 0 < int(name) <= pattern.group_count:
-                raise SkipRule(f"out of range replacement index \"{name}\": skipping this rule")
+                why = f"out of range replacement index \"{name}\""
+                if self.type == "pcre":
+                    self.warn(line, why)
+                raise SkipRule(("bad replacement syntax" if self.type == "pcre" else why) + ": skipping this rule")
             parts.append(int(name))
         parts.append(value[end:])
         if not any(isinstance(part, int) for part in parts):
