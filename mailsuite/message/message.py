@@ -11,7 +11,6 @@
     message.top(lines) -> bytes                 POP3 TOP
 
 Any octets parse; nothing here raises for content. Sections: message/section.py.
-Search helpers (decoded text): message/search.py.
 """
 
 from functools import cached_property

@@ -10,6 +10,7 @@ lately stay in memory (a client that fetches a large one in pieces reads the fil
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from mailsuite.message.header import pick_fields
@@ -89,11 +90,12 @@ class Reader:
         known = self._mailbox.index.cached(uids)
         empty = Cached()
         new: list[tuple[int, Cached]] = []
-        for uid in uids:
-            row = known.get(uid, empty)
-            if any(_CACHED[column](row) is None for column in columns):
+        takes = [_CACHED[column] for column in columns]
+        missing = [uid for uid in uids if uid not in known or any([take(known[uid]) is None for take in takes])]
+        with self._mailbox.bulk() if missing else nullcontext():
+            for uid in missing:
                 try:
-                    row = self._find_out(uid, row, columns)
+                    row = self._find_out(uid, known.get(uid, empty), columns)
                 except MessageGone:
                     known.pop(uid, None)
                     continue
@@ -143,8 +145,9 @@ class Reader:
         key = (b"!" if negate else b"") + b" ".join(sorted(wanted))
         known = self._mailbox.index.fields(key, uids)
         new: list[tuple[int, bytes]] = []
-        for uid in uids:
-            if uid not in known:
+        missing = [uid for uid in uids if uid not in known]
+        with self._mailbox.bulk() if missing else nullcontext():
+            for uid in missing:
                 try:
                     octets = pick_fields(self.message(uid).header, wanted, negate=negate)
                 except MessageGone:

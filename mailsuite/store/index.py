@@ -157,6 +157,7 @@ class MailboxIndex:
         self._index, self.name, self.uid_validity = index, name, uid_validity or 0
         self._id, self.known, self.highest_modseq, self.first_recent = 0, False, 1, 0
         self.state = b""
+        self._lists: list[bytes] | None = None
         self._begin(uid_validity)
 
     def _begin(self, uid_validity: int | None) -> None:
@@ -203,10 +204,8 @@ class MailboxIndex:
                 pairs = [(self._id, uid) for uid in removed]
                 db.executemany("DELETE FROM message WHERE mailbox = ? AND uid = ?", pairs)
                 db.executemany("DELETE FROM cache WHERE mailbox = ? AND uid = ?", pairs)
-                lists = [names for names, in db.execute("SELECT DISTINCT names FROM fields WHERE mailbox = ?",
-                                                        (self._id,))]
                 db.executemany("DELETE FROM fields WHERE mailbox = ? AND names = ? AND uid = ?",
-                               [(self._id, names, uid) for names in lists for uid in removed])
+                               [(self._id, names, uid) for names in self._known_lists(db) for uid in removed])
             if state is not None:
                 self.state = state
             self.highest_modseq, self.first_recent = highest_modseq, first_recent
@@ -257,11 +256,20 @@ class MailboxIndex:
                 "body = coalesce(excluded.body, body), structure = coalesce(excluded.structure, structure)",
                 [(self._id, uid, *cached) for uid, cached in rows])
 
+    def _known_lists(self, db: sqlite3.Connection) -> list[bytes]:
+        """The lists of names of which something is kept."""
+        if self._lists is None:
+            rows = db.execute("SELECT DISTINCT names FROM fields WHERE mailbox = ?", (self._id,))
+            self._lists = [row[0] for row in rows]
+        return self._lists
+
     def store_fields(self, names: bytes, rows: Iterable[tuple[int, bytes]], *, lists: int = 16) -> None:
         """At most `lists` lists of names are kept for a mailbox; a client uses one or two."""
         with self._index.transaction() as db:
-            known = [row[0] for row in db.execute("SELECT DISTINCT names FROM fields WHERE mailbox = ?", (self._id,))]
-            if names not in known and len(known) >= lists:
-                db.execute("DELETE FROM fields WHERE mailbox = ? AND names = ?", (self._id, known[0]))
+            known = self._known_lists(db)
+            if names not in known:
+                known.append(names)
+                if len(known) > lists:
+                    db.execute("DELETE FROM fields WHERE mailbox = ? AND names = ?", (self._id, known.pop(0)))
             db.executemany("INSERT OR REPLACE INTO fields (mailbox, names, uid, octets) VALUES (?, ?, ?, ?)",
                            [(self._id, names, uid, octets) for uid, octets in rows])

@@ -7,7 +7,7 @@ changed: the methods under "what a kind must say". Everything public takes `lock
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from mailsuite.message.message import Message
 from mailsuite.store.api import (
@@ -92,6 +92,10 @@ class BaseMailbox(ABC):
 
     @abstractmethod
     def watch_paths(self) -> list[str]: ...
+
+    def bulk(self) -> AbstractContextManager[object]:
+        """Around the reading of many messages: a kind may keep its file open and locked."""
+        return nullcontext()
 
     def keep_keywords(self) -> None:
         """Keywords were added to the table."""

@@ -38,6 +38,8 @@ TMP_SCAN_S = 8 * 3600
 
 _HIGH = -1 << (KEYWORD_SHIFT + KEYWORD_LETTERS)         # keywords that have no letter
 
+_FOLDERS = ("new", "cur")               # in this order: a file moves from new to cur
+
 Path = bytes            # b"cur/NAME" or b"new/NAME"
 
 
@@ -68,14 +70,15 @@ class ScannedMaildir(BaseMailbox):
 
     def look(self) -> None:
         try:
-            if self._opened and not self._changed():
-                return
+            folders = list(_FOLDERS)
             if not self._opened:
                 self._open()
             elif self.uidlist.changed():
                 self._reload()
-            if not self.deleted:
-                self._scan()
+            else:
+                folders = self._stale_folders()
+            if folders and not self.deleted:
+                self._scan(folders)
         except PermissionError as error:
             raise NoPermission(str(error)) from error
         except (FileNotFoundError, NotADirectoryError) as error:
@@ -85,11 +88,11 @@ class ScannedMaildir(BaseMailbox):
         except OSError as error:
             raise StoreError(str(error)) from error
 
-    def _changed(self) -> bool:
-        for folder in ("new", "cur"):
-            if not self._settled[folder] or self._mtimes[folder] != os.stat(self._in(folder)).st_mtime_ns:
-                return True
-        return time.monotonic() >= self._recheck_at > 0 or self.uidlist.changed()
+    def _stale_folders(self) -> list[str]:
+        """Those that have to be listed again."""
+        due = time.monotonic() >= self._recheck_at > 0
+        return [folder for folder in _FOLDERS if due or not self._settled[folder]
+                or self._mtimes[folder] != os.stat(self._in(folder)).st_mtime_ns]
 
     def _in(self, folder: str) -> str:
         return os.path.join(self.folder, folder)
@@ -186,12 +189,13 @@ class ScannedMaildir(BaseMailbox):
         for keyword in read_keywords(self.control)[len(self.table.keywords):]:
             self.table.add(keyword)
 
-    def _scan(self) -> None:
+    def _scan(self, folders: list[str]) -> None:
         """Compare with the last listing."""
         added: dict[bytes, Path] = {}
         removed: set[Path] = set()
-        self._recheck_at = 0.0
-        for folder in ("new", "cur"):       # a file moves from new to cur: looked for in this order
+        if "cur" in folders:
+            self._recheck_at = 0.0
+        for folder in folders:
             old, now = self._listed[folder], self._list(folder)
             prefix = folder.encode() + b"/"
             for name in now - old:
@@ -301,7 +305,8 @@ class ScannedMaildir(BaseMailbox):
         """Leave files that are gone out of the uidlist, when they are a good part of it (lock held)."""
         if self._gone_from_list and len(self._by_base) * 100 <= len(self.uidlist.entries) * KEPT_PERCENT:
             self.uidlist.next_uid = max(self.uidlist.next_uid, self.uid_next)
-            self.uidlist.rewrite({*self._by_base, *besides})
+            there = {base_of(name) for folder in ("new", "cur") for name in os.listdir(os.fsencode(self._in(folder)))}
+            self.uidlist.rewrite(there.union(self._by_base, besides))
             self._gone_from_list = False
 
     def assign_new(self, files: list[tuple[bytes, bytes]]) -> list[int]:

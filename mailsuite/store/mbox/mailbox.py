@@ -9,7 +9,8 @@ import hashlib
 import os
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from mailsuite.store.api import Append, CopyResult, MessageGone, NoPermission, NotPossible, StoreError
 from mailsuite.store.flags import KEYWORD_SHIFT
@@ -43,6 +44,8 @@ class MboxMailbox(BaseMailbox):
         self._stamp: tuple[int, int, int] | None = None
         self._settled = self._opened = False
         self._base = b""                                # X-IMAPbase as it is in the file
+        self._state_of = (0, 0)                         # next UID and number of digests that the index has
+        self._held: Data | None = None                  # the file, while bulk() has it open
         self._first_start = 0                           # behind a pseudo message
         self.end = 0
         self._may_write = False                         # only looked at: the file stays as it is
@@ -229,16 +232,36 @@ class MboxMailbox(BaseMailbox):
 
     def save_rows(self, positions: Sequence[int], removed: Sequence[int]) -> None:
         rows = self.rows
-        state = _STATE.pack(self.uid_validity, self.uid_next) + b"".join(
-            [uid.to_bytes(4, "little") + digest for uid, digest in self._digests.items()])
+        state = None
+        if (self.uid_next, len(self._digests)) != self._state_of:
+            self._state_of = (self.uid_next, len(self._digests))
+            state = _STATE.pack(self.uid_validity, self.uid_next) + b"".join(
+                [uid.to_bytes(4, "little") + digest for uid, digest in self._digests.items()])
         self.index.save([(rows.uids[at], rows.flags[at], rows.modseqs[at]) for at in positions], removed,
                         highest_modseq=self.highest_modseq, first_recent=min(self.unclaimed, default=self.uid_next),
-                        state=state if state != self.index.state else None, dirty=self._dirty)
+                        state=state, dirty=self._dirty)
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
-    def _octets(self, uid: int, part: slice | None = None) -> tuple[Span, bytes]:
-        """The message's span and its octets from the From line on."""
+    @contextmanager
+    def bulk(self) -> Iterator[None]:
+        """The file stays open and locked, so nobody moves messages meanwhile."""
+        self.look()
+        with self.file.reading() as opened:
+            if opened is not None and (opened[1].st_ino, opened[1].st_size, opened[1].st_mtime_ns) == self._stamp:
+                self._held = opened[0]
+            try:
+                yield
+            finally:
+                self._held = None
+
+    def _octets(self, uid: int, *, head: bool = False) -> tuple[Span, bytes]:
+        """The message's span and its octets from the From line on; head: only that line."""
+        if self._held is not None:
+            span = self.spans.get(uid)
+            if span is None or self.rows.position(uid) is None:
+                raise MessageGone
+            return span, self._held[span.start: span.header if head else span.end]
         for again in (True, False):
             self.look()
             span = self.spans.get(uid)
@@ -249,7 +272,7 @@ class MboxMailbox(BaseMailbox):
                     raise MessageGone
                 data, info = opened
                 if (info.st_ino, info.st_size, info.st_mtime_ns) == self._stamp or not again:
-                    return span, data[span.start: span.end]
+                    return span, data[span.start: span.header if head else span.end]
         raise MessageGone
 
     def read_stored(self, uid: int) -> bytes:
@@ -259,8 +282,7 @@ class MboxMailbox(BaseMailbox):
 
     def from_line(self, uid: int) -> bytes:
         """With its line end."""
-        span, octets = self._octets(uid)
-        return octets[: span.header - span.start]
+        return self._octets(uid, head=True)[1]
 
     def stored_date(self, uid: int) -> int:
         parsed = parse_from_line(self.from_line(uid))

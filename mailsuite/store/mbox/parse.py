@@ -1,7 +1,7 @@
 """Messages in an mbox file: where each begins and ends, and its state headers.
 
     for message in scan(data, start): message.start, message.header, message.body, message.end, message.next
-    state = read_state(header octets)       X-UID, Status, X-Status, X-Keywords, X-IMAPbase
+    state = read_state(b"\n" + header)      X-UID, Status, X-Status, X-Keywords, X-IMAPbase
     parse_from_line(b"From a@b.test  Tue Nov 14 22:13:20 2023") -> (b"a@b.test", seconds) | None
 
 A message begins at a line "From SENDER DATE" with a date that can be read: at the file's start, or after a line end;
@@ -27,8 +27,9 @@ _FROM = re.compile(
     rb"(?:([A-Za-z]{3})[ \t]+(\d{1,2})|(\d{1,2})[ \t]+([A-Za-z]{3})(?:[ \t]+(\d{4}))?)[ \t]+"
     rb"(\d{1,2}):(\d\d)(?::(\d\d))?(?:[ \t]+(?:[A-Za-z]{1,5}|[+-]\d{4})){0,3}(?:[ \t]+(\d{4}))?"
     rb"(?:[ \t]+([+-]\d{4}))?")
-_STATE = re.compile(rb"^(X-UID|Status|X-Status|X-Keywords|X-IMAPbase|X-IMAP|Content-Length)[ \t]*:([^\n]*\n(?:[ \t][^\n]*\n)*)",
-                    re.M | re.I)
+# It begins with a literal line end, which the engine searches fast: header blocks come with the one before them.
+_STATE = re.compile(rb"\n(?i:(X-UID|Status|X-Status|X-Keywords|X-IMAPbase|X-IMAP|Content-Length)[ \t]*:)"
+                    rb"([^\n]*(?=\n)(?:\n[ \t][^\n]*)*)")
 _BASE = re.compile(rb"[ \t]*(\d{1,10})[ \t]+(\d{1,10})(.*)", re.S)
 
 STATUS_BITS = {ord("R"): SEEN}
@@ -97,7 +98,7 @@ def scan(data: Data, start: int = 0) -> Iterator[tuple[Span, State]]:
             raise ValueError(f"no From line at {start}")
         header = line_end + 1
         body, next_at = _header_end(data, header, size)
-        state = read_state(data[header:body])
+        state = read_state(data[header - 1: body])
         after = next_at if next_at is not None else _body_end(data, body, size, state.length)
         end = after
         if end - body >= 1 and data[end - 1: end] == b"\n" and (end - body == 1 or data[end - 2: end] == b"\n\n"):
@@ -132,7 +133,7 @@ def _body_end(data: Data, body: int, size: int, length: int | None) -> int:
 
 
 def read_state(header: bytes) -> State:
-    """The state headers of a header block; the first of each kind counts."""
+    """The state headers of a header block with the line end before it; the first of each kind counts."""
     found: dict[bytes, bytes] = {}
     for match in _STATE.finditer(header):
         found.setdefault(match[1].lower(), match[2])
