@@ -21,6 +21,8 @@ IDLE_S = 10.0               # a connection unused for longer is closed
 POOL_LIMIT = 8              # connections, and look-ups under way; more wait
 TCP_REPLY_LIMIT = 4096
 SOCKETMAP_REPLY_LIMIT = 100000
+# The far end is away or does not keep to the protocol.
+_BROKEN = (OSError, EOFError, ValueError, asyncio.LimitOverrunError)
 
 
 class _Connection:
@@ -70,11 +72,11 @@ class NetworkTable(Table):
                 continue
             try:
                 return await self._over(connection, key)
-            except (OSError, EOFError, ValueError):
+            except _BROKEN:
                 break                   # it may have been closed while we asked: once more, on a new one
         try:
             return await self._over(_Connection(*await self.connect()), key)
-        except (OSError, EOFError, ValueError) as error:
+        except _BROKEN as error:
             if isinstance(error, TimeoutError):
                 raise
             raise self.failure(error) from error

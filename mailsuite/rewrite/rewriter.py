@@ -175,8 +175,10 @@ class Rewriter:
         async def change(address: str) -> str:
             if STANDARD.fullmatch(address):
                 return await self._map(address, address_class) if mapped else address
-            new = self._trivial.standard(unquote_local(address), origin=origin[0], domain=origin[1])
-            return quote_local(await self._map(new, address_class) if mapped else new) or '""'
+            new = self._trivial.standard_text(address, origin=origin[0], domain=origin[1])
+            if not mapped or new == '""':
+                return new
+            return quote_local(await self._map(unquote_local(new), address_class))
 
         return await self._changed(name, value, change)
 

@@ -57,6 +57,10 @@ class Trivial:
             return address
         return t.internalize(self.tokens(t.scan(quote_local(address)), origin=origin, domain=domain))
 
+    def standard_text(self, text: str, *, origin: str, domain: str) -> str:
+        """An address as a header has it (external form, routes and all) in standard form."""
+        return quote_local(t.internalize(self.tokens(t.scan(text), origin=origin, domain=domain))) or '""'
+
     def tokens(self, tokens: list[Token], *, origin: str, domain: str) -> list[Token]:
         """The same on tokens."""
         if len(tokens) == 1 and tokens[0].kind == "@":
