@@ -35,9 +35,9 @@ _STORE = ("mailsuite.store", "mailsuite.message", "mailsuite.sasl")
 COMMANDS: dict[str, ServiceKind] = {
     "smtpd": ServiceKind("mailsuite.smtp.server:serve", Reload.REPLACE, eager=True, spread=True,
                          preload=(*_MAIL, *_DNS, "mailsuite.smtp", "mailsuite.sasl", "mailsuite.tls")),
-    "pickup": ServiceKind("mailsuite.queue.pickup:serve", eager=True, preload=_MAIL),
+    "pickup": ServiceKind("mailsuite.queue.pickup_server:serve", eager=True, preload=_MAIL),
     "qmgr": ServiceKind("mailsuite.queue.server:serve", eager=True, preload=_MAIL),
-    "showq": ServiceKind("mailsuite.queue.showq:serve", preload=_MAIL),
+    "showq": ServiceKind("mailsuite.queue.showq_server:serve", preload=_MAIL),
     "smtp": ServiceKind("mailsuite.deliver.smtp:serve",
                         preload=(*_MAIL, *_DNS, "mailsuite.deliver", "mailsuite.smtp", "mailsuite.tls")),
     "lmtp": ServiceKind("mailsuite.deliver.smtp:serve",

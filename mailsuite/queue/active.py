@@ -23,7 +23,8 @@ class Message:
     """One message of the active queue. pending: deliveries of this round that have not ended.
 
     fresh: it never was deferred, so there is no log of reasons to remove. flush: this round was asked for by somebody,
-    defer_transports does not hold it. marked: recipients whose end is in the file already.
+    defer_transports does not hold it. expire: postsuper -e: what cannot be delivered now is returned.
+    unmarked: numbers of recipients whose end is not in the file yet.
     """
 
     queue_id: str
@@ -35,6 +36,7 @@ class Message:
     path: str
     fresh: bool = True
     flush: bool = False
+    expire: bool = False
     pending: int = 0
     sent: list[Ended] = field(default_factory=list)
     deferred: list[Ended] = field(default_factory=list)
@@ -67,3 +69,10 @@ class Message:
                 "reverse_client_name": origin.reverse_client_name, "server_address": origin.server_address,
                 "rewrite_context": "local" if self.envelope.local else "remote"}
         return self._facts
+
+
+def expansions(envelope: Envelope) -> list[Ended]:
+    """Recipients with NOTIFY=SUCCESS whose alias became several: our duty ends there (RFC 3461 section 5.2.7.3)."""
+    return [Ended(Recipient(address, original, orcpt, Notify.SUCCESS),
+                  RecipientReport(0, -1, SENT, "2.0.0", "alias expanded", action="expanded"))
+            for address, original, orcpt in envelope.expanded]

@@ -148,7 +148,7 @@ def _action(fixed: str) -> Callable[[Ended], str]:
 
 def _reason(fixed: str) -> Callable[[Ended], str]:
     def reason(ended: Ended) -> str:
-        if fixed or ended.report.status != "sent":
+        if fixed or ended.report.status != "sent" or ended.report.action == "expanded":
             return ended.report.reason
         return f"delivery via {ended.report.relay}: {ended.report.reason}"
     return reason

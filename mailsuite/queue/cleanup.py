@@ -14,7 +14,6 @@ Limits: message_size_limit octets of content, duplicate_filter_limit recipients 
 """
 
 import asyncio
-import os
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -122,8 +121,11 @@ class Intake:
         if Handling.MAP in self.envelope.handling:
             addresses = await self._ask(self.cleanup.rewriter.expand_recipient(recipient.address))
         notify = recipient.notify
-        if len(addresses) > 1:
+        if len(addresses) > 1 and notify & Notify.SUCCESS:
             notify &= ~Notify.SUCCESS        # RFC 3461 section 5.2.7.3: an expansion is the end of the duty
+            self.envelope.expanded.append((recipient.address, original, orcpt))
+            if not notify:
+                notify = Notify.NEVER
         for address in addresses:
             key = (address.lower(), original.lower() if self.cleanup.by_original else "", orcpt.lower(), int(notify))
             if key in self._keys:
@@ -148,7 +150,7 @@ class Intake:
         if self._file is None or self.trouble is not None:
             return
         self.size += len(octets)
-        if self.cleanup.size_limit and self.size > self.cleanup.size_limit:
+        if 0 < self.cleanup.size_limit < self.size and not self.envelope.is_bounce:
             log.warning("%s: queue file size limit exceeded", self.queue_id)
             self.refuse(552, "5.3.4", "Error: message file too big")
             self._held.clear()
@@ -274,7 +276,7 @@ class Intake:
             recipients = file.finish(facts, self.recipients)
             size = file.writer.size
             # The limit is meant for the message with its envelope, as in Postfix.
-            if 0 < self.cleanup.size_limit < os.fstat(file.fd).st_size:
+            if 0 < self.cleanup.size_limit < file.writer.whole:
                 log.warning("%s: queue file size limit exceeded", self.queue_id)
                 raise Refused(552, "5.3.4", "Error: message file too big")
             await store.commit(file, queue)

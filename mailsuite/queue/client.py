@@ -104,6 +104,13 @@ class Agents:
         if link.in_hand:
             self._on_lost(link.name, sorted(link.in_hand), was_up)
 
+    def give_up(self, path: str) -> None:
+        """An agent hangs: what it has in hand is lost."""
+        link = self._links.get(path)
+        if link is not None:
+            log.warning("agent %s does not answer", link.name)
+            link.close()
+
     def close(self) -> None:
         for link in list(self._links.values()):
             link.in_hand.clear()

@@ -111,6 +111,7 @@ class Envelope:
     verify: str = ""                   # sendmail -bv / -v: "verify" or "record": report by mail what was done
     program: str = "smtpd"             # who accepted it: smtpd, pickup, bounce, local...
     is_bounce: bool = False            # made by us: never answered by another
+    expanded: list[tuple[str, str, str]] = field(default_factory=list)   # aliases whose success is to be told of
 
     def facts(self) -> dict[str, Any]:
         """A JSON-able dictionary of all that differs from the defaults; `of_facts` reads it."""
@@ -142,4 +143,4 @@ class Envelope:
 _ORIGIN = tuple(entry.name for entry in fields(Origin))
 _NAMES = frozenset(entry.name for entry in fields(Envelope)) - {"origin"}
 _WHEN_SET = ("encoding", "smtputf8", "envid", "full_name", "hold", "hold_reason", "filter", "redirect", "verify",
-             "is_bounce")
+             "is_bounce", "expanded")

@@ -31,6 +31,7 @@ from mailsuite.queue.envelope import Envelope, Notify, Recipient
 
 HEAD = 128
 TAIL_LIMIT = 64 * 1024 * 1024
+EXPIRE = 0o010                   # this bit of the file's mode: postsuper -e wants it returned
 BLOCK = 64 * 1024                # content waits in memory until there is this much
 
 _MAGIC = b"MSQ1 "
@@ -60,14 +61,14 @@ class Stored:
 class Writer:
     """Writes one file from its start. A small message is one write call. Raises OSError from add and finish."""
 
-    __slots__ = ("_fd", "_flushed", "_waiting", "_waiting_size", "size")
+    __slots__ = ("_fd", "_flushed", "_waiting", "_waiting_size", "size", "whole")
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._waiting: list[bytes] = []
         self._waiting_size = 0
         self._flushed = False
-        self.size = 0
+        self.size = self.whole = 0      # octets of content so far; of the file, once it is finished
 
     def add(self, octets: bytes) -> None:
         self._waiting.append(octets)
@@ -87,6 +88,7 @@ class Writer:
         start = HEAD + self.size
         tail, numbered = make_tail(facts, recipients, start)
         head = make_head(HEAD, self.size, start, tail)
+        self.whole = start + len(tail)
         self._waiting.append(tail)
         if self._flushed:
             self._flush(b"")

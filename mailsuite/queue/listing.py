@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from mailsuite.address.syntax import quote_local
 from mailsuite.queue import deferlog
-from mailsuite.queue.file import Damaged, read
+from mailsuite.queue.file import EXPIRE, Damaged, read
 from mailsuite.queue.store import QueueStore
 
 QUEUES = ("maildrop", "active", "incoming", "deferred", "hold")
@@ -34,6 +34,7 @@ class Listed:
     arrival_time: float
     size: int
     sender: str
+    expire: bool = False
     recipients: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -58,13 +59,16 @@ def _read(store: QueueStore, queue: str, folder: str, queue_id: str) -> Listed |
         return None
     try:
         stored = read(fd)
+        expire = bool(os.fstat(fd).st_mode & EXPIRE)
     except Damaged:
         return None
     finally:
         os.close(fd)
+    # maildrop files are the submitter's, with any mode.
+    expire = expire and queue != "maildrop"
     reasons = deferlog.read(store.path("defer", queue_id)).of if queue in _WITH_REASONS else {}
     return Listed(queue, queue_id, stored.envelope.arrival_time, stored.size,
-                  quote_local(stored.envelope.sender) or "MAILER-DAEMON",
+                  quote_local(stored.envelope.sender) or "MAILER-DAEMON", expire,
                   [(quote_local(one.address), reasons.get(one.number, "")) for one in stored.recipients])
 
 
@@ -77,7 +81,7 @@ def to_json(entry: Listed) -> str:
             shown["delay_reason"] = reason
         recipients.append(shown)
     return json.dumps({"queue_name": entry.queue, "queue_id": entry.queue_id, "arrival_time": int(entry.arrival_time),
-                       "message_size": entry.size, "forced_expire": False, "sender": entry.sender,
+                       "message_size": entry.size, "forced_expire": entry.expire, "sender": entry.sender,
                        "recipients": recipients}, ensure_ascii=False)
 
 
@@ -85,7 +89,8 @@ def from_json(line: str) -> Listed:
     """What to_json wrote. Raises ValueError, KeyError, TypeError."""
     said = json.loads(line)
     return Listed(said["queue_name"], said["queue_id"], float(said["arrival_time"]), int(said["message_size"]),
-                  said["sender"], [(one["address"], one.get("delay_reason", "")) for one in said["recipients"]])
+                  said["sender"], bool(said["forced_expire"]),
+                  [(one["address"], one.get("delay_reason", "")) for one in said["recipients"]])
 
 
 class Mailq:
@@ -100,7 +105,8 @@ class Mailq:
         out = [HEADING[self.long_ids]] if not self.messages else [""]
         self.messages += 1
         self.octets += entry.size
-        name = entry.queue_id + {"active": "*", "hold": "!"}.get(entry.queue, "")
+        mark = {"active": "*", "hold": "!"}.get(entry.queue, "")
+        name = entry.queue_id + (mark or ("#" if entry.expire else ""))
         when = time.strftime("%a %b %e %H:%M:%S ", time.localtime(entry.arrival_time))
         out.append(f"{name:<17s} {entry.size:8d} {when:.19s} {entry.sender}" if self.long_ids
                    else f"{name:<11s} {entry.size:7d} {when:.20s} {entry.sender}")

@@ -11,6 +11,7 @@ in memory; what comes beyond stays in incoming/ and deferred/ and is taken in by
 """
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from mailsuite.address.syntax import quote_local, split_domain
 from mailsuite.base.errors import MailError
 from mailsuite.base.log import logger
 from mailsuite.queue import params
-from mailsuite.queue.active import Ended, Message
+from mailsuite.queue.active import Ended, Message, expansions
 from mailsuite.queue.agent import (
     BOUNCED,
     DEFERRED,
@@ -30,7 +31,7 @@ from mailsuite.queue.agent import (
     log_delivery,
 )
 from mailsuite.queue.envelope import Envelope, Notify, Recipient
-from mailsuite.queue.file import Damaged, Stored, Unfinished
+from mailsuite.queue.file import EXPIRE, Damaged, Stored, Unfinished, read
 from mailsuite.queue.limits import TransportTable
 from mailsuite.queue.scheduler import Entry, Outcome, Scheduler
 
@@ -56,9 +57,9 @@ class Manager:
         self.active: dict[str, Message] = {}
         self.recipients_in_memory = 0
         self.refused_notice = False             # incoming/ has mail that we had no room for
-        self._taking: set[str] = set()
         self._seq = 0
         self._requests: dict[int, tuple[Entry[Work], dict[int, Recipient], list[RecipientReport]]] = {}
+        self._sent_at: dict[int, float] = {}     # in the order they were sent
         self._tasks: set[asyncio.Task[None]] = set()
         self.table = TransportTable(settings)
         self.scheduler: Scheduler[Work] = Scheduler(self.table, self._send, self._suspended)
@@ -80,7 +81,7 @@ class Manager:
 
     @property
     def has_room(self) -> bool:
-        return len(self.active) + len(self._taking) < self.active_limit and (
+        return len(self.active) < self.active_limit and (
             self.recipients_in_memory < self.recipient_limit)
 
     @property
@@ -93,7 +94,7 @@ class Manager:
     def take_notice(self, notice: dict[str, Any]) -> None:
         """A message whose envelope came with the notice. Raises KeyError, TypeError, ValueError for nonsense."""
         queue_id = notice["id"]
-        if queue_id in self.active or queue_id in self._taking:
+        if queue_id in self.active:
             return
         if not self.has_room:
             self.refused_notice = True
@@ -105,14 +106,15 @@ class Manager:
             self.store.move(queue_id, "incoming", "active")
         except FileNotFoundError:
             return              # a scan was faster, or postsuper took it away
-        self._begin(queue_id, stored, fresh=True, flush=False)
+        message = self._begin(queue_id, stored, fresh=True, flush=False)
+        message.sent += expansions(stored.envelope)
 
     def take(self, queue_id: str, queue: str, *, flush: bool = False) -> bool:
         """Take a message from incoming/ or deferred/. False: no room, or it is not there."""
-        if queue_id in self.active or queue_id in self._taking or not self.has_room:
+        if queue_id in self.active or not self.has_room:
             return False
         try:
-            stored = self.store.read(queue, queue_id)
+            stored, expire = self._read(queue, queue_id)
             self.store.move(queue_id, queue, "active")
         except FileNotFoundError:
             return False
@@ -125,12 +127,23 @@ class Manager:
         except OSError as error:
             log.warning("%s: cannot take from %s: %s", queue_id, queue, error)
             return False
-        self._begin(queue_id, stored, fresh=queue == "incoming", flush=flush)
+        message = self._begin(queue_id, stored, fresh=False, flush=flush, expire=expire)
+        if queue == "incoming":
+            message.sent += expansions(stored.envelope)
         return True
 
-    def _begin(self, queue_id: str, stored: Stored, *, fresh: bool, flush: bool) -> None:
+    def _read(self, queue: str, queue_id: str) -> tuple[Stored, bool]:
+        """The file, and whether postsuper -e wants its mail back. Raises OSError, Damaged."""
+        fd = self.store.open(queue, queue_id)
+        try:
+            return read(fd), bool(os.fstat(fd).st_mode & EXPIRE)
+        finally:
+            os.close(fd)
+
+    def _begin(self, queue_id: str, stored: Stored, *, fresh: bool, flush: bool,
+               expire: bool = False) -> Message:
         message = Message(queue_id, stored.envelope, stored.offset, stored.size, stored.recipients, time.time(),
-                          self.store.path("active", queue_id), fresh=fresh, flush=flush)
+                          self.store.path("active", queue_id), fresh=fresh, flush=flush, expire=expire)
         self.active[queue_id] = message
         self.recipients_in_memory += len(stored.recipients)
         log.info("%s: from=<%s>, size=%d, nrcpt=%d (queue active)", queue_id, quote_local(stored.envelope.sender),
@@ -138,6 +151,7 @@ class Manager:
         task = asyncio.get_running_loop().create_task(self._distribute(message))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return message
 
     def forget(self, message: Message) -> None:
         """The message has left the active queue."""
@@ -227,6 +241,7 @@ class Manager:
         message, recipients = entry.work
         self._seq += 1
         request = self._request(message, entry.transport, entry.nexthop, recipients)
+        self._sent_at[self._seq] = request.sent_time
         self._requests[self._seq] = (entry, {recipient.number: recipient for recipient in recipients}, [])
         self._send_request(self.table.path(entry.transport), request)
 
@@ -256,8 +271,18 @@ class Manager:
             else:
                 self._end_request(seq, "4.3.0", "mail transport unavailable", Outcome.NO_AGENT)
 
+    def overdue(self, now: float, timeout_s: float) -> list[str]:
+        """Sockets of agents that have been silent about a request for too long."""
+        paths = []
+        for seq, sent_at in self._sent_at.items():
+            if now - sent_at < timeout_s:
+                break
+            paths.append(self.table.path(self._requests[seq][0].transport))
+        return paths
+
     def _end_request(self, seq: int, dsn: str, reason: str, outcome: Outcome | None) -> None:
         under_way = self._requests.pop(seq, None)
+        self._sent_at.pop(seq, None)
         if under_way is None:
             return
         entry, open_recipients, reports = under_way

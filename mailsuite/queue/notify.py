@@ -62,7 +62,7 @@ class Notifier:
         self._socket = made
         return True
 
-    def _flush(self) -> None:
+    def _flush(self, *, again: bool = True) -> None:
         assert self._socket is not None
         try:
             while self._waiting:
@@ -74,7 +74,12 @@ class Notifier:
                 asyncio.get_running_loop().add_writer(self._socket.fileno(), self._flush)
             return
         except OSError:
+            # qmgr was restarted: the new one may have scanned before this message came, so it is told again.
+            waiting = bytes(self._waiting)
             self.close()
+            if again and self._connect():
+                self._waiting += waiting
+                self._flush(again=False)
             return
         if self._writing:
             self._writing = False

@@ -35,8 +35,6 @@ BODY_CHECKS = declare(Param("body_checks", "", string(), "Tables that are asked 
 BODY_CHECKS_SIZE_LIMIT = declare(Param("body_checks_size_limit", "51200", integer(),
     "Octets of each body part that body_checks see."))
 
-INITIAL_DESTINATION_CONCURRENCY = declare(Param("initial_destination_concurrency", "5", integer(least=1),
-    "Deliveries at once to a destination that nothing is known of."))
 QMGR_MESSAGE_ACTIVE_LIMIT = declare(Param("qmgr_message_active_limit", "20000", integer(least=1),
     "Messages in the active queue; the rest waits in incoming/ and deferred/."))
 QMGR_MESSAGE_RECIPIENT_LIMIT = declare(Param("qmgr_message_recipient_limit", "20000", integer(least=1),
@@ -55,14 +53,11 @@ DELAY_WARNING_TIME = declare(Param("delay_warning_time", "0h", seconds(unit="h")
     "After how long the sender is told that mail is still queued; 0: never."))
 DEFER_TRANSPORTS = declare(Param("defer_transports", "", items(),
     "Transports that are not tried unless asked to (postqueue -f, ETRN)."))
-FAST_FLUSH_DOMAINS = declare(Param("fast_flush_domains", "$relay_domains", string(),
-    "Destinations for which `postqueue -s` and ETRN work."))
 TRANSPORT_RETRY_TIME = declare(Param("transport_retry_time", "60s", seconds(least=1),
     "Time before a delivery agent that does not answer is tried again."))
-QMGR_DAEMON_TIMEOUT = declare(Param("qmgr_daemon_timeout", "1000s", seconds(least=1),
-    "How long a delivery agent may say nothing about a request in hand."))
-CONFIRM_DELAY_CLEARED = declare(Param("confirm_delay_cleared", "no", boolean(),
-    "Tell the sender when delayed mail was delivered after all."))
+
+DAEMON_TIMEOUT = declare(Param("daemon_timeout", "18000s", seconds(least=1),
+    "How long a delivery agent may be silent about a delivery before it is given up."))
 
 BOUNCE_SIZE_LIMIT = declare(Param("bounce_size_limit", "50000", integer(least=1),
     "Octets of a message that are sent back; of a longer one only the headers."))

@@ -78,11 +78,18 @@ class Rounds:
         try:
             if not message.fresh:
                 deferlog.remove(self.store.path("defer", message.queue_id))
-            self.store.remove("active", message.queue_id)
+            if not self.store.remove("active", message.queue_id):
+                self._remove_moved(message)
         except OSError as error:
             log.error("%s: cannot remove: %s", message.queue_id, error)
         log.info("%s: removed", message.queue_id)
         self._forget(message)
+
+    def _remove_moved(self, message: Message) -> None:
+        """postsuper moved it while it was delivered: released from hold, nobody gets it twice."""
+        queue = self.store.find(message.queue_id, ("hold", "deferred"))
+        if queue is not None:
+            self.store.remove(queue, message.queue_id)
 
     async def _settle(self, message: Message) -> None:
         try:
@@ -92,13 +99,24 @@ class Rounds:
             else:
                 self._remove(message)
         except FileNotFoundError:
-            self._forget(message)       # postsuper deleted it, or put it on hold
+            await self._moved(message)
         except OSError as error:
             log.error("%s: cannot defer: %s", message.queue_id, error)
             self._forget(message)       # it stays in active/ and is found at the next start
         except Exception:
             log.exception("%s: unforeseen at the end of a round", message.queue_id)
             self._forget(message)
+
+    async def _moved(self, message: Message) -> None:
+        """postsuper deleted it, or put it on hold: there it keeps who is done."""
+        self._forget(message)
+        queue = self.store.find(message.queue_id, ("hold", "deferred"))
+        if queue is None or not message.unmarked:
+            return
+        try:
+            await self.store.pool.run(_mark_file, self.store.path(queue, message.queue_id), message.unmarked)
+        except (OSError, ValueError) as error:
+            log.warning("%s: cannot mark recipients: %s", message.queue_id, error)
 
     def _lifetime_of(self, message: Message) -> int:
         return self._lifetime if message.envelope.sender else self._bounce_lifetime
@@ -109,9 +127,10 @@ class Rounds:
         if envelope.verify:
             await self._report(message)
             return
-        if message.deferred and time.time() >= envelope.arrival_time + self._lifetime_of(message):
-            log.info("%s: from=<%s>, status=expired, returned to sender", message.queue_id,
-                     quote_local(envelope.sender))
+        expired = time.time() >= envelope.arrival_time + self._lifetime_of(message)
+        if message.deferred and (expired or message.expire):
+            log.info("%s: from=<%s>, status=%s, returned to sender", message.queue_id,
+                     quote_local(envelope.sender), "force-expired" if message.expire else "expired")
             message.bounced += message.deferred
             message.deferred = []
         if message.sent:

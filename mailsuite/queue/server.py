@@ -155,6 +155,8 @@ class QueueManager:
         while True:
             await asyncio.sleep(min(INCOMING_SCAN_S, max(0.05, deferred_at - loop.time())))
             self.manager.scheduler.forget_dead(time.time())
+            for path in self.manager.overdue(time.time(), self.settings[params.DAEMON_TIMEOUT]):
+                self.agents.give_up(path)
             self.scanner.scan_incoming()
             if loop.time() >= deferred_at:
                 self.scanner.scan_deferred()

@@ -118,7 +118,7 @@ class Draft:
             with peer.makefile("rb") as lines:
                 answer = json.loads(lines.readline() or b'{"error": "the mail system did not answer"}')
         if "error" in answer:
-            raise SubmitError(str(answer["error"]))
+            raise (TooBig if answer.get("code") == 552 else SubmitError)(str(answer["error"]))
         return str(answer["ok"])
 
     def abort(self) -> None:
