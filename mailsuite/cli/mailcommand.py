@@ -46,11 +46,11 @@ def default_directory() -> str:
 
 def load(config_directory: str, program: str, status: int = EX_TEMPFAIL) -> "Settings":
     """main.cf as it is: what is wrong elsewhere in it must not keep a queue command from its work."""
-    from mailsuite.base.errors import ConfigErrors
-    from mailsuite.config.settings import Settings
+    from mailsuite.base.errors import ConfigError
+    from mailsuite.config.command import load_for_command
     try:
-        return Settings.load(config_directory, strict=False)
-    except (ConfigErrors, OSError) as error:
+        return load_for_command(config_directory, lambda text: warn(program, text))
+    except (ConfigError, OSError) as error:
         fatal(program, str(error), status)
 
 

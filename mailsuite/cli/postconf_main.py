@@ -3,7 +3,8 @@
 from mailsuite.base.errors import ConfigError
 from mailsuite.cli.postconf import Options, fatal, show, warn
 from mailsuite.config import registry
-from mailsuite.config.maincf import MainCf, read_main_cf, read_text
+from mailsuite.config.command import read_settled
+from mailsuite.config.maincf import MainCf, read_text
 from mailsuite.config.mastercf_syntax import MasterFile, parse_master_cf
 from mailsuite.config.names import Names, ServiceNames
 from mailsuite.config.postfix_defaults import COMPUTED, DEFAULTS
@@ -63,7 +64,7 @@ class MainShow:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.defaults_only = "d" in options
-        main_cf = MainCf("") if self.defaults_only else self._read()
+        main_cf = MainCf("") if self.defaults_only else read_settled(f"{options.directory}/main.cf", warn)
         written = {entry.name: entry.value for entry in main_cf.entries}
         for override in options.overrides:
             name, equals, value = override.partition("=")
@@ -78,28 +79,6 @@ class MainShow:
         self.settings = Settings(options.directory, written)
         services = [] if self.defaults_only and options.words else service_names(self._master())
         self.names = Names(written, services)
-
-    def _read(self) -> MainCf:
-        main_cf = read_main_cf(f"{self.options.directory}/main.cf")
-        overridden = main_cf.overridden()
-        for warning in overridden:
-            warn(warning)
-        if main_cf.errors:
-            fatal(main_cf.errors[0].public)
-        self._read_again(main_cf, overridden)
-        return main_cf
-
-    @staticmethod
-    def _read_again(main_cf: MainCf, overridden: list[str]) -> None:
-        """Postfix reads the file a second time over the first: then the first entry replaces the last, too."""
-        repeated = {warning.rpartition("overriding earlier entry: ")[2].partition("=")[0] for warning in overridden}
-        final = {entry.name: entry.value for entry in main_cf.entries}
-        seen: set[str] = set()
-        for entry in main_cf.entries:
-            if entry.name in repeated and entry.name not in seen:
-                seen.add(entry.name)
-                warn(f"{main_cf.path}, line {entry.last_line}: overriding earlier entry: "
-                     f"{entry.name}={final[entry.name]}")
 
     def _master(self) -> MasterFile:
         try:

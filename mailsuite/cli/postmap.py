@@ -68,13 +68,14 @@ def log_to_stderr(program: str) -> None:
     log.propagate = False
 
 
-def load_settings(options: dict[str, str]) -> "Settings":
+def load_settings(program: str, options: dict[str, str]) -> "Settings":
     """main.cf of -c, MAIL_CONFIG or /etc/postfix. Raises ConfigError."""
     import os
 
-    from mailsuite.config.settings import Settings
+    from mailsuite.config.command import load_for_command
 
-    return Settings.load(options.get("c") or os.environ.get("MAIL_CONFIG") or "/etc/postfix", strict=False)
+    return load_for_command(options.get("c") or os.environ.get("MAIL_CONFIG") or "/etc/postfix",
+                            logging.getLogger(f"mailsuite.{program}").warning)
 
 
 def make_tool(program: str, options: dict[str, str], settings: "Settings") -> "Tool":
@@ -115,7 +116,7 @@ def run(program: str, options: dict[str, str], names: list[str]) -> int:
         raise Fatal("specify only one of -s -q or -d")
     if options.get("q") != "-" and any(letter in options for letter in "hbm"):
         raise Fatal("specify -b -h or -m only with \"-q -\"")
-    settings = load_settings(options)
+    settings = load_settings(program, options)
     tool = make_tool(program, options, settings)
     default = settings.text("default_database_type") or "hash"
     specs = [name if ":" in name else f"{default}:{name}" for name in names]
