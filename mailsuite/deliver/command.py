@@ -8,9 +8,9 @@ directly. A command that does not read its input is not at fault for that. Its w
 takes longer than `time_limit_s`. Of its output (standard output and error) `output_limit` octets are kept.
 """
 
-import errno
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import time
@@ -32,16 +32,17 @@ _BUILT_IN = frozenset((
 
 def ask_command(command: str | list[str], *, env: Mapping[str, str], cwd: str, head: bytes, offset: int, size: int,
                 time_limit_s: int, output_limit: int, eol: str = "\n", quote: bool = False, dots: bool = False,
-                blank: bool = False, shell: str = "") -> dict[str, Any]:
+                blank: bool = False, shell: str = "", program: str = "local: fatal") -> dict[str, Any]:
     """Run command; the queue file is the descriptor.
 
     command: an argument list, or a text for the shell rules above. head: what goes in front of the message. quote: ">"
     before "From ". dots: double a dot that begins a line. blank: an empty line at the end.
-    shell: local_command_shell, put in front of the command.
+    shell: local_command_shell, put in front of the command. program: who says that a command is not there.
     """
     return {"op": "command", "command": command, "env": dict(env), "cwd": cwd,
             "head": head.decode("utf-8", "surrogateescape"), "offset": offset, "size": size, "limit": time_limit_s,
-            "output": output_limit, "eol": eol, "quote": quote, "dots": dots, "blank": blank, "shell": shell}
+            "output": output_limit, "eol": eol, "quote": quote, "dots": dots, "blank": blank, "shell": shell,
+            "program": program}
 
 
 def ended_of(answer: Mapping[str, Any]) -> Ended:
@@ -67,24 +68,24 @@ def arguments(command: str, shell: str = "") -> list[str]:
     words = command.split()
     if words and set(command) <= _PLAIN and words[0] not in _BUILT_IN and "=" not in words[0]:
         return words
-    return ["/bin/sh", "-c", command]
+    return ["sh", "-c", command]
 
 
 def _run(message: Mapping[str, Any], fd: int) -> Ended:
     command = message["command"]
     argv = arguments(command, message["shell"]) if isinstance(command, str) else list(command)
+    path = message["env"].get("PATH", "/usr/bin:/bin")
+    if isinstance(command, str) and argv[0] != "sh" and "/" not in argv[0] and not shutil.which(argv[0], path=path):
+        argv = ["sh", "-c", command]        # perhaps it knows the word
     try:
-        process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                   env=message["env"], cwd=message["cwd"] or "/", start_new_session=True, bufsize=0)
+        process = subprocess.Popen(
+            argv, executable="/bin/sh" if argv[0] == "sh" else None, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, env=message["env"], cwd=message["cwd"] or "/", start_new_session=True, bufsize=0)
     except OSError as error:
         if error.filename == message["cwd"] and error.filename != argv[0]:
             raise DeliveryFailed(f"cannot change directory to {message['cwd']}: {os.strerror(error.errno or 0)}",
                                  status="4.3.0") from error
-        # As a shell says it, and with its exit status; the mail waits where the machine is short of something.
-        if error.errno in (errno.EAGAIN, errno.ENOMEM, errno.ENFILE, errno.EMFILE):
-            raise DeliveryFailed.of("cannot run the command", error) from error
-        return Ended(exit=127 if error.errno == errno.ENOENT else 126,
-                     output=f"{argv[0]}: {os.strerror(error.errno or 0)}")
+        return Ended(exit=75, output=f"{message['program']}: execvp {argv[0]}: {os.strerror(error.errno or 0)}\n")
     except ValueError as error:             # a NUL in an argument
         raise DeliveryFailed("bad command", status="5.3.5") from error
     try:

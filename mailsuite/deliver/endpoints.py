@@ -68,7 +68,11 @@ class Endpoints:
         """An :include: file, read with the rights that the node has."""
         identity = self._rights(node).identity
         answer = await self._world.files.ask(identity, mailbox.ask_read([path], owners=[]))
-        return FileText(answer["path"], answer.get("text", ""), answer.get("warning", ""), answer.get("uid", 0))
+        warning = answer.get("warning", "")
+        if warning.startswith("file "):
+            warning = f":include: {warning}"
+        warning = warning.replace("cannot open file", "cannot open include file")
+        return FileText(answer["path"], answer.get("text", ""), warning, answer.get("uid", 0))
 
     def _rights(self, node: "Node") -> Account:
         """Never root."""
@@ -111,6 +115,8 @@ class Endpoints:
         recipient = replace(expansion.recipient, address=node.address, original=node.original, orcpt=node.orcpt,
                             notify=node.notify)
         request = replace(expansion.job.request, sender=node.sender)
+        self._world.log.info("%s: passing <%s> to transport=%s", request.queue_id, quote_local(node.address),
+                             transport.partition(":")[0])
         try:
             report = await pass_on(self._world.queue_directory, request, recipient, transport)
         except MailError as error:
@@ -127,9 +133,9 @@ class Endpoints:
             path, identity = f"{account.home}/{world.home_mailbox}", account.identity
         else:
             path = f"{world.spool.rstrip('/')}/{account.name}"
-            if world.spool.endswith("/"):
-                path += "/"
             identity = spool_identity(world.spool, account)
+            if world.spool.endswith("/"):
+                identity, path = maildir_identity(path, account, identity), path + "/"
         if path.endswith("/"):
             await self._maildir(expansion, node, path, identity)
             return
@@ -162,7 +168,7 @@ class Endpoints:
 
     def _head(self, node: "Node") -> bytes:
         mark = node.delivered if self._world.mark_files else ""
-        return delivery_header(node.sender, node.original or node.address, mark)
+        return delivery_header(node.sender, node.original, mark)
 
     async def _maildir(self, expansion: "Expansion", node: "Node", path: str, identity: Identity) -> None:
         world, request = self._world, expansion.job.request
@@ -182,6 +188,8 @@ class Endpoints:
                     question: Callable[[], dict[str, object]], said: str, prefix: str) -> None:
         # Who waits for a lock sleeps deliver_lock_delay: one process does one user's mbox files in turn.
         answer = await self._world.files.ask(identity, question(), [expansion.fd], key="mbox")
+        for warning in answer["warnings"]:
+            self._world.log.warning("%s", warning)
         if answer["ok"]:
             expansion.end(node, SENT, "2.0.0", said)
             return
@@ -206,7 +214,7 @@ class Endpoints:
             return
         mark = node.delivered if world.mark_commands else ""
         head = from_line(quote_local(node.sender), world.now()) + delivery_header(
-            node.sender, node.original or node.address, mark)
+            node.sender, node.original, mark)
         try:
             directory = world.execution_directory(node, account)
         except ConfigError as error:
@@ -220,6 +228,8 @@ class Endpoints:
         if not answer["ok"]:
             self._failed(expansion, node, answer["status"], answer["reason"])
             return
+        if answer["timeout"]:
+            world.log.warning("pipe_command_read: read time limit exceeded")
         verdict = judge(ended_of(answer), command)
         if verdict.status == SENT:
             expansion.end(node, SENT, "2.0.0", f"delivered to command: {command}")
@@ -255,6 +265,11 @@ def spool_identity(spool: str, account: Account) -> Identity:
     if found.st_mode & stat.S_IWGRP and not found.st_mode & stat.S_IWOTH:
         return Identity(account.uid, found.st_gid, groups=(found.st_gid,))
     return account.identity
+
+
+def maildir_identity(path: str, account: Account, spool: Identity) -> Identity:
+    """A Maildir in the spool that is there already is the user's own; a new one has the folder's group."""
+    return account.identity if os.path.isdir(path) else spool
 
 
 def _may_create(spool: str, identity: Identity) -> bool:

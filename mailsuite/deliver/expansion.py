@@ -180,9 +180,6 @@ class Expansion:
             self.world.log.warning("alias database loop for %s", name)
             self.end(node, BOUNCED, "5.4.6", f"alias database loop for {name}")
             return True
-        if self.job.probe:
-            self.end(node, SENT, "2.0.0", f"aliased to {found.value}")
-            return True
         inner = replace(node, source="alias", alias=name, account=self.world.alias_account(found.table),
                         personal=False)
         inner = await self._with_owner(inner, name)
@@ -209,7 +206,7 @@ class Expansion:
 
     async def _real_user(self, node: Node) -> None:
         if (node.owner and node.owner.lower() != node.user) or node.source == "include":
-            self._forwards.add(node)
+            self._forward(node)
             return
         await self._user(node)
 
@@ -230,9 +227,6 @@ class Expansion:
             return False
         if self.seen(f"forward {answer.path}"):
             return True
-        if self.job.probe:
-            self.end(node, SENT, "2.0.0", f"forward via file: {answer.path}")
-            return True
         unmatched = node.unmatched if "forward" in self.world.propagate and not answer.with_extension else ""
         inner = replace(node, owner=node.user, source="forward", alias="", account=account, personal=True,
                         unmatched=unmatched)
@@ -250,9 +244,12 @@ class Expansion:
             self.end(node, SENT, "2.0.0", "discarded")
             return
         relay = world.luser_relay(node)
-        if relay and not self.seen(f"luser {node.address}") and node.level <= LEVEL_LIMIT:
-            for destination in parse_destinations(relay):
-                await self._destination(replace(node, alias="", source="", unmatched=""), destination)
+        if relay and node.level > LEVEL_LIMIT:
+            world.log.warning("alias database loop for %s", node.local)
+            self.end(node, BOUNCED, "5.4.6", f"alias database loop for {node.local}")
+            return
+        if relay:
+            await self._destination(replace(node, alias="", source="", unmatched=""), Destination(Kind.ADDRESS, relay))
             return
         self.end(node, BOUNCED, "5.1.1", f'unknown user: "{node.user}"')
 
@@ -284,36 +281,45 @@ class Expansion:
         if node.unmatched:
             local, domain = split_domain(text)
             text = f"{local}{world.delimiter[:1]}{node.unmatched}" + (f"@{domain}" if domain else "")
-        address = await world.rewriter.rewrite(text, True)
+        address = await world.rewriter.rewrite(text, True) if text else f"MAILER-DAEMON@{world.host}"
         resolution = await world.rewriter.resolve(node.sender, address)
         # Who comes from a list without an original recipient of its own was addressed as itself.
         inner = replace(node, address=resolution.recipient or address, level=node.level + 1,
                         original=node.original or resolution.recipient or address, unmatched="")
-        if resolution.transport == self.job.request.transport and not resolution.error:
+        if resolution.bad_syntax:
+            self.end(node, BOUNCED, "5.1.3", f"bad recipient address syntax: {address}")
+        elif resolution.transport == self.job.request.transport and not resolution.error:
             await self.address(inner)
         else:
-            self._forwards.add(inner)
+            self._forward(inner)
+
+    def _forward(self, node: Node) -> None:
+        """New mail for the node's address, once nothing was deferred."""
+        if self.job.probe:
+            self.end(node, SENT, "2.0.0", f"forwards to {node.address}")
+        else:
+            self._forwards.add(node)
 
     async def _include(self, node: Node, path: str) -> None:
         """The members of a list file."""
         log = self.world.log
         if not path.startswith("/"):
             log.warning(":include:%s uses a relative path", path)
-            self.end(node, DEFERRED, "4.3.5", CONFIGURATION_ERROR)
+            self.end(node, BOUNCED, "5.3.5", CONFIGURATION_ERROR)
             return
         if self.seen(f"include {node.account.uid if node.account else -1} {path}"):
             return
         answer = await self._ends.read_include(node, path)
         if answer.warning or not answer.path:
             log.warning("%s", answer.warning or f"unable to lookup :include: file {path}: No such file or directory")
-            self.end(node, DEFERRED, "4.3.5", CONFIGURATION_ERROR)
+            self.end(node, BOUNCED, "5.3.5", CONFIGURATION_ERROR)
             return
         account = node.account
         if account is None and answer.uid:
             account = self.world.accounts.of_uid(answer.uid)
             if account is None:
                 log.warning("%s: cannot find :include: file owner username", path)
-                self.end(node, DEFERRED, "4.3.5", CONFIGURATION_ERROR)
+                self.end(node, BOUNCED, "5.3.5", CONFIGURATION_ERROR)
                 return
         inner = replace(node, source="include", account=account, level=node.level + 1)
         if inner.level > LEVEL_LIMIT:

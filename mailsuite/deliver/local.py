@@ -193,17 +193,15 @@ class World:
 
 
 def exported_environment(settings: Settings) -> dict[str, str]:
-    """export_environment: names that are passed on, name=value that are set."""
-    env: dict[str, str] = {}
-    for item in settings.text("export_environment").replace(",", " ").split():
-        name, equals, value = item.partition("=")
-        if equals:
-            env[name] = value
-        elif name in os.environ:
-            env[name] = os.environ[name]
-        elif name == "MAIL_CONFIG":
-            env[name] = settings.config_directory
-    return env
+    """export_environment: names that are passed on, name=value that are set; of what import_environment let in."""
+    known = os.environ | {"MAIL_CONFIG": settings.config_directory} | {
+        name: value for name, equals, value in _pairs(settings.text("import_environment")) if equals}
+    return {name: value if equals else known[name]
+            for name, equals, value in _pairs(settings.text("export_environment")) if equals or name in known}
+
+
+def _pairs(text: str) -> list[tuple[str, str, str]]:
+    return [item.partition("=") for item in text.replace(",", " ").split()]
 
 
 class LocalAgent:

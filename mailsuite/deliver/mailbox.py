@@ -7,7 +7,7 @@ the functions named ask_* make for the parent. Answers: {"ok": true} or {"ok": f
 import errno
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mailsuite.store.delivery import (
@@ -23,19 +23,20 @@ FORWARD_LIMIT = 1024 * 1024          # octets of a .forward or :include: file
 
 
 def ask_maildir(folder: str, header: bytes, offset: int, size: int, *, host: str, limit: int,
-                sync_directory: bool) -> dict[str, Any]:
-    """Deliver to a Maildir; the queue file is the descriptor."""
+                sync_directory: bool, default: str = "5.2.0") -> dict[str, Any]:
+    """Deliver to a Maildir; the queue file is the descriptor. default: the status of failures that say nothing else."""
     return {"op": "maildir", "path": folder, "header": header.decode("utf-8", "surrogateescape"), "offset": offset,
-            "size": size, "host": host, "limit": limit, "sync": sync_directory}
+            "size": size, "host": host, "limit": limit, "sync": sync_directory, "default": default}
 
 
 def ask_mbox(path: str, sender: str, header: bytes, offset: int, size: int, *, locks: MboxLocks, limit: int,
-             owner: int | None, regular: bool = True, make_parents: bool = False) -> dict[str, Any]:
+             owner: int | None, regular: bool = True, make_parents: bool = False,
+             default: str = "5.2.0") -> dict[str, Any]:
     """Append to an mbox file. owner: whose file it must be (None: anybody's). regular: refuse devices and pipes."""
     return {"op": "mbox", "path": path, "sender": sender, "header": header.decode("utf-8", "surrogateescape"),
             "offset": offset, "size": size, "limit": limit, "owner": owner, "regular": regular, "make": make_parents,
             "methods": list(locks.methods), "wait": locks.wait_s, "delay": locks.delay_s, "stale": locks.stale_s,
-            "may_fail": locks.may_fail}
+            "may_fail": locks.may_fail, "default": default}
 
 
 def ask_read(paths: list[str], *, owners: list[int]) -> dict[str, Any]:
@@ -45,17 +46,19 @@ def ask_read(paths: list[str], *, owners: list[int]) -> dict[str, Any]:
 
 def handle(message: dict[str, Any], fds: list[int]) -> Mapping[str, Any]:
     """The worker's function for file requests."""
+    warnings: list[str] = []
     try:
         match message["op"]:
             case "maildir":
                 _maildir(message, fds[0])
             case "mbox":
-                _mbox(message, fds[0])
+                _mbox(message, fds[0], warnings.append)
             case "read":
                 return _read(message)
     except DeliveryFailed as failure:
-        return {"ok": False, "status": failure.status, "reason": failure.public, "errno": failure.error}
-    return {"ok": True}
+        status = message["default"] if failure.status == "5.2.0" else failure.status
+        return {"ok": False, "status": status, "reason": failure.public, "errno": failure.error, "warnings": warnings}
+    return {"ok": True, "warnings": warnings}
 
 
 def _maildir(message: dict[str, Any], fd: int) -> None:
@@ -66,7 +69,7 @@ def _maildir(message: dict[str, Any], fd: int) -> None:
                     sync_directory=message["sync"])
 
 
-def _mbox(message: dict[str, Any], fd: int) -> None:
+def _mbox(message: dict[str, Any], fd: int, warn: Callable[[str], None]) -> None:
     owner, regular = message["owner"], message["regular"]
 
     def check(found: os.stat_result) -> None:
@@ -84,7 +87,7 @@ def _mbox(message: dict[str, Any], fd: int) -> None:
         except OSError:
             pass                    # opening the file will say why
     append_mbox(message["path"], message["sender"], message["header"].encode("utf-8", "surrogateescape"),
-                read_blocks(fd, message["offset"], message["size"]), limit=message["limit"], check=check,
+                read_blocks(fd, message["offset"], message["size"]), limit=message["limit"], check=check, warn=warn,
                 locks=MboxLocks(tuple(message["methods"]), message["wait"], message["delay"], message["stale"],
                                 message["may_fail"]))
 
@@ -99,7 +102,7 @@ def _read(message: dict[str, Any]) -> dict[str, Any]:
                 continue
             return {"ok": True, "path": "", "warning": f"cannot open file {path}: {os.strerror(error.errno or 0)}",
                     "errno": error.errno}
-        with open(fd, "rb") as file:
+        try:
             found = os.fstat(fd)
             if not stat.S_ISREG(found.st_mode):
                 return _refuse(f"file {path} is not a regular file")
@@ -107,7 +110,9 @@ def _read(message: dict[str, Any]) -> dict[str, Any]:
                 return _refuse(f"file {path} has bad owner uid {found.st_uid}")
             if found.st_mode & 0o002:
                 return _refuse(f"file {path} is world writable")
-            text = file.read(FORWARD_LIMIT).decode("utf-8", "surrogateescape")
+            text = b"".join(read_blocks(fd, 0, min(found.st_size, FORWARD_LIMIT))).decode("utf-8", "surrogateescape")
+        finally:
+            os.close(fd)
         return {"ok": True, "path": path, "text": text, "uid": found.st_uid}
     return {"ok": True, "path": ""}
 

@@ -10,7 +10,7 @@ executed without a shell, as user= says and never as root or mail_owner. Exit st
 import os
 import pwd
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -31,7 +31,7 @@ from mailsuite.queue.envelope import Recipient
 from mailsuite.store.delivery import from_line
 
 FLAGS = frozenset("BDFORXhqu.>")
-_MACRO = re.compile(r"\$(?:(\$)|\{(\w+)\}|\((\w+)\)|(\w+)|\{(\w+)\?([^{}]*)\}|\{(\w+):([^{}]*)\})")
+_MACRO = re.compile(r"\$(?:(\$)|\{([^{}]+)\}|\(([^()]+)\)|(\w+))")
 _ESCAPE = re.compile(r"\\([abfnrtv\\]|[0-7]{1,3})")
 _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\"}
 
@@ -101,18 +101,12 @@ MACROS = RECIPIENT_MACROS | {"sender", "nexthop", "size", "domain", "queue_id", 
 
 
 def _names(argument: str) -> list[str]:
-    return [next((name for name in match.group(2, 3, 4, 5, 7) if name), "") for match in _MACRO.finditer(argument)]
+    return [next((name for name in match.group(2, 3, 4) if name), "") for match in _MACRO.finditer(argument)]
 
 
 def _expand(argument: str, values: Mapping[str, str]) -> str:
     def value(match: re.Match[str]) -> str:
-        if match[1]:
-            return "$"
-        if match[5]:
-            return _expand(match[6], values) if values[match[5]] else ""
-        if match[7]:
-            return "" if values[match[7]] else _expand(match[8], values)
-        return values[match[2] or match[3] or match[4]]
+        return "$" if match[1] else values[match[2] or match[3] or match[4]]
 
     return _MACRO.sub(value, argument)
 
@@ -133,10 +127,17 @@ def parse_options(words: list[str], mail_owner: str = "") -> Options:
         options = _OPTIONS[name](options, value)
     if not options.argv:
         raise ConfigError("pipe: missing argv= command-line attribute")
-    for name in [name for argument in options.argv for name in _names(argument) if name]:
-        if name not in MACROS:
-            raise ConfigError(f'pipe: unknown macro name: "{name}"')
+    _check_macros(options.argv)
     return _check_identity(replace(options, identity=replace(options.identity, root=options.chroot)), words, mail_owner)
+
+
+def _check_macros(argv: Iterable[str]) -> None:
+    for argument in argv:
+        for name in filter(None, _names(argument)):
+            if name not in MACROS:
+                raise ConfigError(f'unknown macro name: "{name}"')
+        if "$" in _MACRO.sub("", argument):
+            raise ConfigError(f'empty macro name: "{argument}"')
 
 
 def _check_identity(options: Options, words: list[str], mail_owner: str) -> Options:
@@ -203,7 +204,7 @@ class PipeAgent:
 
     def __init__(self, context: ServiceContext, pool: WorkerPool) -> None:
         self._pool, self._name, self._words = pool, context.name, context.arguments
-        self._mistake: ConfigError | None = None
+        self._mistake = ""
         self.configure(context.settings)
 
     def configure(self, settings: Settings) -> None:
@@ -216,20 +217,20 @@ class PipeAgent:
         try:
             self._options = parse_options(self._words, settings.text("mail_owner"))
         except ConfigError as error:
-            self._mistake = error
+            self._mistake = error.public
+            if error.public.startswith("unknown macro"):
+                self._mistake = f"file {settings.config_directory}/master.cf: service {self._name}: {error.public}"
 
     async def deliver(self, job: Job) -> None:
         options, request = self._options, job.request
         if options is None:
-            job.log.error("%s: %s", self._name, self._mistake)
+            job.log.warning("%s", self._mistake)
             job.report_rest(DEFERRED, "4.3.5", CONFIGURATION_ERROR, relay=self._name)
         elif options.flags & {"D", "O"} and len(request.recipients) > 1:
             flag = "D" if "D" in options.flags else "O"
             job.log.warning("pipe flag `%s' requires %s_destination_recipient_limit = 1", flag, self._name)
             job.report_rest(DEFERRED, "4.3.5", CONFIGURATION_ERROR, relay=self._name)
         elif options.size and request.size > options.size:
-            job.log.warning("%s: too big: size_limit = %d, request->data_size = %d", job.queue_id, options.size,
-                            request.size)
             job.report_rest(BOUNCED, "5.2.3", "message too large", relay=self._name)
         else:
             with job.message_file() as fd:
@@ -269,9 +270,11 @@ class PipeAgent:
             cwd=options.directory or ("/" if options.chroot else self._settings.text("queue_directory")), head=head,
             offset=request.offset, size=request.size, time_limit_s=self._limit_s,
             output_limit=self._settings[p.COMMAND_OUTPUT_LIMIT], eol=options.eol, quote=">" in flags,
-            dots="." in flags, blank="B" in flags)
+            dots="." in flags, blank="B" in flags, program="pipe: fatal: pipe_command")
 
     def _judge(self, job: Job, options: Options, answer: Mapping[str, Any]) -> None:
+        if answer["ok"] and answer["timeout"]:
+            job.log.warning("pipe_command_read: read time limit exceeded")
         for recipient in list(job.open_recipients.values()):
             if not answer["ok"]:
                 status = DEFERRED if answer["status"].startswith("4") else BOUNCED

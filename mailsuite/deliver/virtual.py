@@ -34,6 +34,7 @@ from mailsuite.queue.agent import BOUNCED, DEFERRED, SENT
 from mailsuite.queue.envelope import Recipient
 
 RELAY = "virtual"
+UNKNOWN = "4.2.0"       # what is no fault of the recipient's quota may be mended: the mail waits
 
 
 class VirtualAgent:
@@ -83,11 +84,11 @@ class VirtualAgent:
         header = delivery_header(request.sender, recipient.original or recipient.address, recipient.address)
         if path.endswith("/"):
             question = mailbox.ask_maildir(path, header, request.offset, request.size, host=self._host,
-                                           limit=self._limit, sync_directory=self._sync)
+                                           limit=self._limit, sync_directory=self._sync, default=UNKNOWN)
             said, prefix, key = "delivered to maildir", "maildir delivery failed: ", ""
         else:
             question = mailbox.ask_mbox(path, quote_local(request.sender), header, request.offset, request.size,
-                                        locks=self._locks, limit=self._limit, make_parents=True,
+                                        locks=self._locks, limit=self._limit, make_parents=True, default=UNKNOWN,
                                         owner=owner.effective().uid if self._strict else None)
             said, prefix = "delivered to mailbox", f"delivery failed to mailbox {path}: "
             # Who waits for a lock sleeps deliver_lock_delay: let one process do one file's messages in turn.

@@ -225,11 +225,11 @@ def quote_from(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 def append_mbox(path: str, sender: str, header: bytes, blocks: Iterable[bytes], *, locks: MboxLocks, limit: int = 0,
                 check: Callable[[os.stat_result], None] | None = None, mode: int = 0o600,
-                now: float | None = None) -> None:
+                now: float | None = None, warn: Callable[[str], None] = lambda text: None) -> None:
     """Append one message. limit: octets that the file may have afterwards, 0: any number.
 
     check: looks at the open file (owner, kind) and raises DeliveryFailed. A path that is no regular file (/dev/null)
-    is written to without locks. Raises DeliveryFailed.
+    is written to without locks. warn: told of a dotlock that was done without. Raises DeliveryFailed.
     """
     lock = MailboxLock(path, locks.methods, wait_s=locks.wait_s, delay_s=locks.delay_s, stale_s=locks.stale_s)
     regular = not os.path.exists(path) or os.path.isfile(path)
@@ -237,7 +237,9 @@ def append_mbox(path: str, sender: str, header: bytes, blocks: Iterable[bytes], 
         if not regular:
             _append_open(path, lock, sender, header, blocks, 0, check, mode, now, locked=False)
             return
-        with lock.dotlock(may_fail=locks.may_fail):
+        with lock.dotlock(may_fail=locks.may_fail) as problem:
+            if problem:
+                warn(f"unable to create lock file {path}.lock: {problem}")
             _append_open(path, lock, sender, header, blocks, limit, check, mode, now, locked=True)
     except LockBusy as error:
         if error.what == "dotlock":
@@ -285,9 +287,21 @@ def _open_mbox(path: str, mode: int) -> tuple[int, bool]:
         raise DeliveryFailed("file changes while it is being opened", status="4.2.0")
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise DeliveryFailed(f"file {path} is a symbolic link", status="5.2.0") from error
-        raise DeliveryFailed.of(f"cannot open file {path}" if error.errno != errno.ENOENT
-                                else f"cannot create file exclusively {path}", error) from error
+            return _open_link(path, flags & ~os.O_NOFOLLOW), False
+        raise DeliveryFailed.of("cannot open file" if error.errno != errno.ENOENT
+                                else "cannot create file exclusively", error) from error
+
+
+def _open_link(path: str, flags: int) -> int:
+    """Follow a link that only root can have put there."""
+    link, parent = os.lstat(path), os.stat(os.path.dirname(path) or ".")
+    try:
+        os.stat(path)
+        if link.st_uid != 0 or parent.st_uid != 0 or parent.st_mode & 0o022:
+            raise DeliveryFailed("file is a symbolic link", status="5.2.0")
+        return os.open(path, flags)
+    except OSError as error:
+        raise DeliveryFailed.of("cannot open file", error) from error
 
 
 def _append(fd: int, head: bytes, blocks: Iterable[bytes], limit: int) -> None:

@@ -53,21 +53,21 @@ class MailboxLock:
         self._wait_s, self._delay_s, self._stale_s, self._sleep = wait_s, delay_s, stale_s, sleep
 
     @contextmanager
-    def dotlock(self, *, may_fail: bool = False) -> Iterator[None]:
-        """Hold PATH.lock, when the methods name it. may_fail: go on without where it may not be made."""
+    def dotlock(self, *, may_fail: bool = False) -> Iterator[str]:
+        """Hold PATH.lock, when the methods name it. may_fail: go on where it cannot be made; gives the reason then."""
         name = self.path + ".lock"
         if "dotlock" not in self.methods:
-            yield
+            yield ""
             return
         try:
             self._make(name)
         except OSError as error:
-            if not (may_fail and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)):
+            if not may_fail:
                 raise
-            yield
+            yield os.strerror(error.errno or 0)
             return
         try:
-            yield
+            yield ""
         finally:
             try:
                 os.unlink(name)

@@ -25,7 +25,10 @@ A, C, F, INCLUDE = Kind.ADDRESS, Kind.COMMAND, Kind.FILE, Kind.INCLUDE
     ("alice, bob,   carol@example.test", [(A, "alice"), (A, "bob"), (A, "carol@example.test")]),
     ('"|/bin/cmd a b", /var/x, :include:/etc/list', [(C, "/bin/cmd a b"), (F, "/var/x"), (INCLUDE, "/etc/list")]),
     ('"|/bin/sh -c \'echo sorry >&2; exit 67\'"', [(C, "/bin/sh -c 'echo sorry >&2; exit 67'")]),
-    ("|/bin/cmd", [(C, "/bin/cmd")]),
+    ("|/bin/cmd -u", [(C, "/bin/cmd"), (A, "-u")]),
+    ("x:alice, bob;", [(A, "alice"), (A, "bob")]),
+    ('""', [(A, "")]),
+    ("a @ b.test c", [(A, "a@b.test"), (A, "c")]),
     ("\\alice, bob@b.test", [(A, "alice"), (A, "bob@b.test")]),
     ('Bob "the" B <bob@b.test>, (comment) x', [(A, "bob@b.test"), (A, "x")]),
     ('"odd name"@b.test', [(A, "odd name@b.test")]),
@@ -78,8 +81,8 @@ def test_delivery_header_and_loop_marks(tmp_path: Path) -> None:
 # --- commands -------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("text", "want"), [
-    ("/bin/cat -u", ["/bin/cat", "-u"]), ("exit 69", ["/bin/sh", "-c", "exit 69"]),
-    ("cat > x", ["/bin/sh", "-c", "cat > x"])])
+    ("/bin/cat -u", ["/bin/cat", "-u"]), ("exit 69", ["sh", "-c", "exit 69"]),
+    ("cat > x", ["sh", "-c", "cat > x"])])
 def test_shell_only_where_needed(text: str, want: list[str]) -> None:
     assert command.arguments(text) == want
 
@@ -125,7 +128,9 @@ def test_what_a_command_leaves_running_keeps_nobody(run: Callable[..., dict[str,
 
 
 def test_missing_command(run: Callable[..., dict[str, Any]]) -> None:
-    assert run(["/no/such/command"])["exit"] == 127
+    assert run("/no/such/command") == {"ok": True, "exit": 75, "signal": 0, "timeout": False,
+                                       "output": "local: fatal: execvp /no/such/command: No such file or directory\n"}
+    assert run("nosuchcommand x")["output"] == "sh: 1: nosuchcommand: not found\n"
 
 
 # --- pipe -----------------------------------------------------------------------------------------------------------
