@@ -43,7 +43,9 @@ class HeaderWork:
         self.size_limit = settings[params.HEADER_SIZE_LIMIT]
         self.hop_limit = settings[params.HOPCOUNT_LIMIT]
         self.drop = frozenset(name.encode() for name in settings[params.MESSAGE_DROP_HEADERS])
-        self.always_add = settings[params.ALWAYS_ADD_MISSING_HEADERS]
+        # Headers of remote clients that are rewritten are completed as well.
+        self.always_add = (settings[params.ALWAYS_ADD_MISSING_HEADERS]
+                           or bool(settings.text("remote_header_rewrite_domain")))
         self.undisclosed = settings[params.UNDISCLOSED_RECIPIENTS_HEADER]
         self.obsolete_from = settings[params.HEADER_FROM_FORMAT].lower() == "obsolete"
         self.hostname = settings.text("myhostname")
