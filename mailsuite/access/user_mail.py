@@ -5,8 +5,9 @@
         result = await mail.run(mailbox.status)     any blocking call
         mail.watch(mailbox, wake) -> stop           change notices for IDLE, from this process and from others
 
-The store is closed in a thread after the last session; who comes meanwhile waits for that, so two stores never work on
-one mailbox. Blocking calls of all users share POOL_SIZE threads.
+After the last session the store stays open for LINGER_S: most clients come back soon, and what is in memory need not
+be read again. It is closed in a thread; who comes meanwhile waits for that, so two stores never work on one mailbox.
+At most LINGERING stores wait so, the oldest goes first. Blocking calls of all users share POOL_SIZE threads.
 """
 
 import asyncio
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 POOL_SIZE = 8           # threads for files and index; one slow mailbox must not hold up the others
+LINGER_S = 60.0         # how long a store stays open without a session
+LINGERING = 50          # how many do
 
 
 @cache
@@ -37,6 +40,7 @@ def pool() -> ThreadPoolExecutor:
 
 
 _closing: dict[str, "Future[None]"] = {}
+_lingering: "dict[str, tuple[UserMail, asyncio.TimerHandle]]" = {}
 
 
 class UserMail:
@@ -44,6 +48,7 @@ class UserMail:
 
     def __init__(self, user: UserInfo, settings: "DovecotSettings") -> None:
         self.user, self.location = user, location_of(user, settings)
+        self._key = self.key(user, settings)
         self.options = StoreOptions.of(settings)
         self.modseqs: set[str] = set()
         self.pop3_locked = False                # pop3_lock_session: a session has the mailbox
@@ -54,7 +59,7 @@ class UserMail:
     @staticmethod
     def key(user: UserInfo, settings: "DovecotSettings") -> str:
         """What sessions must agree in to share one store."""
-        return f"{user.user} {location_of(user, settings)}"
+        return f"{user.user}\0{user.home}\0{location_of(user, settings)}"
 
     @property
     def store(self) -> MailStore:
@@ -64,8 +69,13 @@ class UserMail:
     async def opened(self) -> MailStore:
         """The store, opened by the first who asks. Raises MailError."""
         async with self._opening:
+            if self._store is None and self._key in _lingering:
+                before_mail, timer = _lingering.pop(self._key)
+                timer.cancel()
+                self._store, before_mail._store = before_mail._store, None
+                self.modseqs |= before_mail.modseqs
             if self._store is None:
-                before = _closing.get(self.location)
+                before = _closing.get(self._key)
                 if before is not None:
                     with contextlib.suppress(Exception):
                         await asyncio.wrap_future(before)
@@ -93,17 +103,30 @@ class UserMail:
         return stop
 
     def close(self) -> None:
-        """After the last session: write what was delayed, in a thread."""
+        """After the last session: leave the store open for a while."""
+        if self._store is None:
+            return
+        timer = asyncio.get_running_loop().call_later(LINGER_S, self._forget)
+        _lingering[self._key] = (self, timer)
+        if len(_lingering) > LINGERING:
+            oldest, _ = _lingering[next(iter(_lingering))]
+            oldest._forget()
+
+    def _forget(self) -> None:
+        """Close the store, in a thread."""
+        waiting = _lingering.pop(self._key, None)
+        if waiting is not None:
+            waiting[1].cancel()
         store, self._store = self._store, None
         if store is None:
             return
         closing = pool().submit(store.close)
-        _closing[self.location] = closing
-        location = self.location
+        _closing[self._key] = closing
+        key = self._key
 
         def forget(done: "Future[None]") -> None:
-            if _closing.get(location) is done:
-                del _closing[location]
+            if _closing.get(key) is done:
+                del _closing[key]
 
         closing.add_done_callback(forget)
 

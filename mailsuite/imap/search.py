@@ -26,7 +26,7 @@ from mailsuite.imap.search_keys import (
     Text,
 )
 from mailsuite.imap.sent_date import sent_date
-from mailsuite.imap.text import decode_header, fold, texts_of
+from mailsuite.imap.text import Sieve, decode_header, fold, texts_of
 from mailsuite.imap.view import Selected
 from mailsuite.message.header import split_fields, unfold
 from mailsuite.store.api import MessageGone
@@ -127,29 +127,33 @@ class Search:
         for uid, fields in self._fields(name, uids):
             yield uid, fields[0] if fields else None
 
-    def _fields(self, name: bytes, uids: Sequence[int]) -> Iterator[tuple[int, list[bytes]]]:
+    def _fields(self, name: bytes, uids: Sequence[int], sieve: Sieve | None = None
+                ) -> Iterator[tuple[int, list[bytes]]]:
+        """All fields of that name of each message; of messages that pass the sieve only, if there is one."""
         name = name.lower()
         for start in range(0, len(uids), BATCH):
             batch = uids[start:start + BATCH]
             for uid, octets in zip(batch, self.mailbox.header_fields(batch, [name]), strict=True):
-                if octets is not None:
+                if octets is not None and (sieve is None or sieve.passes(octets)):
                     yield uid, [unfold(value) for _, value, _ in split_fields(octets)] if len(octets) > 2 else []
 
     def _header(self, name: bytes, text: str, uids: Sequence[int]) -> set[int]:
-        return {uid for uid, fields in self._fields(name, uids)
+        sieve = Sieve(text)
+        return {uid for uid, fields in self._fields(name, uids, sieve)
                 if any(not text or text in fold(decode_header(value)) for value in fields)}
 
     def _text(self, text: str, headers: bool, uids: Sequence[int]) -> set[int]:
         if not text:
             return set(uids)
-        return {uid for uid in uids if self._holds(uid, text, headers)}
+        sieve = Sieve(text)
+        return {uid for uid in uids if self._holds(uid, text, headers, sieve)}
 
-    def _holds(self, uid: int, text: str, headers: bool) -> bool:
+    def _holds(self, uid: int, text: str, headers: bool, sieve: Sieve) -> bool:
         try:
             message = self.mailbox.message(uid)
         except MessageGone:
             return False
-        return any(text in each for each in texts_of(message, headers=headers))
+        return sieve.passes(message.octets) and any(text in each for each in texts_of(message, headers=headers))
 
 
 def _cost(key: Key) -> int:

@@ -132,19 +132,16 @@ class Selected:
 
     def _flag_lines(self, changes: Changes, uid: bool) -> list[bytes]:
         """FETCHes come before the EXPUNGEs, so with the numbers of before."""
-        uids = [self.view.uids[number - 1] for number in changes.flags]
-        told = _numbers_before(changes.flags, changes.expunged)
-        lines: list[bytes] = []
-        columns = self.mailbox.columns(uids, [Column.FLAGS, Column.MODSEQ])
-        flags = self.with_recent(uids, columns[0])
-        for position, number in enumerate(told):
-            items = [b"UID %d" % uids[position]] if uid else []
-            modseq = columns[1][position]
-            if self.modseqs and modseq is not None:
-                items.append(b"MODSEQ (%b)" % modseq)
-            items.append(b"FLAGS (%b)" % flags[position])
-            lines.append(b"* %d FETCH (%b)\r\n" % (number, b" ".join(items)))
-        return lines
+        all_uids = self.view.uids
+        uids = [all_uids[number - 1] for number in changes.flags]
+        template, values = b"* %d FETCH (", [_numbers_before(changes.flags, changes.expunged)]
+        if uid:
+            template, values = template + b"UID %d ", [*values, uids]
+        if self.modseqs:
+            modseqs = [modseq or 0 for modseq in self.mailbox.modseqs(uids)]
+            template, values = template + b"MODSEQ (%d) ", [*values, modseqs]
+        flags = self.flags_text(uids)
+        return list(map((template + b"FLAGS (%b))\r\n").__mod__, zip(*values, flags, strict=True)))
 
     def close(self) -> None:
         self.view.close()

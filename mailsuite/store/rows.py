@@ -54,8 +54,10 @@ class Rows:
         return at if at < len(self.uids) and self.uids[at] == uid else None
 
     def positions(self, uids: Sequence[int]) -> list[int | None]:
-        if len(uids) == len(self.uids) and list(uids) == self.uids.tolist():
-            return list(range(len(uids)))
+        if uids:        # mostly they are a stretch of all
+            start = bisect_left(self.uids, uids[0])
+            if self.uids[start:start + len(uids)].tolist() == list(uids):
+                return list(range(start, start + len(uids)))
         if len(uids) > 64:
             known = {uid: at for at, uid in enumerate(self.uids)} if len(uids) > len(self.uids) // 8 else None
             if known is not None:

@@ -1,18 +1,20 @@
 """SORT, THREAD and their UID forms (RFC 5256), with ESORT (RFC 5267)."""
 
 import time
+from array import array
 from collections.abc import Generator
 
 from mailsuite.base.errors import PeerError
 from mailsuite.imap.commands.context import Context, Run
 from mailsuite.imap.commands.search import charset_of, extended_result, keywords_of, plain_result, take_return
+from mailsuite.imap.facts import facts_of
 from mailsuite.imap.reply import OK, Reply
 from mailsuite.imap.search import Search
 from mailsuite.imap.search_keys import parse_keys, uses_modseq
 from mailsuite.imap.session import Command
-from mailsuite.imap.sorting import Sorter, parse_program
+from mailsuite.imap.sorting import parse_program, sort
 from mailsuite.imap.syntax import Argument, Atom
-from mailsuite.imap.threads import Mail, message_ids, render, thread_references, thread_subjects
+from mailsuite.imap.threads import render, thread_references, thread_subjects
 from mailsuite.imap.view import Selected
 
 ALGORITHMS = ("REFERENCES", "REFS", "ORDEREDSUBJECT")
@@ -28,7 +30,7 @@ def do_sort(context: Context, command: Command) -> Run:
     program = parse_program(words[0])
     del words[0]
     found = yield from _found(context, words)
-    ordered = Sorter(selected).sort(found, program)
+    ordered = sort(selected.mailbox, found, program)
     if wanted.wants("SAVE"):
         selected.saved = list(found)
     shown = ordered if command.uid else _numbers(selected, ordered)
@@ -69,28 +71,24 @@ def do_thread(context: Context, command: Command) -> Run:
     if algorithm not in ALGORITHMS:
         raise PeerError("Unknown thread algorithm")
     found = yield from _found(context, words)
-    mails = _mails(selected, found, references=algorithm != "ORDEREDSUBJECT")
-    if algorithm == "ORDEREDSUBJECT":
-        roots = thread_subjects(mails)
-    else:
-        roots = thread_references(mails, by_subject=algorithm == "REFERENCES")
-    numbers = {} if command.uid else {uid: number for number, uid in enumerate(selected.view.uids, 1)}
-    yield b"* THREAD %b\r\n" % render(roots, (lambda uid: uid) if command.uid else numbers.__getitem__)
+    yield b"* THREAD %b\r\n" % _threads(selected, found, algorithm, uid=command.uid)
     yield from context.sync(expunges=command.uid, refresh=False, uid=command.uid)
     return Reply(OK, "Thread completed", context.modseq_code())
 
 
-def _mails(selected: Selected, uids: list[int], *, references: bool) -> list[Mail]:
-    sorter, search = Sorter(selected), Search(selected, 0.0)
-    dates, subjects = sorter.sent_dates(uids), sorter.subjects(uids)
-    if not references:
-        return [Mail(uid, dates[uid], *subjects[uid]) for uid in uids]
-    ids = dict(search.values(b"message-id", uids))
-    cited = dict(search.values(b"references", uids))
-    answered = dict(search.values(b"in-reply-to", uids))
-    mails = []
-    for uid in uids:
-        own = message_ids(ids.get(uid))
-        above = message_ids(cited.get(uid)) or message_ids(answered.get(uid))[:1]
-        mails.append(Mail(uid, dates[uid], *subjects[uid], message_id=own[0] if own else b"", references=above))
-    return mails
+def _threads(selected: Selected, uids: list[int], algorithm: str, *, uid: bool) -> bytes:
+    """The threads as told; a client that asks again before anything changed gets the same octets."""
+    facts, shown = facts_of(selected.mailbox), array("I", uids).tobytes()
+    key = (algorithm, uid, shown, b"" if uid else selected.view.uids.tobytes())
+    if facts.thread[0] == key:
+        return facts.thread[1]
+    known = facts.mails(uids)
+    mails = [known[each] for each in uids]
+    if algorithm == "ORDEREDSUBJECT":
+        roots = thread_subjects(mails)
+    else:
+        roots = thread_references(mails, by_subject=algorithm == "REFERENCES")
+    numbers = {} if uid else {each: number for number, each in enumerate(selected.view.uids, 1)}
+    octets = render(roots, (lambda each: each) if uid else numbers.__getitem__)
+    facts.thread = (key, octets)
+    return octets
