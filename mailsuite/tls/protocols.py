@@ -38,7 +38,7 @@ def _version(name: str, text: str) -> str:
         return _BY_LOWER[name.lower()]
     except KeyError:
         for known, number in _NUMBERS.items():
-            if name.lower() in (f"{number:x}", f"0x{number:x}", f"0x{number:04x}"):
+            if name.lower() in (f"{number:x}", f"{number:04x}", f"0x{number:x}", f"0x{number:04x}"):
                 return known
         raise ConfigError(f'invalid TLS protocol "{name}" in "{text}"') from None
 

@@ -55,6 +55,9 @@ def _with_offer(session: "ServerSession", offer: object, words: list[Word]) -> O
 def _first(session: "ServerSession", words: list[Word]) -> Outcome:
     assert session.offer is not None
     mechanism = words[1].text
+    if not session.offer.mechanisms:        # the service was away; it may be back next time
+        session.offer = None
+        return _failed(session, questions.AuthFailed(reason="authentication is not available", temporary=True))
     if mechanism.upper() not in session.offer.mechanisms:
         return _failed(session, questions.AuthFailed(session.last_login, "Invalid authentication mechanism"))
     initial = None

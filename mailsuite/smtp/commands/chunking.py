@@ -38,11 +38,6 @@ def do_bdat(session: "ServerSession", words: list[Word]) -> Outcome:
             session.trouble.add("protocol")
             return _throw_away(session, size, last, "503 5.5.1 Error: need RCPT command")
         return _throw_away(session, size, last, "554 5.5.1 Error: no valid recipients")
-    limit = session.config.message_size_limit
-    if 0 < limit < facts.actual_size + size:
-        session.trouble.add("policy")
-        log.warning("%s: BDAT request from %s exceeds message size limit", facts.queue_id, facts.client.host)
-        return _throw_away(session, size, last, "552 5.3.4 Chunk exceeds message size limit")
     if session.bdat is BdatState.NONE:
         return _begin(session, size, last)
     return _take(session, size, last)
@@ -63,6 +58,11 @@ def _begin(session: "ServerSession", size: int, last: bool) -> Outcome:
 
 
 def _take(session: "ServerSession", size: int, last: bool) -> Outcome:
+    limit, facts = session.config.message_size_limit, session.facts
+    if 0 < limit < facts.actual_size + size:
+        session.trouble.add("policy")
+        log.warning("%s: BDAT request from %s exceeds message size limit", facts.queue_id, facts.client.host)
+        return _throw_away(session, size, last, "552 5.3.4 Chunk exceeds message size limit")
     session.chunk_octets += size
 
     def taken() -> Outcome:
