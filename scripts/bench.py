@@ -18,8 +18,9 @@ from pathlib import Path
 HEAD = """\
 # Performance
 
-Written by `make bench` on {date}: {cores} cores, {system}, Python {python}. Both systems of a pair took turns in one run on
-the same machine; a ratio of 2.00 means that mailsuite is twice as fast. Compare ratios, not the absolute figures of a busy machine.
+Written by `make bench` on {date}: {cores} cores, {system}, Python {python}. Both systems of a pair took turns in
+one run on the same machine; a ratio of 2.00 means that mailsuite is twice as fast. Compare ratios, not the absolute
+figures of a busy machine.
 
 ## SMTP to Maildir, against Postfix
 

@@ -153,7 +153,7 @@ class _Attempt:
         config = self._agent.config
         blocks = await self._content(session, mail)
         results = await session.link.run(
-            transaction(config, session.features, session.link.host, mail),
+            transaction(config, session.features, session.link.host, mail, reused=session.reused),
             body=encode_body(session.watch(blocks), line_length=config.line_length),
             body_timeout_s=config.timeouts["data_xfer"])
         session.messages += 1

@@ -181,9 +181,12 @@ def start_tls(config: ClientConfig, host: str) -> Generator[Step, Reply, None]:
 
 # --- one message ------------------------------------------------------------------------------------------------------
 
-def transaction(config: ClientConfig, features: Features, host: str,
-                mail: Mail) -> Generator[Step, Reply, dict[int, Result]]:
-    """MAIL, RCPT, DATA, the message. Returns a result for each recipient's number. Raises Trouble."""
+def transaction(config: ClientConfig, features: Features, host: str, mail: Mail, *,
+                reused: bool = False) -> Generator[Step, Reply, dict[int, Result]]:
+    """MAIL, RCPT, DATA, the message. Returns a result for each recipient's number. Raises Trouble.
+
+    reused: the session had a transaction before, which may have ended without a message: RSET comes first.
+    """
     limit = features.size_limit
     if limit and mail.size > limit:
         raise Trouble(f"message size {mail.size} exceeds size limit {limit} of server {host}", status="5.3.4",
@@ -192,7 +195,7 @@ def transaction(config: ClientConfig, features: Features, host: str,
         raise Trouble(f"SMTPUTF8 is required, but was not offered by host {host}", status="5.6.7", hard=True)
     if config.send_xforward and mail.xforward and features.has("XFORWARD"):
         yield from _xforward(config, features, mail.xforward)
-    results = yield from _envelope(config, features, host, mail)
+    results = yield from _envelope(config, features, host, mail, reused)
     return results
 
 
@@ -211,10 +214,11 @@ def _xforward(config: ClientConfig, features: Features, values: dict[str, str]) 
                           config.timeouts["xforward"])
 
 
-def _envelope(config: ClientConfig, features: Features, host: str,
-              mail: Mail) -> Generator[Step, Reply, dict[int, Result]]:
+def _envelope(config: ClientConfig, features: Features, host: str, mail: Mail,
+              reused: bool) -> Generator[Step, Reply, dict[int, Result]]:
     """With PIPELINING all commands go at once (in groups of config.pipeline), the replies come in order."""
-    commands: list[tuple[bytes, str, int]] = [(mail_command(features, mail), "MAIL FROM", -1)]
+    commands: list[tuple[bytes, str, int]] = [(b"RSET\r\n", "RSET", -1)] if reused else []
+    commands.append((mail_command(features, mail), "MAIL FROM", -1))
     commands += [(rcpt_command(features, recipient), "RCPT TO", number)
                  for number, recipient in enumerate(mail.recipients)]
     commands.append((b"DATA\r\n", "DATA command", -1))
@@ -230,7 +234,10 @@ def _envelope(config: ClientConfig, features: Features, host: str,
         yield Send(b"".join(command for command, _, _ in group))
         for _, stage, number in group:
             reply = yield Receive(f"sending {stage}", _timeout(config, stage))
-            if stage == "MAIL FROM":
+            if stage == "RSET":
+                if reply.kind != 2:     # it is the old session that is unwell: a fresh one will tell
+                    raise Trouble(said(host, reply, "RSET command"), status="4.4.2", dead=True)
+            elif stage == "MAIL FROM":
                 refused = _check_mail(host, reply)
             elif stage == "RCPT TO":
                 recipient = mail.recipients[number]
@@ -290,7 +297,7 @@ def _all(recipients: list[Recipient], results: dict[int, Result], result: Result
 
 
 def _timeout(config: ClientConfig, stage: str) -> float:
-    return config.timeouts[{"MAIL FROM": "mail", "RCPT TO": "rcpt"}.get(stage, "data_init")]
+    return config.timeouts[{"RSET": "rset", "MAIL FROM": "mail", "RCPT TO": "rcpt"}.get(stage, "data_init")]
 
 
 # --- commands ---------------------------------------------------------------------------------------------------------

@@ -20,10 +20,16 @@ def mutt(client: str, folder: str, keys: str, tmp_path: Path, *settings: str) ->
     config.write_text("\n".join([
         "set sleep_time=0", "set wait_key=no", "set quit=yes", "set delete=yes", "set move=no", "set confirmappend=no",
         "set confirmcreate=no", "set mark_old=no", "set read_inc=0", "set pager_stop=yes", "unset help",
-        "set header_cache=", f"set record={tmp_path}/sent", *settings, f"push \"{keys}\"", ""]))
-    return subprocess.run(["script", "-qec", f"{client} -n -F {config} -f '{folder}'", "/dev/null"],
-                          capture_output=True, text=True, check=False, timeout=60, stdin=subprocess.DEVNULL,
-                          env={**os.environ, "TERM": "vt100", "HOME": str(tmp_path)})
+        "set header_cache=", "unset resolve", f"set record={tmp_path}/sent", *settings, f"push \"{keys}\"", ""]))
+    # An input that ends would reach mutt as Ctrl-D, which deletes a thread: this one stays open and silent.
+    silent, other_end = os.pipe()
+    try:
+        return subprocess.run(["script", "-qec", f"{client} -n -F {config} -f '{folder}'", "/dev/null"],
+                              capture_output=True, text=True, check=False, timeout=60, stdin=silent,
+                              env={**os.environ, "TERM": "vt100", "HOME": str(tmp_path)})
+    finally:
+        os.close(silent)
+        os.close(other_end)
 
 
 def deliver(suite: Suite, count: int) -> list[str]:
@@ -43,8 +49,8 @@ def flags_of(client: imaplib.IMAP4, mark: str) -> bytes | None:
 def test_over_imap(client: str, suite: Suite, tmp_path: Path) -> None:
     flagged, gone = deliver(suite, 2)
     url = f"imaps://{suite.second}@localhost:{suite.ports['imaps']}/INBOX"
-    done = mutt(client, url, f"<limit>~s{flagged}<enter><flag-message><limit>~s{gone}<enter><delete-message><quit>",
-                tmp_path, f"set imap_pass='{suite.users[suite.second]}'", f"set certificate_file={suite.authority}",
+    keys = f"<limit>~s{flagged}<enter><flag-message><limit>~s{gone}<enter><delete-message><quit>"
+    done = mutt(client, url, keys, tmp_path, f"set imap_pass='{suite.users[suite.second]}'", f"set certificate_file={suite.authority}",
                 f"set imap_user='{suite.second}'", "set imap_keepalive=300",
                 f"set ssl_ca_certificates_file={suite.authority}")
     reader = imap(suite, suite.second)
