@@ -59,5 +59,5 @@ class Resources:
         return open_maps(spec, self.source)
 
     async def resolve(self, sender: str, address: str) -> "Resolution":
-        """Where an address goes. Raises TemporaryError."""
-        return await self.rewriter.resolve(sender, address)
+        """Where an address goes, once it is in standard form. Raises TemporaryError."""
+        return await self.rewriter.resolve(sender, await self.rewriter.rewrite(address))
