@@ -3,8 +3,8 @@
     maps = open_maps("hash:/etc/a, regexp:/etc/b", MapSource(settings, "smtpd"))
     await maps.find("key"), await maps.find_with_source("key"), maps.names, maps.empty
 
-Opening never raises: a table that cannot be opened is logged ("error: open database ...") and fails when it is asked,
-as in Postfix. A failed look-up is logged once, here, with the program's name, and raises TemporaryError. Tables are
+Opening never raises: a table that cannot be opened is logged ("error: open database ...", with the first look-up of
+the process) and fails when it is asked, as in Postfix. A failed look-up is logged once, here, with the program's name, and raises TemporaryError. Tables are
 cached for the process; changed files are noticed by the tables themselves.
 """
 
@@ -43,6 +43,9 @@ class MapSource:
         return MapSource(self.settings, program)
 
 
+# What went wrong when tables were opened, by program: logged when the process looks something up for the first time, so
+# that one of many workers that wait for work tells it, not each.
+_UNTOLD: dict[str, list[str]] = {}
 _OPEN: "WeakValueDictionary[tuple[str, str], Table]" = WeakValueDictionary()
 
 
@@ -81,7 +84,7 @@ def _cached_table(spec: str, source: MapSource, *, again: bool = False) -> Table
             table = open_table(spec, source)
         except (BadTable, TableError) as error:
             if not again:
-                source.log.error("%s", error)
+                _UNTOLD.setdefault(source.program, []).append(str(error))
             type_, _, name = spec.partition(":")
             return UnavailableTable(type_, name, str(error))        # not cached: it may be there when the next asks
         _OPEN[key] = table
@@ -110,6 +113,8 @@ class Maps:
         """
         if not key:
             return None
+        if _UNTOLD:
+            self.tell()
         for table in self._tables:
             if partial and table.pattern:
                 continue
@@ -126,6 +131,8 @@ class Maps:
 
     async def find_with_source(self, key: str, *, partial: bool = False) -> Found | None:
         """As find, with the name of the table."""
+        if _UNTOLD:
+            self.tell()
         for table in self._tables if key else ():
             if partial and table.pattern:
                 continue
@@ -139,6 +146,11 @@ class Maps:
             if value is not None:
                 return Found(value if value else self._refuse_empty(table, key), table.spec)
         return None
+
+    def tell(self) -> None:
+        """Log what went wrong when tables were opened."""
+        for text in _UNTOLD.pop(self._source.program, ()):
+            self._log.error("%s", text)
 
     def _complain(self, table: Table, key: str, error: TemporaryError) -> None:
         if error.detail:

@@ -174,7 +174,7 @@ class Rewriter:
 
         async def change(address: str) -> str:
             if STANDARD.fullmatch(address):
-                return await self._map(address, address_class) if mapped else address
+                return quote_local(await self._map(address, address_class)) if mapped else address
             new = self._trivial.standard_text(address, origin=origin[0], domain=origin[1])
             if not mapped or new == '""':
                 return new
