@@ -164,8 +164,10 @@ class Scheduler(Generic[T]):
             self._forget_if_idle(transport, waiting)
 
     def _forget_if_idle(self, transport: Transport[T], destination: Destination[T]) -> None:
-        if not destination.busy and not destination.waiting and not destination.dead_until:
-            transport.destinations.pop(destination.key, None)
+        # One that waited for an agent may be a former object of that name.
+        if not destination.busy and not destination.waiting and not destination.dead_until and (
+                transport.destinations.get(destination.key) is destination):
+            del transport.destinations[destination.key]
 
     def _good(self, transport: Transport[T], destination: Destination[T]) -> None:
         limits = transport.limits

@@ -1,0 +1,146 @@
+"""The way into the queue."""
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailsuite.queue.cleanup import Refused
+from mailsuite.queue.envelope import Notify, Recipient
+from tests.queue.support import World
+
+FULL = b"Date: Sat, 21 Nov 2026 05:00:00 +0000\nFrom: a@far.test\nMessage-Id: <1@far.test>\n"
+
+
+def put(world: World, content: bytes, **more: Any) -> str:
+    return asyncio.run(world.put(content, **more)).queue_id
+
+
+def kept(world: World, content: bytes, **more: Any) -> bytes:
+    return world.content("incoming", put(world, content, **more))
+
+
+@pytest.mark.parametrize("blocks", [1, 7, 1 << 20])
+@pytest.mark.parametrize(("content", "want"), [
+    pytest.param(FULL + b"\nbody\n", FULL + b"\nbody\n", id="nothing to do"),
+    pytest.param(FULL + b"Bcc: x@y.test\nReturn-Path: <z>\nContent-Length: 9\nX-A: 1\n\nb\n", FULL + b"X-A: 1\n\nb\n",
+                 id="dropped headers"),
+    pytest.param(FULL + b"no header\nbody\n", FULL + b"\nno header\nbody\n", id="body without empty line"),
+    pytest.param(FULL, FULL, id="header only"),
+    pytest.param(FULL + b"To: b\n\n\n", FULL + b"To: b@mx.test\n\n\n", id="address completed"),
+])
+def test_content(tmp_path: Path, content: bytes, want: bytes, blocks: int) -> None:
+    assert kept(World(tmp_path), content, blocks=blocks) == want
+
+
+@pytest.mark.parametrize(("more", "content", "want"), [
+    pytest.param({}, b"Subject: x\n\nb\n",
+                 rb"Subject: x\nMessage-Id: <\d{14}\.ID@mx\.test>\nDate: .*\nFrom: a@far\.test\n\nb\n", id="local"),
+    pytest.param({"local": False}, b"Subject: x\n\nb\n", rb"Subject: x\n\nb\n", id="remote: nothing is added"),
+    pytest.param({"sender": ""}, FULL.replace(b"From: a@far.test\n", b"") + b"\n",
+                 rb"Date: .*\nMessage-Id: .*\nFrom: MAILER-DAEMON\n\n", id="null sender"),
+    pytest.param({"full_name": "A. B"}, FULL.replace(b"From: a@far.test\n", b"") + b"\n",
+                 rb'Date: .*\nMessage-Id: .*\nFrom: "A\. B" <a@far\.test>\n\n', id="full name is quoted"),
+    pytest.param({}, FULL + b"Resent-To: c@far.test\n\n",
+                 rb"(?s).*Resent-To: c@far\.test\nResent-Message-Id: .*\nResent-Date: .*\nResent-From: a@far\.test\n\n",
+                 id="resent"),
+])
+def test_missing_headers(tmp_path: Path, more: dict[str, Any], content: bytes, want: bytes) -> None:
+    world = World(tmp_path)
+    queue_id = put(world, content, **more)
+    got = world.content("incoming", queue_id).replace(queue_id.encode(), b"ID")
+    assert re.fullmatch(want, got)
+
+
+@pytest.mark.parametrize(("values", "content", "code", "text"), [
+    pytest.param({"message_size_limit": "1000"}, FULL + b"\n" + b"x\n" * 600, 552, "Error: message file too big",
+                 id="too big"),
+    pytest.param({"hopcount_limit": "3"}, b"Received: x\n" * 3 + FULL + b"\n", 554, "Error: too many hops", id="loop"),
+    pytest.param({"header_checks": "inline:{ {Subject: bad = REJECT 5.7.9 go away} }"}, b"Subject: bad\n\n", 550,
+                 "go away", id="header check"),
+    pytest.param({"header_checks": "hash:/nowhere/at/all"}, FULL + b"\n", 451, "Error: queue file write error",
+                 id="header check that cannot be asked"),
+])
+def test_refused(tmp_path: Path, values: dict[str, str], content: bytes, code: int, text: str) -> None:
+    world = World(tmp_path, **values)
+    with pytest.raises(Refused) as raised:
+        put(world, content)
+    assert (raised.value.code, raised.value.public) == (code, text)
+    assert list(world.store.scan("incoming")) == [] and world.told == []
+
+
+def test_recipients_without_doubles(tmp_path: Path) -> None:
+    world = World(tmp_path, virtual_alias_domains="v.test", always_bcc="copy@mx.test",
+                  virtual_alias_maps="inline:{ {all@v.test = one@mx.test, two@mx.test}, {me@v.test = one@mx.test} }")
+    queue_id = put(world, FULL + b"\n", to=[Recipient("all@v.test", notify=Notify.SUCCESS), "me@v.test", "me@v.test"])
+    stored = world.store.read("incoming", queue_id)
+    assert [(one.address, one.original, one.notify) for one in stored.recipients] == [
+        ("one@mx.test", "all@v.test", Notify.NEVER), ("two@mx.test", "all@v.test", Notify.NEVER),
+        ("one@mx.test", "me@v.test", Notify.NONE), ("copy@mx.test", "copy@mx.test", Notify.NEVER)]
+    assert stored.recipients[0].orcpt == "rfc822;all@v.test"
+    assert [one[0] for one in stored.envelope.expanded] == ["all@v.test"]
+
+
+def test_qmgr_is_told_all(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    queue_id = put(world, FULL + b"\nbody\n")
+    stored = world.store.read("incoming", queue_id)
+    notice = world.told[0]
+    assert (notice["op"], notice["id"], notice["size"]) == ("new", queue_id, stored.size)
+    assert notice["to"] == [[one.number, "b@mx.test", "b@mx.test", "rfc822;b@mx.test", 0] for one in stored.recipients]
+
+
+@pytest.mark.parametrize(("rule", "queue", "changed"), [
+    ("HOLD", "hold", b"Subject: x\n"), ("PREPEND X-A: 1", "incoming", b"X-A: 1\nSubject: x\n"),
+    ("REPLACE Subject: y", "incoming", b"Subject: y\n"), ("IGNORE", "incoming", b""),
+    ("WARN hm", "incoming", b"Subject: x\n"), ("FILTER smtp:[f.test]", "incoming", b"Subject: x\n")])
+def test_header_checks(tmp_path: Path, rule: str, queue: str, changed: bytes) -> None:
+    world = World(tmp_path, header_checks="inline:{ {Subject: x = " + rule + "} }")
+    queue_id = put(world, FULL + b"Subject: x\n\nb\n")
+    assert world.content(queue, queue_id) == FULL + changed + b"\nb\n"
+    if rule.startswith("FILTER"):
+        assert world.store.read(queue, queue_id).envelope.filter == "smtp:[f.test]"
+
+
+def test_discard_and_redirect(tmp_path: Path) -> None:
+    world = World(tmp_path, header_checks="inline:{ {Subject: d = DISCARD}, {Subject: r = REDIRECT c@mx.test} }")
+    put(world, FULL + b"Subject: d\n\n")
+    assert list(world.store.scan("incoming")) == []
+    queue_id = put(world, FULL + b"Subject: r\n\n")
+    assert [one.address for one in world.store.read("incoming", queue_id).recipients] == ["c@mx.test"]
+
+
+MULTIPART = (b'Content-Type: multipart/mixed; boundary="b"\n\npre\n--b\nContent-Type: text/html\nX-Part: 1\n\nbad\n'
+             b"--b\nContent-Type: message/rfc822\n\nSubject: inner\n\nbad\n--b--\nbad\n")
+
+
+def test_checks_of_parts(tmp_path: Path) -> None:
+    world = World(tmp_path, mime_header_checks="inline:{ {X-Part: 1 = REPLACE X-Part: 2} }",
+                  nested_header_checks="inline:{ {Subject: inner = PREPEND X-Seen: 1} }",
+                  body_checks="inline:{ {bad = REPLACE good} }")
+    got = kept(world, FULL + MULTIPART, blocks=11)
+    want = MULTIPART.replace(b"X-Part: 1", b"X-Part: 2").replace(b"Subject: inner", b"X-Seen: 1\nSubject: inner")
+    assert got == FULL + want.replace(b"bad", b"good")
+
+
+def test_a_long_header_is_cut(tmp_path: Path) -> None:
+    world = World(tmp_path, header_size_limit="1000")
+    got = kept(world, FULL + b"X: " + b"y" * 100_000 + b"\n z\nX-B: 1\n\nb\n", blocks=9000)
+    assert got == FULL + b"X: " + b"y" * 997 + b"\nX-B: 1\n\nb\n"
+
+
+def test_abort_leaves_nothing(tmp_path: Path) -> None:
+    world = World(tmp_path)
+
+    async def begin() -> None:
+        from mailsuite.queue.envelope import Envelope
+        intake = world.cleanup.begin(Envelope(sender="a@b.test"))
+        await intake.recipient(Recipient("b@mx.test"))
+        intake.write(FULL + b"\n" + b"x" * 300_000)
+        intake.abort()
+        intake.abort()
+
+    asyncio.run(begin())
+    assert [list(Path(world.store.directory, "incoming").iterdir()), world.told] == [[], []]
