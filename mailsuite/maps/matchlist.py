@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from mailsuite.base.errors import TemporaryError
-from mailsuite.maps.cidr import Network, parse_address, parse_network
+from mailsuite.maps.cidr import NetworkIndex, parse_address, parse_network
 from mailsuite.maps.maps import Maps, MapSource, open_maps, split_specs
 from mailsuite.maps.rules import SkipRule
 from mailsuite.maps.sources import logical_lines, read_text
@@ -29,7 +29,7 @@ class _Group(NamedTuple):
     negated: bool
     names: frozenset[str]
     suffixes: tuple[str, ...]       # ".test": subdomains of
-    networks: tuple[Network, ...]
+    networks: NetworkIndex | None
     maps: Maps | None
     failure: str                    # "" or why this cannot be asked
 
@@ -72,7 +72,7 @@ class NameList:
                 except TableError as error:
                     self._source.log.error("%s", error)
                     self._flush()
-                    self._groups.append(_Group(negated, frozenset(), (), (), None, f"{self._name}: {error}"))
+                    self._groups.append(_Group(negated, frozenset(), (), None, None, f"{self._name}: {error}"))
                     continue
                 yield from self._items(" ".join(line.text for line in logical_lines(content)), depth + 1, negated)
             else:
@@ -87,7 +87,7 @@ class NameList:
         if self._is_table(item):
             self._flush()
             maps = open_maps([item], self._source)
-            self._groups.append(_Group(negated, frozenset(), (), (), maps, ""))
+            self._groups.append(_Group(negated, frozenset(), (), None, maps, ""))
             return
         if self._pending and self._pending[-1][0] != negated:
             self._flush()
@@ -114,7 +114,8 @@ class NameList:
             names.add(lower)
             suffixes += self._suffixes_of(lower)
         self._pending = []
-        self._groups.append(_Group(negated, frozenset(names), tuple(suffixes), tuple(networks), None, failure))
+        self._groups.append(_Group(negated, frozenset(names), tuple(suffixes),
+                                   NetworkIndex(networks) if networks else None, None, failure))
 
     def _suffixes_of(self, name: str) -> list[str]:
         return []
@@ -157,13 +158,10 @@ class NameList:
             return True
         if group.suffixes and key.endswith(group.suffixes):
             return True
-        if group.networks:
+        if group.networks is not None:
             parsed = parse_address(key)
-            if parsed is not None:
-                bits, number = parsed
-                for network in group.networks:
-                    if number & network.mask == network.base and bits == network.bits:
-                        return True
+            if parsed is not None and group.networks.first(*parsed) >= 0:
+                return True
         if group.failure:
             raise TemporaryError("Temporary lookup failure", detail=group.failure)
         return False

@@ -207,7 +207,7 @@ class RegexTable(RuleTable[Pattern]):
         if self._canary not in named:
             numbers = list(range(len(self.rules)))
             found = {number for number in numbers if self.rules[number].pattern.slow is None
-                     and self._matcher(number).search(subject)}
+                     and self._matcher(self.rules[number]).search(subject)}
         else:
             if len(named) == 1 and not self._always:
                 return None
@@ -226,15 +226,14 @@ class RegexTable(RuleTable[Pattern]):
     def _groups(self, rule: Rule[Pattern], subject: bytes) -> list[bytes | None]:
         if rule.pattern.slow is not None:
             return rule.pattern.slow.groups(subject) or []
-        found = self._matcher(self.rules.index(rule)).search(subject)
+        found = self._matcher(rule).search(subject)
         return [found[0], *found.groups()]
 
-    def _matcher(self, number: int) -> Any:
+    def _matcher(self, rule: Rule[Pattern]) -> Any:
         """The rule's own RE2, made when it is first needed."""
-        matcher = self._single.get(number)
+        matcher = self._single.get(rule.line)
         if matcher is None:
-            pattern = self.rules[number].pattern
-            matcher = self._single[number] = _re2(pattern.re2_text, longest=pattern.longest)
+            matcher = self._single[rule.line] = _re2(rule.pattern.re2_text, longest=rule.pattern.longest)
         return matcher
 
 
