@@ -143,6 +143,34 @@ async def permit_dnswl_client(judge: Judge, argument: object) -> Verdict:
     return PERMIT if listed else None
 
 
+@restriction("permit_rhswl_client", prepare=parse_block_list)
+async def permit_rhswl_client(judge: Judge, argument: object) -> Verdict:
+    assert isinstance(argument, BlockList)
+    client = judge.facts.client.name
+    if not is_hostname(client) or client == "unknown":
+        return None
+    name = f"{client}.{argument.domain}"
+    try:
+        listed, _ = await _listed(judge, name, argument)
+    except DnsError as error:
+        log.warning("%s: RBL lookup error: %s", name, error.public)
+        judge.defer_when_rejected(450, "4.7.1", f"<{judge.name}>: {judge.kind} rejected: Service unavailable")
+        return None
+    return PERMIT if listed else None
+
+
+@restriction("reject_maps_rbl")
+async def reject_maps_rbl(judge: Judge, argument: object) -> Verdict:
+    """The old form: all of maps_rbl_domains."""
+    log.warning('support for restriction "reject_maps_rbl" will be removed from Postfix; '
+                'use "reject_rbl_client domain-name" instead')
+    for domain in judge.resources.settings.text("maps_rbl_domains").replace(",", " ").split():
+        verdict = await reject_rbl_client(judge, BlockList(domain))
+        if verdict is not None:
+            return verdict
+    return None
+
+
 def _domain_of(address: str | None) -> str:
     return (address or "").rpartition("@")[2] if "@" in (address or "") else ""
 

@@ -21,6 +21,9 @@ class Resources:
         self.settings, self.rewriter, self.resolver = settings, rewriter, resolver
         self.source = MapSource(settings, "smtpd")
         self.mynetworks = AddressList(settings.text("mynetworks"), self.source, name="mynetworks")
+        self.mx_backup_networks = AddressList(settings.text("permit_mx_backup_networks"), self.source,
+                                              name="permit_mx_backup_networks")
+        self.relay_clientcerts = self.table(settings.text("relay_clientcerts"))
         self.access_parents = "smtpd_access_maps" in settings.text("parent_domain_matches_subdomains") \
             .replace(",", " ").split()
         self.delimiter = settings.text("recipient_delimiter")
