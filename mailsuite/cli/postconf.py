@@ -54,12 +54,12 @@ class Options:
         return flag in self.flags
 
     def _refuse_contradictions(self) -> None:
-        for together in ("MFPpaAlm", "eX#", "de", "dn", "hH"):
+        for together in ("FMPpaAlm", "eX#", "de", "dn", "hH"):
             found = [flag for flag in together if flag in self.flags]
             if len(found) > 1:
                 fatal("specify one of " + " ".join(f"-{flag}" for flag in found))
-        for what in "MFP":
-            for other in "dn":
+        for what, others in (("M", "dn"), ("F", "dnX#"), ("P", "dn#")):
+            for other in others:
                 if what in self.flags and other in self.flags:
                     fatal(f"with option -{what}, do not specify -{other}")
         for word in sorted(self.classes - set(CLASSES)):
@@ -76,15 +76,21 @@ def _getopt_line(error: getopt.GetoptError) -> str:
     return f"invalid option -- '{error.opt[:1]}'"
 
 
+def say(text: str) -> None:
+    """One line on standard error; what a terminal might take for a command becomes "?"."""
+    octets = text.encode("utf-8", "surrogateescape")
+    print(re.sub(rb"[^ -~]", b"?", octets).decode(), file=sys.stderr)
+
+
 def fatal(text: str) -> NoReturn:
-    """One line on standard error, then out."""
-    print(f"postconf: fatal: {text}", file=sys.stderr)
+    """A last line, then out."""
+    say(f"postconf: fatal: {text}")
     sys.exit(1)
 
 
 def warn(text: str) -> None:
-    """One line on standard error."""
-    print(f"postconf: warning: {text}", file=sys.stderr)
+    """What only looks wrong."""
+    say(f"postconf: warning: {text}")
 
 
 def out(text: str) -> None:
@@ -181,7 +187,7 @@ def edit_main(options: Options) -> None:
         if "e" in options:
             name, value = split_assignment(word)
             if name.startswith("#"):
-                fatal("-e does not accept comment text")
+                fatal("-e, -X, or -# accepts no comment input")
             if name in changes:
                 warn(f"ignoring earlier request: '{name} = {changes[name]}'")
             changes[name] = value

@@ -1,5 +1,8 @@
 """postconf's view of main.cf: which names to show, with which values, and the warnings that go with them."""
 
+import errno
+import os
+
 from mailsuite.base.errors import ConfigError
 from mailsuite.cli.postconf import Options, fatal, show, warn
 from mailsuite.config import registry
@@ -9,6 +12,7 @@ from mailsuite.config.mastercf_syntax import MasterFile, parse_master_cf
 from mailsuite.config.names import Names, ServiceNames
 from mailsuite.config.postfix_defaults import COMPUTED, DEFAULTS
 from mailsuite.config.settings import RAW, Settings
+from mailsuite.config.table_params import table_files
 
 READ_ONLY = frozenset({"process_id", "process_name", "service_name"})
 
@@ -41,12 +45,17 @@ def tell_undefined(directory: str, names: Names) -> None:
     """Warnings before anything is shown: names that are referred to and nobody defines."""
     for file, name in names.undefined():
         warn(f"{directory}/{file}: undefined parameter: {name}")
+    for kind, path in sorted({found for value in names.written.values() for found in table_files(value)}):
+        if not os.access(path, os.R_OK):
+            reason = os.strerror(errno.EACCES if os.path.exists(path) else errno.ENOENT)
+            warn(f'open "{kind}" configuration "{path}": {reason}')
 
 
-def tell_unused(directory: str, names: Names) -> None:
+def tell_unused(directory: str, names: Names, *, files: tuple[str, ...] = ("main.cf", "master.cf")) -> None:
     """Warnings after all was shown: names that are given and mean nothing."""
     for file, name, value in names.unused():
-        warn(f"{directory}/{file}: unused parameter: {name}={value}")
+        if file in files:
+            warn(f"{directory}/{file}: unused parameter: {name}={value}")
 
 
 def expanded(settings: Settings, name: str) -> str:
@@ -109,5 +118,5 @@ class MainShow:
         if self.options.wants("service"):
             found |= self.names.service
         if self.options.wants("user") and not self.defaults_only:
-            found |= self.names.user
+            found |= self.names.user & self.settings.written.keys()
         return sorted(found)

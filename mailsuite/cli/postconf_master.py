@@ -7,12 +7,19 @@ the end.
 from collections.abc import Callable
 
 from mailsuite.base.errors import ConfigError
-from mailsuite.cli.postconf import Options, fatal, fold, out, show, warn
+from mailsuite.cli.postconf import Options, fatal, out, show, warn
 from mailsuite.cli.postconf_main import expanded, read_master, service_names, tell_undefined, tell_unused
 from mailsuite.config import registry
 from mailsuite.config.maincf import COMMENT_OUT, read_main_cf, read_text, write_config
 from mailsuite.config.mastercf_edit import KEEP, REMOVE, Decision, edit_text, with_field, with_override
-from mailsuite.config.mastercf_syntax import FIELDS, MasterLine, format_command, format_line, parse_line
+from mailsuite.config.mastercf_syntax import (
+    FIELDS,
+    MasterLine,
+    fold_arguments,
+    format_command,
+    format_line,
+    parse_line,
+)
 from mailsuite.config.names import Names
 from mailsuite.config.postfix_defaults import DEFAULTS
 from mailsuite.config.settings import Settings
@@ -21,6 +28,8 @@ PARTS = {"M": 2, "F": 3, "P": 3}
 NEEDS = {"M": "-M option requires service_name[/type]",
          "F": "-F option requires service_name[/type[/field]]",
          "P": "-P option requires service_name[/type[/parameter]]"}
+
+ONE_SERVICE = "-Me, -MX or -M# requires service_name/type"
 
 
 def run(options: Options) -> None:
@@ -39,6 +48,8 @@ def split_pattern(text: str, what: str) -> list[str]:
     parts = text.split("/", 2) if what != "M" else text.split("/")
     if len(parts) > PARTS[what] or "/" in parts[-1] and what != "M":
         fatal(NEEDS[what])
+    if what == "F" and len(parts) == 3 and parts[2] not in (*FIELDS, "*"):
+        fatal(f'invalid service attribute name: "{parts[2]}"')
     return [*parts, *["*"] * (PARTS[what] - len(parts))]
 
 
@@ -63,7 +74,7 @@ def display(options: Options, what: str) -> None:
             warn(f'unmatched request: "{word}"')
         for name, line, value in found:
             _show(options, what, name, line, value, settings)
-    tell_unused(options.directory, names)
+    tell_unused(options.directory, names, files=("master.cf",))
 
 
 def _settings(options: Options, lines: list[MasterLine]) -> tuple[Settings, Names]:
@@ -98,8 +109,8 @@ def _show(options: Options, what: str, name: str, line: MasterLine, value: str, 
         return
     if what == "P" and "x" in options:
         value = expanded(own, name.split("/", 2)[2])
-    if "f" in options and what == "F" and "h" not in options and "H" not in options:
-        out(fold(f"{name} = {value}"))
+    if "f" in options and name.endswith("/command") and what == "F" and not options.flags & {"h", "H"}:
+        out(fold_arguments(line, f"{name} = {line.fields[7]}"))
     else:
         show(options, name, value)
 
@@ -125,7 +136,7 @@ def edit(options: Options, what: str) -> None:
 def _set_service(text: str, word: str, name: str, value: str) -> str:
     """Replace the services that the name fits, or add one at the end."""
     if len(name.split("/")) != 2:
-        fatal("-Me option requires service_name/type=value")
+        fatal(ONE_SERVICE)
     try:
         line = format_line(parse_line(value), fold=True)
     except ConfigError as error:
@@ -150,7 +161,7 @@ def _set_part(text: str, word: str, what: str, name: str, value: str) -> str:
     """Set a column (-F) or a parameter (-P) of every service that the pattern fits."""
     parts = split_pattern(name, what)
     if len(name.split("/")) != 3:
-        fatal(f"-{what}e option requires service_name/type/{'field' if what == 'F' else 'parameter'}=value")
+        fatal(f"-{what}e or -{what}X requires service_name/type/{'field_name' if what == 'F' else 'parameter'}")
     found = False
     if what == "P" and any(blank in value for blank in " \t"):
         fatal("-Pe does not accept whitespace in parameter value")
@@ -186,13 +197,13 @@ def remove(options: Options, what: str) -> None:
     """-X takes services (-M) or parameters (-P) away, -# comments services out."""
     if not options.words:
         fatal("missing service argument")
-    if what == "F" or what == "P" and "#" in options:
-        fatal(f"-{'X' if 'X' in options else '#'} cannot be used with -{what}")
     path = f"{options.directory}/master.cf"
     text = read_text(path)
     for word in options.words:
         if "=" in word:
             fatal(f"-{what}{'X' if 'X' in options else '#'} requires names without =value")
+        if what == "M" and len(word.split("/")) != 2:
+            fatal(ONE_SERVICE)
         parts = split_pattern(word, what)
         text = edit_text(text, _remover(parts, what, REMOVE if "X" in options else COMMENT_OUT))
     write_config(path, text)

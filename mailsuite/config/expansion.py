@@ -62,7 +62,7 @@ def compatibility_level(text: str) -> tuple[int, int, int]:
 
 def _syntax_error(expected: str, body: str, start: int, at: int) -> ExpansionError:
     """Postfix's picture of the place: what was just read, an arrow, the rest."""
-    return ExpansionError(f'{expected} at: "...{body[start:at]}>>>{body[at:]}"')
+    return ExpansionError(f'{expected} at: "...{body[start:at].rstrip()}>>>{body[at:]}"')
 
 
 def _balanced_end(text: str, start: int) -> int:
@@ -185,7 +185,7 @@ class _Expander:
             raise _syntax_error('"==" or "!="" or "<"" or "<="" or ">="" or ">" expected', body, start, at)
         suffix = _SUFFIX.match(body, sign.end())
         if suffix and suffix[0] != "level":
-            raise _syntax_error("bad operator suffix", body, sign.start(), sign.end())
+            raise _syntax_error("bad operator suffix", body[:suffix.end()], sign.start(), sign.end())
         after = suffix.end() if suffix else sign.end()
         at = _skip_blanks(body, after)
         if not body.startswith("{", at):

@@ -148,16 +148,12 @@ def edit_text(text: str, changes: Mapping[str, str | None]) -> tuple[str, list[s
                 continue
             action = None
             if value is not None:
-                out.append(_assignment(name, value))
+                out.append(f"{name} = {value}\n")
     if out and not out[-1].endswith("\n"):
         out.append("\n")
-    out += [_assignment(name, value) for name, value in changes.items()
+    out += [f"{name} = {value}\n" for name, value in changes.items()
             if name not in seen and value is not None and value != COMMENT_OUT]
     return "".join(out), [name for name, count in seen.items() if count > 1]
-
-
-def _assignment(name: str, value: str) -> str:
-    return f"{name} = {value}".rstrip(_BLANKS) + "\n"
 
 
 def write_config(path: str, text: str) -> None:

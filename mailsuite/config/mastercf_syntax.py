@@ -163,15 +163,10 @@ def format_command(line: MasterLine) -> str:
     return " ".join([line.fields[7], *map(_quoted, line.arguments)])
 
 
-def format_line(line: MasterLine, *, fold: bool = False) -> str:
-    """The service as postconf -M shows it; fold: each -o on a line of its own, as -Mf does and as it is written."""
-    text = line.fields[0]
-    for value, stop in zip(line.fields[1:], _STOPS, strict=True):
-        text = text.ljust(stop - 1) + " " + value
-    if not fold:
-        return " ".join([text, *map(_quoted, line.arguments)])
+def fold_arguments(line: MasterLine, first: str) -> str:
+    """`first` with the arguments behind it: each -o on a line of its own, the rest in lines of up to LINE_LIMIT."""
     end = line.options_end()
-    rows, place = [text], 0
+    rows, place = [first], 0
     while place < end:
         if line.arguments[place] == "-o" and place + 1 < end:
             rows.append(f"    -o {_quoted(line.arguments[place + 1])}")
@@ -191,6 +186,14 @@ def format_line(line: MasterLine, *, fold: bool = False) -> str:
             rows.append("   ")
         rows[-1] += f" {word}"
     return "\n".join(rows)
+
+
+def format_line(line: MasterLine, *, fold: bool = False) -> str:
+    """The service as postconf -M shows it; fold: each -o on a line of its own, as -Mf does and as it is written."""
+    text = line.fields[0]
+    for value, stop in zip(line.fields[1:], _STOPS, strict=True):
+        text = text.ljust(stop - 1) + " " + value
+    return fold_arguments(line, text) if fold else " ".join([text, *map(_quoted, line.arguments)])
 
 
 def read_entries(path: str) -> list[MasterEntry]:

@@ -78,7 +78,6 @@ _TRANSPORT_SUFFIXES: dict[str, str] = {
         "recipient_limit", "recipient_refill_delay", "recipient_refill_limit", "transport_rate_delay")}
 _TRANSPORT_SUFFIXES["initial_destination_concurrency"] = "$initial_destination_concurrency"
 _TIME_LIMIT = "time_limit"
-_LOCAL = {"local_destination_concurrency_limit": "2", "local_destination_recipient_limit": "1"}
 _SUFFIX = re.compile(f"_({'|'.join(sorted(_TRANSPORT_SUFFIXES, key=len, reverse=True))}|{_TIME_LIMIT})$")
 
 # Commands of master.cf whose services are delivery transports, and those that run a foreign command.
@@ -94,8 +93,6 @@ def transport_suffixes(command: str) -> list[str]:
 
 def transport_default(name: str) -> str | None:
     """The default of NAME_destination_rate_delay and its like, whether or not a service NAME exists; else None."""
-    if name in _LOCAL:
-        return _LOCAL[name]
     match = _SUFFIX.search(name)
     if match is None or not match.start():
         return None

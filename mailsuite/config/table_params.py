@@ -29,3 +29,11 @@ def table_parameters(value: str) -> set[str]:
     if ":" not in value:
         return set()
     return {f"{name}_{suffix}" for kind, name in _TABLE.findall(value) for suffix in SUFFIXES[kind]}
+
+
+_FILE = re.compile(r"(?:^|[\s,{])(?:proxy:)?(ldap|mysql|pgsql|sqlite|memcache):(/[^\s,}]+)")
+
+
+def table_files(value: str) -> list[tuple[str, str]]:
+    """(type, path) of the tables named in a value that keep their settings in a file."""
+    return _FILE.findall(value) if ":/" in value else []
