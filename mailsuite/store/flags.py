@@ -1,7 +1,7 @@
 """Flags of messages as one integer each: bits 0 to 4 are the system flags, higher bits a mailbox's keywords.
 
     table = FlagTable(["$Key"])             the keywords of one mailbox, in the order of their bits
-    bits = table.bits(["\\\\Seen", "work"], make=True)     names in any case; unknown keywords are made or left out
+    bits = table.bits(["\\\\Seen", "work"])  names in any case; unknown ones are left out
     table.render(bits) -> b"\\\\Seen work"     kept, so that a million messages cost a look-up each
     table.names(bits) -> ["\\\\Seen", "work"]
 """
@@ -35,17 +35,25 @@ class FlagTable:
             self._bits[keyword.lower()] = bit
         return bit
 
+    def rename(self, number: int, keyword: str) -> None:
+        """A placeholder turns out to have a name."""
+        self._bits.pop(self.keywords[number].lower(), None)
+        self.keywords[number] = keyword
+        self._bits.setdefault(keyword.lower(), 1 << (KEYWORD_SHIFT + number))
+        self._rendered = {0: b""}
+
+    def unknown(self, names: Iterable[str]) -> list[str]:
+        """Keywords among names that have no bit yet."""
+        return [name for name in dict.fromkeys(names) if not name.startswith("\\") and not self.bit(name)]
+
     def bit(self, name: str) -> int:
         """The bit of a flag or keyword; 0 for an unknown one."""
         return _SYSTEM_BITS.get(name.lower()) or self._bits.get(name.lower(), 0)
 
-    def bits(self, names: Iterable[str], *, make: bool = False) -> int:
+    def bits(self, names: Iterable[str]) -> int:
         bits = 0
         for name in names:
-            bit = self.bit(name)
-            if not bit and make and not name.startswith("\\"):
-                bit = self.add(name)
-            bits |= bit
+            bits |= self.bit(name)
         return bits
 
     def names(self, bits: int) -> list[str]:

@@ -97,8 +97,10 @@ class BaseMailbox(ABC):
         """Around the reading of many messages: a kind may keep its file open and locked."""
         return nullcontext()
 
-    def keep_keywords(self) -> None:
-        """Keywords were added to the table."""
+    def make_keywords(self, names: list[str]) -> None:
+        """Add keywords to the table, and to the files where those list them."""
+        for name in names:
+            self.table.add(name)
 
     def claimed(self) -> None:
         """\\Recent was given to a session."""
@@ -246,10 +248,7 @@ class BaseMailbox(ABC):
         with self.lock:
             self._must_be_writable()
             self.look()
-            known = len(self.table.keywords)
-            wanted = self.table.bits(flags, make=action is not FlagAction.REMOVE)
-            if len(self.table.keywords) != known:
-                self.keep_keywords()
+            wanted = self.table.bits(flags) if action is FlagAction.REMOVE else self.flag_bits(flags)
             changes: list[Change] = []
             departed: list[Change] = []
             refused = []
@@ -271,6 +270,13 @@ class BaseMailbox(ABC):
         if changed:
             self.tell()
         return StoreResult(changed, refused)
+
+    def flag_bits(self, names: Sequence[str]) -> int:
+        """The bits of flags and keywords; new keywords are made."""
+        unknown = self.table.unknown(names)
+        if unknown:
+            self.make_keywords(unknown)
+        return self.table.bits(names)
 
     def set_flags(self, changes: list[Change], origin: object = None) -> list[int]:
         """Flags that are in the files already come into memory and the index."""
@@ -300,11 +306,10 @@ class BaseMailbox(ABC):
 
     def add_keywords(self, names: Sequence[str]) -> bool:
         with self.lock:
-            known = len(self.table.keywords)
-            self.table.bits(names, make=True)
-            if len(self.table.keywords) == known:
+            unknown = self.table.unknown(names)
+            if not unknown:
                 return False
-            self.keep_keywords()
+            self.make_keywords(unknown)
         self.tell()
         return True
 

@@ -80,10 +80,7 @@ class MaildirAppend:
         mailbox = self._mailbox
         with mailbox.lock:
             mailbox.look()
-            known = len(mailbox.table.keywords)
-            all_bits = [mailbox.table.bits(message.flags, make=True) for message in self._ready]
-            if len(mailbox.table.keywords) != known:
-                mailbox.keep_keywords()
+            all_bits = [mailbox.flag_bits(message.flags) for message in self._ready]
             try:
                 uids = self._give_names(all_bits)
             except PermissionError as error:

@@ -21,20 +21,17 @@ if TYPE_CHECKING:
 def copy_messages(source: "MaildirMailbox", uids: Sequence[int], target: "MaildirMailbox") -> CopyResult:
     """Both locks are held. All or nothing. Raises MessageGone, NoPermission, StoreError."""
     target.look()
-    known = len(target.table.keywords)
     files: list[tuple[int, bytes, bytes, bytes]] = []          # source uid, base, fields, target path
     taken: set[bytes] = set()
     for uid in uids:
         at = source.rows.position(uid)
         if at is None:
             raise MessageGone
-        bits = target.table.bits(source.table.names(source.rows.flags[at]), make=True)
+        bits = target.flag_bits(source.table.names(source.rows.flags[at]))
         base, fields = _name(source, uid, at, target, taken)
         taken.add(base)
         path = b"cur/" + base + b":2," + letters_for(bits, b"") if bits else b"new/" + base
         files.append((uid, base, fields, path))
-    if len(target.table.keywords) != known:
-        target.keep_keywords()
     made: list[bytes] = []
     try:
         with target.uidlist.locked():

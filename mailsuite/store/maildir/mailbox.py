@@ -59,11 +59,13 @@ class MaildirMailbox(ScannedMaildir):
 
     # --- changing ---------------------------------------------------------------------------------------------------
 
-    def keep_keywords(self) -> None:
-        """New keywords get the next letters; another program may have given some in the meantime."""
+    def make_keywords(self, names: list[str]) -> None:
+        """New keywords get the next letters; those that another program gave in the meantime come first."""
         mine = self.table.keywords
         try:
             with self.uidlist.locked():
+                self.read_keywords()
+                super().make_keywords(self.table.unknown(names))
                 write_keywords(self.control, mine, self.mode)
         except OSError as error:
             raise StoreError(str(error)) from error

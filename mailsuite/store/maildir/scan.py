@@ -105,8 +105,7 @@ class ScannedMaildir(BaseMailbox):
         self.uid_validity, self.uid_next = self.uidlist.uid_validity, self.uidlist.next_uid
         self.index = self._database.mailbox(self.name, self.uid_validity)
         self.highest_modseq = self.index.highest_modseq
-        for keyword in read_keywords(self.control):
-            self.table.add(keyword)
+        self.read_keywords()
         self._add_high_keywords()
         self._opened = True
         self._first_listing()
@@ -183,11 +182,16 @@ class ScannedMaildir(BaseMailbox):
             self.vanish()
             return
         self.uid_next = max(self.uid_next, self.uidlist.next_uid)
-        self._read_keywords()
+        self.read_keywords()
 
-    def _read_keywords(self) -> None:
-        for keyword in read_keywords(self.control)[len(self.table.keywords):]:
-            self.table.add(keyword)
+    def read_keywords(self) -> None:
+        """Learn what other programs put into dovecot-keywords."""
+        known = self.table.keywords
+        for number, keyword in enumerate(read_keywords(self.control)):
+            if number >= len(known):
+                self.table.add(keyword)
+            elif known[number] != keyword and known[number] == f"unknown-{number}":
+                self.table.rename(number, keyword)
 
     def _scan(self, folders: list[str]) -> None:
         """Compare with the last listing."""
@@ -283,7 +287,7 @@ class ScannedMaildir(BaseMailbox):
         try:
             with self.uidlist.locked():
                 if self.uidlist.load():
-                    self._read_keywords()
+                    self.read_keywords()
                 uids = self._assign(sorted(new, key=sort_key))
         except PermissionError:
             uids = [(self.uid_next + number, base) for number, base in enumerate(sorted(new, key=sort_key))]
@@ -343,6 +347,8 @@ class ScannedMaildir(BaseMailbox):
         bits = self._letter_bits.get(letters)
         if bits is None:
             bits = bits_of(letters)
+            if bits >> (KEYWORD_SHIFT + len(self.table.keywords)):
+                self.read_keywords()
             while bits >> (KEYWORD_SHIFT + len(self.table.keywords)):
                 self.table.add(f"unknown-{len(self.table.keywords)}")
             self._letter_bits[letters] = bits

@@ -119,7 +119,7 @@ def put_messages(mailbox: "MboxMailbox", messages: Sequence[Incoming]) -> list[i
     """Append messages under the write locks; returns their UIDs."""
     mailbox.note_write()
     with mailbox.locked() as file:
-        all_bits = [mailbox.table.bits(message.flags, make=True) for message in messages]
+        all_bits = [mailbox.flag_bits(message.flags) for message in messages]
         spans: list[Span] = []
         uids = [mailbox.uid_next + number for number in range(len(messages))]
         mailbox.uid_next += len(messages)

@@ -27,6 +27,7 @@ from mailsuite.store.mbox.parse import Data
 from mailsuite.store.options import StoreOptions
 
 BLOCK = 1 << 20
+HEAD = 512
 _MAGIC = b"mailsuite mbox journal 1\n"
 
 
@@ -81,20 +82,19 @@ class OpenFile:
         fd = os.open(self._journal, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             size = 0
-            head_room = 512
             for piece in pieces:
-                _write_all(fd, piece, head_room + size)
+                _write_all(fd, piece, HEAD + size)
                 size += len(piece)
             cut = _crc(self.fd, offset + size, old_size)
             head = {"offset": offset, "size": size, "old_size": old_size, "cut": cut,
                     "inode": os.fstat(self.fd).st_ino}
             if self._sync:
                 os.fsync(fd)
-            _write_all(fd, (_MAGIC + json.dumps(head).encode()).ljust(head_room - 1) + b"\n", 0)
+            _write_all(fd, (_MAGIC + json.dumps(head).encode()).ljust(HEAD - 1) + b"\n", 0)
             if self._sync:
                 os.fsync(fd)
                 fsync_directory(os.path.dirname(self._journal))
-            self._put(offset, old_size, size, _read_blocks(fd, head_room, size))
+            self._put(offset, old_size, size, _read_blocks(fd, HEAD, size))
         finally:
             os.close(fd)
         os.unlink(self._journal)
@@ -134,12 +134,14 @@ class OpenFile:
         if now < min(new_size, old_size):
             return              # not the file it was: somebody else made it anew
         # What other programs appended lies behind the length the file had when the crash came.
-        base = max(new_size, old_size)
-        if new_size < old_size and (now < old_size or _crc(self.fd, new_size, old_size) != head["cut"]):
-            base = new_size     # it was cut already
-        appended = os.pread(self.fd, now - base, base) if now > base else b""
+        if new_size < old_size:
+            was_cut = now < old_size or _crc(self.fd, new_size, old_size) != head["cut"]
+            base = new_size if was_cut else old_size
+        else:
+            base = new_size if now >= new_size and self._has_room(fd, head) else old_size
+        appended = os.pread(self.fd, now - base, base).lstrip(b"\0") if now > base else b""
         at = offset
-        for block in _read_blocks(fd, 512, size):
+        for block in _read_blocks(fd, HEAD, size):
             _write_all(self.fd, block, at)
             at += len(block)
         _write_all(self.fd, appended, at)
@@ -147,15 +149,29 @@ class OpenFile:
         self.sync()
 
 
+    def _has_room(self, journal: int, head: dict[str, int]) -> bool:
+        """Was the file made longer already? Then what was added is the new content, as far as it came, and NULs."""
+        at, end = head["old_size"], head["offset"] + head["size"]
+        while at < end:
+            want = min(BLOCK, end - at)
+            there, new = os.pread(self.fd, want, at), os.pread(journal, want, HEAD + at - head["offset"])
+            if there != new:
+                same = len(os.path.commonprefix([there, new]))
+                rest = there[same:] + os.pread(self.fd, max(0, end - at - want), at + want)
+                return not rest.strip(b"\0")
+            at += want
+        return True
+
+
 def _journal_head(fd: int) -> dict[str, int] | None:
-    head = os.pread(fd, 512, 0)
+    head = os.pread(fd, HEAD, 0)
     if not head.startswith(_MAGIC) or not head.endswith(b"\n"):
         return None             # the crash came before the mailbox was touched
     try:
         values = json.loads(head[len(_MAGIC):])
     except ValueError:
         return None
-    return values if isinstance(values, dict) and os.fstat(fd).st_size >= 512 + values["size"] else None
+    return values if isinstance(values, dict) and os.fstat(fd).st_size >= HEAD + values["size"] else None
 
 
 def _write_all(fd: int, octets: bytes, offset: int) -> None:

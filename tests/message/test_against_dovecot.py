@@ -1,0 +1,48 @@
+"""ENVELOPE, BODY, BODYSTRUCTURE and sizes of a made corpus, compared with the real Dovecot's octet by octet."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from mailsuite.message.message import Message
+from tests.message import corpus, dovecot
+
+pytestmark = pytest.mark.skipif(bool(dovecot.WHY_NOT), reason=dovecot.WHY_NOT)
+
+# Hostile structures that Dovecot itself reads in a way that depends on its buffers may differ.
+TOLERATED = 0.01
+
+
+@pytest.fixture
+def top() -> Iterator[Path]:
+    """A folder that nobody may enter; pytest's own may not be."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        os.chmod(name, 0o755)
+        Path(name, "home").mkdir()
+        yield Path(name)
+
+
+@pytest.mark.parametrize(("item", "of"), [
+    pytest.param(b"ENVELOPE", lambda message: message.envelope, id="envelope"),
+    pytest.param(b"BODY", lambda message: message.body_basic, id="body"),
+    pytest.param(b"BODYSTRUCTURE", lambda message: message.body_structure, id="bodystructure"),
+    pytest.param(b"RFC822.SIZE", lambda message: b"%d" % message.size, id="size"),
+])
+def test_rendered_as_dovecot_does(top: Path, item: bytes, of) -> None:
+    random = Random(7)
+    messages = [corpus.message(random) for _ in range(400)]
+    theirs = dovecot.fetch(top, messages, item)
+    assert len(theirs) == len(messages)
+    different = [(octets, of(Message.from_stored(octets)), answer) for octets, answer in zip(messages, theirs, strict=True)
+                 if of(Message.from_stored(octets)) != answer]
+    assert len(different) <= TOLERATED * len(messages), different[:3]
+
+
+def test_every_address_form_is_rendered_as_dovecot_does(top: Path) -> None:
+    messages = [b"From: %b\n\n" % form for form in corpus.ADDRESSES]
+    ours = [Message.from_stored(octets).envelope for octets in messages]
+    assert ours == dovecot.fetch(top, messages, b"ENVELOPE")

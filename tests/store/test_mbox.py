@@ -1,0 +1,266 @@
+"""mbox beside other programs: appended, rewritten and broken files; state headers; what a crash leaves."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mailsuite.store.api import FlagAction, Mailbox, MailStore, NotPossible, StoreError
+from mailsuite.store.mbox.file import MboxFile, OpenFile
+from mailsuite.store.mbox.headers import Wanted, compose, refit, strip_state
+from mailsuite.store.mbox.parse import parse_from_line, read_state, scan
+from mailsuite.store.options import StoreOptions
+from tests.store.support import ONE, append, numbered, store_at
+
+FROM = b"From a@b.test  Tue Nov 14 22:13:20 2023\n"
+TWO = FROM + b"Subject: one\n\nfirst\n\n" + FROM + b"Subject: two\n\nsecond\n\n"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "inbox"
+
+
+def open_store(tmp_path: Path) -> MailStore:
+    return store_at(tmp_path, "mbox")
+
+
+def open_inbox(tmp_path: Path) -> Mailbox:
+    return open_store(tmp_path).open("INBOX")
+
+
+def subjects(mailbox: Mailbox) -> list[bytes]:
+    return [mailbox.message(uid).fields(b"Subject")[0] for uid in mailbox.open_view(read_only=True).uids]
+
+
+def deliver(path: Path, text: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(FROM + text + b"\n")
+
+
+def test_session_writes_state_when_it_ends(tmp_path: Path, path: Path) -> None:
+    path.write_bytes(TWO)
+    inbox = open_inbox(tmp_path)
+    view = inbox.open_view(read_only=False)
+    inbox.store_flags([1], FlagAction.ADD, ["\\Seen", "\\Answered", "$Key"])
+    assert path.read_bytes() == TWO
+    view.close()
+    assert path.read_bytes().replace(b" " * 50, b"") == (
+        FROM + b"Subject: one\nX-IMAPbase: %d 0000000002 $Key\nX-UID: 1\nStatus: RO\nX-Status: A\nX-Keywords: $Key\n"
+        b"\nfirst\n\n" % inbox.uid_validity + FROM + b"Subject: two\nX-UID: 2\nStatus: O\n\nsecond\n\n")
+    before = path.stat()
+    view = inbox.open_view(read_only=False)
+    inbox.store_flags([2], FlagAction.ADD, ["\\Flagged", "Work"])
+    inbox.checkpoint()
+    assert (path.stat().st_size, path.stat().st_ino) == (before.st_size, before.st_ino)     # there was room
+    assert open_inbox(tmp_path).flags(2) == ["\\Flagged", "Work"]
+
+
+def test_examine_leaves_the_file_alone(tmp_path: Path, path: Path) -> None:
+    path.write_bytes(TWO)
+    inbox = open_inbox(tmp_path)
+    view = inbox.open_view(read_only=True)
+    assert inbox.columns(view.uids, [])[:] == [] and view.recent == {1, 2}
+    view.close()
+    assert path.read_bytes() == TWO
+
+
+def test_uids_stay_though_the_file_does_not_show_them(tmp_path: Path, path: Path) -> None:
+    path.write_bytes(TWO)
+    first = open_store(tmp_path)
+    inbox = first.open("INBOX")
+    view = inbox.open_view(read_only=True)
+    validity = inbox.uid_validity
+    view.close()
+    first.close()
+    path.write_bytes(TWO[len(FROM + b"Subject: one\n\nfirst\n\n"):])        # another program deleted the first
+    deliver(path, b"Subject: three\n\n")
+    again = open_inbox(tmp_path)
+    assert list(again.open_view(read_only=True).uids) == [2, 3] and again.uid_validity == validity
+    assert subjects(again) == [b"two", b"three"]
+
+
+def test_mail_delivered_during_a_session(tmp_path: Path, path: Path) -> None:
+    path.write_bytes(TWO)
+    inbox = open_inbox(tmp_path)
+    view = inbox.open_view(read_only=False)
+    inbox.store_flags([2], FlagAction.ADD, ["\\Flagged"])
+    deliver(path, b"Subject: three\n\nthird\n")
+    changes = view.sync(expunges=True)
+    assert (changes.exists, changes.recent) == (3, 3)
+    assert inbox.remove([1]) == [1] and view.sync(expunges=True).expunged == [1]
+    deliver(path, b"Subject: four\n\n")
+    view.close()
+    again = open_inbox(tmp_path)
+    assert subjects(again) == [b"two", b"three", b"four"] and list(again.open_view(read_only=True).uids) == [2, 3, 4]
+    assert again.flags(2) == ["\\Flagged"] and again.message(3).body == b"third\r\n"
+
+
+def test_another_program_rewrote_the_file(tmp_path: Path, path: Path) -> None:
+    append(open_inbox(tmp_path), *numbered(3), flags=["\\Seen"])
+    inbox = open_inbox(tmp_path)
+    view = inbox.open_view(read_only=False)
+    inbox.store_flags([3], FlagAction.ADD, ["\\Flagged"])       # not in the file yet
+    text = path.read_bytes()
+    second = text.index(b"From ", 10)
+    third = text.index(b"From ", second + 10)
+    path.write_bytes(text[:second].replace(b"Status: R", b"Status: ") + text[third:])
+    changes = view.sync(expunges=True)
+    assert (changes.expunged, changes.flags) == ([2], [1, 2])
+    assert (inbox.flags(1), inbox.flags(3)) == ([], ["\\Flagged", "\\Seen"])
+    view.close()
+    assert b"X-Status: F" in path.read_bytes()
+
+
+def test_another_uid_validity_is_another_mailbox(tmp_path: Path, path: Path) -> None:
+    append(open_inbox(tmp_path), ONE)
+    inbox = open_inbox(tmp_path)
+    view = inbox.open_view(read_only=False)
+    path.write_bytes(FROM + b"X-IMAPbase: 77 0000000009\nX-UID: 9\nSubject: x\n\n\n")
+    assert view.sync(expunges=True).gone
+    assert list(open_inbox(tmp_path).open_view(read_only=True).uids) == [9]
+
+
+def test_pseudo_message_is_no_message(tmp_path: Path, path: Path) -> None:
+    path.write_bytes(FROM + b"Subject: DON'T DELETE THIS MESSAGE -- FOLDER INTERNAL DATA\nX-IMAP: 99 0000000005 $Key\n"
+                     b"Status: RO\n\ninternal\n\n" + TWO)
+    inbox = open_inbox(tmp_path)
+    assert (inbox.uid_validity, subjects(inbox), inbox.keywords) == (99, [b"one", b"two"], ["$Key"])
+
+
+@pytest.mark.parametrize(("text", "want"), [
+    pytest.param(TWO, [(b"Subject: one\n\n", b"first\n"), (b"Subject: two\n\n", b"second\n")], id="two"),
+    pytest.param(FROM + b"A: b\n\nFrom here\nFrom a@b.test\n", [(b"A: b\n\n", b"From here\nFrom a@b.test\n")],
+                 id="From without a date"),
+    pytest.param(FROM + b"A: b\nContent-Length: 45\n\n" + FROM + b"line\n\n" + TWO[:60], None, id="Content-Length"),
+    pytest.param(FROM + b"A: b\nContent-Length: 3\n\nlonger\n", [(b"A: b\nContent-Length: 3\n\n", b"longer\n")],
+                 id="wrong Content-Length"),
+    pytest.param(FROM + b"A: b\n", [(b"A: b\n", b"")], id="header only"),
+    pytest.param(FROM + b"\n\n", [(b"\n", b"")], id="nothing"),
+    pytest.param(FROM + b"A: b\n" + TWO, None, id="header that no empty line ends"),
+    pytest.param(FROM + b"A: b\n\nno end", [(b"A: b\n\n", b"no end")], id="last line without an end"),
+    pytest.param(b"", [], id="empty"),
+])
+def test_messages_of_a_file(text: bytes, want: list[tuple[bytes, bytes]] | None) -> None:
+    spans = [span for span, _ in scan(text)]
+    assert [span.start for span in spans[1:]] == [span.next for span in spans[:-1]]
+    if want is None:
+        assert len(spans) > 1 and text[spans[1].start:].startswith(b"From a@b.test  Tue")
+    else:
+        assert [(text[span.header: span.body], text[span.body: span.end]) for span in spans] == want
+
+
+def test_content_length_hides_from_lines() -> None:
+    body = FROM + b"line\n"
+    text = FROM + b"A: b\nContent-Length: %d\n\n" % len(body) + body + b"\n" + TWO
+    assert [text[span.body: span.end] for span, _ in scan(text)] == [body, b"first\n", b"second\n"]
+
+
+@pytest.mark.parametrize(("line", "sender"), [
+    (b"From a@b.test  Tue Nov 14 22:13:20 2023", b"a@b.test"), (b"From a@b.test Tue Nov  4 22:13 2023", b"a@b.test"),
+    (b'From "a b"@c Tue Nov 14 22:13:20 CET 2023', b'"a b"@c'), (b"From - Tue Nov 14 22:13:20 2023 +0100", b"-"),
+    (b"From a@b.test 14 Nov 2023 22:13:20", b"a@b.test"), (b"From here to there", None), (b"From ", None),
+    (b"From me Tue Foo 14 22:13:20 2023", None), (b"From me Tue Nov 44 22:13:20 2023", None)])
+def test_from_line(line: bytes, sender: bytes | None) -> None:
+    parsed = parse_from_line(line)
+    assert (parsed[0] if parsed else None) == sender
+
+
+@pytest.mark.parametrize("text", [b"no mbox\n", b"\n" + TWO, b"From nobody\n\n"])
+def test_file_that_is_no_mbox(tmp_path: Path, path: Path, text: bytes) -> None:
+    path.write_bytes(text)
+    with pytest.raises(NotPossible):
+        open_inbox(tmp_path)
+    assert path.read_bytes() == text
+
+
+HEADER = b"Subject: x\nStatus: RO\nX-Other: kept\n\n"
+
+
+def test_state_headers_stay_where_they_are() -> None:
+    wanted = Wanted(3, 8 | 2, True, (b"$Key",), b"5 0000000003 $Key")
+    new = compose(HEADER, wanted, padding=4)
+    assert new == (b"Subject: x\nStatus: RO\nX-Other: kept\nX-IMAPbase: 5 0000000003 $Key\nX-UID: 3\nX-Status: F\n"
+                   b"X-Keywords: $Key    \n\n")
+    assert strip_state(new) == b"Subject: x\nX-Other: kept\n\n"
+    state = read_state(b"\n" + new)
+    assert (state.uid, state.bits, state.old, state.keywords, state.base) == (3, 10, True, (b"$Key",),
+                                                                              (5, 3, (b"$Key",)))
+    less = refit(new, wanted._replace(bits=0, keywords=()))
+    assert less is not None and len(less) == len(new) and read_state(b"\n" + less).keywords == ()
+    assert refit(new, wanted._replace(keywords=(b"$Key", b"longer"))) is None
+
+
+class Crash(Exception):
+    pass
+
+
+@pytest.mark.parametrize("grows", [True, False], ids=["grows", "shrinks"])
+@pytest.mark.parametrize("late", [b"", FROM + b"Subject: late\n\n\n"], ids=["alone", "delivered after"])
+@pytest.mark.parametrize("steps", range(14))
+def test_crash_at_any_step_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int, late: bytes,
+                                         grows: bool) -> None:
+    """Before the journal is whole the old file stays, afterwards the new one comes; what was appended is kept."""
+    path, journal = tmp_path / "box", tmp_path / "journal"
+    old = TWO + TWO
+    path.write_bytes(old)
+    tail = b"X" * 300 + b"\n" if grows else b"Y\n"
+    new = old[:50] + tail
+    left = [steps]
+
+    def counting(name: str) -> None:
+        real = getattr(os, name)
+
+        def step(*arguments: object, **named: object) -> object:
+            if not left[0]:
+                raise Crash
+            left[0] -= 1
+            return real(*arguments, **named)
+        monkeypatch.setattr(os, name, step)
+
+    file = MboxFile(str(path), StoreOptions(fsync="always", write_locks=("fcntl",)), str(journal))
+    crashed = False
+    with monkeypatch.context(), file.writing() as opened:
+        for name in ("pwrite", "fsync", "ftruncate", "unlink", "posix_fallocate"):
+            counting(name)
+        try:
+            opened.replace_tail(50, iter([tail[:1], tail[1:]]))
+        except Crash:
+            crashed = True
+    monkeypatch.undo()
+    assert crashed == (steps < 13) or not crashed
+    with path.open("ab") as appended:
+        appended.write(late)
+    with file.reading() as data:
+        assert data is not None
+        assert bytes(data[0]) in (old + late, new + late)
+    assert not journal.exists()
+
+
+def test_journal_of_another_file_is_not_used(tmp_path: Path) -> None:
+    path, journal = tmp_path / "box", tmp_path / "journal"
+    path.write_bytes(TWO)
+    journal.write_bytes(b"rubbish")
+    with MboxFile(str(path), StoreOptions(), str(journal)).writing() as opened:
+        assert isinstance(opened, OpenFile)
+    assert path.read_bytes() == TWO and not journal.exists()
+
+
+def test_append_that_fails_is_cut_off(tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.write_bytes(TWO)
+    inbox = open_inbox(tmp_path)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "disk full")
+    with monkeypatch.context() as patch, pytest.raises(StoreError):
+        patch.setattr(OpenFile, "sync", full)
+        append(inbox, ONE)
+    assert path.read_bytes() == TWO
+    assert append(inbox, ONE)[0] > 2 and subjects(inbox) == [b"one", b"two", b"one"]
+
+
+def test_link_is_not_followed(tmp_path: Path, path: Path) -> None:
+    (tmp_path / "secret").write_bytes(TWO)
+    path.symlink_to(tmp_path / "secret")
+    with pytest.raises(StoreError):
+        open_inbox(tmp_path)
