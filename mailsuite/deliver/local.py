@@ -8,6 +8,7 @@ Nothing runs as root: files and commands of aliases that belong to root have the
 own mailbox is written as root, by our code alone.
 """
 
+import asyncio
 import os
 import time
 from collections.abc import Iterator
@@ -47,17 +48,12 @@ class Pools:
                                 idle_s=idle, allow_root=True)
         self.commands = WorkerPool(serve_requests(command.handle), name="local command worker", most=most,
                                    most_each=most, depth=1, idle_s=idle, no_new_privileges=False)
-        self.forwarder = self._forwarder(context)
+        self.forwarder = self.make_forwarder(context)
 
     @staticmethod
-    def _forwarder(context: ServiceContext) -> WorkerPool:
+    def make_forwarder(context: ServiceContext) -> WorkerPool:
         return WorkerPool(forward_main(context.settings_of("cleanup")), name="local forwarder", depth=50,
                           idle_s=context.settings[p.DELIVERY_WORKER_IDLE])
-
-    def reload(self, context: ServiceContext) -> WorkerPool:
-        """A forwarder with the new settings; the old one is returned, to be closed."""
-        old, self.forwarder = self.forwarder, self._forwarder(context)
-        return old
 
     async def close(self) -> None:
         for pool in (self.files, self.commands, self.forwarder):
@@ -224,12 +220,12 @@ async def serve(context: ServiceContext) -> None:
     agent = LocalAgent(World(context.settings, pools))
 
     def reload(settings: Settings, dovecot: object) -> None:
-        import asyncio
-        old = pools.reload(context)
-        agent.world = World(settings, pools)
+        world = World(settings, pools)          # raises before anything has changed
+        old, pools.forwarder = pools.forwarder, pools.make_forwarder(context)
+        world.forwarder, agent.world = pools.forwarder, world
         closing.append(asyncio.get_running_loop().create_task(old.close()))
 
-    closing: list[object] = []
+    closing: list[asyncio.Task[None]] = []
     context.on_reload = reload
     try:
         await serve_agent(context, agent.deliver)

@@ -41,6 +41,7 @@ class Session:
     messages: int = 0
     reused: bool = False
     said_data: bool = False
+    clean: bool = True          # no transaction is open at the other side
 
     def watch(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
         """The same blocks; remembers that the message was begun."""
@@ -102,9 +103,11 @@ class Sessions:
             endpoint, timeout_s=self._config.timeouts["connect"], bind=self._bind[":" in endpoint.address],
             context=self._policies.context(policy) if wrapper else None, server_name=name,
             lines_limit=self._config.reply_lines)
+        link.warn = lambda text: self._log.warning("%s", text.replace(endpoint.name, endpoint.name_port, 1))
+        best_mx_of = endpoint.domain if endpoint.best else ""
         try:
             await link.run(greeting(self._config, link.host))
-            features = await link.run(hello(self._config, link.host))
+            features = await link.run(hello(self._config, link.host, best_mx_of=best_mx_of))
             if policy.level != "none" and not wrapper:
                 features = await self._secure(link, features, policy, name)
             features.tls = link.tls
@@ -153,7 +156,7 @@ class Sessions:
         link = session.link
         recently = time.monotonic() - self._last_asked.get(session.nexthop, -1e9) < self._keep_s
         more = self._under_way[session.nexthop] > 1 or recently
-        if not (link.quiet and session.messages and more and self._keep_s and not self._closed
+        if not (link.quiet and session.clean and session.messages and more and self._keep_s and not self._closed
                 and session.messages < self._count and self._kept < KEPT_MOST
                 and time.time() - session.opened_at < self._age_s):
             self._quit(link)

@@ -7,6 +7,7 @@ or the message bounces at once. TLS that fails at level "may" is tried again wit
 
 import asyncio
 import os
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -129,6 +130,7 @@ class _Attempt:
     def _trouble(self, trouble: Trouble, endpoint: Endpoint, session: Session | None, last: bool) -> None:
         job = self._job
         connected = session is not None or not trouble.public.startswith("connect to ")
+        times = self._times if session is not None else Times(job.times.received, connected=time.time())
         if not connected:
             job.log.info("%s", trouble.public)
         if trouble.hard or last:
@@ -138,7 +140,7 @@ class _Attempt:
                 job.report(recipient, DEFERRED if trouble.status.startswith("4") else BOUNCED, trouble.status,
                            trouble.public, relay=self._relay(endpoint, session) if connected else "none",
                            diagnostic=diagnostic, remote_mta=_remote(endpoint) if trouble.reply else "",
-                           times=self._times)
+                           times=times)
         else:
             self._used += connected and session is None
             if connected:
@@ -149,6 +151,7 @@ class _Attempt:
     async def _transfer(self, session: Session, last: bool) -> None:
         job, request = self._job, self._job.request
         self._times = Times(job.times.received, connected=session.ready_at)
+        session.clean = False
         mail = await self._mail(session)
         config = self._agent.config
         blocks = await self._content(session, mail)
@@ -157,6 +160,7 @@ class _Attempt:
             body=encode_body(session.watch(blocks), line_length=config.line_length),
             body_timeout_s=config.timeouts["data_xfer"])
         session.messages += 1
+        session.clean = session.said_data       # else only RSET would end the transaction
         for recipient in list(job.open_recipients.values()):
             result = results.get(recipient.number)
             if result is None:

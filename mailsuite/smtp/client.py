@@ -20,7 +20,7 @@ from typing import TypeVar
 from mailsuite.base.errors import PeerError
 from mailsuite.smtp.client_params import ClientConfig
 from mailsuite.smtp.client_reply import Reply, ReplyReader
-from mailsuite.smtp.client_session import Receive, Send, SendBody, StartTls, Step, Trouble
+from mailsuite.smtp.client_session import Receive, Send, SendBody, StartTls, Step, Trouble, Warn
 
 R = TypeVar("R")
 _READ = 65536
@@ -35,6 +35,7 @@ class Endpoint:
     port: int = 25
     path: str = ""
     domain: str = ""            # the domain whose MX it is, for TLS policies
+    best: bool = False          # no MX of the domain is better
 
     @property
     def name(self) -> str:
@@ -59,6 +60,7 @@ class ClientConnection:
         self.tls = False
         self.context: Callable[[], ssl.SSLContext] | None = None
         self.server_name = ""
+        self.warn: Callable[[str], None] = lambda text: None
         self.usable = True
 
     @classmethod
@@ -113,6 +115,8 @@ class ClientConnection:
                 await self._send_body(() if step.empty else body, body_timeout_s)
             case StartTls():
                 await self._handshake()
+            case Warn():
+                self.warn(step.text)
         return None
 
     async def _receive(self, step: Receive) -> Reply:

@@ -14,13 +14,12 @@ import hmac
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from mailsuite.base.errors import TemporaryError
 from mailsuite.base.secret import Secret
 from mailsuite.config.settings import Settings
 from mailsuite.maps import MapSource, open_maps
 from mailsuite.smtp.client_params import ClientConfig
 from mailsuite.smtp.client_reply import Reply
-from mailsuite.smtp.client_session import Features, Receive, Send, Step, Trouble
+from mailsuite.smtp.client_session import Features, Receive, Send, Step, Trouble, Warn
 
 STAGE = "sending AUTH"
 PLAINTEXT = frozenset({"PLAIN", "LOGIN"})
@@ -72,7 +71,11 @@ def choose(config: ClientConfig, features: Features, host: str) -> str:
 def authenticate(config: ClientConfig, features: Features, host: str,
                  credentials: Credentials) -> Generator[Step, Reply, None]:
     """Raises Trouble."""
-    mechanism = choose(config, features, host)
+    try:
+        mechanism = choose(config, features, host)
+    except Trouble:
+        yield Warn("SASL authentication failure: No worthy mechs found")
+        raise
     user, password = credentials.user.encode("utf-8", "surrogateescape"), credentials.password.reveal()
     if mechanism == "PLAIN":
         yield Send(b"AUTH PLAIN " + base64.b64encode(b"\0" + user + b"\0" + password) + b"\r\n")
@@ -107,8 +110,3 @@ def _answers(mechanism: str, user: bytes, password: bytes) -> Generator[bytes, b
     elif mechanism == "LOGIN":
         yield user
         yield password
-
-
-def not_found(error: TemporaryError) -> Trouble:
-    """The password table could not be asked."""
-    return Trouble("SASL password lookup failure", status="4.3.0", dead=False, reply=str(error))

@@ -127,13 +127,14 @@ class HostFinder:
         if not answer.records:
             addresses = await self._addresses(domain)
             self._check_loop(domain, [(0, domain, addresses)], loops)
-            return [Endpoint(domain, address, destination.port, domain=domain) for address in addresses]
+            return [Endpoint(domain, address, destination.port, domain=domain, best=True) for address in addresses]
         if len(answer.records) == 1 and answer.records[0].host in ("", "."):
             raise NoHost(f"Domain {domain} does not accept mail (nullMX)", status="5.1.0")
         hosts = await self._mx_hosts(answer.records)
         hosts = self._check_loop(domain, hosts, loops)
-        return [Endpoint(host, address, destination.port, domain=domain)
-                for _, host, addresses in hosts for address in addresses]
+        best = min(entry[0] for entry in hosts)
+        return [Endpoint(host, address, destination.port, domain=domain, best=preference == best)
+                for preference, host, addresses in hosts for address in addresses]
 
     async def _mx_hosts(self, records: tuple[Mx, ...]) -> list[tuple[int, str, list[str]]]:
         """Preference, name and addresses of those that have any. Raises NoHost: none has."""
@@ -157,6 +158,8 @@ class HostFinder:
     async def _addresses(self, host: str) -> list[str]:
         """Raises NoHost."""
         if _is_address(host):
+            if self._family != "any" and (":" in host) != (self._family == "ipv6"):
+                raise NoHost(f"Name service error for {host}: invalid host or domain name", status="5.4.4")
             return [host]
         try:
             answer = await self._resolver.addresses(host, family=self._family)

@@ -49,7 +49,14 @@ class StartTls:
     """Do the handshake."""
 
 
-Step = Send | Receive | SendBody | StartTls
+@dataclass(frozen=True, slots=True)
+class Warn:
+    """Something the administrator should know; for the log."""
+
+    text: str
+
+
+Step = Send | Receive | SendBody | StartTls | Warn
 Dialogue = Generator[Step, Reply]
 
 
@@ -122,9 +129,8 @@ def greeting(config: ClientConfig, host: str) -> Dialogue:
     """Wait for 220; returns nothing. Raises Trouble: refused, now or (by its code) for good."""
     reply = yield Receive("receiving the initial server greeting", config.timeouts["helo"])
     if reply.kind == 2:
-        words = reply.lines[0].split()
-        if words and words[0].lower() == config.my_name.lower() and not config.lmtp:
-            raise Trouble(f"host {host} greeted me with my own hostname {config.my_name}", status="5.4.6", hard=True)
+        if _is_my_name(config, reply):
+            yield Warn(f"host {host} greeted me with my own hostname {config.my_name}")
         return
     dsn = reply.dsn
     if reply.kind == 5 and config.skip_5xx_greeting:
@@ -133,8 +139,16 @@ def greeting(config: ClientConfig, host: str) -> Dialogue:
                   reply=reply.text)
 
 
-def hello(config: ClientConfig, host: str) -> Generator[Step, Reply, Features]:
-    """EHLO (HELO where the server does not know it) or LHLO. Raises Trouble."""
+def _is_my_name(config: ClientConfig, reply: Reply) -> bool:
+    words = reply.lines[0].split()
+    return bool(words) and words[0].lower() == config.my_name.lower() and not config.lmtp
+
+
+def hello(config: ClientConfig, host: str, *, best_mx_of: str = "") -> Generator[Step, Reply, Features]:
+    """EHLO (HELO where the server does not like it) or LHLO. Raises Trouble.
+
+    best_mx_of: the domain that this host is the best of: if it turns out to be ourselves, its mail loops.
+    """
     verb = "LHLO" if config.lmtp else "EHLO"
     if config.never_send_ehlo:
         verb = "HELO"
@@ -142,21 +156,20 @@ def hello(config: ClientConfig, host: str) -> Generator[Step, Reply, Features]:
         yield Send(f"{verb} {config.helo_name}\r\n".encode())
         reply = yield Receive(f"performing the {verb} handshake", config.timeouts["helo"])
         if reply.kind == 2:
-            return _features(config, host, reply) if verb != "HELO" else Features()
-        if verb == "EHLO" and reply.kind == 5:
-            verb = "HELO"
-            continue
-        raise Trouble(f"host {host} refused to talk to me: {reply.text}" if verb != "HELO"
-                      else said(host, reply, "HELO command"),
-                      status=reply.dsn, dead=reply.code == 421, reply=reply.text)
+            break
+        if verb != "EHLO" or reply.code == 421:
+            raise Trouble(f"host {host} refused to talk to me: {reply.text}", status=reply.dsn,
+                          dead=reply.code == 421, reply=reply.text)
+        verb = "HELO"
+    if _is_my_name(config, reply):
+        yield Warn(f"host {host} replied to HELO/EHLO with my own hostname {config.my_name}")
+        if best_mx_of:
+            raise Trouble(f"mail for {best_mx_of} loops back to myself", status="5.4.6", hard=True)
+    return _features(config, reply) if verb != "HELO" else Features()
 
 
-def _features(config: ClientConfig, host: str, reply: Reply) -> Features:
+def _features(config: ClientConfig, reply: Reply) -> Features:
     features = Features(esmtp=True)
-    words = reply.lines[0].split()
-    if words and words[0].lower() == config.my_name.lower() and not config.lmtp:
-        raise Trouble(f"host {host} replied to HELO/EHLO with my own hostname {config.my_name}", status="5.4.6",
-                      hard=True)
     for line in reply.lines[1:]:
         keyword, _, value = line.strip().replace("=", " ", 1 if line[:5].upper() == "AUTH=" else 0).partition(" ")
         keyword = keyword.upper()

@@ -79,7 +79,6 @@ def features(*keywords: str) -> Features:
     ("220 mx.test ESMTP", None, ""),
     ("421 4.3.2 busy", "4.3.2", f"host {HOST} refused to talk to me: 421 4.3.2 busy"),
     ("554 5.3.2 no mail here", "4.3.2", f"host {HOST} refused to talk to me: 554 5.3.2 no mail here"),
-    ("220 here.test ESMTP", "5.4.6", f"host {HOST} greeted me with my own hostname here.test"),
 ])
 def test_greeting(reply: str, status: str | None, reason: str) -> None:
     _, result = play(greeting(config(smtp_skip_5xx_greeting="yes"), HOST), reply)
@@ -98,6 +97,18 @@ def test_hello_reads_keywords() -> None:
 def test_old_server_gets_helo() -> None:
     said, found = play(hello(config(), HOST), "502 5.5.1 what", "250 mx.test")
     assert said == ["EHLO here.test", "HELO here.test"] and not found.esmtp
+
+
+def test_refused_hello() -> None:
+    _, trouble = play(hello(config(), HOST), "550 5.7.1 go away", "550 5.7.1 really")
+    assert (trouble.status, trouble.public) == ("5.7.1", f"host {HOST} refused to talk to me: 550 5.7.1 really")
+
+
+@pytest.mark.parametrize("best", ["", "c.test"])
+def test_talking_to_ourselves(best: str) -> None:
+    said, result = play(hello(config(), HOST, best_mx_of=best), "250 here.test")
+    assert said == ["EHLO here.test", "Warn"]
+    assert (result.public == "mail for c.test loops back to myself") if best else result.esmtp
 
 
 def test_lmtp_says_lhlo() -> None:
@@ -209,7 +220,7 @@ def test_auth_refused_defers() -> None:
 def test_no_plain_text_password_in_the_clear() -> None:
     said, trouble = play(authenticate(config(smtp_sasl_security_options="noplaintext, noanonymous"),
                                       features("AUTH PLAIN LOGIN"), HOST, ME))
-    assert said == [] and "no mechanism available" in trouble.public
+    assert said == ["Warn"] and "no mechanism available" in trouble.public
 
 
 # --- replies and content ------------------------------------------------------------------
