@@ -69,14 +69,14 @@ def main() -> None:
 def run(options: Options) -> None:
     """Read, show, complain."""
     from mailsuite.config.dovecot import DovecotSettings, read
-    from mailsuite.config.dovecot_filter import laid_over
+    from mailsuite.config.dovecot_filter import laid_over, overlays
     from mailsuite.config.dovecot_syntax import Node
     from mailsuite.config.dovecot_text import Writer
 
     errors: list[ConfigError] = []
     root = Node()
     if "d" not in options or os.path.exists(options.file):
-        parsed = read(options.file)
+        parsed = read(options.file, expand="x" in options)
         root, errors = parsed.root, parsed.errors
         if not options.names:
             header(options)
@@ -88,9 +88,9 @@ def run(options: Options) -> None:
     if "d" in options:
         root = Node()
     if options.filters:
-        filters = root.filters
+        matching = {id(node) for node in overlays(root, options.filters)}
         root = laid_over(root, options.filters)
-        root.filters = filters if "n" in options and not options.names else []
+        root.filters = [node for node in root.filters if id(node) in matching]
     settings = DovecotSettings(root, options.file)
     writer = Writer(settings, sys.stdout, changed="n" in options or "N" in options, all_set="N" in options,
                     values_only="h" in options, secrets="P" in options, expand="x" in options,
@@ -103,6 +103,7 @@ def run(options: Options) -> None:
     if unfinished:
         refuse(options, unfinished[0])
     for error in settings.contradictions() if "n" in options and not options.names else ():
+        print(f"doveconf: Error: {error.public.partition(f'{options.file}: ')[2]}", file=sys.stderr)
         fatal(error.public)
 
 

@@ -184,6 +184,8 @@ class DovecotSettings(Section):
                   for section in self.sections(kind) if not section.text("driver")]
         texts += [f"Namespace '{namespace.text('prefix')}': Hierarchy separator must be only one character long"
                   for namespace in self.sections("namespace") if len(namespace.text("separator")) > 1]
+        if self.text("pop3_delete_type") == "flag" and not self.text("pop3_deleted_flag"):
+            texts.append("pop3_delete_type=flag, but pop3_deleted_flag not set")
         return [ConfigError(f"Error in configuration file {self.path}: {text}") for text in texts]
 
     @property
@@ -251,10 +253,10 @@ def _read(path: str) -> str:
     return Path(path).read_text("utf-8", "surrogateescape")
 
 
-def read(path: str) -> Parsed:
+def read(path: str, *, expand: bool = True) -> Parsed:
     """The file's tree, errors and warnings. Raises ConfigError when it cannot be opened."""
     try:
         text = _read(path)
     except OSError as err:
         raise ConfigError(f"open({path}) failed: {os.strerror(err.errno or 0)}") from err
-    return parse(text, path, _read)
+    return parse(text, path, _read, expand=expand)

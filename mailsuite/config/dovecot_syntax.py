@@ -7,7 +7,7 @@ A line: `key = value` | `type [name] {` | `}` | `!include GLOB` | `!include_try 
 A line that ends in "\\" goes on in the next one. A value in quotes loses them; `<file` is a file's content, read later;
 $name at the beginning of a value is what that setting is until now ($ENV:NAME: the environment).
 A section met again adds to the first of its name; passdb and userdb add up. Included files are read in their place,
-relative to the file that names them; errors carry their own file and line.
+relative to the file that names them, and a section may go on in them; errors carry their own file and line.
 """
 
 import glob
@@ -73,7 +73,7 @@ def cut_comment(line: str) -> tuple[str, bool]:
         if quote:
             if char == quote and line[index - 1] != "\\":
                 quote = ""
-        elif char in "\"'" and (index == 0 or line[index - 1] in " \t=") and char in line[index + 1:]:
+        elif char in "\"'":
             quote = char
         elif char == "#":
             return line[:index].strip(), index > 0 and line[index - 1] not in " \t"
@@ -83,7 +83,7 @@ def cut_comment(line: str) -> tuple[str, bool]:
 def logical_lines(text: str) -> Iterator[tuple[int, str, bool]]:
     """(number of its last line, text without comment, ambiguous "#") of each line that says something."""
     pending = ""
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):
         stripped = line.strip()
         if not pending and (not stripped or stripped[0] == "#"):
             continue
@@ -110,8 +110,8 @@ def unquote(value: str) -> str:
 class Parser:
     """Reads one configuration with its includes."""
 
-    def __init__(self, path: str, read: Callable[[str], str]) -> None:
-        self.path, self.read = path, read
+    def __init__(self, path: str, read: Callable[[str], str], *, expand: bool) -> None:
+        self.path, self.read, self.expand = path, read, expand
         self.root = Node()
         self.stack: list[Node] = [self.root]
         self.errors: list[ConfigError] = []
@@ -121,29 +121,26 @@ class Parser:
     def run(self, text: str) -> Parsed:
         """Parse the main file's text."""
         self._file(text, self.path, 0)
+        if len(self.stack) > 1:
+            node = self.stack[1]
+            self.errors.append(ConfigError(f"Error in configuration file {self.path}: Missing '}}' "
+                                           f"(section started at {node.path}:{node.line})"))
         return Parsed(self.root, self.errors, self.warnings)
 
     def _file(self, text: str, path: str, depth: int) -> None:
-        opened = len(self.stack)
-        number = 0
         for number, line, ambiguous in logical_lines(text):
             if ambiguous:
                 self.warnings.append(f"Configuration file {path} line {number}: Ambiguous '#' character in line, "
                                      "treating it as comment. Add a space before it to remove this warning.")
             try:
-                self._line(line, path, number, depth, opened)
+                self._line(line, path, number, depth)
             except ConfigError as err:
                 self.errors.append(ConfigError(
                     f"Error in configuration file {path} line {number}: {err.public}"))
-        if len(self.stack) > opened:
-            node = self.stack[opened]
-            self.errors.append(ConfigError(f"Error in configuration file {path}: Missing '}}' "
-                                           f"(section started at {node.path}:{node.line})"))
-            del self.stack[opened:]
 
-    def _line(self, line: str, path: str, number: int, depth: int, opened: int) -> None:
+    def _line(self, line: str, path: str, number: int, depth: int) -> None:
         if line == "}":
-            if len(self.stack) == opened:
+            if len(self.stack) == 1:
                 raise ConfigError("Unexpected '}'")
             self.stack.pop()
             return
@@ -151,6 +148,8 @@ class Parser:
         if word in ("!include", "!include_try"):
             self._include(unquote(rest.strip()), path, depth, optional=word == "!include_try")
             return
+        if line[0] == "=":
+            raise ConfigError("Missing key name ('=' at the beginning of line)")
         match = _KEY.match(line)
         key, after = (match[0], line[match.end():].lstrip()) if match else ("", line)
         if match is not None and after.startswith("="):
@@ -161,6 +160,8 @@ class Parser:
     def _include(self, pattern: str, path: str, depth: int, *, optional: bool) -> None:
         if depth >= MAX_INCLUDE_DEPTH:
             raise ConfigError("Too deeply nested include files")
+        if not pattern:
+            return
         found = sorted(glob.glob(os.path.join(os.path.dirname(path), pattern)))
         if not found and not optional:
             raise ConfigError("No matches")
@@ -196,8 +197,7 @@ class Parser:
             return self._enter_filter(parent, node)
         kind = "" if parent.type in defaults.FILTERS else parent.type
         if node.type not in defaults.NESTED.get(kind, ()):
-            raise ConfigError(f"Unknown setting: {self._where_to(node.type)} {{ {node.type}" if not kind
-                              else f"Unknown setting: {self._where_to(node.type)}")
+            raise ConfigError(f"Unknown setting: {self._where_to(node.type)} {{ {node.type}")
         if node.type in defaults.ADDED_UP and node.name and parent.child(node.type, node.name):
             raise ConfigError(f"{node.type}/{node.name} already exists")
         known = None if node.type in defaults.ADDED_UP else parent.child(node.type, node.name)
@@ -240,7 +240,7 @@ class Parser:
             section = node.type
         if section not in defaults.FREE and defaults.default_of(name, section) is None:
             raise ConfigError(f"Unknown setting: {self._where_to(key)}")
-        value = self._value(name, section, node, text, path, number)
+        value = self._value(name, section, text, path, number)
         if not value.file:
             self._check(name, section, value)
         if node is not self.root and not section:
@@ -265,7 +265,7 @@ class Parser:
             node.nodes.append(child)
         return child, key
 
-    def _value(self, name: str, section: str, node: Node, text: str, path: str, number: int) -> Value:
+    def _value(self, name: str, section: str, text: str, path: str, number: int) -> Value:
         plain = unquote(text)
         if plain != text or not text or text[0] not in "<$":
             return Value(plain, plain, path=path, line=number)
@@ -273,18 +273,17 @@ class Parser:
             file = text[1:].strip()
             return Value("", f"<{file}", os.path.join(os.path.dirname(os.path.abspath(path)), file), path, number)
         variable, blank, rest = text[1:].partition(" ")
-        content = self._variable(variable, node, section, own=variable == name)
-        expanded = content + blank + rest
-        return Value(expanded, expanded if variable == name else text, path=path, line=number)
+        own = variable == name
+        if own and section:
+            raise ConfigError(f"Unknown variable: ${variable}")
+        if not own and not self.expand:
+            return Value(text, text, path=path, line=number)
+        expanded = self._variable(variable) + blank + rest
+        return Value(expanded, expanded if own else text, path=path, line=number)
 
-    def _variable(self, variable: str, node: Node, section: str, *, own: bool) -> str:
+    def _variable(self, variable: str) -> str:
         if variable.startswith("ENV:"):
             return os.environ.get(variable[4:], "")
-        if own and section:
-            value = node.values.get(variable)
-            if value is None:
-                raise ConfigError(f"Unknown variable: ${variable}")
-            return value.text
         # The filter's own value first, then what surrounds it.
         for scope in reversed([scope for scope in self.stack if scope.type in ("", *defaults.FILTERS)]):
             if variable in scope.values:
@@ -306,6 +305,9 @@ class Parser:
             raise
 
 
-def parse(text: str, path: str, read: Callable[[str], str]) -> Parsed:
-    """Parse a configuration; read gives an included file's text or raises OSError."""
-    return Parser(path, read).run(text)
+def parse(text: str, path: str, read: Callable[[str], str], *, expand: bool = True) -> Parsed:
+    """Parse a configuration; read gives an included file's text or raises OSError.
+
+    expand=False leaves $name of other settings as written, for doveconf.
+    """
+    return Parser(path, read, expand=expand).run(text)

@@ -30,6 +30,11 @@ def quoted(value: str) -> str:
     return value
 
 
+def sortable(name: str) -> str:
+    """A section's name as Dovecot compares it: a blank comes late."""
+    return name.replace(" ", "\\s")
+
+
 class Writer:
     """One run of doveconf."""
 
@@ -49,9 +54,9 @@ class Writer:
     def value(self, section: Section, name: str) -> str:
         """The setting's text as it is shown."""
         written = section.node.values.get(name)
-        if name in SECRETS and not self.secrets and (written is not None) and not self.expand:
+        if name in SECRETS and self.whole and not self.secrets and written is not None:
             return HIDDEN
-        if self.expand:
+        if self.expand and written is not None:
             return section.text(name)
         text = written.written if written is not None else section.default(name)
         if written is None and name == defaults.NAMING.get(section.type, "name"):
@@ -63,6 +68,8 @@ class Writer:
         if not self.changed:
             return True
         written = section.node.values.get(name)
+        if name == "name" and section.type in defaults.ADDED_UP:
+            return bool(section.name) or in_filter or self.all_set
         if written is None:
             return False
         if in_filter or self.all_set or section.type not in COMPARED:
@@ -104,9 +111,9 @@ class Writer:
         number = 0
         for type in defaults.NESTED.get(section.type, ()):
             for child in self._children(section, type, in_filter=in_filter):
-                key = f"{type}/{child.name}" if child.type not in defaults.ADDED_UP else f"{type}/{number:06d}"
+                key = f"{number:06d}" if type in defaults.ADDED_UP else sortable(child.name)
                 number += 1
-                rows.append((key + "/", child))
+                rows.append((f"{type}/{key}/", child))
         for _, row in sorted(rows, key=lambda pair: pair[0]):
             if isinstance(row, str):
                 text = self.value(section, row)
@@ -116,7 +123,7 @@ class Writer:
 
     def _children(self, section: Section, type: str, *, in_filter: bool) -> list[Section]:
         if not self.changed and not in_filter:
-            return section.sections(type)
+            return [child for child in section.sections(type) if type not in defaults.FREE or child.node.values]
         # Only what the configuration mentions.
         mentioned = {id(node) for node in section.node.nodes}
         return [child for child in section.sections(type)
@@ -144,10 +151,9 @@ class Writer:
         if not section.type:
             return list(defaults.ROOT)
         naming = defaults.NAMING.get(section.type, "name")
+        hidden = {naming, "alias_for"} - section.node.values.keys() if section.type == "namespace" else {naming}
         if section.type in defaults.ADDED_UP:
-            hidden = {"name"} if self.changed and not section.name else set()
-        else:
-            hidden = {naming, "alias_for"} - section.node.values.keys() if section.type == "namespace" else {naming}
+            hidden = set()
         return [name for name in defaults.SECTIONS[section.type] if name not in hidden]
 
     def _simple(self, section: Section, prefix: str) -> None:
@@ -205,7 +211,7 @@ class Writer:
             if self.changed:
                 sections = self._children(self.settings, kind, in_filter=False)
             elif kind not in defaults.ADDED_UP:
-                sections = sorted(sections, key=lambda section: section.name + "/")
+                sections = sorted(sections, key=lambda section: sortable(section.name) + "/")
         for section in sections:
             self._section(section, 0)
 
