@@ -1,8 +1,7 @@
-"""Addresses as text: splitting, quoting, the paths of SMTP.
+"""Addresses as text: splitting and quoting.
 
     split_domain("a@b@c.test") -> ("a@b", "c.test")         quote_local("odd name@d") -> '"odd name"@d'
     split_extension("user+ext", "+") -> ("user", "+ext")    unquote_local('"odd name"@d') -> "odd name@d"
-    parse_path("<@a:x@y> SIZE=1") -> (Path("x@y"), " SIZE=1")
 
 The local part keeps its case; a domain has none. Source: RFC 5321 sections 4.1.2 and 4.5.3.1, RFC 6531 section 3.3.
 """

@@ -4,8 +4,8 @@
     await maps.find("key"), await maps.find_with_source("key"), maps.names, maps.empty
 
 Opening never raises: a table that cannot be opened is logged ("error: open database ...", with the first look-up of
-the process) and fails when it is asked, as in Postfix. A failed look-up is logged once, here, with the program's name, and raises TemporaryError. Tables are
-cached for the process; changed files are noticed by the tables themselves.
+the process), fails when it is asked, and is tried again meanwhile. A failed look-up is logged here, with the program's
+name, and raises TemporaryError. Tables are cached for the process; they notice themselves when their files change.
 """
 
 import re

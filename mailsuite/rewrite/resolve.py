@@ -93,7 +93,7 @@ class AddressResolver:
                 transport, nexthop = "error", f"5.1.6 User has moved to {moved.value}"
         if transport == "error":
             return Resolution(transport, nexthop, recipient, address_class, nexthop, routed=routed)
-        return Resolution(transport, nexthop if transport == "retry" else nexthop.lower(), recipient, address_class,
+        return Resolution(transport, nexthop.lower() if nexthop == domain else nexthop, recipient, address_class,
                           routed=routed)
 
     def has_local_names(self, domain: str) -> bool:

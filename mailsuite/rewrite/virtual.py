@@ -38,14 +38,14 @@ async def expand(mapping: AddressMapping, address: str, limits: Limits) -> list[
         steps = 0
         while (current := addresses[number]).lower() not in finished:
             if steps >= limits.recursion:
-                raise _endless(f"{mapping.name} map nesting for {current}")
+                raise _endless(f"{mapping.name} map nesting for {address}")
             steps += 1
             found = await mapping.find(current)
             if not found:
                 break
             for one in found:
                 if len(one) > limits.length:
-                    raise _endless(f"{mapping.name} result {one[:300]}... for {current}")
+                    raise _endless(f"{mapping.name} result {one[:300]}...")
                 if one.lower() == current.lower():
                     finished.add(current.lower())
             addresses[number] = found[0]

@@ -122,7 +122,7 @@ TRANSPORTS = ("inline:{ {vip@dom.test = smtp:[192.0.2.22]}, {dom.test = smtp:[19
     ("a@errplain.test", "error:gone", (550, "5.1.1", "gone")),
     ("a@errnone.test", "error:Address is undeliverable", (550, "5.1.1", "Address is undeliverable")),
     ("a@retry.test", "retry:4.4.9 later please", (450, "4.4.9", "later please")),
-    ("a@disc.test", "discard:silently", None), ("a@same.test", "smtp:same.test", None),
+    ("a@disc.test", "discard:Silently", None), ("a@same.test", "smtp:same.test", None),
     ("a@hop.test", "smtp:[192.0.2.22]", None), ("a@local.test", "local:local.test", None),
     ("a@other.test", "smtp:[192.0.2.23]", None), ("carol@example.test", "smtp:[192.0.2.23]", None),
 ])
