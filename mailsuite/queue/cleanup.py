@@ -110,9 +110,15 @@ class Intake:
     # --- recipients ---------------------------------------------------------------------------------------------
 
     async def recipient(self, recipient: Recipient) -> None:
-        """Add a recipient; expands virtual aliases. Raises Refused: e.g. 451 4.6.0 alias expansion error."""
+        """Add a recipient; expands virtual aliases. What is wrong (451 4.6.0 Alias expansion error) is told by commit,
+
+        as Postfix does: the reply to RCPT is the access policy's, the message as a whole is taken or not.
+        """
         self._originals.append(recipient.address)
-        await self._expand(recipient)
+        try:
+            await self._expand(recipient)
+        except Refused as error:
+            self.trouble = self.trouble or error
 
     async def _expand(self, recipient: Recipient) -> None:
         original = recipient.original or recipient.address
