@@ -1,7 +1,7 @@
 """What a server session must know of the configuration, as plain values: made once per service, shared by all."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from mailsuite.smtp.facts import Facts
 
@@ -33,6 +33,7 @@ class SessionConfig:
     strict_smtputf8: bool = False
     leading_dash: bool = False
     noop_commands: frozenset[str] = frozenset()
+    ipv6: bool = True
     tls: bool = False
     tls_required: bool = False
     tls_auth_only: bool = False
@@ -49,4 +50,3 @@ class SessionConfig:
     ask_data: bool = False
     standalone: bool = False
     keep_history: bool = False
-    extra_keywords: tuple[str, ...] = field(default=())

@@ -74,6 +74,21 @@ class Treatment:
 
 
 @dataclass(slots=True)
+class Forwarded:
+    """What XFORWARD told of the next message. local: its source; None: not said."""
+
+    client: Client
+    helo: str = ""
+    protocol: str = ""
+    ident: str = ""
+    local: bool | None = None
+
+    @property
+    def host(self) -> str:
+        return self.client.host if self.client.address else self.client.name
+
+
+@dataclass(slots=True)
 class Facts:
     """helo None: not said yet. sender None: no transaction. where: the command under way, as the log names it.
 
@@ -92,7 +107,9 @@ class Facts:
     sasl_username: str = ""
     sasl_sender: str = ""
     ill_pipelining: bool = False
-    deferral: "Deferral | None" = None
+    deferral: Deferral | None = None
+    local: bool | None = None       # whether the real client counts as one of ours; None: not asked yet
+    forwarded: Forwarded | None = None
     # the transaction
     sender: str | None = None
     recipient: str | None = None

@@ -19,12 +19,14 @@ class Done:
     """reply: text without CRLF, or octets that are ready; "" for none. ok False counts as an error of the client.
 
     actions follow the reply. close: the connection ends (421 and 521 do so by themselves).
+    blameless: not ok, but no error of the client either.
     """
 
     reply: str | bytes
     ok: bool = True
     actions: tuple[Action, ...] = ()
     close: bool = False
+    blameless: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,13 @@ class Connected:
 
 
 @dataclass(frozen=True, slots=True)
+class BecomeClient:
+    """XCLIENT's attributes: facts become that client's, who is then judged as at connect time. -> Refusal | None"""
+
+    attributes: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Greeted:
     """HELO or EHLO was said: facts.helo is set for the check. -> Refusal | None"""
 

@@ -71,6 +71,10 @@ class Server:
         source = self.policy.resources.source
         self.sasl_exceptions = AddressList(settings.text("smtpd_sasl_exceptions_networks"), source,
                                            name="smtpd_sasl_exceptions_networks")
+        self.xclient_hosts = AddressList(settings.text("smtpd_authorized_xclient_hosts"), source,
+                                         name="smtpd_authorized_xclient_hosts")
+        self.xforward_hosts = AddressList(settings.text("smtpd_authorized_xforward_hosts"), source,
+                                          name="smtpd_authorized_xforward_hosts")
         self._exempt = AddressList(settings.text("smtpd_client_event_limit_exceptions"), source,
                                    name="smtpd_client_event_limit_exceptions")
         self._forbidden = NameList(settings.text("smtpd_forbidden_commands"), source,
@@ -79,7 +83,8 @@ class Server:
         self._flush_domains = DomainList(settings.text("fast_flush_domains"), source, name="fast_flush_domains",
                                          parents=parents)
         self._discard_maps = self.policy.resources.table(settings.text("smtpd_discard_ehlo_keyword_address_maps"))
-        self.asks_at_connect = self.policy.judges_connect or "connection" in self.rates.events
+        self.asks_at_connect = self.policy.judges_connect or "connection" in self.rates.events or \
+            not (self.xclient_hosts.empty and self.xforward_hosts.empty)
         self._names: OrderedDict[str, tuple[float, Name]] = OrderedDict()
         self._looks_up = settings[params.SMTPD_PEERNAME_LOOKUP]
         self._space_seen, self._space_low = -SPACE_TTL_S, False

@@ -15,6 +15,7 @@ from mailsuite.queue.cleanup import Intake, Refused
 from mailsuite.queue.envelope import Envelope, Notify, Origin, Recipient, Ret
 from mailsuite.sasl.auth_client import AuthStep, Challenge, Success
 from mailsuite.smtp import questions
+from mailsuite.smtp.commands.proxy import apply_xclient
 from mailsuite.smtp.facts import Client, Facts, NameStatus
 from mailsuite.smtp.questions import Refusal
 from mailsuite.smtp.received import received_header
@@ -82,6 +83,8 @@ class SmtpHandler:
                 return await self._end_of_message()
             case questions.Connected():
                 return await self._connected()
+            case questions.BecomeClient():
+                return await self._become(question)
             case questions.Greeted():
                 return await self.server.policy.helo(self.facts)
             case questions.MailFrom():
@@ -120,6 +123,9 @@ class SmtpHandler:
                 log.warning("%s", warning)
             self._take_name(name, reverse, status, reverse_status)
         log_connect(self.facts)
+        if self._session is not None:
+            self._session.may_xclient = await server.xclient_hosts.matches_host(client.name, client.address)
+            self._session.may_xforward = await server.xforward_hosts.matches_host(client.name, client.address)
         at_once = server.rates.open_now(self.peer.address)
         if await server.is_exempt(client):
             return await server.policy.client(self.facts) if server.policy.judges_connect else None
@@ -132,6 +138,26 @@ class SmtpHandler:
             log.warning("Connection rate limit exceeded: %d from %s for service %s", seen, client.host, server.name)
             return Refusal(f"421 4.7.0 {server.config.hostname} Error: too many connections from {client.host}")
         return await server.policy.client(self.facts) if server.policy.judges_connect else None
+
+    async def _become(self, question: questions.BecomeClient) -> Refusal | None:
+        """XCLIENT: what is decided by the real client is decided first."""
+        server, facts = self.server, self.facts
+        await self._is_local()
+        said = dict(question.attributes)
+        apply_xclient(facts, said)
+        if "ADDR" in said and self._session is not None:
+            client = facts.client
+            self._session.may_xclient = await server.xclient_hosts.matches_host(client.name, client.address)
+        return await server.policy.client(facts) if server.policy.judges_connect else None
+
+    async def _is_local(self) -> bool:
+        """Whether this client's headers are completed; XFORWARD may say otherwise for a message."""
+        facts = self.facts
+        if facts.local is None:
+            facts.local = await self.server.policy.is_local(facts)
+        if facts.forwarded is not None and facts.forwarded.local is not None:
+            return facts.forwarded.local
+        return facts.local
 
     def _take_name(self, name: str, reverse: str, status: str, reverse_status: str) -> None:
         client = self.facts.client
@@ -224,24 +250,37 @@ class SmtpHandler:
         """The first recipient was accepted: a queue file and an id are due. Raises Refused."""
         server, facts, client = self.server, self.facts, self.facts.client
         envelope = Envelope(
-            sender=facts.sender or "", local=await server.policy.is_local(facts), handling=server.handling,
+            sender=facts.sender or "", local=await self._is_local(), handling=server.handling,
             arrival_time=time.time(), encoding=facts.encoding, smtputf8=facts.smtputf8, envid=facts.envid,
             ret=Ret(facts.ret), size_hint=facts.size,
-            origin=Origin(
-                client_name=client.name, client_address=client.address, client_port=str(client.port or ""),
-                reverse_client_name=client.reverse_name, server_address=client.server_address,
-                server_port=str(client.server_port or ""), helo_name=facts.helo or "", protocol_name=facts.protocol,
-                message_origin=f"{client.name}[{client.address}]", sasl_method=facts.sasl_method,
-                sasl_username=facts.sasl_username, sasl_sender=facts.sasl_sender))
+            origin=self._origin())
         self._intake = server.cleanup.begin(envelope)
         facts.queue_id = self._intake.queue_id
         self._header_due = True
         said = f"client={client.host}"
+        forwarded = facts.forwarded
+        if forwarded is not None:
+            said += f", orig_queue_id={forwarded.ident}" if forwarded.ident else ""
+            said += f", orig_client={forwarded.host}"
         if facts.sasl_username:
             said += f", sasl_method={facts.sasl_method}, sasl_username={facts.sasl_username}"
             if facts.sasl_sender:
                 said += f", sasl_sender={facts.sasl_sender}"
         log.info("%s: %s", facts.queue_id, said)
+
+    def _origin(self) -> Origin:
+        """Where the message came from, as content filters and later logs are told."""
+        facts, client, forwarded = self.facts, self.facts.client, self.facts.forwarded
+        told = forwarded.client if forwarded is not None else client
+        return Origin(
+            client_name=told.name, client_address=told.address, client_port=str(told.port or ""),
+            reverse_client_name=client.reverse_name, server_address=client.server_address,
+            server_port=str(client.server_port or ""),
+            helo_name=forwarded.helo if forwarded is not None else facts.helo or "",
+            protocol_name=forwarded.protocol if forwarded is not None else facts.protocol,
+            log_ident=forwarded.ident if forwarded is not None else "",
+            message_origin=f"{told.name}[{told.address}]", sasl_method=facts.sasl_method,
+            sasl_username=facts.sasl_username, sasl_sender=facts.sasl_sender)
 
     def _write_header(self, intake: Intake) -> None:
         server = self.server

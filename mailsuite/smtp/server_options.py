@@ -61,6 +61,7 @@ def make_config(settings: "Settings", policy: "Policy | None", rates: Rates) -> 
         strict_smtputf8=settings[params.STRICT_SMTPUTF8],
         leading_dash=settings.text("allow_min_user") == "yes",
         noop_commands=frozenset(noop),
+        ipv6=settings.text("inet_protocols") not in ("ipv4",),
         tls=level in ("may", "encrypt") and policy is not None, tls_required=level == "encrypt" and not wrapped,
         tls_auth_only=settings[params.SMTPD_TLS_AUTH_ONLY] or level == "encrypt",
         tls_loglevel=settings[params.SMTPD_TLS_LOGLEVEL], sasl=sasl and policy is not None,

@@ -46,6 +46,7 @@ class ServerSession:
         self.history: list[str] | None = [] if config.keep_history else None
         self.content_failed = False
         self.denied = False
+        self.may_xclient = self.may_xforward = False
         self.last_login = ""            # the name that the log of a failed AUTH shows
         self._ask_connect = ask_connect
         self._buffer = bytearray()
@@ -74,10 +75,10 @@ class ServerSession:
         if self.facts.tls is not None:
             self._log_tls()
         if self._ask_connect:
-            self._then = self._greet
+            self._then = self.greet
             return [Ask(questions.Connected())]
         log_connect(self.facts)
-        return self._carry_out(self._greet(None))
+        return self._carry_out(self.greet(None))
 
     def feed(self, octets: bytes) -> list[Action]:
         if self._ended or self._starting_tls:
@@ -320,7 +321,7 @@ class ServerSession:
             if isinstance(action, StartTls):
                 self._starting_tls = True
                 return                      # counted when the handshake is done
-        self._count(done.ok)
+        self._count(done.ok, blameless=done.blameless)
         if hang_up:
             self._log_end("")
             actions.append(Close())
@@ -341,8 +342,8 @@ class ServerSession:
 
     # --- counts and log -----------------------------------------------------------------------------------------
 
-    def _count(self, ok: bool) -> None:
-        if not ok:
+    def _count(self, ok: bool, *, blameless: bool = False) -> None:
+        if not ok and not blameless:
             self.errors += 1
         entry, self._entry = self._entry, None
         if entry is None:
@@ -390,10 +391,12 @@ class ServerSession:
 
     # --- greeting -----------------------------------------------------------------------------------------------
 
-    def _greet(self, answer: object) -> Outcome:
+    def greet(self, answer: object) -> Done:
+        """The banner, or what was said against the client."""
         if isinstance(answer, questions.Refusal):
             self.denied = True
             return refused(answer.reply)
+        self.denied = False
         return Done(f"220 {self.config.banner}")
 
 

@@ -19,7 +19,8 @@ from mailsuite.smtp.policy.rates import Rates
 from mailsuite.smtp.server_options import allowed_mechanisms
 
 BASE = {"compatibility_level": "3.6", "myhostname": "mx.example.test", "mydestination": "example.test",
-        "mynetworks": "127.0.0.0/8", "local_recipient_maps": "", "relay_domains": "relay.test"}
+        "mynetworks": "127.0.0.0/8", "local_recipient_maps": "", "relay_domains": "relay.test",
+        "smtpd_sasl_auth_enable": "yes"}
 
 
 class Dns:

@@ -10,6 +10,7 @@ from mailsuite.smtp.commands.data import do_data
 from mailsuite.smtp.commands.greeting import do_ehlo, do_helo, do_quit, do_starttls
 from mailsuite.smtp.commands.mail import do_mail, do_rcpt, do_rset
 from mailsuite.smtp.commands.other import do_etrn, do_noop, do_vrfy
+from mailsuite.smtp.commands.proxy import do_xclient, do_xforward
 from mailsuite.smtp.outcome import Outcome, refused
 from mailsuite.smtp.syntax import Word
 
@@ -40,6 +41,8 @@ UNKNOWN = Entry("unknown", _unknown)
 COMMANDS: Mapping[str, Entry] = {
     "HELO": Entry("helo", do_helo, Rule.BEFORE_TLS | Rule.LAST | Rule.JUNK),
     "EHLO": Entry("ehlo", do_ehlo, Rule.BEFORE_TLS | Rule.LAST | Rule.JUNK),
+    "XCLIENT": Entry("xclient", do_xclient, Rule.BEFORE_TLS),
+    "XFORWARD": Entry("xforward", do_xforward, Rule.BEFORE_TLS),
     "STARTTLS": Entry("starttls", do_starttls, Rule.BEFORE_TLS),
     "AUTH": Entry("auth", do_auth),
     "MAIL": Entry("mail", do_mail),

@@ -6,6 +6,7 @@ from mailsuite.base.dialogue import StartTls
 from mailsuite.base.log import logger
 from mailsuite.smtp import questions
 from mailsuite.smtp.commands.mail import abandon
+from mailsuite.smtp.commands.proxy import XCLIENT_NAMES, XFORWARD_NAMES
 from mailsuite.smtp.outcome import Done, Outcome, Pending, refused
 from mailsuite.smtp.reply import encode_lines
 from mailsuite.smtp.syntax import Word, neuter_helo
@@ -88,7 +89,10 @@ def _list_keywords(session: "ServerSession") -> Outcome:
         lines.append("AUTH " + " ".join(offer.mechanisms))
         if config.broken_auth:
             lines.append("AUTH=" + " ".join(offer.mechanisms))
-    lines += config.extra_keywords
+    if session.may_xclient and "xclient" not in without:
+        lines.append("XCLIENT " + " ".join(XCLIENT_NAMES))
+    if session.may_xforward and "xforward" not in without:
+        lines.append("XFORWARD " + " ".join(XFORWARD_NAMES))
     lines += [keyword.upper() for keyword in ("enhancedstatuscodes", "8bitmime", "dsn") if keyword not in without]
     if config.smtputf8 and "smtputf8" not in without:
         lines.append("SMTPUTF8")

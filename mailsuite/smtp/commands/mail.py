@@ -27,6 +27,7 @@ def abandon(session: "ServerSession", then: Callable[[], Outcome]) -> Outcome:
     """Forget the transaction; a queue file that was begun goes first."""
     def forget() -> Outcome:
         session.facts.reset_mail()
+        session.facts.forwarded = None
         session.bdat, session.chunks = BdatState.NONE, None
         session.content_failed = False
         session.overshoot = 0

@@ -27,6 +27,7 @@ class Resources:
         self.access_parents = "smtpd_access_maps" in settings.text("parent_domain_matches_subdomains") \
             .replace(",", " ").split()
         self.delimiter = settings.text("recipient_delimiter")
+        self.sasl = settings[params.SMTPD_SASL_AUTH_ENABLE]
         self.null_key = settings[params.SMTPD_NULL_ACCESS_LOOKUP_KEY]
         self.soft_bounce = settings[params.SOFT_BOUNCE]
         self.access_reject_code = settings[params.ACCESS_MAP_REJECT_CODE]

@@ -92,7 +92,7 @@ async def check_address_map(judge: Judge, argument: object) -> Verdict:
 
 @restriction("permit_sasl_authenticated")
 async def permit_sasl_authenticated(judge: Judge, argument: object) -> Verdict:
-    return PERMIT if judge.facts.sasl_username else None
+    return PERMIT if judge.facts.sasl_username and judge.resources.sasl else None
 
 
 @restriction("permit_tls_all_clientcerts")
