@@ -58,7 +58,6 @@ class AddressMapping:
         """Map again and again until nothing changes; a loop is logged and left at its tenth step."""
         if self._maps.empty:
             return address
-        first = address
         for _ in range(RECURSION_LIMIT):
             new = await self.find(address)
             if not new:
@@ -69,5 +68,5 @@ class AddressMapping:
                 return new[0]
             address = new[0]
         self._log.warning("unreasonable %s map nesting for %s -- message not accepted, try again later",
-                          self.name, first)
+                          self.name, address)
         return address

@@ -141,7 +141,7 @@ class Rewriter:
 
     async def bcc(self, sender: str, recipients: Sequence[str]) -> list[str]:
         """Addresses of always_bcc, sender_bcc_maps, recipient_bcc_maps, without doubles."""
-        found = [self._always_bcc] if self._always_bcc else []
+        found = [self._complete(self._always_bcc)] if self._always_bcc else []
         if not self._sender_bcc.empty and sender:
             found += await self._bcc_of(self._sender_bcc, sender)
         if not self._recipient_bcc.empty:
@@ -151,7 +151,7 @@ class Rewriter:
 
     async def _bcc_of(self, maps: Maps, address: str) -> list[str]:
         found = await find_address(maps, address, delimiter=self._delimiter, is_local=self._resolver.has_local_names)
-        return [unquote_local(found.value)] if found is not None else []
+        return [self._complete(unquote_local(found.value))] if found is not None else []
 
     # -- header fields ---------------------------------------------------------------------------------------------
 
