@@ -113,6 +113,7 @@ class _Attempt:
                 if not (session.reused and trouble.dead and not trouble.reply and not session.said_data):
                     raise
                 # An old connection that was closed meanwhile says nothing about the host.
+                session.link.abort()
                 session = await self._agent.sessions.get(endpoint, self._nexthop, job.request.sender, fresh=True)
                 await self._transfer(session, last)
         except Trouble as trouble:

@@ -1,0 +1,155 @@
+"""local: aliases, .forward, mailboxes, commands, in workers; the forwarder is the real one, too."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailsuite.deliver import local
+from mailsuite.deliver.passwd import Account, Accounts
+from mailsuite.queue.agent import RecipientReport
+from mailsuite.queue.store import QueueStore, make_folders
+from tests.deliver.harness import MESSAGE, ROOT, SOMEBODY, Qmgr, with_agent
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The home of "user", the one account there is (and the mail owner)."""
+    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        os.chmod(folder, 0o755)
+    for name in ("home", "spool", "out"):
+        (tmp_path / name).mkdir()
+        os.chmod(tmp_path / name, 0o755)
+        if ROOT:
+            os.chown(tmp_path / name, SOMEBODY.pw_uid, SOMEBODY.pw_gid)
+    account = Account("user", SOMEBODY.pw_uid, SOMEBODY.pw_gid, str(tmp_path / "home"), "/bin/sh")
+    monkeypatch.setattr(Accounts, "named", lambda self, name: account if name in ("user", "nobody") else None)
+    return tmp_path / "home"
+
+
+def settings(home: Path, **more: str) -> dict[str, str]:
+    return {"myhostname": "mx.test", "mydomain": "test", "myorigin": "a.test", "mydestination": "a.test",
+            "mail_spool_directory": str(home.parent / "spool"), "mail_owner": "user", "recipient_delimiter": "+",
+            "default_transport": "error:none", "alias_maps": "inline:{ {team = user, other} }",
+            "deliver_lock_attempts": "1"} | more
+
+
+def run(home: Path, *addresses: str, content: bytes = MESSAGE, **more: str) -> dict[str, RecipientReport]:
+    async def talk(qmgr: Qmgr) -> dict[str, RecipientReport]:
+        return await qmgr.ask(*addresses, content=content)
+
+    found: dict[str, RecipientReport] = with_agent(local.serve, "local", settings(home, **more), talk)
+    return found
+
+
+def write(path: Path, text: str, mode: int = 0o644) -> None:
+    path.write_text(text)
+    path.chmod(mode)
+    if ROOT:
+        os.chown(path, SOMEBODY.pw_uid, SOMEBODY.pw_gid)
+
+
+def end(report: RecipientReport) -> tuple[str, str, str]:
+    return report.status, report.dsn, report.reason
+
+
+def test_mbox_and_unknown_user(home: Path) -> None:
+    reports = run(home, "User+ext@a.test", "nobody-here@a.test")
+    assert end(reports["User+ext@a.test"]) == ("sent", "2.0.0", "delivered to mailbox")
+    assert end(reports["nobody-here@a.test"]) == ("bounced", "5.1.1", 'unknown user: "nobody-here"')
+    text = (home.parent / "spool/user").read_bytes()
+    assert text.startswith(b"From a@b.test  ") and text.endswith(
+        b"\nReturn-Path: <a@b.test>\nX-Original-To: User+ext@a.test\nDelivered-To: User+ext@a.test\n" + MESSAGE + b"\n")
+    assert not (home.parent / "spool/user.lock").exists()
+
+
+@pytest.mark.parametrize("change", [{"home_mailbox": "Maildir/"}, {"mail_spool_directory": "SPOOL/"}])
+def test_maildir(home: Path, change: dict[str, str]) -> None:
+    spool = str(home.parent / "spool")
+    reports = run(home, "user@a.test", **{name: value.replace("SPOOL", spool) for name, value in change.items()})
+    assert end(reports["user@a.test"]) == ("sent", "2.0.0", "delivered to maildir")
+    folder = home / "Maildir" if "home_mailbox" in change else Path(spool) / "user"
+    assert len(os.listdir(folder / "new")) == 1
+
+
+def test_a_looping_message_bounces(home: Path) -> None:
+    content = b"Delivered-To: USER@a.test\n" + MESSAGE
+    assert end(run(home, "user@a.test", content=content)["user@a.test"]) == (
+        "bounced", "5.4.6", "mail forwarding loop for user@a.test")
+
+
+@pytest.mark.parametrize(("target", "want"), [
+    ('"|cat > OUT/got"', ("sent", "2.0.0", "delivered to command: cat > OUT/got")),
+    ('"|exit 75"', ("deferred", "4.3.0", "temporary failure")),
+    ("OUT/box", ("sent", "2.0.0", "delivered to file: OUT/box")),
+    ("OUT/dir/", ("sent", "2.0.0", "delivered to maildir")),
+    (":include:OUT/list", ("bounced", "5.7.1", "mail to command is restricted")),
+    (":include:OUT/none", ("bounced", "5.3.5", "mail system configuration error")),
+    ("x", ("bounced", "5.4.6", "alias database loop for x")),
+    ("alias", ("bounced", "5.1.1", 'unknown user: "alias"')),
+])
+def test_aliases(home: Path, target: str, want: tuple[str, str, str]) -> None:
+    out = str(home.parent / "out")
+    write(Path(out) / "list", "# members\n\"|exit 1\"\n")
+    report = run(home, "alias@a.test", alias_maps=f"inline:{{ {{alias = {target.replace('OUT', out)}}}, "
+                                                  "{x = y}, {y = x} }")["alias@a.test"]
+    assert end(report) == (want[0], want[1], want[2].replace("OUT", out))
+    if target.endswith("got\""):
+        assert (Path(out) / "got").read_bytes().endswith(b"Delivered-To: alias@a.test\n" + MESSAGE)
+
+
+def test_a_command_sees_clean_variables(home: Path) -> None:
+    out = home.parent / "out"
+    run(home, "user+e;`x@a.test", mailbox_command=f"env > {out}/env; cat > {out}/mail")
+    env = dict(line.split("=", 1) for line in (out / "env").read_text().splitlines())
+    assert env["EXTENSION"] == "e__x" and env["USER"] == "user" and env["HOME"] == str(home)
+    assert env["SENDER"] == "a@b.test" and env["DOMAIN"] == "a.test" and "SUDO_USER" not in env
+
+
+def test_forward_file(home: Path) -> None:
+    write(home / ".forward", f"\\user\n{home}/kept\n")
+    assert end(run(home, "user@a.test")["user@a.test"])[0] == "sent"
+    assert (home / "kept").exists() and (home.parent / "spool/user").exists()
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o646])
+def test_a_forward_file_that_anybody_may_write_is_not_obeyed(home: Path, mode: int) -> None:
+    write(home / ".forward", f"{home}/kept\n", mode)
+    run(home, "user@a.test")
+    assert not (home / "kept").exists() and (home.parent / "spool/user").exists()
+
+
+@pytest.mark.parametrize("address", ["team@a.test", "user@a.test"])
+def test_new_mail_is_made_for_others(home: Path, address: str) -> None:
+    if address.startswith("user"):
+        write(home / ".forward", "x@far.test, y@far.test\n")
+
+    async def talk(qmgr: Qmgr) -> tuple[RecipientReport, list[Any]]:
+        report = (await qmgr.ask(address))[address]
+        store = QueueStore(str(qmgr._folder))
+        return report, [store.read("incoming", name) for name in store.scan("incoming")]
+
+    report, stored = with_agent(with_queue, "local", settings(
+        home, alias_maps="inline:{ {team = x@far.test, y@far.test} }"), talk)
+    assert report.status == "sent" and report.reason.startswith("forwarded as ") and report.action == "relayed"
+    (message,) = stored
+    assert sorted(r.address for r in message.recipients) == ["x@far.test", "y@far.test"]
+    assert {r.original for r in message.recipients} == {address}
+
+
+async def with_queue(context: Any) -> None:
+    folder = context.settings.text("queue_directory")
+    make_folders(folder)
+    if ROOT:
+        for name in ("incoming", "defer", "deferred"):
+            os.chown(f"{folder}/{name}", SOMEBODY.pw_uid, SOMEBODY.pw_gid)
+    await local.serve(context)
+
+
+def test_probing_delivers_nothing(home: Path) -> None:
+    async def talk(qmgr: Qmgr) -> RecipientReport:
+        return (await qmgr.ask("user@a.test", verify="verify"))["user@a.test"]
+
+    assert with_agent(local.serve, "local", settings(home), talk).reason == "delivers to mailbox"
+    assert os.listdir(home.parent / "spool") == []
