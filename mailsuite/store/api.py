@@ -39,8 +39,8 @@ class NoSuchMailbox(PermanentError):
 class MailboxExists(PermanentError):
     """IMAP: NO [ALREADYEXISTS]."""
 
-    def __init__(self) -> None:
-        super().__init__("Mailbox already exists")
+    def __init__(self, public: str = "Mailbox already exists") -> None:
+        super().__init__(public)
 
 
 class InvalidName(PermanentError):

@@ -20,9 +20,11 @@ class Found(NamedTuple):
 
 
 class Layout(Protocol):
-    """own: what separates the parts of a name on disk."""
+    """own: what separates the parts of a name on disk. reserved: parts that a name must not have."""
 
     own: str
+    reserved: frozenset[str]
+    inbox_renames: bool                 # RENAME of INBOX moves its mail
 
     def find_all(self) -> dict[Parts, Found]:
         """All that is there; INBOX and parents without mail of their own need not be."""

@@ -50,7 +50,8 @@ def parse_location(user: str, home: str, location: str) -> Location:
     layout = values.get("LAYOUT", "maildir++" if kind == "maildir" else "fs").lower()
     if layout not in (("maildir++", "fs") if kind == "maildir" else ("fs",)):
         raise ConfigError(f"mail_location: unknown LAYOUT for {kind}: {layout}")
-    inbox = _expand(values["INBOX"], home) if values.get("INBOX") else _inbox(kind, root, layout)
+    inbox = _expand(values["INBOX"], home) if values.get("INBOX") else \
+        (os.path.join(root, "inbox") if kind == "mbox" else root)
     control = _expand(values["CONTROL"], home) if values.get("CONTROL") else root
     index: str | None = _expand(values["INDEX"], home) if values.get("INDEX") else \
         (root if kind == "maildir" else os.path.join(root, ".imap"))
@@ -58,12 +59,6 @@ def parse_location(user: str, home: str, location: str) -> Location:
         index = None
     name = values.get("SUBSCRIPTIONS") or ("subscriptions" if kind == "maildir" else ".subscriptions")
     return Location(user, kind, root, inbox, index, control, layout, os.path.join(control, name))
-
-
-def _inbox(kind: str, root: str, layout: str) -> str:
-    if kind == "mbox":
-        return os.path.join(root, "inbox")
-    return os.path.join(root, "INBOX") if layout == "fs" else root
 
 
 def _expand(path: str, home: str) -> str:

@@ -1,7 +1,7 @@
 """Names of mailboxes: modified UTF-7, the namespace's prefix and separator, what a name must not be.
 
     to_mutf7("Entwürfe") -> "Entw&APw-rfe"       from_mutf7 is its inverse, None for what is no valid name
-    naming = Naming(separator="/", prefix="INBOX/", own=".")    own: what separates the parts on disk
+    naming = Naming(own=".", separator="/", prefix="INBOX/")    own: what separates the parts on disk
     naming.parts("INBOX/Work/2024") -> ("Work", "2024");  naming.name(("Work", "2024")) -> "INBOX/Work/2024"
 
 INBOX is ("INBOX",) in any case. RFC 3501 sections 5.1.1 and 5.1.3. Raises InvalidName, BadEncoding.
@@ -70,15 +70,15 @@ def _bad(why: str) -> InvalidName:
 
 
 class Naming:
-    """separator: between parts in the protocol; "" for the store's own. own: "." (Maildir++) or "/"."""
+    """separator: between parts in the protocol; "" for the store's own. reserved: parts the store needs itself."""
 
-    def __init__(self, own: str, separator: str = "", prefix: str = "") -> None:
-        self.own, self.separator, self.prefix = own, separator or own, prefix
+    def __init__(self, own: str, separator: str = "", prefix: str = "", reserved: frozenset[str] = frozenset()) -> None:
+        self.own, self.separator, self.prefix, self._reserved = own, separator or own, prefix, reserved
 
     def parts(self, name: str) -> Parts:
         """For names that need not exist. A trailing separator is left out."""
         if len(name) > MAX_NAME:
-            raise _bad("Name is too long")
+            raise InvalidName("Mailbox name too long")
         if from_mutf7(name) is None:
             raise BadEncoding
         sep = self.separator
@@ -115,8 +115,10 @@ class Naming:
             for part in (".", ".."):
                 if part in parts:
                     raise _bad(f"Contains '{part}' part")
+        if not self._reserved.isdisjoint(parts):
+            raise _bad("Contains reserved name")
         if any(len(part) > MAX_PART for part in parts) or (self.own == "." and len(name) > MAX_PART - 1):
-            raise _bad("Name is too long")
+            raise InvalidName("Mailbox name too long")
 
     def name(self, parts: Parts) -> str:
         """As clients spell it."""

@@ -56,7 +56,7 @@ class UserStore:
     def __init__(self, user: str, location: Location, options: StoreOptions) -> None:
         self.user, self._location, self._options = user, location, options
         self._layout = make_layout(location)
-        self._naming = Naming(self._layout.own, options.separator, options.prefix)
+        self._naming = Naming(self._layout.own, options.separator, options.prefix, self._layout.reserved)
         with _file_errors():
             self._layout.prepare()
         self._subscriptions = Subscriptions(location.subscriptions, self._layout.own)
@@ -157,7 +157,7 @@ class UserStore:
             kind = self._layout.kind(parts)
             if kind is None or not kind.selectable:
                 if not self._made_at_use(parts):
-                    raise NotSelectable() if kind is not None or self._has_children(parts) else NoSuchMailbox(name)
+                    raise NotSelectable() if kind is not None else NoSuchMailbox(name)
                 if kind is None:
                     self._layout.make(parts, parent_only=False)
                 if parts in self._rules and self._rules[parts].auto == "subscribe":
@@ -182,7 +182,7 @@ class UserStore:
         parts = self._naming.parts(name)
         with self._lock, _file_errors():
             kind = self._layout.kind(parts)
-            if kind is not None and kind.selectable or parts == INBOX:
+            if kind is not None and (kind.selectable or self._layout.own == "/") or parts == INBOX:
                 raise MailboxExists
             self._layout.make(parts, parent_only=name.endswith(self.separator))
             if not name.endswith(self.separator) or self._layout.own == ".":
@@ -201,6 +201,8 @@ class UserStore:
             raise Refused("INBOX can't be deleted")
         with self._lock, _file_errors():
             if self._layout.kind(parts) is None:
+                if self._layout.own == "/" and self._has_children(parts):
+                    raise Refused("Mailbox has children, delete them first")
                 raise NoSuchMailbox(name)
             self._layout.delete(parts)
             self._close_one(parts)
@@ -215,16 +217,18 @@ class UserStore:
     def rename(self, old: str, new: str) -> None:
         source, target = self._naming.parts(old), self._naming.parts(new)
         with self._lock, _file_errors():
-            if source == INBOX:
-                raise NotPossible("Renaming INBOX isn't supported.")
+            if source == INBOX and not self._layout.inbox_renames:
+                raise NotPossible("Renaming INBOX isn't supported")
             kind = self._layout.kind(source)
             if kind is None and not self._has_children(source):
                 raise NoSuchMailbox(old)
             there = self._layout.kind(target)
-            if there is not None and kind is not None:
-                raise MailboxExists
+            if target == source:
+                raise MailboxExists("Can't rename mailbox to itself")
             if target[: len(source)] == source:
-                raise NotPossible("Can't rename mailbox to its own child.")
+                raise Refused("Can't rename mailbox under its own child")
+            if there is not None and kind is not None:
+                raise MailboxExists("Target mailbox already exists")
             for parts in list(self._open):
                 if parts[: len(source)] == source:
                     self._open[parts].checkpoint()

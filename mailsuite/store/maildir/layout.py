@@ -28,6 +28,9 @@ class MaildirPlusPlus:
     """The flat layout."""
 
     own = "."
+    reserved: frozenset[str] = frozenset()
+    inbox_renames = False
+    _marked = True              # each folder holds the marker file of Maildir++
 
     def __init__(self, location: Location) -> None:
         self._location, self._root = location, location.root
@@ -75,7 +78,7 @@ class MaildirPlusPlus:
             os.makedirs(os.path.dirname(folder), 0o700, exist_ok=True)
         elif not os.path.isdir(self._root):
             self.make(INBOX, parent_only=False)
-        make_maildir(folder, mode)
+        make_maildir(folder, mode, marked=self._marked)
 
     def delete(self, parts: Parts) -> None:
         remove_tree(self.folder(parts), self._root)
@@ -102,6 +105,8 @@ class MaildirTree(MaildirPlusPlus):
     """LAYOUT=fs."""
 
     own = "/"
+    reserved = frozenset(("new", "cur", "tmp"))
+    _marked = False
 
     def folder(self, parts: Parts) -> str:
         return self._location.inbox if parts == INBOX else os.path.join(self._root, *parts)
@@ -127,7 +132,7 @@ class MaildirTree(MaildirPlusPlus):
         folder = self.folder(parts)
         if os.path.isdir(os.path.join(folder, "cur")):
             return MAILDIR
-        return PARENT if os.path.isdir(folder) else None
+        return None
 
     def make(self, parts: Parts, *, parent_only: bool) -> None:
         folder = self.folder(parts)
@@ -156,17 +161,18 @@ def make_folder(path: str, mode: int) -> None:
     os.chmod(path, mode)
 
 
-def make_maildir(folder: str, mode: int) -> None:
-    """A Maildir with the marker file of Maildir++; whole or not there."""
+def make_maildir(folder: str, mode: int, *, marked: bool = True) -> None:
+    """A Maildir, with the marker file of Maildir++ if so wanted; whole or not there."""
     parent = os.path.dirname(folder)
     temp = os.path.join(parent, f"..new-{os.getpid()}-{os.path.basename(folder).lstrip('.')}"[:255])
     shutil.rmtree(temp, ignore_errors=True)
     make_folder(temp, mode)
     for name in sorted(_PARTS):
         make_folder(os.path.join(temp, name), mode)
-    fd = os.open(os.path.join(temp, MARKER), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    os.fchmod(fd, mode & 0o666)
-    os.close(fd)
+    if marked:
+        fd = os.open(os.path.join(temp, MARKER), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        os.fchmod(fd, mode & 0o666)
+        os.close(fd)
     try:
         os.rename(temp, folder)
     except OSError:

@@ -155,7 +155,7 @@ def _pieces(mailbox: "MboxMailbox", messages: Sequence[Incoming], all_bits: list
         is_first = at == 0
         last = content.read(max(0, content.size - 1), 1)
         body = content.size - len(header)
-        missing = b"\n" if body and last != b"\n" else b""
+        missing = b"" if body and last == b"\n" else b"\n"      # an empty body becomes an empty line
         new = saved_header(header, Wanted(uid, bits, False, keywords, mailbox.base_text() if is_first else None),
                            body + len(missing))
         yield message.from_line + new

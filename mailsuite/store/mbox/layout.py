@@ -27,6 +27,8 @@ class MboxTree:
     """Of one user."""
 
     own = "/"
+    reserved: frozenset[str] = frozenset()
+    inbox_renames = True
 
     def __init__(self, location: Location) -> None:
         self._location, self._root = location, location.root
@@ -93,13 +95,15 @@ class MboxTree:
         fsync_directory(os.path.dirname(path))
 
     def rename(self, old: Parts, new: Parts) -> list[tuple[Parts, Parts]]:
-        pairs = [(old, new)] + [(parts, new + parts[len(old):]) for parts in self.find_all()
-                                if parts[: len(old)] == old and parts != old]
+        pairs = [(old, new)]
+        if old != INBOX:
+            pairs += [(parts, new + parts[len(old):]) for parts in self.find_all()
+                      if parts[: len(old)] == old and parts != old]
         target = self.path(new)
         try:
             os.makedirs(os.path.dirname(target), 0o700, exist_ok=True)
         except (NotADirectoryError, FileExistsError):
-            raise NotPossible("Mailbox doesn't allow inferior mailboxes") from None
+            raise NotPossible("Target mailbox doesn't allow inferior mailboxes") from None
         os.rename(self.path(old), target)
         fsync_directory(os.path.dirname(target))
         return pairs
