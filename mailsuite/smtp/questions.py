@@ -11,9 +11,10 @@ from mailsuite.base.secret import Secret
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """No; reply is what the client is told."""
+    """No; reply is what the client is told. sort: the kind of trouble, as in notify_classes."""
 
     reply: str
+    sort: str = "policy"
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,9 @@ from mailsuite.smtp import params
 from mailsuite.smtp.facts import Client, Facts
 from mailsuite.smtp.policy.policy import Policy
 from mailsuite.smtp.server_connection import SmtpHandler
+from mailsuite.smtp.server_notice import send_transcript, watched_classes
 from mailsuite.smtp.server_options import allowed_mechanisms, known_options, make_config, make_rates, tls_level
+from mailsuite.smtp.session import ServerSession
 
 if TYPE_CHECKING:
     from mailsuite.config.settings import Settings
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 log = logger("smtpd")
 NAME_TTL_S = 60.0            # how long a client's name is believed without asking again
 NAMES_LIMIT = 10_000
+GOODBYE_S = 3.0              # how long connections may take to end when the suite stops
 SPACE_TTL_S = 1.0            # how old a look at the free space of the queue may be
 _OVERRIDES = {"no_address_mappings": Handling.MAP | Handling.BCC, "no_header_body_checks": Handling.FILTER,
               "no_milters": Handling.MILTER}
@@ -87,7 +90,14 @@ class Server:
             not (self.xclient_hosts.empty and self.xforward_hosts.empty)
         self._names: OrderedDict[str, tuple[float, Name]] = OrderedDict()
         self._looks_up = settings[params.SMTPD_PEERNAME_LOOKUP]
+        self._watched = watched_classes(settings)
+        self._notices: set[asyncio.Task[None]] = set()
         self._space_seen, self._space_low = -SPACE_TTL_S, False
+
+    async def finish(self) -> None:
+        """Let notices that are being queued get there."""
+        if self._notices:
+            await asyncio.wait(self._notices, timeout=GOODBYE_S)
 
     def _make_auth(self, settings: "Settings") -> AuthClient | None:
         if not settings[params.SMTPD_SASL_AUTH_ENABLE]:
@@ -179,6 +189,14 @@ class Server:
                 self._space_low = free < max(least, 1.5 * self.config.message_size_limit)
         return self._space_low
 
+    def report_trouble(self, session: ServerSession) -> None:
+        """A session is over: mail its transcript to the postmaster, where notify_classes asks for it."""
+        if session.history and session.trouble & self._watched:
+            task = asyncio.get_running_loop().create_task(send_transcript(
+                self.settings, self.cleanup, session.facts.client.host, session.history))
+            self._notices.add(task)
+            task.add_done_callback(self._notices.discard)
+
     async def etrn(self, facts: Facts, domain: str) -> str:
         """The reply to ETRN."""
         refusal = await self.policy.etrn(facts)
@@ -235,17 +253,22 @@ async def serve(context: ServiceContext) -> None:
         for acceptor in acceptors:
             await acceptor.idle.wait()
     else:
-        _say_goodbye(server, acceptors)
+        await _say_goodbye(acceptors)
+    await server.finish()
 
 
 def _handler(server: Server, peer: Peer) -> SmtpHandler:
     return SmtpHandler(server, peer)
 
 
-def _say_goodbye(server: Server, acceptors: list[Acceptor]) -> None:
-    """The suite stops: RFC 5321 section 3.8 asks for a 421."""
-    for acceptor in acceptors:
-        for connection in list(acceptor.connections):
-            if not connection.busy:
-                connection.send(f"421 4.3.2 {server.config.hostname} Service shutting down\r\n".encode())
-            connection.abort()
+async def _say_goodbye(acceptors: list[Acceptor]) -> None:
+    """The suite stops. A message that is being committed gets its answer first."""
+    deadline = asyncio.get_running_loop().time() + GOODBYE_S
+    while connections := [connection for acceptor in acceptors for connection in acceptor.connections]:
+        late = asyncio.get_running_loop().time() > deadline
+        for connection in connections:
+            if late:
+                connection.abort()
+            elif not connection.busy and isinstance(connection.session, ServerSession):
+                connection.perform(connection.session.stop())
+        await asyncio.sleep(0.05)

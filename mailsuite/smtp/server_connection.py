@@ -70,6 +70,7 @@ class SmtpHandler:
         if self._session is not None:
             failed = reason.startswith("TLS handshake failed") and "SSL" in reason
             self._session.handshake_failed(reason.partition(": ")[2] if failed else "")
+            self.server.report_trouble(self._session)
         self._drop_intake()
         self._drop_auth()
         if self._counted:

@@ -8,6 +8,7 @@ from mailsuite.smtp import params
 from mailsuite.smtp.config import SessionConfig
 from mailsuite.smtp.facts import Facts
 from mailsuite.smtp.policy.rates import Rates
+from mailsuite.smtp.server_notice import watched_classes
 
 if TYPE_CHECKING:
     from mailsuite.config.settings import Settings
@@ -67,6 +68,7 @@ def make_config(settings: "Settings", policy: "Policy | None", rates: Rates) -> 
         tls_loglevel=settings[params.SMTPD_TLS_LOGLEVEL], sasl=sasl and policy is not None,
         sasl_line_limit=settings[params.SMTPD_SASL_RESPONSE_LIMIT],
         broken_auth=settings[params.BROKEN_SASL_AUTH_CLIENTS], discard_keywords=frozenset(discard),
+        keep_history=policy is not None and bool(watched_classes(settings)),
         rates=rates.events if policy is not None else frozenset(), footer=_footer(settings),
         ask_options=policy is not None and
         (sasl or bool(settings.text("smtpd_discard_ehlo_keyword_address_maps"))),

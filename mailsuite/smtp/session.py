@@ -25,6 +25,7 @@ from mailsuite.smtp.syntax import is_header, tokenise
 
 log = logger("smtpd")
 _ESCAPES = {13: "\\r", 10: "\\n", 9: "\\t", 92: "\\\\"}
+HISTORY_LIMIT = 1000            # lines of a transcript that are kept for the postmaster
 _TEMPORARY = "451 4.3.0 Error: internal error"
 
 
@@ -123,6 +124,13 @@ class ServerSession:
             return []
         self._log_end(f"timeout after {self._where()}")
         return [Send(encode(f"421 4.4.2 {self.config.hostname} Error: timeout exceeded")), Close("timeout")]
+
+    def stop(self) -> list[Action]:
+        """The suite stops, or wants this connection's place: RFC 5321 section 3.8 asks for a 421."""
+        if self._ended:
+            return []
+        self._log_end("")
+        return [Send(encode(f"421 4.3.2 {self.config.hostname} Service shutting down")), Close("stopped")]
 
     def lost(self) -> list[Action]:
         if not self._ended:
@@ -230,7 +238,7 @@ class ServerSession:
             self.trouble.add("protocol")
             self._next(refused("500 5.5.2 Error: bad UTF-8 syntax"), actions)
             return
-        if self.history is not None:
+        if self.history is not None and len(self.history) < HISTORY_LIMIT:
             self.history.append(" In:  " + text)
         self._next(self._command(text.replace("\0", "?")), actions)
 
@@ -336,7 +344,7 @@ class ServerSession:
             if self.config.footer is not None and reply[0] in "45":
                 reply = with_footer(reply, self.config.footer(self.facts))
             reply = encode(reply)
-        if self.history is not None:
+        if self.history is not None and len(self.history) < HISTORY_LIMIT:
             self.history += [" Out: " + line for line in reply.decode("utf-8", "replace").split("\r\n")[:-1]]
         actions.append(Send(reply))
 
@@ -359,6 +367,11 @@ class ServerSession:
         if self.junk > self.config.junk_limit:
             self.errors += 1
         self.junk += 1
+
+    def refuse(self, refusal: questions.Refusal) -> Done:
+        """What the world says against a command."""
+        self.trouble.add(refusal.sort)
+        return refused(refusal.reply)
 
     def forgive(self) -> None:
         """A message was accepted: earlier slips are forgotten."""
@@ -395,7 +408,7 @@ class ServerSession:
         """The banner, or what was said against the client."""
         if isinstance(answer, questions.Refusal):
             self.denied = True
-            return refused(answer.reply)
+            return self.refuse(answer)
         self.denied = False
         return Done(f"220 {self.config.banner}")
 

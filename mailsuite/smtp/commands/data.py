@@ -33,7 +33,7 @@ def do_data(session: "ServerSession", words: list[Word]) -> Outcome:
 
 def _judged(session: "ServerSession", answer: object) -> Outcome:
     if isinstance(answer, questions.Refusal):
-        return refused(answer.reply)
+        return session.refuse(answer)
     return _receive(session)
 
 

@@ -41,7 +41,7 @@ def _hello(session: "ServerSession", words: list[Word], verb: str) -> Outcome:
     def judged(answer: object) -> Outcome:
         if isinstance(answer, questions.Refusal):
             session.facts.helo = before
-            return refused(answer.reply)
+            return session.refuse(answer)
         return _accept_hello(session, name, verb)
 
     return Pending(questions.Greeted(), judged)

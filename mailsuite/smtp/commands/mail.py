@@ -86,7 +86,7 @@ def _mail(session: "ServerSession", words: list[Word]) -> Outcome:
     def judged(answer: object) -> Outcome:
         if isinstance(answer, questions.Refusal):
             facts.reset_mail()
-            return refused(answer.reply)
+            return session.refuse(answer)
         return OK_MAIL
 
     return Pending(questions.MailFrom(), judged)
@@ -221,7 +221,7 @@ def _rcpt(session: "ServerSession", words: list[Word]) -> Outcome:
     def judged(answer: object) -> Outcome:
         facts.recipient = None
         if isinstance(answer, questions.Refusal):
-            return refused(answer.reply)
+            return session.refuse(answer)
         facts.recipients += 1
         if facts.recipients == 1:
             facts.first_recipient = recipient

@@ -37,7 +37,7 @@ def do_vrfy(session: "ServerSession", words: list[Word]) -> Outcome:
     def judged(answer: object) -> Outcome:
         facts.recipient = before
         if isinstance(answer, questions.Refusal):
-            return refused(answer.reply)
+            return session.refuse(answer)
         return Done(f"252 2.0.0 {said}")
 
     return Pending(questions.Verify(recipient), judged)

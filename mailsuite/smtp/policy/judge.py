@@ -47,7 +47,6 @@ class Judge:
         self.defer_if_permit: Deferral | None = None
         self.defer_if_reject: Deferral | None = None
         self.recipient_checked = self.sender_checked = False
-        self.problems: set[str] = set()
         self._depth = 0
 
     # --- running ------------------------------------------------------------------------------------------------
@@ -108,8 +107,7 @@ class Judge:
         self.note("reject_warning" if warn else "reject", reply)
         if warn:
             return None
-        self.problems.add(sort)
-        return Refusal(reply)
+        return Refusal(reply, sort)
 
     def reject_named(self, code: int, status: str, why: str, *, sort: str = "policy") -> Refusal | None:
         """Refuse what is being judged: <name>: kind rejected: why."""
