@@ -133,8 +133,7 @@ def run(program: str, options: dict[str, str], names: list[str]) -> int:
         write_line(answer)
         return 0
     if "d" in options:
-        several = options["d"] == "-"
-        return 0 if tool.delete(specs, stdin_lines() if several else [options["d"]], all_tables=several) else 1
+        return 0 if tool.delete(specs, stdin_lines() if options["d"] == "-" else [options["d"]]) else 1
     for spec in specs:
         if "s" in options:
             for key, value in tool.listing(spec):

@@ -41,7 +41,7 @@ def parse_network(text: str) -> Network:
         address, slash, length = text[1:-1].partition("/")
     parsed = parse_address(address)
     if parsed is None:
-        raise SkipRule(f"bad address pattern: \"{text}\"")
+        raise SkipRule(f"bad network value in \"{text}\"" if slash else f"bad address pattern: \"{text}\"")
     bits, base = parsed
     if not slash:
         return Network(bits, base, (1 << bits) - 1)

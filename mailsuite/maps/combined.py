@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def _items(table: Table, need: str) -> list[str]:
     """What stands in the braces. Raises BadTable."""
     try:
-        items = split_specs(unbrace(table.name))
+        items = split_specs(unbrace(table.name)) if table.name.startswith("{") else []
     except Unbraced:
         items = []
     if not items:

@@ -194,14 +194,12 @@ class Tool:
         """All keys and values. Raises BadTable, TableError."""
         yield from self.open(spec).items()
 
-    def delete(self, specs: list[str], keys: Iterable[str], *, all_tables: bool) -> bool:
-        """Remove keys; whether one was there. all_tables: from every table, not only the first that has it."""
+    def delete(self, specs: list[str], keys: Iterable[str]) -> bool:
+        """Remove keys from every table; whether one was there."""
         found = False
         wanted = [fold(key) if self.options.fold else key for key in keys]
         for spec in specs:
             found |= self._delete(spec, wanted)
-            if found and not all_tables:
-                break
         return found
 
     def _delete(self, spec: str, keys: list[str]) -> bool:

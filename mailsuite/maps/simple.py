@@ -59,7 +59,7 @@ class InlineTable(Table):
         super().__init__(type, name)
         self._entries: dict[str, str] = {}
         try:
-            items = split_specs(unbrace(name))
+            items = split_specs(unbrace(name)) if name.startswith("{") else []
         except Unbraced:
             items = []
         if not items:
