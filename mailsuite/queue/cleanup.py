@@ -156,7 +156,7 @@ class Intake:
         if self._file is None or self.trouble is not None:
             return
         self.size += len(octets)
-        if 0 < self.cleanup.size_limit < self.size and not self.envelope.is_bounce:
+        if 0 < self.cleanup.size_limit < self.size:
             log.warning("%s: queue file size limit exceeded", self.queue_id)
             self.refuse(552, "5.3.4", "Error: message file too big")
             self._held.clear()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from mailsuite.address.syntax import quote_local, split_domain
 from mailsuite.base.errors import MailError
 from mailsuite.base.log import logger
-from mailsuite.queue import params
+from mailsuite.queue import bouncelog, params
 from mailsuite.queue.active import Ended, Message, expansions
 from mailsuite.queue.agent import (
     BOUNCED,
@@ -115,6 +115,7 @@ class Manager:
             return False
         try:
             stored, expire = self._read(queue, queue_id)
+            owed = bouncelog.read(self.store.path("bounce", queue_id))
             self.store.move(queue_id, queue, "active")
         except FileNotFoundError:
             return False
@@ -128,6 +129,7 @@ class Manager:
             log.warning("%s: cannot take from %s: %s", queue_id, queue, error)
             return False
         message = self._begin(queue_id, stored, fresh=False, flush=flush, expire=expire)
+        message.bounced += owed
         if queue == "incoming":
             message.sent += expansions(stored.envelope)
         return True

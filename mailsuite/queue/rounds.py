@@ -6,8 +6,8 @@
 
 All sent: the file goes. Some bounced: their notice is durable before they are marked. Some deferred: the file is
 marked and synced, the reasons written to defer/, and it goes to deferred/ with the time of its next attempt as its
-modification time. Too old: what was deferred is returned. When a notice cannot be kept, its recipients stay deferred,
-so nothing is forgotten; after a crash a notice or a delivery may happen twice, never zero times.
+modification time. Too old: what was deferred is returned. When a notice cannot be made, what it should tell is kept
+in bounce/ and the message stays until it can; after a crash a notice or a delivery may happen twice, never zero times.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from mailsuite.address.syntax import quote_local
 from mailsuite.base.errors import MailError
 from mailsuite.base.log import logger
-from mailsuite.queue import deferlog, params
+from mailsuite.queue import bouncelog, deferlog, params
 from mailsuite.queue.active import Message
 from mailsuite.queue.file import mark_done
 
@@ -93,8 +93,8 @@ class Rounds:
 
     async def _settle(self, message: Message) -> None:
         try:
-            await self._notices(message)
-            if message.deferred:
+            owed = await self._notices(message)
+            if message.deferred or owed:
                 await self._defer(message)
             else:
                 self._remove(message)
@@ -121,12 +121,11 @@ class Rounds:
     def _lifetime_of(self, message: Message) -> int:
         return self._lifetime if message.envelope.sender else self._bounce_lifetime
 
-    async def _notices(self, message: Message) -> None:
-        """Send what is due. Who could not be told of is deferred."""
+    async def _notices(self, message: Message) -> bool:
+        """Send what is due. True: a failure could not be told of yet; it is kept in bounce/."""
         envelope = message.envelope
         if envelope.verify:
             await self._report(message)
-            return
         expired = time.time() >= envelope.arrival_time + self._lifetime_of(message)
         if message.deferred and (expired or message.expire):
             log.info("%s: from=<%s>, status=%s, returned to sender", message.queue_id,
@@ -138,14 +137,22 @@ class Rounds:
                 await self.bouncer.success(message, message.sent)
             except MailError as error:
                 log.warning("%s: delivery status notification failed: %s", message.queue_id, error)
-        if message.bounced:
-            try:
-                await self.bouncer.failure(message, message.bounced)
-            except (MailError, OSError) as error:
-                log.warning("%s: non-delivery notification failed: %s", message.queue_id, error)
-                message.deferred += message.bounced
-            else:
-                message.unmarked += [ended.recipient.number for ended in message.bounced]
+        return await self._failure(message) if message.bounced else False
+
+    async def _failure(self, message: Message) -> bool:
+        """The notice of a failure; True: it could not be kept in the queue, so it stays owed."""
+        path = self.store.path("bounce", message.queue_id)
+        owed = False
+        try:
+            await self.bouncer.failure(message, message.bounced)
+        except (MailError, OSError) as error:
+            log.warning("%s: non-delivery notification failed: %s", message.queue_id, error)
+            await self.store.pool.run(bouncelog.write, path, message.bounced)
+            owed = True
+        message.unmarked += [number for ended in message.bounced if (number := ended.recipient.number) >= 0]
+        if not owed and not message.fresh:
+            bouncelog.remove(path)
+        return owed
 
     async def _report(self, message: Message) -> None:
         """sendmail -bv and -v: one report of all, and for -bv that is all."""
@@ -158,8 +165,7 @@ class Rounds:
             message.deferred.clear()
             message.bounced.clear()
         message.envelope.verify = ""
-        if message.bounced:
-            await self._notices(message)
+        message.sent.clear()
 
     async def _defer(self, message: Message) -> None:
         now = time.time()

@@ -259,3 +259,18 @@ def test_nonsense_is_survived(tmp_path: Path, line: bytes) -> None:
         await until(lambda: world.agents["local"].requests and not world.where())
 
     play(tmp_path, story)
+
+
+def test_a_notice_that_cannot_be_made_stays_owed(tmp_path: Path) -> None:
+    async def story(world: Running) -> None:
+        queue_id = (await world.put(MAIL, sender="s@mx.test", to=["no@far.test"])).queue_id
+        await until(lambda: world.where() == {"deferred": [queue_id]})
+        assert world.store.read("deferred", queue_id).recipients == []
+        assert world.manager is not None
+        world.manager.rounds.bouncer._cleanup.size_limit = 0
+        await ask(world, {"op": "flush"})
+        await until(lambda: world.agents["local"].requests and not world.where())
+        assert len(world.agents["smtp"].requests) == 1
+        assert not world.store.remove("bounce", queue_id)
+
+    play(tmp_path, story, {"no@far.test": NEVER}, message_size_limit="700")
