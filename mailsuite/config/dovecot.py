@@ -194,6 +194,11 @@ class DovecotSettings(Section):
         section = self.section("plugin")
         return section.mapping() if section is not None else {}
 
+    @property
+    def protocol(self) -> str:
+        """What for_protocol was asked for, "" on the whole configuration; %s in mail_location."""
+        return self._facts.get("protocol", "")
+
     def for_protocol(self, protocol: str) -> "DovecotSettings":
         """With `protocol NAME { }` laid over. protocol: imap, pop3, lmtp, lda, doveadm, sieve..."""
         return self._layer(protocol=protocol)
@@ -204,12 +209,16 @@ class DovecotSettings(Section):
 
     def _layer(self, **facts: str) -> "DovecotSettings":
         if not self._plain.filters:
-            return self
+            # Addresses make no difference then, and a layer for each client would only cost memory.
+            facts = {name: value for name, value in facts.items() if name == "protocol"}
         wanted = {**self._facts, **{name: value for name, value in facts.items() if value}}
+        if wanted == self._facts:
+            return self
         key = tuple(sorted(wanted.items()))
         layer = self._layers.get(key)
         if layer is None:
-            layer = DovecotSettings(laid_over(self._plain, wanted), self.path, self.warnings)
+            root = laid_over(self._plain, wanted) if self._plain.filters else self._plain
+            layer = DovecotSettings(root, self.path, self.warnings)
             layer._facts, layer._plain = wanted, self._plain
             if len(self._layers) > MAX_LAYERS:
                 self._layers.clear()
