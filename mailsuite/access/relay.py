@@ -64,13 +64,17 @@ class _Outer(_Side):
 
 async def start_relay(connection: Connection, pair_end: socket.socket) -> None:
     """Join a held connection and our end of the pair, for good. Raises OSError."""
-    loop = asyncio.get_running_loop()
     outer, inner = _Outer(connection), _Side()
-    await loop.create_connection(lambda: inner, sock=pair_end)
+    # Both know each other before either reads: the worker may have spoken already.
     outer.other, inner.other = inner, outer
     outer.attach(connection.detach(outer))
     assert outer.transport is not None
-    if outer.transport.is_closing():
+    try:
+        await asyncio.get_running_loop().create_connection(lambda: inner, sock=pair_end)
+    except OSError:
+        outer.transport.abort()
+        raise
+    if outer.gone or outer.transport.is_closing():
         assert inner.transport is not None
         inner.transport.close()
         return

@@ -7,16 +7,16 @@
 
 After the last session the store stays open for LINGER_S: most clients come back soon, and what is in memory need not
 be read again. It is closed in a thread; who comes meanwhile waits for that, so two stores never work on one mailbox.
-At most LINGERING stores wait so, the oldest goes first. Blocking calls of all users share POOL_SIZE threads.
+At most LINGERING stores wait so, the oldest goes first. Blocking calls run in the process's threads (threads.py).
 """
 
 import asyncio
 import contextlib
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
+from mailsuite.access.threads import Job, pool
+from mailsuite.base.log import access_logger
 from mailsuite.config.variables import expand_variables, user_variables
 from mailsuite.sasl.user import UserInfo
 from mailsuite.store.api import Mailbox, MailStore
@@ -28,18 +28,12 @@ if TYPE_CHECKING:
     from mailsuite.config.dovecot import DovecotSettings
 
 T = TypeVar("T")
-POOL_SIZE = 8           # threads for files and index; one slow mailbox must not hold up the others
+log = access_logger("imap")
 LINGER_S = 60.0         # how long a store stays open without a session
 LINGERING = 50          # how many do
 
 
-@cache
-def pool() -> ThreadPoolExecutor:
-    """The process's threads; made after the fork, by the first who asks."""
-    return ThreadPoolExecutor(POOL_SIZE, thread_name_prefix="mail")
-
-
-_closing: dict[str, "Future[None]"] = {}
+_closing: dict[str, Job[None]] = {}
 _lingering: "dict[str, tuple[UserMail, asyncio.TimerHandle]]" = {}
 
 
@@ -77,15 +71,18 @@ class UserMail:
             if self._store is None:
                 before = _closing.get(self._key)
                 if before is not None:
-                    with contextlib.suppress(Exception):
-                        await asyncio.wrap_future(before)
+                    await before.ended()
                 self._store = await self.run(lambda: open_store(
                     self.user.user, home=self.user.home, location=self.location, options=self.options))
         return self._store
 
-    async def run(self, call: Callable[[], T]) -> T:
+    def start(self, call: Callable[[], T]) -> Job[T]:
         """A blocking call in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(pool(), call)
+        return pool().start(call)
+
+    async def run(self, call: Callable[[], T]) -> T:
+        """A blocking call in a thread, and its result."""
+        return await pool().start(call).future
 
     def watch(self, mailbox: Mailbox, wake: Callable[[], None]) -> Callable[[], None]:
         """Call wake in the event loop after each change of the mailbox, by whomever; returns what ends it."""
@@ -120,21 +117,20 @@ class UserMail:
         store, self._store = self._store, None
         if store is None:
             return
-        closing = pool().submit(store.close)
-        _closing[self._key] = closing
-        key = self._key
+        closing = _closing[self._key] = pool().start(store.close)
+        closing.future.add_done_callback(self._closed)
 
-        def forget(done: "Future[None]") -> None:
-            if _closing.get(key) is done:
-                del _closing[key]
-
-        closing.add_done_callback(forget)
+    def _closed(self, result: "asyncio.Future[None]") -> None:
+        if (closing := _closing.get(self._key)) is not None and closing.future is result:
+            del _closing[self._key]
+        if not result.cancelled() and (error := result.exception()) is not None:
+            log.error("closing the mail of %s: %s", self.user.user, error)
 
 
 def location_of(user: UserInfo, settings: "DovecotSettings") -> str:
     """mail_location of this user, expanded."""
     location = user.mail or settings.text("mail_location")
-    return expand_variables(location, user_variables(user.user, home=user.home))
+    return expand_variables(location, user_variables(user.user, service=settings.protocol, home=user.home))
 
 
 class _Watcher:

@@ -184,3 +184,17 @@ def test_message_round_trip() -> None:
     for tls in (None, TlsInfo("TLSv1.3", "X", 256, 256, "mx.test")):
         handover = HandOver("imap", "ä@b", b"a1", b"\xff\0x", Peer("::1", 1, "::1", 143), tls, "s", "PLAIN", True, True)
         assert HandOver.from_message(handover.to_message()) == handover
+
+
+def test_a_worker_that_speaks_first_is_heard(tmp_path: Path) -> None:
+    """Its greeting was in the socketpair before the relay stood, and was lost now and then."""
+    async def work() -> None:
+        async with suite(tmp_path) as (_, secret, _, _):
+            for _ in range(20):
+                reader, writer = await client(secret, True)
+                writer.write(b"a LOGIN alice secret-alice\r\n")
+                assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"a OK alice")
+                writer.close()
+            await asyncio.sleep(0.02)
+
+    asyncio.run(work())
