@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from mailsuite.access.handover import HandOver
+from mailsuite.access.threads import Job
 from mailsuite.access.user_mail import UserMail
 from mailsuite.access.world import UserWorld
 from mailsuite.base.errors import MailError
@@ -28,12 +29,12 @@ from mailsuite.imap.commands.context import Context, Run
 from mailsuite.imap.params import Params
 from mailsuite.imap.reply import BAD, OK, Reply, took
 from mailsuite.imap.session import AppendEnd, AppendPart, Command, Done, Go, IdleEnd, Session
-from mailsuite.imap.view import BLOCK
 from mailsuite.net.driver import Channel, Connection
 from mailsuite.sasl.user import UserInfo
 
 T = TypeVar("T")
 log = access_logger("imap")
+STEP = 128 * 1024       # octets that a step makes before they are written: each costs two switches of threads
 FAILED = b"* BYE Internal error occurred. Refer to server log for more information.\r\n"
 
 
@@ -49,7 +50,7 @@ class Handler:
         self._turn = asyncio.Lock()             # commands and notices, one at a time
         self._idle: _Idle | None = None
         self._idle_began = 0.0
-        self._running: asyncio.Future[Any] | None = None
+        self._running: Job[Any] | None = None
         self.octets_in = self.octets_out = 0
 
     # --- net.driver.Handler ---------------------------------------------------------------------------------------
@@ -87,8 +88,9 @@ class Handler:
 
     async def _run(self, call: Callable[[], T]) -> T:
         """A blocking call in a thread; when the client leaves meanwhile, finish() still waits for its end."""
-        self._running = asyncio.ensure_future(self.mail.run(call))
-        return await asyncio.shield(self._running)
+        job = self._running = self.mail.start(call)
+        result: T = await job.future
+        return result
 
     # --- commands -------------------------------------------------------------------------------------------------
 
@@ -182,8 +184,8 @@ class Handler:
 
     async def finish(self, reason: str) -> None:
         """Leave the mailbox and write the log line."""
-        if self._running is not None and not self._running.done():
-            await asyncio.wait([self._running])
+        if self._running is not None:
+            await self._running.ended()
         await self._drop_append()
         await self._run(self.context.leave)
         counts = self.context.counts
@@ -242,10 +244,10 @@ class _Idle:
 
 
 def _step(steps: Run) -> tuple[bytes, Reply | None]:
-    """Go on until a block is full or the command is over."""
+    """Go on until there is enough to write or the command is over."""
     out: list[bytes] = []
     size = 0
-    while size < BLOCK:
+    while size < STEP:
         try:
             octets = next(steps)
         except StopIteration as end:

@@ -20,7 +20,7 @@ from mailsuite.store.api import Changes, Column, Mailbox, View
 
 SYSTEM_FLAGS = ("\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft")
 MAX_MENTIONED = 100
-BLOCK = 32 * 1024         # octets of output that are handed over at once
+BLOCK = 64 * 1024         # octets of output that are handed over at once
 
 
 class Selected:

@@ -5,11 +5,26 @@ remembered here and carried out by `update()`, at QUIT only.
 Blocks: run it in a thread.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
+from weakref import WeakKeyDictionary
 
 from mailsuite.base.errors import PermanentError
 from mailsuite.pop3.uidl import Uidl
 from mailsuite.store.api import FlagAction, Mailbox, MailStore, Message
+
+# RFC822.SIZE by UID, as long as a mailbox is open: a client that comes every few minutes asks for all each time.
+_sizes: "WeakKeyDictionary[Mailbox, dict[int, int]]" = WeakKeyDictionary()
+
+
+def _sizes_of(mailbox: Mailbox, uids: Sequence[int]) -> list[int]:
+    known = _sizes.setdefault(mailbox, {})
+    missing = [uid for uid in uids if uid not in known]
+    if missing:
+        known.update((uid, size or 0) for uid, size in zip(missing, mailbox.sizes(missing), strict=True))
+    if len(known) > 2 * len(uids) + 1000:
+        _sizes[mailbox] = {uid: known[uid] for uid in uids}
+    return [known[uid] for uid in uids]
 
 
 class Maildrop:
@@ -19,7 +34,6 @@ class Maildrop:
         self.mailbox: Mailbox = store.open("INBOX")
         self.view = self.mailbox.open_view(read_only=False)
         self.uids = list(self.view.uids)
-        self.sizes = [size or 0 for size in self.mailbox.sizes(self.uids)]
         self.deleted: set[int] = set()          # positions
         self.seen: set[int] = set()
         self.last = 0                           # the highest number that was accessed
@@ -29,6 +43,11 @@ class Maildrop:
     @property
     def count(self) -> int:
         return len(self.uids)
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """Octets of each message as RETR sends it; read when first asked for."""
+        return _sizes_of(self.mailbox, self.uids)
 
     @property
     def left(self) -> list[int]:

@@ -13,6 +13,7 @@ import socket
 from typing import Any
 
 from mailsuite.access.handover import HandOver
+from mailsuite.access.threads import Job
 from mailsuite.access.user_mail import UserMail
 from mailsuite.access.world import UserWorld
 from mailsuite.base.errors import MailError
@@ -38,7 +39,7 @@ class Handler:
         self.mail, self.context = mail, context
         self.extra = {"prefix": log_prefix}
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._running: asyncio.Future[Any] | None = None
+        self._running: Job[tuple[bytes, Done | None]] | None = None
 
     def open(self, channel: Channel) -> Session:
         self.channel = channel
@@ -49,9 +50,9 @@ class Handler:
         assert isinstance(question, Command)
         steps = commands.run(self.context, question)
         while True:
-            # Shielded: when the client leaves meanwhile, finish() still waits for the step's end.
-            self._running = asyncio.ensure_future(self.mail.run(lambda: _step(steps)))
-            octets, done = await asyncio.shield(self._running)
+            # When the client leaves meanwhile, finish() still waits for the step's end.
+            job = self._running = self.mail.start(lambda: _step(steps))
+            octets, done = await job.future
             if done is not None:
                 return done
             self.channel.send(octets)
@@ -66,13 +67,13 @@ class Handler:
 
     async def finish(self, reason: str) -> None:
         """Leave the mailbox and write the log line."""
-        if self._running is not None and not self._running.done():
-            await asyncio.wait([self._running])
+        if self._running is not None:
+            await self._running.ended()
         maildrop, counts = self.context.maildrop, self.context.counts
         await self.mail.run(maildrop.close)
         values = {"t": str(counts.top), "p": str(counts.top_octets), "r": str(counts.retr),
                   "b": str(counts.retr_octets), "d": str(counts.deleted), "m": str(maildrop.count),
-                  "s": str(sum(maildrop.sizes)), "o": str(counts.top_octets + counts.retr_octets),
+                  "s": str(sum(maildrop.__dict__.get("sizes", ()))), "o": str(counts.top_octets + counts.retr_octets),
                   "D": str(counts.deleted_octets), "i": "0", "u": ""}
         log.info("Disconnected: %s %s", reason or "Connection closed",
                  expand_variables(self.context.params.logout_format, values), extra=self.extra)

@@ -12,7 +12,6 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from mailsuite.access import user_mail
 from mailsuite.access.handover import HandOver
 from mailsuite.access.world import UserWorld
 from mailsuite.base.dialogue import Peer
@@ -22,6 +21,8 @@ from mailsuite.store.options import StoreOptions
 
 class Settings:
     """dovecot.conf as far as sessions ask: values by name, KeyError for what is not given."""
+
+    protocol = ""
 
     def __init__(self, values: dict[str, str] | None = None) -> None:
         self.values = {"mail_location": "maildir:~/Maildir", **(values or {})}
@@ -70,7 +71,6 @@ class SessionServer:
         if self.tasks:
             await asyncio.wait(self.tasks, timeout=10)
         self.sock.close()
-        user_mail.pool().submit(lambda: None).result()
 
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()

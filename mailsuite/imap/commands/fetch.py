@@ -88,7 +88,11 @@ class Rows:
         self.has_flags = any(item.what is Column.FLAGS for item in items)
         self.columns = [item.what for item in items if isinstance(item.what, Column)]
         self.needs_message = [item for item in items if _needs_message(item)]
-        self.template = b"* %d FETCH (" + b" ".join(_format(item) for item in items) + b")\r\n"
+        formats = [_format(item) for item in items]
+        self.template = b"* %d FETCH (" + b" ".join(formats) + b")\r\n"
+        # The same for rows that are put together piece by piece: what stands in front of each value.
+        pieces = self.template.removeprefix(b"* %d FETCH (").split(b"%b")
+        self.forms, self.closing = [piece.replace(b"%%", b"%") for piece in pieces[:-1]], pieces[-1]
         if self.needs_message:
             self.size = FEW
         elif all(item.what in MEMORY for item in items):
@@ -111,18 +115,16 @@ class Rows:
         flags = self.selected.flags_text(uids) if newly_seen and not self.has_flags else []
         out: list[bytes] = []
         size = 0
-        for position, (number, *values) in enumerate(zip(sequence, *columns, strict=True)):
+        for position, number in enumerate(sequence):
             uid = uids[position]
-            extra = b"FLAGS (%b) " % flags[position] if flags and uid in newly_seen else b""
-            parts = self._row(uid, number, values, extra)
-            for part in parts:
-                out.append(part)
-                size += len(part)
-                if size >= BLOCK:
-                    yield b"".join(out)
-                    out, size = [], 0
-        if out:
-            yield b"".join(out)
+            out.append(b"* %d FETCH (" % number)
+            if flags and uid in newly_seen:
+                out.append(b"FLAGS (%b) " % flags[position])
+            size += self._row(out, uid, [column[position] for column in columns])
+            if size >= BLOCK:
+                yield from _pieces(b"".join(out))
+                out, size = [], 0
+        yield b"".join(out)
 
     def _mark(self, uids: list[int]) -> set[int]:
         seen = self.mailbox.with_flag(uids, "\\Seen")
@@ -183,19 +185,23 @@ class Rows:
 
     # --- values from the message itself ---------------------------------------------------------------------------
 
-    def _row(self, uid: int, number: int, values: list[bytes], extra: bytes) -> Iterable[bytes]:
+    def _row(self, out: list[bytes], uid: int, values: list[bytes]) -> int:
+        """Append the items of one message; returns about how many octets they are."""
         message: Message | None = None
         if self.needs_message:
             try:
                 message = self.mailbox.message(uid)
             except MessageGone:
                 self.gone = True
-        yield b"* %d FETCH (%b" % (number, extra)
-        blank = b""
-        for item, value in zip(self.items, values, strict=True):
-            yield blank + _format(item) % (self._from_message(item, message) if _needs_message(item) else value)
-            blank = b" "
-        yield b")\r\n"
+        size = 0
+        for item, form, value in zip(self.items, self.forms, values, strict=True):
+            if _needs_message(item):
+                value = self._from_message(item, message)
+            out.append(form)
+            out.append(value)
+            size += len(value)
+        out.append(self.closing)
+        return size
 
     def _from_message(self, item: Item, message: Message | None) -> bytes:
         if message is None:
@@ -219,6 +225,15 @@ class Rows:
             return b"%d" % len(content)
         literal = self._literal(item, content)
         return b"~" + literal if b"\0" in content else literal
+
+
+def _pieces(octets: bytes) -> Iterable[bytes]:
+    """A large block is handed over piece by piece."""
+    if len(octets) <= 4 * BLOCK:
+        yield octets
+        return
+    for at in range(0, len(octets), BLOCK):
+        yield octets[at:at + BLOCK]
 
 
 def _needs_message(item: Item) -> bool:

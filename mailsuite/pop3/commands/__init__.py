@@ -175,7 +175,8 @@ def do_quit(context: Context, arguments: str) -> Run:
         log.error("QUIT: %s", problem.detail or problem.public)
         return Done(refusal(problem), close=True)
     context.counts.deleted = len(maildrop.deleted)
-    context.counts.deleted_octets = sum(maildrop.sizes[position] for position in maildrop.deleted)
+    if maildrop.deleted:
+        context.counts.deleted_octets = sum(maildrop.sizes[position] for position in maildrop.deleted)
     return Done(ok("Logging out, messages deleted." if maildrop.deleted else "Logging out."), close=True)
 
 
