@@ -102,6 +102,9 @@ class BaseMailbox(ABC):
         for name in names:
             self.table.add(name)
 
+    def doubt(self) -> None:
+        """The next look is thorough, if the last was not."""
+
     def claimed(self) -> None:
         """\\Recent was given to a session."""
 
@@ -120,6 +123,7 @@ class BaseMailbox(ABC):
 
     def open_view(self, *, read_only: bool, claim_recent: bool = True) -> View:
         with self.lock:
+            self.doubt()
             self.refresh()
             view = MailboxView(self, read_only=read_only or not self.writable, claim_recent=claim_recent)
             self._views.append(view)
@@ -168,6 +172,7 @@ class BaseMailbox(ABC):
 
     def status(self, *, size: bool = False) -> Status:
         with self.lock:
+            self.doubt()
             self.refresh()
             rows = self.rows
             unseen = len(rows) - sum(1 for bits in rows.flags if bits & SEEN)
@@ -349,6 +354,7 @@ class BaseMailbox(ABC):
 
     def checkpoint(self) -> None:
         with self.lock:
+            self.doubt()
             self.refresh()
             self.flush()
 

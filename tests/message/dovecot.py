@@ -23,6 +23,7 @@ mail_uid = 65534
 mail_gid = 65534
 ssl = no
 protocols = imap
+mbox_dirty_syncs = no
 import_environment = HOME USER
 """
 

@@ -44,6 +44,7 @@ class MboxMailbox(BaseMailbox):
         self._stamp: tuple[int, int, int] | None = None
         self._settled = self._opened = False
         self._base = b""                                # X-IMAPbase as it is in the file
+        self._doubtful = False
         self._state_of = (0, 0)                         # next UID and number of digests that the index has
         self._held: Data | None = None                  # the file, while bulk() has it open
         self._first_start = 0                           # behind a pseudo message
@@ -83,6 +84,7 @@ class MboxMailbox(BaseMailbox):
         if self._opened and stamp == self._stamp:
             return
         start = self.end if self._grew_only(data, info) else 0
+        self._doubtful = start > 0
         try:
             found = list(scan(data, start))
         except ValueError as error:
@@ -90,9 +92,14 @@ class MboxMailbox(BaseMailbox):
         self._take_over(data, found, start)
         self._stamp, self.end = stamp, len(data)
 
+    def doubt(self) -> None:
+        """Only what was appended has been read: another program may have changed headers before it as well."""
+        if self._doubtful:
+            self._stamp, self._doubtful, self.end = (0, 0, 0), False, 0
+
     def _grew_only(self, data: Data, info: os.stat_result) -> bool:
         """Something was appended, and the last message we know is where it was."""
-        if not self._opened or self._stamp is None or info.st_ino != self._stamp[0] or len(data) <= self.end \
+        if not self._opened or not self.end or self._stamp is None or info.st_ino != self._stamp[0] or len(data) <= self.end \
                 or not self.spans or data[self.end: self.end + 5] != b"From ":
             return False
         span = self.spans[self.rows.uids[-1]] if self.rows.uids else None
@@ -337,7 +344,8 @@ class MboxMailbox(BaseMailbox):
         return _Locked(self)
 
     def read_locked(self, file: OpenFile) -> None:
-        """Look again, under the write locks."""
+        """Look again, thoroughly, under the write locks: offsets have to be right."""
+        self.doubt()
         with file.data() as data:
             self._read(data, os.fstat(file.fd))
 
