@@ -85,6 +85,7 @@ class CidrTable(RuleTable[Network]):
 
     lonely_endif = "ENDIF without IF: skipping this rule"
     after_endif = "garbage after ENDIF: skipping this rule"
+    strict_endif = True
 
     def parse_rule(self, text: str, line: int, *, is_if: bool) -> Rule[Network]:
         negated, text = negation(text)

@@ -33,7 +33,8 @@ class _Match(ctypes.Structure):
 class PosixRegex:
     """A pattern of the C library, for what RE2 cannot do (back-references). Raises ValueError with its words."""
 
-    def __init__(self, pattern: bytes, *, extended: bool, icase: bool, newline: bool) -> None:
+    def __init__(self, pattern: bytes, *, extended: bool, icase: bool, newline: bool, group_count: int = 0) -> None:
+        self.group_count = group_count
         libc = _libc()
         if libc is None:
             raise ValueError("no POSIX regular expressions on this system")

@@ -2,28 +2,20 @@
 
 A look-up asks one RE2 set which patterns occur at all (linear time, whatever the key), then looks at those rules in
 their order, with IF and ENDIF; only a rule with $1 in its value is matched once more, for its groups. Patterns that
-RE2 does not know (back-references, look-around) are matched apart by the C library (regexp) or by `regex` with a time
-limit, or `re` where that is not installed (pcre).
+RE2 does not know (back-references, look-around) are matched apart: posix.py, perl.py.
 Source: regexp_table(5), pcre_table(5). In both, patterns ignore case unless the flag i says otherwise.
 """
 
 import re
-import warnings
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import re2
 
+from mailsuite.maps.perl import Slow, compile_re2, compile_slow, inline_flags
 from mailsuite.maps.posix import NotRe2, PosixRegex, problem, to_re2
 from mailsuite.maps.rules import Rule, RuleTable, SkipRule, first_fit, negation
 
 SET_MEMORY = 64 << 20       # octets that the automaton of one table may take
-MATCH_LIMIT_S = 1.0         # for one pattern that RE2 does not know; then it counts as not found
-
-
-class Slow(Protocol):
-    """A pattern that RE2 cannot match."""
-
-    def groups(self, subject: bytes) -> list[bytes | None] | None: ...
 
 
 class Pattern(NamedTuple):
@@ -33,61 +25,6 @@ class Pattern(NamedTuple):
     longest: bool
     group_count: int
     slow: Slow | None
-
-
-class PythonRegex:
-    """A Perl pattern that RE2 does not know. Raises ValueError with PCRE's words."""
-
-    def __init__(self, text: str, flags: int) -> None:
-        self._limit: dict[str, float] = {}
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")     # of what may come in a later Python
-                self._re: Any = re.compile(text.encode("utf-8", "surrogateescape"), flags)
-        except (re.error, OverflowError, RecursionError) as error:
-            raise ValueError(_pcre_words(error, text)) from None
-        try:
-            import regex  # type: ignore[import-untyped,unused-ignore]
-        except ImportError:
-            return
-        try:
-            self._re = regex.compile(text.encode("utf-8", "surrogateescape"), flags | regex.VERSION0)
-            self._limit = {"timeout": MATCH_LIMIT_S}
-        except regex.error:
-            pass
-
-    @property
-    def group_count(self) -> int:
-        count: int = self._re.groups
-        return count
-
-    def groups(self, subject: bytes) -> list[bytes | None] | None:
-        try:
-            found = self._re.search(subject, **self._limit)
-        except TimeoutError:
-            return None
-        return None if found is None else [found[0], *found.groups()]
-
-
-_PCRE_WORDS = (("missing )", "missing closing parenthesis"),
-               ("unbalanced parenthesis", "unmatched closing parenthesis"),
-               ("unterminated character set", "missing terminating ] for character class"),
-               ("nothing to repeat", "quantifier does not follow a repeatable item"),
-               ("min repeat greater", "numbers out of order in {} quantifier"),
-               ("bad character range", "range out of order in character class"),
-               ("invalid group reference", "reference to non-existent subpattern"),
-               ("bad escape (end", "\\ at end of pattern"))
-
-
-def _pcre_words(error: Exception, text: str) -> str:
-    said = getattr(error, "msg", str(error))
-    position = getattr(error, "pos", None) or 0
-    for word, pcre in _PCRE_WORDS:
-        if said.startswith(word):
-            if word in ("missing )", "unterminated character set"):
-                position = len(text)
-            return f"error in regex at offset {position}: {pcre}"
-    return f"error in regex at offset {position}: {said}"
 
 
 _MACRO = re.compile(r"\$(?:(?P<dollar>\$)|(?P<name>\w+)|\{(?P<brace>[^{}]*)\}|\((?P<paren>[^()]*)\)|(?P<open>[{(].*))?",
@@ -233,14 +170,8 @@ class RegexTable(RuleTable[Pattern]):
         """The rule's own RE2, made when it is first needed."""
         matcher = self._single.get(rule.line)
         if matcher is None:
-            matcher = self._single[rule.line] = _re2(rule.pattern.re2_text, longest=rule.pattern.longest)
+            matcher = self._single[rule.line] = compile_re2(rule.pattern.re2_text, longest=rule.pattern.longest)
         return matcher
-
-
-def _re2(text: str, *, longest: bool) -> Any:
-    options = re2.Options()
-    options.longest_match, options.log_errors = longest, False
-    return re2.compile(text.encode("utf-8", "surrogateescape"), options)
 
 
 def _posix_pattern(text: str, flags: set[str]) -> Pattern:
@@ -250,31 +181,23 @@ def _posix_pattern(text: str, flags: set[str]) -> Pattern:
     if said:
         raise ValueError(said)
     try:
-        translated = _inline_flags("i" in flags, "m" in flags, "m" not in flags) + to_re2(text, extended=extended)
-        compiled = _re2(translated, longest=True)
+        translated = inline_flags("i" in flags, "m" in flags, "m" not in flags) + to_re2(text, extended=extended)
+        compiled = compile_re2(translated, longest=True)
         return Pattern(translated, True, compiled.groups, None)
     except (NotRe2, re2.error):
-        opening = "(" if extended else "\\("
-        slow = PosixRegex(octets, extended=extended, icase="i" in flags, newline="m" in flags)
-        return Pattern("", True, text.count(opening), slow)
+        slow = PosixRegex(octets, extended=extended, icase="i" in flags, newline="m" in flags,
+                          group_count=text.count("(" if extended else "\\("))
+        return Pattern("", True, slow.group_count, slow)
 
 
 def _perl_pattern(text: str, flags: set[str]) -> Pattern:
     """Raises ValueError with PCRE's words."""
     if "x" not in flags:
         body = f"\\A(?:{text})" if "A" in flags else text
-        translated = _inline_flags("i" in flags, "m" in flags, "s" in flags, "U" in flags) + body
+        translated = inline_flags("i" in flags, "m" in flags, "s" in flags, "U" in flags) + body
         try:
-            return Pattern(translated, False, _re2(translated, longest=False).groups, None)
+            return Pattern(translated, False, compile_re2(translated).groups, None)
         except re2.error:
             pass
-    value = (re.IGNORECASE * ("i" in flags) | re.MULTILINE * ("m" in flags) | re.DOTALL * ("s" in flags)
-             | re.VERBOSE * ("x" in flags))
-    PythonRegex(text, value)        # errors count their offset in the pattern as written
-    slow = PythonRegex(f"\\A(?:{text}\n)" if "A" in flags else text, value)
+    slow = compile_slow(text, flags)
     return Pattern("", False, slow.group_count, slow)
-
-
-def _inline_flags(ignore_case: bool, lines: bool, dot_newline: bool, ungreedy: bool = False) -> str:
-    letters = "i" * ignore_case + "m" * lines + "s" * dot_newline + "U" * ungreedy
-    return f"(?{letters})" if letters else ""

@@ -44,6 +44,7 @@ class RuleTable(FileTable, Generic[P]):
     # Postfix's words for the two differ from table to table.
     lonely_endif = "ignoring ENDIF without matching IF"
     after_endif = "ignoring extra text after ENDIF"
+    strict_endif = False
 
     def __init__(self, type: str, name: str, source: "MapSource", *, folds: bool = True) -> None:
         self._inline = name.startswith("{")
@@ -79,6 +80,8 @@ class RuleTable(FileTable, Generic[P]):
         word, _, rest = text.partition(" ") if " " in text else (text, "", "")
         word = word.split(None, 1)[0] if word else ""
         if word.lower() == "endif":
+            if rest.strip() and self.strict_endif:
+                raise SkipRule(self.after_endif)
             if not open_ifs:
                 raise SkipRule(self.lonely_endif)
             if rest.strip():

@@ -58,6 +58,10 @@ def test_regexp(key: str, want: str | None, write) -> None:  # type: ignore[no-u
     (r"/^z.*?y/U z", "zby", "z"),
     (r"/a.b/ dot", "a\nb", "dot"),
     (r"/a.b/s dot", "a\nb", None),
+    (r"/^(?!(a)b)(?=a(.))(.*)/ 2:$2 3:$3", "axe", "2:x 3:axe"),
+    (r"/^(?!(a)b)(?=a(.))(.*)/ 2:$2 3:$3", "abe", None),
+    (r"/^(?!a)x|y/ branch", "zy", "branch"),
+    (r"/^(?![a)]b)./ class", "ac", "class"),
     (r"/AA/A anchored", "xaa", None),
     (r"/a b/x extended", "ab", "extended"),
     (r"/^(.*?)-(.*)$/ $1", "a-b-c", "a"),
@@ -66,6 +70,11 @@ def test_regexp(key: str, want: str | None, write) -> None:  # type: ignore[no-u
 ])
 def test_pcre(rules: str, key: str, want: str | None) -> None:
     assert open_table("pcre:{{" + rules + "}}", SOURCE).lookup(key) == want
+
+
+def test_look_ahead_is_linear() -> None:
+    table = open_table("pcre:{{/^(?!.*@ours)(a+)+$/ REJECT}}", SOURCE)
+    assert table.lookup("a" * 5000 + "!") is None
 
 
 def test_posix_is_leftmost_longest() -> None:
