@@ -211,7 +211,18 @@ class LoginSession:
         return []
 
     def timed_out(self) -> list[Action]:
-        raise NotImplementedError
+        if not self._stopped and not self._asking:
+            during = " during authentication" if self._sasl_id is not None else ""
+            self.say_goodbye(f"Disconnected for inactivity{during}.")
+            self.close(f"Inactivity{during}")
+        return self._flush()
+
+    def shutting_down(self) -> list[Action]:
+        """The server ends: say so, unless a question is open."""
+        if not self._stopped and not self._asking:
+            self.say_goodbye("Server shutting down.")
+            self.close("Shutting down")
+        return self._flush()
 
     # --- the work ---------------------------------------------------------------------------------------------------
 
@@ -361,6 +372,9 @@ class LoginSession:
         raise NotImplementedError
 
     def say_too_long(self) -> None:
+        raise NotImplementedError
+
+    def say_goodbye(self, text: str) -> None:
         raise NotImplementedError
 
 

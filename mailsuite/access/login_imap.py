@@ -143,12 +143,8 @@ class ImapLogin(LoginSession):
         self.send(f"* OK [CAPABILITY {self.capability()}] {self.facts.greeting}")
         return self._flush()
 
-    def timed_out(self) -> list[Action]:
-        if not self._stopped:
-            self.send("* BYE Disconnected for inactivity during authentication." if self._sasl_id is not None
-                      else "* BYE Disconnected for inactivity.")
-            self.close("Inactivity during authentication" if self._sasl_id is not None else "Inactivity")
-        return self._flush()
+    def say_goodbye(self, text: str) -> None:
+        self.send(f"* BYE {text}")
 
     def say_too_long(self) -> None:
         self.send("* BYE Input buffer full, aborting")

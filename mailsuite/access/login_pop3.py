@@ -28,12 +28,8 @@ class Pop3Login(LoginSession):
         self.send(f"+OK {self.facts.greeting}")
         return self._flush()
 
-    def timed_out(self) -> list[Action]:
-        if not self._stopped:
-            self.send("-ERR Disconnected for inactivity during authentication." if self._sasl_id is not None
-                      else "-ERR Disconnected for inactivity.")
-            self.close("Inactivity during authentication" if self._sasl_id is not None else "Inactivity")
-        return self._flush()
+    def say_goodbye(self, text: str) -> None:
+        self.send(f"-ERR {text}")
 
     def say_too_long(self) -> None:
         self.send("-ERR Input line too long, aborting.")

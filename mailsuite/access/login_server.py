@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from mailsuite.config.dovecot import DovecotSettings
 
 AUTH_WAIT_S = 10.0               # how long a starting login process waits for the auth service
+STOP_WAIT_S = 4.0                # how long relayed connections may go on after the suite was told to stop
 UNSENT_WAIT_S = 30.0             # how long a client may take to read what was said before its login
 PROCESS_CONNECTIONS = 4000       # where no process_limit is set: connections of one process
 
@@ -295,7 +296,20 @@ async def _serve(context: ServiceContext, protocol: str) -> None:
         for acceptor in acceptors:
             await acceptor.idle.wait()
     else:
-        for acceptor in acceptors:
-            for connection in list(acceptor.connections):
-                connection.abort()
+        await _say_goodbye(acceptors)
     server.auth.close()
+
+
+async def _say_goodbye(acceptors: list[Acceptor]) -> None:
+    """Who has not logged in is told; what is relayed ends when the worker has said its last words."""
+    for connection in [each for acceptor in acceptors for each in acceptor.connections]:
+        session = connection.session
+        if isinstance(session, LoginSession) and not session.story.handed_over and not connection.busy:
+            connection.perform(session.shutting_down())
+    try:
+        async with asyncio.timeout(STOP_WAIT_S):
+            for acceptor in acceptors:
+                await acceptor.idle.wait()
+    except TimeoutError:
+        for connection in [each for acceptor in acceptors for each in acceptor.connections]:
+            connection.abort()

@@ -11,6 +11,8 @@ import socket
 
 from mailsuite.net.driver import Connection
 
+LINGER_S = 1.0                   # how long an end may take once all is said...
+LINGER_TRIES = 30                # ...and how often that is granted while octets wait to be read
 HIGH_WATER = 256 * 1024          # octets that may wait on either side before reading stops
 
 
@@ -46,8 +48,23 @@ class _Side(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.gone = True
-        if self.other is not None and self.other.transport is not None and not self.other.gone:
-            self.other.transport.close()    # after what still waits in its buffer
+        if self.other is not None:
+            self.other.finish()
+
+    def finish(self, patience: int = LINGER_TRIES) -> None:
+        """Close after what still waits in the buffer; a peer that never answers the end of TLS is not waited for."""
+        if self.transport is None or self.gone:
+            return
+        self.transport.close()
+        asyncio.get_running_loop().call_later(LINGER_S, self._finished, patience)
+
+    def _finished(self, patience: int) -> None:
+        if self.transport is None or self.gone:
+            return
+        if patience and self.transport.get_write_buffer_size():
+            asyncio.get_running_loop().call_later(LINGER_S, self._finished, patience - 1)
+        else:
+            self.transport.abort()
 
 
 class _Outer(_Side):
@@ -75,7 +92,6 @@ async def start_relay(connection: Connection, pair_end: socket.socket) -> None:
         outer.transport.abort()
         raise
     if outer.gone or outer.transport.is_closing():
-        assert inner.transport is not None
-        inner.transport.close()
+        inner.finish()
         return
     outer.transport.resume_reading()

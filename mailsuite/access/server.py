@@ -17,6 +17,7 @@ import logging
 import os
 import signal
 import socket
+import time
 import zlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 MESSAGE_LIMIT = 1 << 20
 LOGIN_TIMEOUT_S = 10.0           # how long a login process may take to say what it wants
+LEAVING_WAIT_S = 0.3             # how long a login over the user's limit waits for a session that is just ending
 WORKERS_LIMIT = 1024             # worker processes at once; Dovecot's default process_limit of service imap
 SESSIONS_LIMIT = 100_000         # connections in one worker
 IDLE_S = 60.0                    # how long a worker without connections stays
@@ -124,21 +126,25 @@ class AccessParent:
         except NotAllowed as error:
             access_logger(handover.protocol).error("user %s: Initialization failed: %s", user.user, error.detail)
             raise RefusedLogin(Why.INITIALIZATION) from error
-        key = self._count_in(user, handover, settings)
+        key = await self._count_in(user, handover, settings)
         try:
             await self._to_worker(identity, user, handover, fds, login)
         finally:
             self._count_out(key)
 
-    def _count_in(self, user: UserInfo, handover: HandOver,
-                  settings: "DovecotSettings") -> tuple[str, str, str]:
+    async def _count_in(self, user: UserInfo, handover: HandOver,
+                        settings: "DovecotSettings") -> tuple[str, str, str]:
         """mail_max_userip_connections: of one user from one address, in one protocol. Raises RefusedLogin."""
         key = (user.user, handover.peer.address, handover.protocol)
-        most, there = settings.number("mail_max_userip_connections"), self._connections.get(key, 0)
-        if most and key[1] and there >= most:
-            raise RefusedLogin(Why.LIMIT, "Maximum number of connections from user+IP exceeded "
-                                          f"(mail_max_userip_connections={most})")
-        self._connections[key] = there + 1
+        most = settings.number("mail_max_userip_connections")
+        if most and key[1]:
+            end = time.monotonic() + LEAVING_WAIT_S
+            while self._connections.get(key, 0) >= most:
+                if time.monotonic() > end:
+                    raise RefusedLogin(Why.LIMIT, "Maximum number of connections from user+IP exceeded "
+                                                  f"(mail_max_userip_connections={most})")
+                await asyncio.sleep(0.02)
+        self._connections[key] = self._connections.get(key, 0) + 1
         return key
 
     def _count_out(self, key: tuple[str, str, str]) -> None:
