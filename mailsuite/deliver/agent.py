@@ -4,6 +4,7 @@
     await serve_agent(context, deliver)
 
 Every recipient is reported: what `deliver` left out, and all when it raises, is deferred and stays in the queue.
+No more requests are worked on at once than maxproc says in master.cf (DEFAULT_LIMIT where it says 0); the others wait.
 With `sendmail -bv` (request.verify == "verify") the log's status is deliverable or undeliverable; `Job.probe` tells an
 agent to deliver nothing.
 """
@@ -30,6 +31,7 @@ from mailsuite.queue.agent import (
 )
 from mailsuite.queue.envelope import Recipient
 
+DEFAULT_LIMIT = 1000
 CONFIGURATION_ERROR = "mail system configuration error"
 
 
@@ -98,6 +100,7 @@ class Frame:
     def __init__(self, context: ServiceContext, deliver: Deliver) -> None:
         self._deliver, self.log = deliver, logger(context.command)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._places = asyncio.Semaphore(context.process_limit or DEFAULT_LIMIT)
 
     async def on_link(self, link: Link) -> None:
         while (message := await link.receive()) is not None:
@@ -106,9 +109,13 @@ class Frame:
             except (KeyError, TypeError, ValueError) as error:
                 self.log.error("a delivery request makes no sense: %s", error)
                 return
-            task = asyncio.get_running_loop().create_task(self._run(link, request))
+            task = asyncio.get_running_loop().create_task(self._wait_and_run(link, request))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    async def _wait_and_run(self, link: Link, request: DeliveryRequest) -> None:
+        async with self._places:
+            await self._run(link, request)
 
     async def _run(self, link: Link, request: DeliveryRequest) -> None:
         job = Job(request, lambda report: link.send(report.to_json()), self.log)

@@ -155,8 +155,9 @@ class World:
     # --- expansions of parameters -----------------------------------------------------------------------------------
 
     def _values(self, node: "Node", account: Account | None) -> dict[str, str]:
-        values = {"user": node.user, "local": node.local, "domain": node.domain, "recipient": node.address,
-                  "extension": node.extension, "recipient_delimiter": self.delimiter[:1] if node.extension else ""}
+        values = {"home": "", "shell": "", "user": node.user, "local": node.local, "domain": node.domain,
+                  "recipient": node.address, "extension": node.extension,
+                  "recipient_delimiter": self.delimiter[:1] if node.extension else ""}
         if account is not None:
             values |= {"home": account.home, "shell": account.shell}
         return values
@@ -179,9 +180,10 @@ class World:
         return self._expand(self.settings.raw("luser_relay"), node, None, self._forward_filter)
 
     def execution_directory(self, node: "Node", account: Account) -> str:
-        """Where a command runs. Raises ConfigError."""
+        """Where a command runs; outside of a user's own context there is no $home. Raises ConfigError."""
         text = self.settings.raw("command_execution_directory")
-        return self._expand(text, node, account, self._directory_filter) if text else self.queue_directory
+        known = account if node.personal else None
+        return text and self._expand(text, node, known, self._directory_filter) or self.queue_directory
 
     def clean_for_command(self, value: str) -> str:
         """A value for a command's environment: what could mean something to a shell becomes "_"."""

@@ -15,6 +15,7 @@ from mailsuite.base.errors import PeerError
 from mailsuite.base.lines import LineBuffer
 
 LINE_LIMIT = 8192
+TEXT_LIMIT = 4096               # of a reply in logs and reports
 _LINE = re.compile(r"([2-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
 _CODED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?=\s|$)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -31,7 +32,7 @@ class Reply:
     def text(self) -> str:
         last = len(self.lines) - 1
         return " ".join(f"{self.code}{' ' if number == last else '-'}{line}".rstrip()
-                        for number, line in enumerate(self.lines))
+                        for number, line in enumerate(self.lines))[:TEXT_LIMIT]
 
     @property
     def dsn(self) -> str:
