@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from mailsuite.base.errors import ConfigError
 from mailsuite.config import registry
-from mailsuite.config.mastercf import read_master_cf
+from mailsuite.config.mastercf import MasterEntry, read_master_cf
 from mailsuite.config.names import Names, ServiceNames
 from mailsuite.config.postfix_defaults import COMPUTED, DEFAULTS, kind_of
 from mailsuite.config.settings import RAW, Settings
@@ -30,12 +30,16 @@ _PARSERS = {"time": registry.seconds(most=2**63), "boolean": registry.boolean(),
 def check_settings(settings: Settings) -> tuple[list[ConfigError], list[str]]:
     """Everything wrong with names and values, in the order of lines; and warnings of names that nobody defines."""
     registry.import_all()
-    names = Names(settings.written, [*_STANDARD, *_services(settings.config_directory)])
-    errors = [ConfigError(f"{settings.where(name)}{text}") for name in settings.written
-              for text in _check(settings, name, names)]
+    entries = _entries(settings.config_directory)
+    names = Names(settings.written, [
+        *_STANDARD, *(ServiceNames(entry.name, entry.command, entry.overrides) for entry in entries)])
+    errors = in_order([ConfigError(f"{settings.where(name)}{text}") for name in settings.written
+                       for text in _check(settings, name, names)])
+    errors += [ConfigError(f"{entry.where}: {entry.name}/{entry.type}: -o {text}") for entry in entries
+               for text in _check_overrides(settings, entry, names)]
     warnings = [f"{settings.config_directory}/{file}: undefined parameter: {name}"
                 for file, name in names.undefined()]
-    return in_order(errors), warnings
+    return errors, warnings
 
 
 def in_order(errors: list[ConfigError]) -> list[ConfigError]:
@@ -48,15 +52,23 @@ def in_order(errors: list[ConfigError]) -> list[ConfigError]:
     return sorted(errors, key=line)
 
 
-def _services(config_directory: str) -> list[ServiceNames]:
-    """The services of master.cf. Its errors are told by who starts them."""
+def _entries(config_directory: str) -> list[MasterEntry]:
+    """The services of master.cf. Its own errors are told by who starts them."""
     path = f"{config_directory}/master.cf"
     if not os.path.exists(path):
         return []
     try:
-        return [ServiceNames(entry.name, entry.command, entry.overrides) for entry in read_master_cf(path)]
+        return read_master_cf(path)
     except ConfigError:
         return []
+
+
+def _check_overrides(settings: Settings, entry: MasterEntry, names: Names) -> Iterator[str]:
+    """What is wrong with a service's -o parameters, as they are in force there."""
+    if entry.overrides:
+        own = settings.with_overrides(entry.overrides)
+        for name in entry.overrides:
+            yield from _check(own, name, names)
 
 
 def _check(settings: Settings, name: str, names: Names) -> Iterator[str]:
