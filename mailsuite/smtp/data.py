@@ -8,20 +8,22 @@ never the data: otherwise one server's content is another's commands ("SMTP smug
 Cost: a few searches per block, whatever the lines; at most four octets wait for the next block.
 """
 
+import re
+
 _END = b"\r\n.\r\n"
+_UNDECIDED = re.compile(rb"(?:\r?\n(?:\.\r?)?|\r)\Z")      # what follows decides what it is
 _FIRST_LINE_LIMIT = 64
 
 
 class DotDecoder:
     """Content of a DATA command."""
 
-    __slots__ = ("_held", "_line_start", "_virtual", "ended", "rest")
+    __slots__ = ("_held", "_virtual", "ended", "rest")
 
     def __init__(self) -> None:
         # The CRLF of the DATA command itself counts: ".<CR><LF>" alone is an empty message.
         self._held = b"\r\n"
         self._virtual = True
-        self._line_start = False
         self.ended = False
         self.rest = b""
 
@@ -33,20 +35,20 @@ class DotDecoder:
             body, self.rest, self.ended = octets[:end + 2], octets[end + 5:], True
             self._held = b""
         else:
-            keep = 4
-            while keep and not (octets.endswith(_END[:keep])):
-                keep -= 1
+            undecided = _UNDECIDED.search(octets[-4:])
+            keep = len(undecided[0]) if undecided is not None else 0
             body = octets[:-keep] if keep else octets
             self._held = octets[-keep:] if keep else b""
         if not body:
             return b""
         content = body.replace(b"\r\n", b"\n")
         if b"\n." in content:
+            # A dot alone on a line that is not the end of data goes with its line.
+            while b"\n.\n" in content:
+                content = content.replace(b"\n.\n", b"\n")
+            if content.endswith(b"\n.") and self._held.startswith((b"\n", b"\r\n")):
+                content = content[:-2]              # its line end is held
             content = content.replace(b"\n.", b"\n")
-        if self._line_start and content.startswith(b"."):
-            content = content[1:]
-        # Only a bare LF can stand at the end of a block: CRLF is held until what follows is seen.
-        self._line_start = body.endswith(b"\n")
         if self._virtual and content:
             self._virtual = False
             content = content[1:]
@@ -89,10 +91,10 @@ class FirstLine:
     continuation of our own Received header.
     """
 
-    __slots__ = ("_done", "_held")
+    __slots__ = ("_chunked", "_done", "_held")
 
-    def __init__(self) -> None:
-        self._held, self._done = b"", False
+    def __init__(self, *, chunked: bool = False) -> None:
+        self._held, self._done, self._chunked = b"", False, chunked
 
     def feed(self, content: bytes) -> bytes:
         if self._done:
@@ -111,6 +113,6 @@ class FirstLine:
         self._done, self._held = True, b""
         if content.lstrip(b">").startswith(b"From "):
             return b"X-Mailbox-Line: " + content
-        if content.startswith((b" ", b"\t")):
+        if content.startswith((b" ", b"\t")) and not self._chunked:
             return b"\n" + content
         return content

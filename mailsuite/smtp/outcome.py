@@ -52,6 +52,7 @@ class Chunk:
     size: int
     then: "Callable[[], Outcome]"
     keep: bool = True
+    first: bool = False
     last: bool = False
 
 

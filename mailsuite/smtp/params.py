@@ -64,6 +64,9 @@ SMTPD_CLIENT_PORT_LOGGING = declare(Param("smtpd_client_port_logging", "no", boo
     "Log the client's port too."))
 SOFT_BOUNCE = declare(Param("soft_bounce", "no", boolean(), "Refuse with 4xx where 5xx would be right."))
 
+CLEANUP_REPLACE_STRAY_CR_LF = declare(Param("cleanup_replace_stray_cr_lf", "yes", boolean(),
+    "A CR inside a line of a message becomes a blank."))
+
 # --- TLS --------------------------------------------------------------------------------------------------------
 SMTPD_TLS_SECURITY_LEVEL = declare(Param("smtpd_tls_security_level", "", enum("", "none", "may", "encrypt"),
     "may: offer STARTTLS; encrypt: refuse mail without it."))

@@ -59,6 +59,7 @@ class Server:
         self.config = make_config(settings, self.policy, self.rates)
         self.mail_name = settings[params.MAIL_NAME]
         self.log_port = settings[params.SMTPD_CLIENT_PORT_LOGGING]
+        self.replaces_cr = settings[params.CLEANUP_REPLACE_STRAY_CR_LF]
         self.show_tls = settings[params.SMTPD_TLS_RECEIVED_HEADER]
         self.show_login = settings[params.SMTPD_SASL_AUTHENTICATED_HEADER]
         self.asks_certificate = settings[params.SMTPD_TLS_ASK_CCERT]

@@ -40,7 +40,6 @@ class ServerSession:
         self.offer: questions.Offer | None = None
         self.bdat = BdatState.NONE
         self.chunks: ChunkDecoder | None = None
-        self.chunk_octets = 0
         self.overshoot = 0
         self.errors = self.junk = 0
         self.trouble: set[str] = set()
@@ -183,7 +182,6 @@ class ServerSession:
         if dots.ended:
             self._dots = None
             self._content(self._first_line.finish(), actions, judged=True)
-            self._first_line = FirstLine()
             self._buffer += dots.rest
             after, self._after_content = self._after_content, None
             assert after is not None
@@ -206,7 +204,6 @@ class ServerSession:
         if chunk.keep and chunk.last and self.chunks is not None:
             self._content(self.chunks.finish(), actions)        # the last line's end
             self._content(self._first_line.finish(), actions, judged=True)
-            self._first_line = FirstLine()
         self._next(chunk.then(), actions)
 
     def _content(self, octets: bytes, actions: list[Action], *, judged: bool = False) -> None:
@@ -313,8 +310,11 @@ class ServerSession:
                 self._on_line = outcome.then
             case Content():
                 self._say(outcome.reply, actions)
+                self._first_line = FirstLine()
                 self._dots, self._after_content = DotDecoder(), outcome.then
             case Chunk():
+                if outcome.first:
+                    self._first_line = FirstLine(chunked=True)
                 self._chunk, self._chunk_left = outcome, outcome.size
                 if not outcome.size:
                     self._end_chunk(outcome, actions)

@@ -106,6 +106,8 @@ _ROUTE = re.compile(r"(?:@[^@:,\"<>()]*,?\s*)+:")
 _PIECE = re.compile(r"""
     (?P<quoted> "(?:[^"\\]|\\.)*" ) | (?P<literal> \[(?:[^\[\]\\]|\\.)*\] ) | (?P<at>@) | (?P<dot>\.) |
     (?P<blank>\s+) | (?P<atom> (?:[^\s"\\()<>@.,;\[\]]|\\.)+ ) | (?P<bad>.)""", re.VERBOSE | re.DOTALL)
+_ANGLED = re.compile(r"<([^<>]*)>\s*$")
+_GROUP = re.compile(r"[^:;@\"]+:([^:;]*);")
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
 
@@ -120,7 +122,8 @@ def parse_address(text: str, *, strict: bool = False, empty: bool = False, leadi
         return inner
     if strict and not bracketed:
         raise PeerError("address without <>")
-    inner = inner if bracketed else inner.removesuffix(">")
+    inner = inner.removesuffix(">") if not bracketed and "<" not in inner else inner
+    inner = _from_mailbox(inner)
     route = _ROUTE.match(inner)
     address = _internal(inner[route.end():] if route else inner)
     if not address:
@@ -129,6 +132,17 @@ def parse_address(text: str, *, strict: bool = False, empty: bool = False, leadi
         raise PeerError("no address")
     _check(address, leading_dash)
     return address
+
+
+def _from_mailbox(text: str) -> str:
+    """The address in header forms that some programs send: "Name <a@b>", "<a@b>", "group: a@b;", "a@b,"."""
+    if not any(char in text for char in "<,;"):
+        return text
+    angled = _ANGLED.search(text)
+    if angled is not None:
+        return angled[1]
+    group = _GROUP.fullmatch(text.strip())
+    return (group[1] if group is not None else text).strip().removesuffix(",")
 
 
 def _internal(text: str) -> str:

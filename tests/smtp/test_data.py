@@ -20,7 +20,8 @@ def reference(octets: bytes) -> tuple[bytes, bytes | None]:
             return bytes(content), octets[at:]
         proper = line.endswith(b"\r\n")
         text = bytes(line[:-2] if proper else line[:-1])
-        content += (text[1:] if text.startswith(b".") else text) + b"\n"
+        if text != b".":
+            content += (text[1:] if text.startswith(b".") else text) + b"\n"
         line.clear()
     return bytes(content + line.removeprefix(b".")), None
 
@@ -39,9 +40,9 @@ def decode(pieces: list[bytes]) -> tuple[bytes, bytes | None]:
     pytest.param(b"a\r\n.\r\nQUIT\r\n", b"a\n", b"QUIT\r\n", id="what follows is left"),
     pytest.param(b"a\r\n..b\r\n.\r\n", b"a\n.b\n", b"", id="a dot is taken away"),
     pytest.param(b"..\r\n.\r\n", b".\n", b"", id="on the first line too"),
-    pytest.param(b"a\n.\nb\r\n.\r\n", b"a\n\nb\n", b"", id="LF.LF does not end it"),
-    pytest.param(b"a\n.\r\nb\r\n.\r\n", b"a\n\nb\n", b"", id="LF.CRLF does not end it"),
-    pytest.param(b"a\r\n.\nb\r\n.\r\n", b"a\n\nb\n", b"", id="CRLF.LF does not end it"),
+    pytest.param(b"a\n.\nb\r\n.\r\n", b"a\nb\n", b"", id="LF.LF does not end it"),
+    pytest.param(b"a\n.\r\nb\r\n.\r\n", b"a\nb\n", b"", id="LF.CRLF does not end it"),
+    pytest.param(b"a\r\n.\nb\r\n.\r\n", b"a\nb\n", b"", id="CRLF.LF does not end it"),
     pytest.param(b"a\r.\rb\r\n.\r\n", b"a\r.\rb\n", b"", id="CR.CR does not end it"),
     pytest.param(b"a\r\n.\rb\r\n.\r\n", b"a\n\rb\n", b"", id="CRLF.CR does not end it"),
     pytest.param(b"a\r\r\n.\r\n", b"a\r\n", b"", id="a bare CR is content"),

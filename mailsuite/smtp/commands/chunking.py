@@ -45,32 +45,30 @@ def do_bdat(session: "ServerSession", words: list[Word]) -> Outcome:
 
 def _begin(session: "ServerSession", size: int, last: bool) -> Outcome:
     session.bdat, session.chunks = BdatState.OPEN, ChunkDecoder()
-    session.facts.actual_size = session.chunk_octets = 0
+    session.facts.actual_size = 0
     if not session.config.ask_data:
-        return _take(session, size, last)
+        return _take(session, size, last, first=True)
 
     def judged(answer: object) -> Outcome:
         if isinstance(answer, questions.Refusal):
             return _throw_away(session, size, last, answer.reply)
-        return _take(session, size, last)
+        return _take(session, size, last, first=True)
 
     return Pending(questions.DataStart("BDAT"), judged)
 
 
-def _take(session: "ServerSession", size: int, last: bool) -> Outcome:
+def _take(session: "ServerSession", size: int, last: bool, *, first: bool = False) -> Outcome:
     limit, facts = session.config.message_size_limit, session.facts
     if 0 < limit < facts.actual_size + size:
         session.trouble.add("policy")
         log.warning("%s: BDAT request from %s exceeds message size limit", facts.queue_id, facts.client.host)
         return _throw_away(session, size, last, "552 5.3.4 Chunk exceeds message size limit")
-    session.chunk_octets += size
-
     def taken() -> Outcome:
         if last:
-            return end_of_message(session, f"{session.chunk_octets} bytes")
+            return end_of_message(session, f"{facts.actual_size} bytes")
         return Done(f"250 2.0.0 Ok: {size} bytes")
 
-    return Chunk(size, taken, last=last)
+    return Chunk(size, taken, first=first, last=last)
 
 
 def _throw_away(session: "ServerSession", size: int, last: bool, reply: str) -> Outcome:

@@ -96,9 +96,10 @@ def read_address(session: "ServerSession", word: Word, *, empty: bool = False,
                  sloppy: bool = False) -> str | None:
     """The address of a path, None (and a line in the log) when it cannot be understood."""
     config = session.config
+    if word.bad:
+        session.trouble.add("protocol")
+        return None
     try:
-        if word.bad:
-            raise PeerError("a quote or bracket is never closed")
         address = parse_address(word.text, strict=config.strict_envelopes and not sloppy, empty=empty,
                                 leading_dash=config.leading_dash)
         if config.strict_smtputf8 and not session.facts.smtputf8 and not address.isascii():
