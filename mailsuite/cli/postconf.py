@@ -4,11 +4,13 @@
     postconf [-e] name=value ...    postconf -X name ...    postconf -# name ...     edit main.cf
     postconf -M|-F|-P [-fhHx] [pattern ...]     show master.cf; with -e, -X or -# edit it (postconf_master.py)
     postconf -a|-A|-l|-m|-T mode                what this program knows
+    postconf -b|-t [file]                       texts of bounces, filled in or as they are written
 
 Errors end it with "postconf: fatal: ..." and status 1; what only looks wrong is a warning. Editing replaces the file
 at once and keeps comments, order, owner and mode.
 """
 
+import errno
 import getopt
 import os
 import re
@@ -21,7 +23,8 @@ USAGE = ("usage: postconf [-a (server SASL types)] [-A (client SASL types)] [-c 
          "[-d (parameter defaults)] [-e (edit configuration)] [-f (fold lines)] [-F (master.cf fields)] "
          "[-h (no names)] [-H (no values)] [-l (lock types)] [-m (map types)] [-M (master.cf)] "
          "[-n (non-default parameters)] [-o name=value (override parameter value)] [-p (main.cf, default)] "
-         "[-P (master.cf parameters)] [-T compile-version|run-version|public-key-algorithms] [-v (verbose)] "
+         "[-P (master.cf parameters)] [-t (bounce templates)] "
+         "[-T compile-version|run-version|public-key-algorithms] [-v (verbose)] "
          "[-x (expand parameter values)] [-X (exclude)] [-# (comment-out)] [name...]")
 LINE_LIMIT = 80
 LISTS = {"a": ("dovecot",), "A": ("cyrus",), "l": ("flock", "fcntl", "dotlock")}
@@ -33,7 +36,7 @@ class Options:
 
     def __init__(self, argv: list[str]) -> None:
         try:
-            pairs, self.words = getopt.gnu_getopt(argv, "aAbc:C:deEfFhHlmMno:pPtT:vxX#")
+            pairs, self.words = getopt.gnu_getopt(argv, "aAbc:C:defFhHlmMno:pPtT:vxX#")
         except getopt.GetoptError as error:
             print(f"postconf: {_getopt_line(error)}", file=sys.stderr)
             fatal(USAGE)
@@ -46,7 +49,7 @@ class Options:
         self.classes = {word for text in values.get("C", ["all"]) for word in re.split(r"[\s,]+", text) if word}
         self.overrides = values.get("o", [])
         self.mode = values.get("T", [""])[-1]
-        if self.words and "=" in self.words[0] and not self.flags & set("eMFPamAlTE"):
+        if self.words and "=" in self.words[0] and not self.flags & set("eMFPamAlTbt"):
             self.flags.add("e")
         self._refuse_contradictions()
 
@@ -150,6 +153,8 @@ def run(options: Options) -> None:
             out(word)
     elif "T" in options:
         show_tls(options.mode)
+    elif options.flags & set("bt"):
+        show_bounces(options)
     elif options.flags & set("MFP"):
         from mailsuite.cli import postconf_master
 
@@ -172,6 +177,30 @@ def show_tls(mode: str) -> None:
     else:
         warn(f"unknown 'postconf -T' mode: {mode}")
         sys.exit(1)
+
+
+def show_bounces(options: Options) -> None:
+    """-b, -t: the texts of bounces, from a file or as bounce_template_file has them."""
+    from mailsuite.config.command import load_for_command
+    from mailsuite.queue.bounce_template import load_templates
+
+    settings = load_for_command(options.directory, warn)
+    for path in options.words[:1]:
+        if not os.access(path, os.R_OK):
+            fatal(f"open {path}: {os.strerror(errno.ENOENT)}")
+        settings = settings.with_overrides({"bounce_template_file": path})
+    filled = "b" in options
+    for number, (name, template) in enumerate(load_templates(settings, filled=filled).items()):
+        if number:
+            out("")
+        out(f"expanded_{name}_text = <<EOF" if filled else f"{name}_template = <<EOF")
+        if not filled:
+            out(f"Charset: {template.charset}\nFrom: {template.sender}\nSubject: {template.subject}")
+            if template.postmaster_subject:
+                out(f"Postmaster-Subject: {template.postmaster_subject}")
+            out("")
+        out(template.text.rstrip("\n"))
+        out("EOF")
 
 
 def edit_main(options: Options) -> None:

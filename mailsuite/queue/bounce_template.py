@@ -29,8 +29,8 @@ _UNITS = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86400, "weeks": 60
 _DEFAULT_UNIT = {"maximal_queue_lifetime": "d", "bounce_queue_lifetime": "d", "delay_warning_time": "h"}
 
 
-def load_templates(settings: "Settings") -> dict[str, Template]:
-    """Never raises: a bounce with the standard text is better than none."""
+def load_templates(settings: "Settings", *, filled: bool = True) -> dict[str, Template]:
+    """Never raises: a bounce with the standard text is better than none. filled=False leaves $name as written."""
     templates = dict(_BUILT_IN)
     path = settings[params.BOUNCE_TEMPLATE_FILE]
     if path:
@@ -45,6 +45,8 @@ def load_templates(settings: "Settings") -> dict[str, Template]:
                 templates[name] = _parse(body, templates[name])
             else:
                 log.warning("%s: unknown template: %s_template", path, name)
+    if not filled:
+        return templates
     return {name: dataclasses.replace(template, text=fill_in(template.text, settings))
             for name, template in templates.items()}
 
