@@ -153,8 +153,10 @@ class Maps:
             self._log.error("%s", text)
 
     def _complain(self, table: Table, key: str, error: TemporaryError) -> None:
+        """Log a failure; its detail is taken out, so that nobody logs it again."""
         if error.detail:
             self._log.warning("%s", error.detail)
+            error.detail = ""
         self._log.warning("%s lookup error for \"%s\"", re.sub(r"\s", " ", table.spec), key)
 
     def _refuse_empty(self, table: Table, key: str) -> str:

@@ -134,7 +134,7 @@ def test_a_table_that_cannot_be_asked_defers(monkeypatch: pytest.MonkeyPatch) ->
         raise TemporaryError("away")
 
     monkeypatch.setattr("mailsuite.smtp.policy.rules_address.find_mail", broken)
-    assert reply(policy) == "451 4.3.0 <a@b.test>: Temporary lookup failure"
+    assert reply(policy) == "451 4.3.5 <a@b.test>: Sender address rejected: Server configuration error"
 
 
 def test_dns_that_is_away_defers_only_what_would_be_permitted() -> None:

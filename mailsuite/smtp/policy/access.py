@@ -5,8 +5,10 @@ WARN, INFO, DEFER_IF_PERMIT, DEFER_IF_REJECT, all digits (OK), or a list of rest
 """
 
 import re
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
+from mailsuite.base.errors import TemporaryError
 from mailsuite.base.log import logger
 from mailsuite.maps.lookup import Strategy, find_address
 from mailsuite.maps.maps import Found, Maps
@@ -104,14 +106,28 @@ async def judge_result(judge: Judge, found: Found | None) -> Verdict:
         text = value[code.end():]
         status, text = split_status(text, f"{code[1][0]}.7.1")
         return judge.reject_named(int(code[1]), status, text or "Access denied")
+    if ":" in value:
+        log.warning("access table %s has entry with lookup table: %s", found.table.replace("\n", " "), value)
+        log.warning("do not specify lookup tables inside SMTPD access maps")
+        log.warning("define a restriction class and specify its name instead.")
+        judge.server_error()
     return await judge.sublist(parse_list(value, judge.resources, judge.resources.classes, tables=False))
 
 
-async def judge_as(judge: Judge, name: str, kind: str, found: Found | None) -> Verdict:
-    """Judge a table's result with what was looked up as the culprit."""
+async def judge_as(judge: Judge, name: str, kind: str, found: "Found | Awaitable[Found | None] | None") -> Verdict:
+    """Judge a table's result (or a look-up that is still to be made) with what was looked up as the culprit.
+
+    A table that cannot be asked ends the command: 451 4.3.5 <name>: kind rejected: Server configuration error.
+    """
     before = judge.name, judge.kind
     judge.name, judge.kind = name, kind
     try:
+        if isinstance(found, Awaitable):
+            try:
+                found = await found
+            except TemporaryError:
+                judge.server_error(f"<{name}>: {kind} rejected: ")
+                return None
         return await judge_result(judge, found)
     finally:
         judge.name, judge.kind = before

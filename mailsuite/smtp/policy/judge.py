@@ -129,9 +129,9 @@ class Judge:
         if self.defer_if_reject is None:
             self.defer_if_reject = Deferral(code, status, text)
 
-    def server_error(self) -> None:
-        """Ends the judgement: 451 4.3.5. Raises ServerError always."""
-        refusal = self.reject(451, "4.3.5", "Server configuration error", sort="software")
+    def server_error(self, about: str = "") -> None:
+        """Ends the judgement: 451 4.3.5. about: what was judged, before the text. Raises ServerError always."""
+        refusal = self.reject(451, "4.3.5", f"{about}Server configuration error", sort="software")
         assert refusal is not None
         raise ServerError(refusal)
 

@@ -21,9 +21,9 @@ async def check_sender_access(judge: Judge, argument: object) -> Verdict:
     if sender is None:
         return None
     if sender:
-        found = await find_mail(judge, argument, sender)
+        found = find_mail(judge, argument, sender)
     else:
-        found = await argument.find_with_source(judge.resources.null_key)
+        found = argument.find_with_source(judge.resources.null_key)
     return await judge_as(judge, sender, SENDER, found)
 
 
@@ -33,7 +33,7 @@ async def check_recipient_access(judge: Judge, argument: object) -> Verdict:
     recipient = judge.facts.recipient
     if not recipient:
         return None
-    return await judge_as(judge, recipient, RECIPIENT, await find_mail(judge, argument, recipient))
+    return await judge_as(judge, recipient, RECIPIENT, find_mail(judge, argument, recipient))
 
 
 # --- where mail may go ------------------------------------------------------------------------------------------

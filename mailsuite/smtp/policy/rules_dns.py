@@ -88,7 +88,7 @@ async def _check(judge: Judge, maps: Maps, subject: Subject, kind: str) -> Verdi
         return None
     if is_address_literal(domain):
         address = domain[1:-1].removeprefix("IPv6:").removeprefix("ipv6:")
-        return await judge_as(judge, subject.shown, subject.kind, await find_network(maps, address))
+        return await judge_as(judge, subject.shown, subject.kind, find_network(maps, address))
     try:
         hosts = await _SERVERS[kind](judge, subject)
     except DnsError as error:

@@ -125,7 +125,7 @@ async def check_ccert_access(judge: Judge, argument: object) -> Verdict:
     key = _fingerprint(judge)
     if not key:
         return None
-    return await judge_as(judge, key, "Client certificate", await argument.find_with_source(key))
+    return await judge_as(judge, key, "Client certificate", argument.find_with_source(key))
 
 
 @restriction("reject_unknown_client_hostname", "reject_unknown_client")
@@ -151,7 +151,7 @@ async def reject_unknown_reverse_client_hostname(judge: Judge, argument: object)
 async def check_client_access(judge: Judge, argument: object) -> Verdict:
     assert isinstance(argument, Maps)
     client = judge.facts.client
-    found = await find_client(judge, argument, client.name, client.address)
+    found = find_client(judge, argument, client.name, client.address)
     return await judge_as(judge, client.host, "Client host", found)
 
 
@@ -159,7 +159,7 @@ async def check_client_access(judge: Judge, argument: object) -> Verdict:
 async def check_reverse_client_hostname_access(judge: Judge, argument: object) -> Verdict:
     assert isinstance(argument, Maps)
     client = judge.facts.client
-    found = await find_client(judge, argument, client.reverse_name, client.address)
+    found = find_client(judge, argument, client.reverse_name, client.address)
     return await judge_as(judge, client.reverse_name, "Unverified Client host", found)
 
 
@@ -169,7 +169,7 @@ async def check_sasl_access(judge: Judge, argument: object) -> Verdict:
     login = judge.facts.sasl_username
     if not login:
         return None
-    return await judge_as(judge, login, "SASL login name", await argument.find_with_source(login))
+    return await judge_as(judge, login, "SASL login name", argument.find_with_source(login))
 
 
 # --- HELO -------------------------------------------------------------------------------------------------------
@@ -234,7 +234,7 @@ async def check_helo_access(judge: Judge, argument: object) -> Verdict:
     name = judge.facts.helo
     if name is None:
         return None
-    return await judge_as(judge, name, "Helo command", await find_name(judge, argument, name))
+    return await judge_as(judge, name, "Helo command", find_name(judge, argument, name))
 
 
 @restriction("check_etrn_access", prepare=open_table)
@@ -243,4 +243,4 @@ async def check_etrn_access(judge: Judge, argument: object) -> Verdict:
     name = judge.facts.etrn_name
     if not name:
         return None
-    return await judge_as(judge, name, "Etrn command", await find_name(judge, argument, name))
+    return await judge_as(judge, name, "Etrn command", find_name(judge, argument, name))
