@@ -12,10 +12,11 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mailsuite.base.log import logger
 from mailsuite.config.settings import Settings
+from mailsuite.maps import MapSource, open_maps
 from mailsuite.smtp.client import ClientConnection, Endpoint
 from mailsuite.smtp.client_auth import Credentials, Passwords, authenticate
 from mailsuite.smtp.client_hosts import NoHost, parse_destination
@@ -55,6 +56,9 @@ class Sessions:
     def __init__(self, settings: Settings, prefix: str, config: ClientConfig) -> None:
         self._config, self._prefix, self._log = config, prefix, logger(prefix)
         self._policies, self._passwords = Policies(settings, prefix), Passwords(settings, prefix)
+        hello_word = "lhlo" if config.lmtp else "ehlo"
+        self._discards = open_maps(settings.text(f"{prefix}_discard_{hello_word}_keyword_address_maps"),
+                                   MapSource(settings, prefix))
         self._bind = {False: settings.text(f"{prefix}_bind_address"), True: settings.text(f"{prefix}_bind_address6")}
         self._keep_s = float(settings[CACHE_TIME[prefix]]) if settings[CACHE_ON_DEMAND[prefix]] else 0.0
         self._age_s, self._count = settings[REUSE_TIME[prefix]], settings[REUSE_COUNT[prefix]] or 10**9
@@ -106,10 +110,11 @@ class Sessions:
         link.warn = lambda text: self._log.warning("%s", text.replace(endpoint.name, endpoint.name_port, 1))
         best_mx_of = endpoint.domain if endpoint.best else ""
         try:
-            await link.run(greeting(self._config, link.host))
-            features = await link.run(hello(self._config, link.host, best_mx_of=best_mx_of))
+            config = await self._config_for(endpoint)
+            await link.run(greeting(config, link.host))
+            features = await link.run(hello(config, link.host, best_mx_of=best_mx_of))
             if policy.level != "none" and not wrapper:
-                features = await self._secure(link, features, policy, name)
+                features = await self._secure(link, features, policy, name, config)
             features.tls = link.tls
             if link.tls and self._policies.log_level not in ("", "0"):
                 self._log.info("%s TLS connection established to %s: %s",
@@ -128,15 +133,23 @@ class Sessions:
             raise
         return Session(link, features, key, nexthop, opened, time.time())
 
-    async def _secure(self, link: ClientConnection, features: Features, policy: Policy, name: str) -> Features:
+    async def _config_for(self, endpoint: Endpoint) -> ClientConfig:
+        """With the keywords that this server must not have offered: smtp_discard_ehlo_keyword_address_maps."""
+        found = await self._discards.find(endpoint.address) if endpoint.address else None
+        if found is None:
+            return self._config
+        return replace(self._config, discard_keywords=frozenset(found.upper().replace(",", " ").split()))
+
+    async def _secure(self, link: ClientConnection, features: Features, policy: Policy, name: str,
+                      config: ClientConfig) -> Features:
         if not features.has("STARTTLS"):
             if policy.mandatory:
                 raise Trouble(f"TLS is required, but was not offered by host {link.host}", status="4.7.4")
             return features
         context = self._policies.context(policy)
         link.context, link.server_name = lambda: context, name
-        await link.run(start_tls(self._config, link.host))
-        return await link.run(hello(self._config, link.host))
+        await link.run(start_tls(config, link.host))
+        return await link.run(hello(config, link.host))
 
     # --- idle ones ----------------------------------------------------------------------------------------------------
 

@@ -1,11 +1,15 @@
 """smtp and lmtp against a scripted server on loopback: results, next hosts, reuse, TLS."""
 
 import asyncio
+import datetime
+import ssl
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from certs.authority import ensure_certificates
 from mailsuite.config.settings import Settings
 from mailsuite.deliver.agent import serve_agent
 from mailsuite.deliver.smtp import RemoteAgent
@@ -41,6 +45,7 @@ class Server:
         self.said: list[str] = []
         self.content: list[str] = []
         self.connections, self._lmtp = 0, lmtp
+        self.context: ssl.SSLContext | None = None
 
     async def start(self) -> int:
         self._server = await asyncio.start_server(self._talk, "127.0.0.1", 0)
@@ -59,12 +64,17 @@ class Server:
                 if not reply:
                     return
                 writer.write(reply.encode() + b"\r\n")
+                if verb == "STARTTLS" and self.context is not None:
+                    await writer.start_tls(self.context)
+                    continue
                 if reply.startswith("354"):
                     lines = []
                     while (text := (await reader.readline()).decode()) != ".\r\n":
                         lines.append(text)
                     self.content.append("".join(lines))
                     writer.write((self.replies["."].encode() + b"\r\n") * (recipients if self._lmtp else 1))
+        except OSError:
+            pass                        # the handshake failed
         finally:
             writer.close()
 
@@ -174,6 +184,29 @@ def test_broken_tls_is_left_out_where_it_may_be() -> None:
         assert report.status == "sent" and server.connections == 2
 
     play(talk, smtp_tls_security_level="may")
+
+
+@pytest.mark.parametrize(("level", "nexthop", "want"), [
+    ("may", "127.0.0.1", "sent"), ("encrypt", "127.0.0.1", "sent"), ("verify", "localhost", "sent"),
+    ("secure", "localhost", "sent"), ("verify", "127.0.0.1", "deferred")])
+def test_starttls(tmp_path: Path, level: str, nexthop: str, want: str) -> None:
+    found = ensure_certificates(tmp_path, ["localhost"], datetime.datetime.now(datetime.UTC))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(found.chain, found.key)
+
+    async def talk(qmgr: Qmgr) -> None:
+        server = Server(EHLO="250-far.test\r\n250 STARTTLS", STARTTLS="220 go ahead")
+        server.context = context
+        port = await server.start()
+        report = (await qmgr.ask("x@c.test", nexthop=f"[{nexthop}]:{port}"))["x@c.test"]
+        assert report.status == want
+        if want == "sent":
+            assert server.said[:4] == ["EHLO here.test", "STARTTLS", "EHLO here.test", "MAIL FROM:<a@b.test>"]
+        else:
+            assert (report.dsn, report.reason) == ("4.7.5", "Server certificate not verified")
+
+    play(talk, addresses={"localhost": ["127.0.0.1"]}, smtp_tls_security_level=level,
+         smtp_tls_CAfile=str(found.authority), smtp_tls_verify_cert_match="hostname", smtp_tls_secure_cert_match="nexthop")
 
 
 # --- hosts ----------------------------------------------------------------------------------------------------------
