@@ -86,7 +86,8 @@ class _Parser:
                     break
         return best
 
-    def part(self, start: int, depth: int, *, in_multipart: bool = False, digest: bool = False) -> tuple[Part, _Hit | None]:
+    def part(self, start: int, depth: int, *, in_multipart: bool = False,
+             digest: bool = False) -> tuple[Part, _Hit | None]:
         """The part that begins at start, and the boundary line that ends it (None: the end of the message)."""
         octets = self.octets
         self.count += 1
@@ -147,7 +148,7 @@ def part_at(part: Part, path: Sequence[int]) -> Part | None:
             if not 1 <= number <= len(inner.children):
                 return None
             part = inner.children[number - 1]
-        elif number == 1:
+        elif number == 1 and (level or part.is_message or len(path) == 1):     # a plain message has no 1.1
             part = inner
         else:
             return None

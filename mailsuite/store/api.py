@@ -2,7 +2,7 @@
 
     options = StoreOptions.of(settings)                                    once per configuration (DovecotSettings)
     store = open_store("alice", home="/home/alice", location="maildir:~/Maildir", options=options)
-    mailbox = store.open("INBOX")           one shared object per mailbox and process; MailStore gives the same one again
+    mailbox = store.open("INBOX")           one shared object per mailbox and process
     view = mailbox.open_view(read_only=False)     this session's picture: sequence numbers, \\Recent
     view.uids[0], view.recent; view.sync(expunges=True) -> Changes
     mailbox.columns(uids, [Column.UID, Column.FLAGS, Column.ENVELOPE]) -> rendered octets, a list for each column
@@ -14,8 +14,9 @@ may call from several threads; `with mailbox.lock:` makes several calls one. Mai
 clients spell them (modified UTF-7, the namespace's prefix and separator), INBOX in any case.
 Flags are names as in IMAP: "\\\\Seen", "$Key". Rendered octets are CRLF-ended wire text.
 
-Errors are the classes below; their `public` text is Dovecot's, and each protocol has its own codes for the classes.
-Any other failure of the file system is raised as StoreError (temporary, path in `detail` only).
+Errors are the classes of store/errors.py, which can be imported from here; their `public` text is Dovecot's, and each
+protocol has its own codes for the classes. Any other failure of the file system is raised as StoreError (temporary,
+path in `detail` only).
 """
 
 import threading
@@ -25,83 +26,22 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Protocol
 
-from mailsuite.base.errors import MailError, PermanentError, TemporaryError
+from mailsuite.base.errors import MailError
 from mailsuite.message.message import Message
-
-
-class NoSuchMailbox(PermanentError):
-    """IMAP: NO [NONEXISTENT] or [TRYCREATE]."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"Mailbox doesn't exist: {name}")
-
-
-class MailboxExists(PermanentError):
-    """IMAP: NO [ALREADYEXISTS]."""
-
-    def __init__(self, public: str = "Mailbox already exists") -> None:
-        super().__init__(public)
-
-
-class InvalidName(PermanentError):
-    """IMAP: NO [CANNOT]; a name that can't be: empty parts, "..", characters the store reserves."""
-
-
-class BadEncoding(PermanentError):
-    """IMAP: a plain NO; the name is no valid modified UTF-7."""
-
-    def __init__(self) -> None:
-        super().__init__("Mailbox name is not valid mUTF-7")
-
-
-class NotPossible(PermanentError):
-    """IMAP: NO [CANNOT]; the store can't do this: children below an mbox file, RENAME of INBOX."""
-
-
-class NotSelectable(PermanentError):
-    """IMAP: a plain NO; the name has children but holds no mail."""
-
-    def __init__(self) -> None:
-        super().__init__("Mailbox isn't selectable")
-
-
-class Refused(PermanentError):
-    """IMAP: a plain NO with the text: DELETE of INBOX, DELETE of a folder with children, an empty message."""
-
-
-class NoPermission(PermanentError):
-    """IMAP: NO [NOPERM]."""
-
-    def __init__(self, detail: str = "") -> None:
-        super().__init__("Permission denied", detail=detail)
-
-
-class MessageGone(PermanentError):
-    """The message was expunged meanwhile, by anybody. IMAP: NIL and OK [EXPUNGEISSUED]."""
-
-    def __init__(self) -> None:
-        super().__init__("Some of the requested messages no longer exist")
-
-
-class OverQuota(PermanentError):
-    """IMAP: NO [OVERQUOTA]."""
-
-    def __init__(self) -> None:
-        super().__init__("Quota exceeded (mailbox for user is full)")
-
-
-class MailboxInUse(TemporaryError):
-    """IMAP: NO [INUSE]; another program held the lock too long."""
-
-    def __init__(self, detail: str = "") -> None:
-        super().__init__("Timeout while waiting for lock", detail=detail)
-
-
-class StoreError(TemporaryError):
-    """IMAP: NO [SERVERBUG], POP3: -ERR [SYS/TEMP]; the disk is full, broken, or not ours. detail is for the log."""
-
-    def __init__(self, detail: str) -> None:
-        super().__init__("Internal error occurred. Refer to server log for more information.", detail=detail)
+from mailsuite.store.errors import (
+    BadEncoding,
+    InvalidName,
+    MailboxExists,
+    MailboxInUse,
+    MessageGone,
+    NoPermission,
+    NoSuchMailbox,
+    NotPossible,
+    NotSelectable,
+    OverQuota,
+    Refused,
+    StoreError,
+)
 
 
 class Column(Enum):
@@ -237,7 +177,10 @@ class Append(Protocol):
         ...
 
     def commit(self) -> "tuple[int, list[int]]":
-        """Make all of them durable, then visible. Returns (UIDVALIDITY, UIDs in order). Raises OverQuota, StoreError."""
+        """Make all of them durable, then visible. Returns (UIDVALIDITY, UIDs).
+
+        Raises OverQuota, StoreError.
+        """
         ...
 
     def abort(self) -> None:
@@ -340,7 +283,7 @@ class Mailbox(Protocol):
         ...
 
     def expunge(self, uids: Sequence[int] | None = None) -> list[int]:
-        """Remove messages with \\Deleted, of uids only when given. Returns the UIDs that went. Views learn in sync()."""
+        """Remove messages with \\Deleted, of uids only when given. Returns the UIDs that went."""
         ...
 
     def remove(self, uids: Sequence[int]) -> list[int]:

@@ -1,7 +1,8 @@
 """Reading messages of a mailbox: rendered columns from the index, or from the mail the first time.
 
     reader = Reader(mailbox)
-    reader.columns(uids, [Column.SIZE, Column.ENVELOPE]);  reader.header_fields(uids, [b"subject"]);  reader.message(uid)
+    reader.columns(uids, [Column.SIZE, Column.ENVELOPE])
+    reader.header_fields(uids, [b"subject"]);  reader.message(uid)
 
 What had to be computed goes into the index, so a second client finds it there. Limits: KEPT_OCTETS of messages read
 lately stay in memory (a client that fetches a large one in pieces reads the file once).
@@ -91,7 +92,7 @@ class Reader:
         empty = Cached()
         new: list[tuple[int, Cached]] = []
         takes = [_CACHED[column] for column in columns]
-        missing = [uid for uid in uids if uid not in known or any([take(known[uid]) is None for take in takes])]
+        missing = [uid for uid in uids if uid not in known or any(take(known[uid]) is None for take in takes)]
         with self._mailbox.bulk() if missing else nullcontext():
             for uid in missing:
                 try:

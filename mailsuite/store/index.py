@@ -6,8 +6,8 @@
     box.save(changed rows, removed uids, highest_modseq=, first_recent=)
     box.cached(uids) -> {uid: Cached}; box.store(rows)
 
-Damaged, unwritable or from another version: it is made anew or kept in memory, silently; the mail is the truth. WAL with
-synchronous=NORMAL: a crash loses at most the last changes, never the file.
+Damaged, unwritable or from another version: it is made anew or kept in memory, silently; the mail is the truth. WAL
+with synchronous=NORMAL: a crash loses at most the last changes, never the file.
 Threads: each call takes the index's lock. Cost: 20,000 rows are read in some 20 ms.
 """
 
@@ -173,7 +173,8 @@ class MailboxIndex:
             return
         with self._index.transaction() as db:
             _forget(db, self.name)
-            cursor = db.execute("INSERT INTO mailbox (name, uid_validity) VALUES (?, ?)", (self.name, self.uid_validity))
+            cursor = db.execute("INSERT INTO mailbox (name, uid_validity) VALUES (?, ?)",
+                                (self.name, self.uid_validity))
             self._id = cursor.lastrowid or 0
 
     def set_uid_validity(self, uid_validity: int) -> None:
@@ -198,8 +199,8 @@ class MailboxIndex:
         """rows: (uid, flags, modseq) that are new or changed. dirty: UIDs whose flags the files don't show yet."""
         with self._index.transaction() as db:
             db.executemany("INSERT OR REPLACE INTO message (mailbox, uid, flags, modseq) VALUES (?, ?, ?, ?)",
-                           [(self._id, uid, f"~{flags}" if uid in dirty else flags if flags < _BIG else str(flags), modseq)
-                            for uid, flags, modseq in rows])
+                           [(self._id, uid, f"~{bits}" if uid in dirty else bits if bits < _BIG else str(bits), modseq)
+                            for uid, bits, modseq in rows])
             if removed:
                 pairs = [(self._id, uid) for uid in removed]
                 db.executemany("DELETE FROM message WHERE mailbox = ? AND uid = ?", pairs)

@@ -2,9 +2,9 @@
 
     parse_location("alice", "/home/alice", "mbox:~/mail:INBOX=/var/mail/alice") -> Location
 
-FORMAT:PATH[:KEY=VALUE...] with INBOX (path of INBOX), INDEX (folder of the index, or MEMORY), CONTROL (folder of uidlist,
-keywords, subscriptions), LAYOUT (Maildir: maildir++ or fs; mbox: fs), SUBSCRIPTIONS (file name). Keys that only concern
-Dovecot's own index files are read over. "~" is the home. Raises ConfigError.
+FORMAT:PATH[:KEY=VALUE...] with INBOX (path of INBOX), INDEX (folder of the index, or MEMORY), CONTROL (folder of
+uidlist, keywords, subscriptions), LAYOUT (Maildir: maildir++ or fs; mbox: fs), SUBSCRIPTIONS (file name). Keys that
+only concern Dovecot's own index files are read over. "~" is the home. Raises ConfigError.
 """
 
 import os
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from mailsuite.base.errors import ConfigError
 
-_OVERLOOKED = {"UTF-8", "LISTINDEX", "VOLATILEDIR", "INDEXPVT", "INDEXCACHE", "MAILBOXDIR", "DIRNAME", "ALT", "NO-NOSELECT",
-               "ITERINDEX", "BROKENCHAR", "FULLDIRNAME", "NOALT", "CONTROLDIR"}
+_OVERLOOKED = {"UTF-8", "LISTINDEX", "VOLATILEDIR", "INDEXPVT", "INDEXCACHE", "MAILBOXDIR", "DIRNAME", "ALT",
+               "NO-NOSELECT", "ITERINDEX", "BROKENCHAR", "FULLDIRNAME", "NOALT", "CONTROLDIR"}
 
 
 @dataclass(frozen=True)

@@ -102,13 +102,16 @@ class BaseMailbox(ABC):
         for name in names:
             self.table.add(name)
 
-    def doubt(self) -> None:
+    def doubt(self) -> None:  # noqa: B027 (most kinds always look thoroughly)
         """The next look is thorough, if the last was not."""
 
-    def claimed(self) -> None:
+    def claimed(self) -> None:  # noqa: B027 (a kind may have nothing to note)
         """\\Recent was given to a session."""
 
-    def flush(self) -> None:
+    def flags_changed(self) -> None:  # noqa: B027 (a kind may write at once what it would delay)
+        """A client stored flags."""
+
+    def flush(self) -> None:  # noqa: B027 (a kind may delay nothing)
         """Write what was delayed."""
 
     # --- views ------------------------------------------------------------------------------------------------------
@@ -272,6 +275,8 @@ class BaseMailbox(ABC):
                     departed.append((uid, new))
             changed = self.set_flags(self.apply_flags(changes), silent_for) if changes else []
             changed += self.rows.set_departed(departed, silent_for)
+            if changes:
+                self.flags_changed()
         if changed:
             self.tell()
         return StoreResult(changed, refused)

@@ -84,10 +84,11 @@ class Naming:
         sep = self.separator
         if name.upper() == "INBOX":
             return INBOX
-        if self.prefix and name.startswith(self.prefix):
-            name = name[len(self.prefix):]
-        elif self.prefix and name.upper().startswith(self.prefix.upper()) and self.prefix.upper().startswith("INBOX"):
-            name = name[len(self.prefix):]
+        prefix = self.prefix
+        if prefix.upper().startswith("INBOX") and name.upper().startswith(prefix.upper()):
+            name = prefix + name[len(prefix):]
+        if prefix and name.startswith(prefix):
+            name = name[len(prefix):]
         if name.endswith(sep) and len(name) > len(sep):
             name = name[: -len(sep)]
         self._check(name)

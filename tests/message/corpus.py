@@ -11,19 +11,23 @@ ADDRESSES: Sequence[bytes] = [
     b"<a@b", b"Foo <a@b> x", b",,a@b,,c@d,", b"a@b;c@d", b"Foo \"quoted part\" Bar <a@b>", b"=?utf-8?q?x?= <a@b>",
     b"J\xfcrgen <a@b>", b"<a@b@c>", b"Foo.Bar <a@b>", b"", b"()", b"<>", b"Foo <>", b"undisclosed-recipients: ;",
     b"a@b,\n\tc@d", b"a@b, group: c@d;, e@f", b"\"\" <a@b>", b"g: Foo <a@b>, (c) d@e (f);", b"mailto:a@b", b"<a . b@c>",
-    b"a .b@c", b"a. b@c", b'"a" "b"@c', b"a (x)", b"Foo\"x\"<a@b>", b"a@b.", b"Foo <a@b>, ", b"\\", b"<", b"@", b":", b";"]
+    b"a .b@c", b"a. b@c", b'"a" "b"@c', b"a (x)", b"Foo\"x\"<a@b>", b"a@b.", b"Foo <a@b>, ", b"\\", b"<", b"@",
+    b":", b";"]
 _TYPES = [
     b"text/plain", b"TEXT/HTML; charset=utf-8", b"text/plain; charset=US-ASCII", b"multipart/mixed; boundary=a",
     b"multipart/mixed; boundary=\"ab\"", b"multipart/digest; boundary=c", b"Multipart/Alternative; boundary=ac; x=y",
-    b"message/rfc822", b"MESSAGE/RFC822; x=y", b"message/global", b"image/png; name=\"a b\"", b"bogus", b"text", b"text/",
-    b"", b"application/x; a*=utf-8''x%41; b*0=c; b*1=d", b"text/plain; charset=\"\"", b"image/PNG; NAME=a; b; c=d e; f=g",
+    b"message/rfc822", b"MESSAGE/RFC822; x=y", b"message/global", b"image/png; name=\"a b\"", b"bogus", b"text",
+    b"text/", b"", b"application/x; a*=utf-8''x%41; b*0=c; b*1=d", b"text/plain; charset=\"\"",
+    b"image/PNG; NAME=a; b; c=d e; f=g",
     b"multipart/related;\n boundary=a;\n type=\"text/html\""]
 _FIELDS = [
-    b"Content-Disposition: attachment; filename=x", b"Content-Disposition: INLINE", b"Content-Transfer-Encoding: base64",
+    b"Content-Disposition: attachment; filename=x", b"Content-Disposition: INLINE",
+    b"Content-Transfer-Encoding: base64",
     b"Content-Transfer-Encoding: Quoted-Printable (c)", b"Content-ID: <x@y>", b"Content-Language: de, en",
     b"Content-Location: foo", b"Content-MD5: abc", b"Content-Description: some text", b"MIME-Version: 1.0",
     b"X: y\n z", b"noheader"]
-_TEXTS = [b"plain", b'with "q"', b"back\\slash", b"8\xe4bit", b"x" * 100, b"  two lead", b"", b" ", b"a\n b", b"trail  ",
+_TEXTS = [b"plain", b'with "q"', b"back\\slash", b"8\xe4bit", b"x" * 100, b"  two lead", b"", b" ", b"a\n b",
+          b"trail  ",
           b"a\rb", b"tab\there", b'""""""""', b"nul\0in", b"a\n \n b", b"\n b"]
 _BOUNDARIES = [b"a", b"ab", b"c", b"ac", b"a--", b"ab--", b"c--", b"ac--", b"abc"]
 

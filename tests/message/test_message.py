@@ -61,8 +61,8 @@ epilogue
     pytest.param(b"2.TEXT", b"the text", id="text of a message"),
     pytest.param(b"2.1", b"the text", id="first part of a message"),
     pytest.param(b"1.HEADER", b"", id="a part that is no message has no header"),
-    pytest.param(b'HEADER.FIELDS ("SUBJECT" from)', b"From: a@b.test\r\nSubject: two\r\n\twords\r\nSubject: again\r\n\r\n",
-                 id="fields, folded and repeated"),
+    pytest.param(b'HEADER.FIELDS ("SUBJECT" from)',
+                 b"From: a@b.test\r\nSubject: two\r\n\twords\r\nSubject: again\r\n\r\n", id="folded and repeated"),
     pytest.param(b"HEADER.FIELDS.NOT (Subject Content-Type)", b"From: a@b.test\r\nX-Other: x\r\n\r\n", id="not"),
     pytest.param(b"HEADER.FIELDS (None)", b"\r\n", id="no such field"),
 ])

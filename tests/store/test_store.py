@@ -182,7 +182,8 @@ def test_location(location: str, want: tuple[str | None, ...]) -> None:
     assert (got.kind, got.root, got.inbox, got.index, got.subscriptions) == want
 
 
-@pytest.mark.parametrize("location", ["dbox:~/x", "maildir:relative", "maildir:~/x:FOO=1", "mbox:~/x:LAYOUT=maildir++", ""])
+@pytest.mark.parametrize("location", ["dbox:~/x", "maildir:relative", "maildir:~/x:FOO=1", "mbox:~/x:LAYOUT=maildir++",
+                                      ""])
 def test_bad_location(location: str) -> None:
     with pytest.raises(ConfigError):
         parse_location("nobody-here", "/nonexistent" if location else "", location)
@@ -227,7 +228,8 @@ def test_options_from_a_configuration() -> None:
             assert isinstance(found, list)
             return found
 
-    inbox = Section(inbox="yes", separator="/", prefix="", mailbox=[Section("Sent", special_use="\\Sent", auto="create")])
+    sent = Section("Sent", special_use="\\Sent", auto="create")
+    inbox = Section(inbox="yes", separator="/", prefix="", mailbox=[sent])
     options = StoreOptions.of(Section(namespace=[Section(prefix="x/"), inbox], mbox_lock_timeout="10 secs",
                                       mbox_write_locks="fcntl", mail_fsync="never"))
     assert options == StoreOptions(fsync="never", write_locks=("fcntl",), lock_timeout_s=10, separator="/",

@@ -1,4 +1,4 @@
-"""Where Maildirs lie: Maildir++ (.Work.2024 in the root, which is INBOX itself) or LAYOUT=fs (Work/2024 below the root).
+"""Where Maildirs lie: Maildir++ (.Work.2024 in the root, which is INBOX itself) or LAYOUT=fs (Work/2024 in the root).
 
 A folder is made as a whole under a hidden name and then renamed, so that nobody sees half of one. A deleted one is
 renamed first, too. Implements store/layout.Layout.

@@ -25,6 +25,7 @@ from mailsuite.store.maildir.filename import (
     sort_key,
 )
 from mailsuite.store.maildir.keywords import read_keywords
+from mailsuite.store.maildir.tmp import clean_tmp
 from mailsuite.store.maildir.uidlist import UidList, new_uid_validity
 from mailsuite.store.options import StoreOptions
 
@@ -33,8 +34,6 @@ RECHECK_S = 2.0
 # a change that came right after.
 TICK_NS = 50_000_000
 KEPT_PERCENT = 75           # a uidlist with fewer entries in use than this is written anew
-TMP_AGE_S = 36 * 3600
-TMP_SCAN_S = 8 * 3600
 
 _HIGH = -1 << (KEYWORD_SHIFT + KEYWORD_LETTERS)         # keywords that have no letter
 
@@ -111,7 +110,7 @@ class ScannedMaildir(BaseMailbox):
         self._first_listing()
         if self.writable:
             self.tidy_uidlist()
-            self._clean_tmp()
+            clean_tmp(self._in("tmp"))
 
     def _begin_uidlist(self) -> None:
         try:
@@ -380,21 +379,6 @@ class ScannedMaildir(BaseMailbox):
         """We changed the folder: what look() found still holds, but is looked at again soon."""
         self._mtimes["cur"] = os.stat(self._in("cur")).st_mtime_ns
         self._recheck_at = self._recheck_at or time.monotonic() + RECHECK_S
-
-    def _clean_tmp(self) -> None:
-        """Remove what crashed deliveries left in tmp/, now and then."""
-        folder = self._in("tmp")
-        with suppress(OSError):
-            now = time.time()
-            info = os.stat(folder)
-            if now - info.st_atime < TMP_SCAN_S:
-                return
-            for entry in os.scandir(folder):
-                with suppress(OSError):
-                    one = entry.stat(follow_symlinks=False)
-                    if now - max(one.st_mtime, one.st_ctime) > TMP_AGE_S:
-                        os.unlink(entry.path)
-            os.utime(folder, (now, info.st_mtime))
 
     def watch_paths(self) -> list[str]:
         return [self._in("new"), self._in("cur")]

@@ -171,7 +171,7 @@ def _pieces(mailbox: "MboxMailbox", messages: Sequence[Incoming], all_bits: list
 def copy_messages(source: "MboxMailbox", uids: Sequence[int], target: "MboxMailbox") -> CopyResult:
     """Both locks are held. All or nothing: the target is cut back when a message is gone."""
     messages = []
-    temp: BinaryIO = tempfile.SpooledTemporaryFile(MEMORY)                  # type: ignore[assignment]
+    temp: BinaryIO = tempfile.SpooledTemporaryFile(MEMORY)                  # type: ignore[assignment]  # noqa: SIM115
     with temp:
         for uid in uids:
             names = source.flags(uid)

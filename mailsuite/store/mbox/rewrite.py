@@ -3,7 +3,8 @@
     rewrite(mailbox, file, stale, gone)     stale: UIDs whose state the file doesn't show; gone: expunged ones
 
 Headers are written in place where they have room; from the first one that has not, or the first expunged message on,
-the file's tail is written anew. mailbox.spans is brought up to date. The file never holds half a change after a crash: see file.py.
+the file's tail is written anew. mailbox.spans is brought up to date. The file never holds half a change after a
+crash: see file.py.
 """
 
 from collections.abc import Collection, Iterator
