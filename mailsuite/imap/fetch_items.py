@@ -141,7 +141,7 @@ def _preview(name: str, words: list[Argument]) -> Item:
         for option in options:
             text = option.decode("ascii").upper() if isinstance(option, Atom) else ""
             if text not in ("LAZY", "FUZZY", "LAZY=FUZZY"):
-                raise PeerError(f"'{text}' is not a supported {name} algorithm")
+                raise PeerError(f"'{text}' is not a supported {name} modifier")
             fuzzy = fuzzy or "FUZZY" in text
     return Item(name.encode(), Special.SNIPPET if fuzzy else Special.PREVIEW)
 

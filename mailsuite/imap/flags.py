@@ -19,8 +19,8 @@ MAX_KEYWORDS = 500          # in one command
 _BAD_KEYWORD = re.compile(r'[\x00-\x20(){%*"\\\]\x7f-\U0010ffff]')
 
 
-def parse_flags(arguments: Sequence[Argument]) -> list[str]:
-    """Flags of a list, each once. Raises PeerError, Refusal."""
+def parse_flags(arguments: Sequence[Argument], longest: int = 50) -> list[str]:
+    """Flags of a list, each once. longest: octets of a keyword. Raises PeerError, Refusal."""
     flags: dict[str, str] = {}
     for argument in arguments:
         if not isinstance(argument, Atom):
@@ -32,6 +32,8 @@ def parse_flags(arguments: Sequence[Argument]) -> list[str]:
             flags.setdefault(name.upper(), SYSTEM[name.upper()])
         elif _BAD_KEYWORD.search(name):
             raise Refusal("Invalid characters in keyword", "CANNOT")
+        elif len(name) > longest:
+            raise Refusal("Keyword length too long", "CANNOT")
         else:
             flags.setdefault(name.upper(), name)
     if len(flags) > MAX_KEYWORDS:

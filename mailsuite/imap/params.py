@@ -7,6 +7,7 @@ imap_capability        replaces the list of capabilities, or with "+" in front a
 imap_idle_notify_interval   "* OK Still here" while a client idles; 0 for never
 imap_id_send           what ID answers: pairs of name and value; "*" stands for the suite's own
 imap_logout_format     the log line's text at the end of a session
+mail_max_keyword_length
 mail_max_userip_connections is the login's business.
 """
 
@@ -41,6 +42,7 @@ class Params:
     capability: str = CAPABILITIES
     idle_notify_s: float = 120.0
     id_send: str = "name *"
+    max_keyword_length: int = 50
     logout_format: str = ("in=%i out=%o deleted=%{deleted} expunged=%{expunged} trashed=%{trashed} "
                           "hdr_count=%{fetch_hdr_count} hdr_bytes=%{fetch_hdr_bytes} "
                           "body_count=%{fetch_body_count} body_bytes=%{fetch_body_bytes}")
@@ -52,6 +54,7 @@ class Params:
             max_line_length=int(_get(lambda: settings.size("imap_max_line_length"), default.max_line_length)),
             capability=capabilities(_get(lambda: settings.text("imap_capability"), "")),
             idle_notify_s=float(_get(lambda: settings.time_s("imap_idle_notify_interval"), default.idle_notify_s)),
+            max_keyword_length=int(_get(lambda: settings.text("mail_max_keyword_length"), "") or 50),
             id_send=_get(lambda: settings.text("imap_id_send"), "") or default.id_send,
             logout_format=_get(lambda: settings.text("imap_logout_format"), "") or default.logout_format)
 

@@ -28,9 +28,11 @@ from mailsuite.imap.search_keys import (
 from mailsuite.imap.sent_date import sent_date
 from mailsuite.imap.text import Sieve, decode_header, fold, texts_of
 from mailsuite.imap.view import Selected
+from mailsuite.message.address import parse_addresses
 from mailsuite.message.header import split_fields, unfold
 from mailsuite.store.api import MessageGone
 
+ADDRESS_FIELDS = (b"FROM", b"TO", b"CC", b"BCC")
 BATCH = 500             # messages whose headers are asked for at once
 _COST = {All: 0, Numbers: 0, HasFlag: 1, ModSeq: 1, Age: 2, Day: 2, Size: 3, Header: 5, Text: 9}
 
@@ -138,8 +140,11 @@ class Search:
                     yield uid, [unfold(value) for _, value, _ in split_fields(octets)] if len(octets) > 2 else []
 
     def _header(self, name: bytes, text: str, uids: Sequence[int]) -> set[int]:
-        sieve = Sieve(text)
-        return {uid for uid, fields in self._fields(name, uids, sieve)
+        if name in ADDRESS_FIELDS:
+            return {uid for uid, fields in self._fields(name, uids, None if "<" in text else Sieve(text))
+                    if any(not text or text in fold(decode_header(value)) or text in _addresses(value)
+                           for value in fields)}
+        return {uid for uid, fields in self._fields(name, uids, Sieve(text))
                 if any(not text or text in fold(decode_header(value)) for value in fields)}
 
     def _text(self, text: str, headers: bool, uids: Sequence[int]) -> set[int]:
@@ -154,6 +159,16 @@ class Search:
         except MessageGone:
             return False
         return sieve.passes(message.octets) and any(text in each for each in texts_of(message, headers=headers))
+
+
+def _addresses(value: bytes) -> str:
+    """Addresses as they are written today: "Name <local@domain>, <local@domain>"; folded."""
+    parts = []
+    for address in parse_addresses(value):
+        name = decode_header(address.name) + " " if address.name else ""
+        at = b"@".join(part for part in (address.mailbox, address.domain) if part).decode("utf-8", "replace")
+        parts.append(f"{name}<{at}>")
+    return fold(", ".join(parts))
 
 
 def _cost(key: Key) -> int:

@@ -231,7 +231,8 @@ def _age(parser: _Parser, name: str) -> Key:
 
 
 def _keyword(parser: _Parser, name: str) -> Key:
-    key = HasFlag(parser.text(name))
+    keyword = parser.text(name)
+    key: Key = Not(All()) if keyword.startswith("\\") else HasFlag(keyword)      # no keyword begins so
     return Not(key) if name == "UNKEYWORD" else key
 
 

@@ -57,7 +57,8 @@ class Handler:
 
     def open(self, channel: Channel) -> Session:
         self.channel = channel
-        self.session = Session(greeting=self.greeting, max_line_length=self.params.max_line_length)
+        self.session = Session(greeting=self.greeting, max_line_length=self.params.max_line_length,
+                               known=commands.NAMES)
         self.octets_out += len(self.greeting)
         return self.session
 

@@ -12,7 +12,7 @@ against `max_line_length` together with their line. Literals that nobody wants a
 Limits: params.Limits. Source: RFC 3501 section 2.2, RFC 7888, RFC 2177.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 
 from mailsuite.base.dialogue import Action, Ask, Body, Close, Send, TlsInfo
@@ -94,9 +94,14 @@ class _Reading:
 
 
 class Session:
-    """One dialogue. max_line_length: octets of a command with its literals, but for APPEND's."""
+    """One dialogue. max_line_length: octets of a command with its literals, but for APPEND's.
 
-    def __init__(self, *, greeting: bytes = b"", max_line_length: int = 65536) -> None:
+    known: names of commands; arguments of others are not looked at. None: all are asked for.
+    """
+
+    def __init__(self, *, greeting: bytes = b"", max_line_length: int = 65536,
+                 known: Container[str] | None = None) -> None:
+        self._known = known
         self.timeout_s = INACTIVITY_S
         self._greeting, self._limit = greeting, max_line_length
         self._lines = LineBuffer(max_line_length)
@@ -209,6 +214,10 @@ class Session:
         except PeerError as error:
             self._refuse(actions, reading, error)
             return True
+        if self._known is not None and reading.name not in self._known:
+            self._refuse(actions, reading, PeerError("Unknown command"))
+            self._skip_behind(line)
+            return True
         self._reading = reading
         return self._take_arguments(actions, line)
 
@@ -295,12 +304,17 @@ class Session:
         line = self._line(actions)
         if line is None:
             return self._step == self._skip_line
+        self._skip_behind(line)
+        return True
+
+    def _skip_behind(self, line: bytes) -> None:
+        """A line that is not wanted: a literal that is sent without waiting is not wanted either."""
         opening = line.rfind(b"{")
         if line.endswith(b"+}") and opening >= 0 and line[opening + 1:-2].isdigit():
             self._left = min(int(line[opening + 1:-2][:18]), 1 << 50)
+            self._step = self._skip_literal
         else:
             self._step = self._read_command
-        return True
 
     # --- IDLE -----------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from mailsuite.base.errors import PeerError
 from mailsuite.imap.facts import facts_of
-from mailsuite.imap.syntax import Argument, Atom
+from mailsuite.imap.syntax import Argument
 from mailsuite.store.api import Mailbox
 
 NAMES = ("ARRIVAL", "CC", "DATE", "FROM", "SIZE", "SUBJECT", "TO", "DISPLAYFROM", "DISPLAYTO", "RELEVANCY", "X-SCORE")
@@ -31,18 +31,18 @@ def parse_program(arguments: Sequence[Argument]) -> list[Criterion]:
         raise PeerError("Empty sort program")
     program, reverse = [], False
     for argument in arguments:
-        if not isinstance(argument, Atom):
+        if isinstance(argument, list):
             raise PeerError("Invalid sort argument")
-        name = argument.decode("ascii").upper()
+        name = argument.decode("utf-8", "replace").upper()
         if name == "REVERSE":
-            reverse = True
+            reverse = not reverse
             continue
         if name not in NAMES:
             raise PeerError(f"Unknown sort argument: {name}")
         program.append(Criterion(name, reverse))
         reverse = False
     if reverse:
-        raise PeerError("REVERSE without sort key")
+        raise PeerError("Sort list ends with REVERSE")
     if len(program) > MAX_CRITERIA:
         raise PeerError("Too long sort program")
     return program

@@ -77,6 +77,7 @@ COMMANDS: Mapping[str, Entry] = {
     "THREAD": Entry(sort.do_thread, Rule.SELECTED),
     "UID THREAD": Entry(sort.do_thread, Rule.SELECTED),
 }       # IDLE is the session's and the server's: it has two ends
+NAMES = frozenset((*COMMANDS, "IDLE"))
 
 
 def run(context: Context, command: Command) -> Run:

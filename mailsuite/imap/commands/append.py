@@ -104,7 +104,7 @@ class Appending:
         """[(flags)] ["date"] in front of a literal."""
         self.flags, self.date = [], None
         if arguments and isinstance(arguments[0], list):
-            self.flags = parse_flags(arguments[0])
+            self.flags = parse_flags(arguments[0], self.context.params.max_keyword_length)
             del arguments[0]
         if arguments and isinstance(arguments[0], String):
             try:

@@ -22,10 +22,10 @@ def _copy(context: Context, command: Command, *, move: bool) -> Run:
     at_least(command.arguments, 2)
     target_name = astring(command.arguments[1])
     uids = selected.uids_at(selected.positions(command.arguments[0], uid=command.uid))
-    target = open_target(context, target_name)
     if not uids:
         yield from context.sync()
         return Reply(OK, "No messages found")
+    target = open_target(context, target_name)
     try:
         result = selected.mailbox.copy(uids, target, move=move)
     except MessageGone as error:

@@ -222,9 +222,9 @@ class Rows:
         if content is None:
             raise Refusal("Unknown Content-Transfer-Encoding", "UNKNOWN-CTE")
         if item.what is Special.BINARY_SIZE:
-            return b"%d" % len(content)
-        literal = self._literal(item, content)
-        return b"~" + literal if b"\0" in content else literal
+            return b"%d" % len(content.octets)
+        literal = self._literal(item, content.octets)
+        return b"~" + literal if content.decoded else literal
 
 
 def _pieces(octets: bytes) -> Iterable[bytes]:

@@ -5,7 +5,7 @@ from mailsuite.imap.commands.context import Context, Run, astring, at_least
 from mailsuite.imap.reply import OK, Refusal, Reply, mailbox_name
 from mailsuite.imap.session import Command
 from mailsuite.imap.syntax import Argument, Atom
-from mailsuite.store.api import NoSuchMailbox
+from mailsuite.store.api import InvalidName, NoSuchMailbox
 
 STATUS_ITEMS = ("MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "HIGHESTMODSEQ", "SIZE", "X-SIZE", "X-GUID")
 
@@ -47,8 +47,15 @@ def do_rename(context: Context, command: Command) -> Run:
 def do_subscribe(context: Context, command: Command) -> Run:
     """RFC 3501 sections 6.3.6 and 6.3.7."""
     at_least(command.arguments, 1)
-    on = command.name == "SUBSCRIBE"
-    context.store.subscribe(astring(command.arguments[0]), on)
+    on, name = command.name == "SUBSCRIBE", astring(command.arguments[0])
+    try:
+        if on and name.endswith(context.store.separator):
+            raise NoSuchMailbox(name)
+        context.store.subscribe(name, on)
+    except InvalidName as error:
+        if on:
+            raise NoSuchMailbox(name) from error
+        raise
     yield from ()
     return Reply(OK, "Subscribe completed" if on else "Unsubscribe completed")
 

@@ -124,20 +124,29 @@ def matcher(patterns: Sequence[str], separator: str) -> Matcher:
 
 
 def _compile(pattern: str, separator: str) -> Matcher:
+    exact = _glob(pattern, separator)
+    start = re.match(r"[^*%]*", pattern)
+    assert start is not None
+    head = start[0][:5]
+    # The client's spelling of INBOX may differ in its literal beginning, or a wildcard stands for it.
+    other = _glob(head.upper() + pattern[len(head):], separator) if "INBOX".startswith(head.upper()) else None
+
+    def matches(name: str) -> bool:
+        if name[:5] != "INBOX":
+            return exact(name)
+        return exact(name) or exact("inbox" + name[5:]) or (other is not None and other(name))
+
+    return matches
+
+
+def _glob(pattern: str, separator: str) -> Matcher:
     parts = re.findall(r"[*%]+|[^*%]+", pattern)
     if sum(part[0] in "*%" for part in parts) > 3:
-        return lambda name: _simulate(parts, separator, name) or (
-            name[:5] == "INBOX" and _simulate([part.upper() for part in parts], separator, name))
+        return lambda name: _simulate(parts, separator, name)
     not_separator = f"[^{re.escape(separator)}]*"
     wild = [(".*" if "*" in part else not_separator) if part[0] in "*%" else re.escape(part) for part in parts]
-    exact = re.compile("".join(wild), re.S)
-    start = re.match(r"[^*%]*", pattern)
-    if start and start[0][:5].upper() == "INBOX":
-        exact = re.compile("(?i:INBOX)" + "".join(wild)[5:], re.S)
-    elif start and "INBOX".startswith(start[0].upper()):
-        loose = re.compile("".join(wild), re.S | re.I)
-        return lambda name: bool((loose if name == "INBOX" else exact).fullmatch(name))
-    return lambda name: exact.fullmatch(name) is not None
+    compiled = re.compile("".join(wild), re.S)
+    return lambda name: compiled.fullmatch(name) is not None
 
 
 def _simulate(parts: Sequence[str], separator: str, name: str) -> bool:

@@ -87,12 +87,16 @@ def take_return(words: list[Argument]) -> Return:
             raise PeerError("Unknown SEARCH return option")
         if name == "PARTIAL":
             given = next(options, None)
+            if given is None:
+                raise PeerError("PARTIAL range missing")
             match = _PARTIAL.match(given) if isinstance(given, Atom) else None
             if match is None:
                 raise PeerError("PARTIAL range broken")
             first, last = int(match[1]), int(match[2])
             result.partial = (first, last) if first <= last else (last, first)
         result.options.add(name)
+    if {"PARTIAL", "ALL"} <= result.options:
+        raise PeerError("PARTIAL conflicts with ALL")
     if not result.options - {"CONTEXT", "UPDATE"}:
         result.options.add("ALL")
     return result

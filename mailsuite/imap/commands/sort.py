@@ -13,7 +13,7 @@ from mailsuite.imap.search import Search
 from mailsuite.imap.search_keys import parse_keys, uses_modseq
 from mailsuite.imap.session import Command
 from mailsuite.imap.sorting import parse_program, sort
-from mailsuite.imap.syntax import Argument, Atom
+from mailsuite.imap.syntax import Argument, text_of
 from mailsuite.imap.threads import render, thread_references, thread_subjects
 from mailsuite.imap.view import Selected
 
@@ -26,7 +26,7 @@ def do_sort(context: Context, command: Command) -> Run:
     words = list(command.arguments)
     wanted = take_return(words)
     if not words or not isinstance(words[0], list):
-        raise PeerError("Missing or invalid sort program")
+        raise PeerError("Invalid sort argument")
     program = parse_program(words[0])
     del words[0]
     found = yield from _found(context, words)
@@ -45,7 +45,7 @@ def do_sort(context: Context, command: Command) -> Run:
 def _found(context: Context, words: list[Argument]) -> Generator[bytes, None, list[int]]:
     """Charset and keys: the UIDs that match."""
     if not words or not isinstance(words[0], bytes):
-        raise PeerError("Missing charset argument" if not words else "Invalid charset argument")
+        raise PeerError("Invalid charset argument")
     charset = charset_of(words.pop(0))
     key = parse_keys(words, charset)
     if uses_modseq(key):
@@ -64,10 +64,9 @@ def do_thread(context: Context, command: Command) -> Run:
     """RFC 5256, BASE.6.4.THREAD."""
     selected = context.opened()
     words = list(command.arguments)
-    name = words.pop(0) if words else None
-    if not isinstance(name, Atom):
-        raise PeerError("Invalid thread algorithm argument")
-    algorithm = name.decode("ascii").upper()
+    if len(words) < 2 or isinstance(words[0], list) or isinstance(words[1], list):
+        raise PeerError("Invalid arguments")
+    algorithm = text_of(words.pop(0)).upper()
     if algorithm not in ALGORITHMS:
         raise PeerError("Unknown thread algorithm")
     found = yield from _found(context, words)

@@ -26,7 +26,7 @@ def do_store(context: Context, command: Command) -> Run:
     if name not in _ACTIONS:
         raise PeerError("Invalid arguments")
     given = arguments[2] if len(arguments) == 3 and isinstance(arguments[2], list) else arguments[2:]
-    flags = parse_flags(given)
+    flags = parse_flags(given, context.params.max_keyword_length)
     ranges = selected.positions(arguments[0], uid=command.uid)
     if unchanged_since is not None:
         yield from context.use_modseqs()
@@ -82,11 +82,11 @@ def _modifiers(argument: Argument) -> int | None:
     for each in words:
         if not isinstance(each, Atom):
             raise PeerError("Invalid STORE modifiers")
-        if each.upper() != b"UNCHANGEDSINCE":
-            raise PeerError("Unknown STORE modifier")
         value = next(words, None)
         if not isinstance(value, Atom | String):
             raise PeerError("Invalid STORE modifiers")
+        if each.upper() != b"UNCHANGEDSINCE":
+            raise PeerError("Unknown STORE modifier")
         unchanged_since = number(value, 2**63 - 1)
         if unchanged_since is None:
             raise PeerError("Invalid modseq")
