@@ -7,6 +7,7 @@
     data.py            message content: dot-unstuffing, line ends, the end of data, in blocks
     received.py        the Received: header
     session.py         the server's dialogue: states and dispatch, no I/O
+    ledger.py          counts, errors, transcript and log of a session
     commands/          one family of commands a file
     policy/            one restriction a function, access tables, the engine that runs restriction lists
     params.py          declared parameters

@@ -17,9 +17,10 @@ from mailsuite.sasl.auth_client import AuthStep, Challenge, Success
 from mailsuite.smtp import questions
 from mailsuite.smtp.commands.proxy import apply_xclient
 from mailsuite.smtp.facts import Client, Facts, NameStatus
+from mailsuite.smtp.ledger import log_connect
 from mailsuite.smtp.questions import Refusal
 from mailsuite.smtp.received import received_header
-from mailsuite.smtp.session import ServerSession, log_connect
+from mailsuite.smtp.session import ServerSession
 
 if TYPE_CHECKING:
     from mailsuite.net.driver import Channel

@@ -15,17 +15,16 @@ from mailsuite.base.dialogue import Action, Ask, Body, Close, Send, StartTls, Tl
 from mailsuite.base.errors import Bug
 from mailsuite.base.log import logger
 from mailsuite.smtp import questions
-from mailsuite.smtp.commands import COMMANDS, COUNTED, UNKNOWN, Entry, Rule
+from mailsuite.smtp.commands import COMMANDS, UNKNOWN, Entry, Rule
 from mailsuite.smtp.config import SessionConfig
 from mailsuite.smtp.data import ChunkDecoder, DotDecoder, FirstLine
 from mailsuite.smtp.facts import BdatState, Facts
+from mailsuite.smtp.ledger import Ledger, log_connect, log_pipelining, log_stranger, log_tls
 from mailsuite.smtp.outcome import Chunk, Content, Done, NextLine, Outcome, Pending, refused
 from mailsuite.smtp.reply import encode, with_footer
 from mailsuite.smtp.syntax import is_header, tokenise
 
 log = logger("smtpd")
-_ESCAPES = {13: "\\r", 10: "\\n", 9: "\\t", 92: "\\\\"}
-HISTORY_LIMIT = 1000            # lines of a transcript that are kept for the postmaster
 _TEMPORARY = "451 4.3.0 Error: internal error"
 
 
@@ -41,9 +40,8 @@ class ServerSession:
         self.bdat = BdatState.NONE
         self.chunks: ChunkDecoder | None = None
         self.overshoot = 0
-        self.errors = self.junk = 0
-        self.trouble: set[str] = set()
-        self.history: list[str] | None = [] if config.keep_history else None
+        self.ledger = Ledger(config, facts)
+        self.trouble, self.history = self.ledger.trouble, self.ledger.history
         self.content_failed = False
         self.denied = False
         self.may_xclient = self.may_xforward = False
@@ -63,7 +61,6 @@ class ServerSession:
         self._entry: Entry | None = None
         self._delayed = False
         self._starting_tls = self._ended = False
-        self._counts: dict[str, list[int]] = {}
 
     # --- the driver's calls -------------------------------------------------------------------------------------
 
@@ -73,7 +70,7 @@ class ServerSession:
 
     def opened(self) -> list[Action]:
         if self.facts.tls is not None:
-            self._log_tls()
+            self._note_tls()
         if self._ask_connect:
             self._then = self.greet
             return [Ask(questions.Connected())]
@@ -115,7 +112,7 @@ class ServerSession:
         self.facts.tls = tls
         self.offer = None
         self.bdat, self.chunks = BdatState.NONE, None
-        self._log_tls()
+        self._note_tls()
         return self._carry_out(Done(""))
 
     def timed_out(self) -> list[Action]:
@@ -235,8 +232,7 @@ class ServerSession:
             self.trouble.add("protocol")
             self._next(refused("500 5.5.2 Error: bad UTF-8 syntax"), actions)
             return
-        if self.history is not None and len(self.history) < HISTORY_LIMIT:
-            self.history.append(" In:  " + text)
+        self.ledger.heard(text)
         self._next(self._command(text.replace("\0", "?")), actions)
 
     def _command(self, text: str) -> Outcome:
@@ -247,7 +243,7 @@ class ServerSession:
         name = words[0].text.upper()
         config, facts = self.config, self.facts
         if name.lower() in config.noop_commands:
-            self._count_junk()
+            self.ledger.count_junk()
             return Done("250 2.0.0 Ok")
         entry = COMMANDS.get(name)
         if entry is None:
@@ -263,7 +259,8 @@ class ServerSession:
         if config.tls_required and facts.tls is None and Rule.BEFORE_TLS not in entry.rules:
             return refused("530 5.7.0 Must issue a STARTTLS command first")
         if self._buffer and not facts.ill_pipelining and (facts.protocol != "ESMTP" or Rule.LAST in entry.rules):
-            self._note_pipelining(name)
+            facts.ill_pipelining = True
+            log_pipelining(facts, name, bytes(self._buffer[:100]))
         return entry.run(self, words)
 
     def _unknown(self, forbidden: bool, text: str) -> Outcome:
@@ -275,15 +272,8 @@ class ServerSession:
         return refused("500 5.5.2 Error: command not recognized")
 
     def _goodbye(self, text: str) -> Outcome:
-        log.warning("non-SMTP command from %s: %s", self.facts.client.host,
-                    _escape(text.encode("utf-8", "replace")[:100]))
+        log_stranger(self.facts, text)
         return Done("221 2.7.0 Error: I can break rules, too. Goodbye.", ok=False, close=True)
-
-    def _note_pipelining(self, name: str) -> None:
-        """Somebody does not wait for our replies where he must: RFC 2920 section 3.1; spam programs do that."""
-        log.info("improper command pipelining after %s from %s: %s", name, self.facts.client.host,
-                 _escape(bytes(self._buffer[:100])))
-        self.facts.ill_pipelining = True
 
     def _carry_out(self, outcome: Outcome) -> list[Action]:
         actions: list[Action] = []
@@ -296,7 +286,7 @@ class ServerSession:
             self._then = outcome.then
             actions.append(Ask(outcome.question))
             return
-        if self.errors >= self.config.soft_errors and self.config.error_sleep_s and not self._delayed:
+        if self.ledger.errors >= self.config.soft_errors and self.config.error_sleep_s and not self._delayed:
             self._delayed = True
             self._then = lambda _: outcome
             actions.append(Ask(questions.Delay(self.config.error_sleep_s)))
@@ -329,11 +319,12 @@ class ServerSession:
             if isinstance(action, StartTls):
                 self._starting_tls = True
                 return                      # counted when the handshake is done
-        self._count(done.ok, blameless=done.blameless)
+        self.ledger.count(self._entry, done.ok, blameless=done.blameless)
+        self._entry = None
         if hang_up:
             self._log_end("")
             actions.append(Close())
-        elif self.errors >= self.config.hard_errors:
+        elif self.ledger.errors >= self.config.hard_errors:
             self.trouble.add("protocol")
             self._say(f"421 4.7.0 {self.config.hostname} Error: too many errors", actions)
             self._log_end(f"too many errors after {self.facts.where}")
@@ -344,39 +335,19 @@ class ServerSession:
             if self.config.footer is not None and reply[0] in "45":
                 reply = with_footer(reply, self.config.footer(self.facts))
             reply = encode(reply)
-        if self.history is not None and len(self.history) < HISTORY_LIMIT:
-            self.history += [" Out: " + line for line in reply.decode("utf-8", "replace").split("\r\n")[:-1]]
+        self.ledger.said(reply)
         actions.append(Send(reply))
 
-    # --- counts and log -----------------------------------------------------------------------------------------
-
-    def _count(self, ok: bool, *, blameless: bool = False) -> None:
-        if not ok and not blameless:
-            self.errors += 1
-        entry, self._entry = self._entry, None
-        if entry is None:
-            return
-        count = self._counts.setdefault(entry.name, [0, 0])
-        count[1] += 1
-        if ok:
-            count[0] += 1
-        if Rule.JUNK in entry.rules:
-            self._count_junk()
-
-    def _count_junk(self) -> None:
-        if self.junk > self.config.junk_limit:
-            self.errors += 1
-        self.junk += 1
+    # --- ends ---------------------------------------------------------------------------------------------------
 
     def refuse(self, refusal: questions.Refusal) -> Done:
         """What the world says against a command."""
         self.trouble.add(refusal.sort)
         return refused(refusal.reply)
 
-    def forgive(self) -> None:
-        """A message was accepted: earlier slips are forgotten."""
-        self.errors = self.junk = 0
-        self.trouble.clear()
+    def _note_tls(self) -> None:
+        if self.config.tls_loglevel >= 1 and self.facts.tls is not None:
+            log_tls(self.facts, self.facts.tls)
 
     def _where(self) -> str:
         facts = self.facts
@@ -386,21 +357,7 @@ class ServerSession:
 
     def _log_end(self, reason: str) -> None:
         self._ended = True
-        host = self.facts.client.host
-        if reason:
-            log.info("%s from %s", reason, host)
-        if self._entry is not None:
-            self._counts.setdefault(self._entry.name, [0, 0])[1] += 1
-        parts = [f"{name}={_count_text(*self._counts[name])}" for name in COUNTED if name in self._counts]
-        total = [sum(count[part] for count in self._counts.values()) for part in (0, 1)]
-        log.info("disconnect from %s %s", host, " ".join([*parts, f"commands={_count_text(*total)}"]))
-
-    def _log_tls(self) -> None:
-        tls = self.facts.tls
-        if self.config.tls_loglevel >= 1 and tls is not None:
-            trust = "Anonymous" if not tls.peer_certificate else "Trusted" if tls.peer_verified else "Untrusted"
-            log.info("%s TLS connection established from %s: %s with cipher %s (%d/%d bits)", trust,
-                     self.facts.client.host, tls.protocol, tls.cipher, tls.cipher_bits, tls.cipher_algorithm_bits)
+        self.ledger.close(reason, self._entry)
 
     # --- greeting -----------------------------------------------------------------------------------------------
 
@@ -411,17 +368,3 @@ class ServerSession:
             return self.refuse(answer)
         self.denied = False
         return Done(f"220 {self.config.banner}")
-
-
-def _count_text(ok: int, total: int) -> str:
-    return str(ok) if ok == total and ok else f"{ok}/{total}"
-
-
-def _escape(octets: bytes) -> str:
-    """For the log: control characters and what is not ASCII as backslash escapes."""
-    return "".join(_ESCAPES.get(octet) or (chr(octet) if 32 <= octet < 127 else f"\\{octet:03o}") for octet in octets)
-
-
-def log_connect(facts: Facts) -> None:
-    """The line that opens a session's story."""
-    log.info("connect from %s", facts.client.host)

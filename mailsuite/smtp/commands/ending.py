@@ -20,7 +20,7 @@ def end_of_message(session: "ServerSession", chunked: str = "") -> Outcome:
         queued = isinstance(answer, questions.Queued)
         if isinstance(answer, questions.Queued):
             session.facts.queue_id = ""             # no longer ours to throw away
-            session.forgive()
+            session.ledger.forgive()
             text = f"{chunked} queued as {answer.queue_id}" if chunked else f"queued as {answer.queue_id}"
             reply = f"250 2.0.0 Ok: {text}"
         else:

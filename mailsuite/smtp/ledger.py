@@ -1,0 +1,98 @@
+"""What a session keeps book of: commands and errors, the transcript for the postmaster, the lines that end it."""
+
+from mailsuite.base.dialogue import TlsInfo
+from mailsuite.base.log import logger
+from mailsuite.smtp.commands import COUNTED, Entry, Rule
+from mailsuite.smtp.config import SessionConfig
+from mailsuite.smtp.facts import Facts
+
+log = logger("smtpd")
+HISTORY_LIMIT = 1000            # lines of a transcript that are kept for the postmaster
+_ESCAPES = {13: "\\r", 10: "\\n", 9: "\\t", 92: "\\\\"}
+
+
+class Ledger:
+    """errors and junk: as the limits count them. trouble: kinds of problems, in the words of notify_classes."""
+
+    def __init__(self, config: SessionConfig, facts: Facts) -> None:
+        self._config, self._facts = config, facts
+        self.errors = self.junk = 0
+        self.trouble: set[str] = set()
+        self.history: list[str] | None = [] if config.keep_history else None
+        self._counts: dict[str, list[int]] = {}
+
+    def heard(self, line: str) -> None:
+        """A command, for the transcript."""
+        if self.history is not None and len(self.history) < HISTORY_LIMIT:
+            self.history.append(" In:  " + line)
+
+    def said(self, reply: bytes) -> None:
+        """A reply, for the transcript."""
+        if self.history is not None and len(self.history) < HISTORY_LIMIT:
+            self.history += [" Out: " + line for line in reply.decode("utf-8", "replace").split("\r\n")[:-1]]
+
+    def count(self, entry: Entry | None, ok: bool, *, blameless: bool = False) -> None:
+        """A command is over. entry None: it was none."""
+        if not ok and not blameless:
+            self.errors += 1
+        if entry is None:
+            return
+        count = self._counts.setdefault(entry.name, [0, 0])
+        count[1] += 1
+        if ok:
+            count[0] += 1
+        if Rule.JUNK in entry.rules:
+            self.count_junk()
+
+    def count_junk(self) -> None:
+        if self.junk > self._config.junk_limit:
+            self.errors += 1
+        self.junk += 1
+
+    def forgive(self) -> None:
+        """A message was accepted: earlier slips are forgotten."""
+        self.errors = self.junk = 0
+        self.trouble.clear()
+
+    def close(self, reason: str, unfinished: Entry | None) -> None:
+        """The session's last lines. unfinished: the command that was under way."""
+        host = self._facts.client.host
+        if reason:
+            log.info("%s from %s", reason, host)
+        if unfinished is not None:
+            self._counts.setdefault(unfinished.name, [0, 0])[1] += 1
+        parts = [f"{name}={_count_text(*self._counts[name])}" for name in COUNTED if name in self._counts]
+        total = [sum(count[part] for count in self._counts.values()) for part in (0, 1)]
+        log.info("disconnect from %s %s", host, " ".join([*parts, f"commands={_count_text(*total)}"]))
+
+
+def _count_text(ok: int, total: int) -> str:
+    return str(ok) if ok == total and ok else f"{ok}/{total}"
+
+
+def log_connect(facts: Facts) -> None:
+    """The line that opens a session's story."""
+    log.info("connect from %s", facts.client.host)
+
+
+def log_tls(facts: Facts, tls: TlsInfo) -> None:
+    """What a handshake agreed on."""
+    trust = "Anonymous" if not tls.peer_certificate else "Trusted" if tls.peer_verified else "Untrusted"
+    log.info("%s TLS connection established from %s: %s with cipher %s (%d/%d bits)", trust, facts.client.host,
+             tls.protocol, tls.cipher, tls.cipher_bits, tls.cipher_algorithm_bits)
+
+
+def log_pipelining(facts: Facts, name: str, rest: bytes) -> None:
+    """Somebody does not wait for our replies where he must: RFC 2920 section 3.1; spam programs do that."""
+    log.info("improper command pipelining after %s from %s: %s", name, facts.client.host, escape(rest))
+
+
+def log_stranger(facts: Facts, line: str) -> None:
+    """What came is not SMTP at all."""
+    log.warning("non-SMTP command from %s: %s", facts.client.host, escape(line.encode("utf-8", "replace")))
+
+
+def escape(octets: bytes) -> str:
+    """The first 100, for the log: control characters and what is not ASCII as backslash escapes."""
+    return "".join(_ESCAPES.get(octet) or (chr(octet) if 32 <= octet < 127 else f"\\{octet:03o}")
+                   for octet in octets[:100])
