@@ -64,6 +64,11 @@ def is_comment(line: str) -> bool:
     return not stripped or stripped[0] == "#"
 
 
+def physical_lines(text: str) -> list[str]:
+    """The lines with their ends; only a LF ends one, whatever Unicode says."""
+    return [part + "\n" for part in text.split("\n")[:-1]] + ([last] if (last := text.rpartition("\n")[2]) else [])
+
+
 def logical_lines(text: str) -> Iterator[LogicalLine]:
     """Join continuation lines; shared with master.cf and lookup tables of the same grammar."""
     parts: list[str] = []
@@ -128,7 +133,7 @@ def edit_text(text: str, changes: Mapping[str, str | None]) -> tuple[str, list[s
     out: list[str] = []
     seen: dict[str, int] = {}
     action: str | None = ""           # what happens to continuation lines: "" keep, None drop, COMMENT_OUT
-    for line in text.splitlines(keepends=True):
+    for line in physical_lines(text):
         if is_comment(line):
             out.append(line)
         elif line[0] in _BLANKS:

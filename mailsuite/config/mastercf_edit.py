@@ -9,7 +9,7 @@ entry's continuation ended: comments between its lines come before it.
 from collections.abc import Callable
 from typing import Final
 
-from mailsuite.config.maincf import COMMENT_OUT, LogicalLine, is_comment
+from mailsuite.config.maincf import COMMENT_OUT, LogicalLine, is_comment, physical_lines
 from mailsuite.config.mastercf_syntax import MasterLine, format_line, parse_line
 
 KEEP: Final = None
@@ -30,7 +30,7 @@ def edit_text(text: str, decide: Callable[[str], Decision]) -> str:
             out.append(format_line(decision(line), fold=True) + "\n")
         pending.clear()
 
-    for physical in text.splitlines(keepends=True):
+    for physical in physical_lines(text):
         if is_comment(physical):
             out.append(physical)
             continue
