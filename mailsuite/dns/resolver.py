@@ -10,6 +10,7 @@ DnsError (a TemporaryError): could not be asked.
 
 import asyncio
 import ipaddress
+import os
 import random
 import time
 from collections import OrderedDict
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 R = TypeVar("R", covariant=True)
 
 POSITIVE_CACHE_S = 300      # most that an answer is kept, whatever its TTL
+RESOLV_CONF_CHECK_S = 5.0
 NEGATIVE_CACHE_S = 30       # a name that was just made should be found soon
 
 
@@ -84,6 +86,7 @@ class Resolver:
         self._cache: OrderedDict[tuple[str, str], tuple[float, Answer[Any]]] = OrderedDict()
         self._asking: dict[tuple[str, str], asyncio.Task[Answer[Any]]] = {}
         self._resolver: dns.asyncresolver.Resolver | None = None
+        self._stamp, self._look_again = 0, 0.0
 
     # -- questions -------------------------------------------------------------------------------------------------
 
@@ -194,7 +197,16 @@ class Resolver:
         return Answer(tuple(found.rrset), True, int(found.rrset.ttl), validated)
 
     def _machine(self) -> "dns.asyncresolver.Resolver":
-        """dnspython's resolver, as resolv.conf sets it up; EDNS for long answers."""
+        """dnspython's resolver, as resolv.conf sets it up now; EDNS for long answers."""
+        now = time.monotonic()
+        if now >= self._look_again:
+            self._look_again = now + RESOLV_CONF_CHECK_S
+            try:
+                stamp = os.stat(self._resolv_conf).st_mtime_ns
+            except OSError:
+                stamp = 0
+            if stamp != self._stamp:
+                self._stamp, self._resolver = stamp, None
         if self._resolver is None:
             import dns.asyncresolver
             import dns.flags

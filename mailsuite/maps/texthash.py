@@ -4,6 +4,7 @@
 """
 
 import os
+import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from mailsuite.maps.maps import MapSource
 
 Stamp = tuple[int, int, int, int]
+LARGE_OCTETS = 256 * 1024
 
 
 def stamp_of(path: str) -> Stamp | None:
@@ -26,11 +28,16 @@ def stamp_of(path: str) -> Stamp | None:
 
 
 class FileTable(Table):
-    """A table read from a text file; `load` makes it anew, here or in a subclass."""
+    """A table read from a text file; `load` makes it anew, here or in a subclass.
+
+    A changed file is read at the next look-up; a large one by a thread, and the old content answers until it is ready:
+    nobody's dialogue waits for it.
+    """
 
     def __init__(self, type: str, name: str, source: "MapSource", *, folds: bool = True) -> None:
         super().__init__(type, name)
         self._source, self._fresh, self._stamp = source, Freshness(), stamp_of(name)
+        self._reading: threading.Thread | None = None
         self.load()
 
     def load(self) -> None:
@@ -44,6 +51,9 @@ class FileTable(Table):
         stamp = stamp_of(self.name)
         if stamp == self._stamp and stamp is not None:
             return
+        if stamp is not None and stamp[3] > LARGE_OCTETS:
+            self._read_aside(stamp)
+            return
         self._stamp = None          # after a failure the next look-up tries again
         try:
             self.load()
@@ -51,6 +61,24 @@ class FileTable(Table):
             self._fresh = Freshness()
             raise TableError(f"{self.spec} is unavailable. {error}", config=True) from error
         self._stamp = stamp
+
+
+    def _read_aside(self, stamp: Stamp) -> None:
+        """Have a thread read a large file; take over what it made when it is done."""
+        if self._reading is None:
+            self._made: FileTable | None = None
+            self._reading = threading.Thread(target=self._make, daemon=True)
+            self._reading.start()
+        elif not self._reading.is_alive():
+            self._reading = None
+            if self._made is not None:
+                self.__dict__.update(self._made.__dict__)       # its stamp too: changed since then means once more
+
+    def _make(self) -> None:
+        try:
+            self._made = type(self)(self.type, self.name, self._source)
+        except TableError as error:
+            self._source.log.warning("%s", error)
 
 
 class TextTable(FileTable):

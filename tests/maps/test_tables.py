@@ -181,3 +181,14 @@ class TestTexthash:
         assert table.lookup("a") == "1"
         (tmp_path / "t").write_text("a 22\n")
         assert table.lookup("A") == "22"
+
+    def test_a_large_file_is_read_aside(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("mailsuite.maps.table.CHECK_INTERVAL_S", 0.0)
+        monkeypatch.setattr("mailsuite.maps.texthash.LARGE_OCTETS", 3)
+        (tmp_path / "t").write_text("a 1\n")
+        table = open_table(f"texthash:{tmp_path}/t", SOURCE)
+        (tmp_path / "t").write_text("a 22\n")
+        assert table.lookup("a") == "1"
+        table._reading.join()  # type: ignore[attr-defined]
+        table.lookup("a")
+        assert table.lookup("a") == "22"
