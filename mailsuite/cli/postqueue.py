@@ -120,8 +120,10 @@ def flush(settings: "Settings", program: str = PROGRAM) -> int:
 def flush_one(settings: "Settings", queue_id: str) -> int:
     """Try one message; an id that is not there is no error."""
     from mailsuite.queue.ids import is_id
-    if not is_id(queue_id):
+    if not queue_id.replace("_", "").isalnum() or not queue_id.isascii():
         fatal(PROGRAM, f'Cannot flush queue ID - invalid name: "{queue_id[:100]}"', EX_UNAVAILABLE)
+    if not is_id(queue_id):
+        return 0                        # nothing of ours has such a name
     ask_qmgr(settings, {"op": "flush_one", "id": queue_id}, PROGRAM)
     return 0
 

@@ -25,11 +25,11 @@ USAGE = ("usage: postsuper [-c config_dir] [-d queue_id (delete)] [-e queue_id (
          "[-s (structure fix)] [-S (redundant structure fix)][-v (verbose)] [queue...]")
 ALL_QUEUES = ("hold", "incoming", "active", "deferred")
 STALE_S = 86400.0
+EXPIRE = 0o010              # as in queue/file.py
 # option: (queues it looks into, what is said of each, the summary)
 ACTS = {
     "-d": ((*ALL_QUEUES, "maildrop"), "removed", "Deleted"),
     "-e": (ALL_QUEUES, "expired", "Force-expired"),
-    "-f": (ALL_QUEUES, "expired", "Force-expired"),
     "-h": (("incoming", "active", "deferred"), "placed on hold", "Placed on hold"),
     "-H": (("hold",), "released from hold", "Released from hold"),
     "-r": (ALL_QUEUES, "requeued", "Requeued"),
@@ -50,13 +50,15 @@ def main() -> int:
     if unknown:
         fatal(PROGRAM, f"invalid directory name: {unknown[0]}", EX_UNAVAILABLE)
     log = log_also(PROGRAM, settings)
-    tidy = not any(option in ACTS or option in ("-p", "-s", "-S") for option, _ in options)
+    tidy = not any(option in ACTS or option in ("-f", "-p", "-s", "-S") for option, _ in options)
     counts: dict[str, int] = {}
     for option, value in options:
-        if option in ACTS:
-            counts[option] = counts.get(option, 0) + _act(store, log, option, value, queues)
-    for option, count in counts.items():
-        log.info("%s: %d message%s", ACTS[option][2], count, "" if count == 1 else "s")
+        if option in ACTS or option == "-f":
+            # -f is -e and -H in one.
+            for act in ("-e", "-H") if option == "-f" else (option,):
+                counts[act] = counts.get(act, 0) + _act(store, log, act, value, queues)
+    for act, count in counts.items():
+        log.info("%s: %d message%s", ACTS[act][2], count, "" if count == 1 else "s")
     if tidy or any(option in ("-s", "-S") for option, _ in options):
         fix_structure(store, log)
     if tidy or any(option == "-p" for option, _ in options):
@@ -102,12 +104,9 @@ def _one(store: "QueueStore", option: str, queue: str, queue_id: str) -> bool:
             for log in ("defer", "bounce", "trace"):
                 store.remove(log, queue_id)
             return store.remove(queue, queue_id)
-        if option in ("-e", "-f"):
+        if option == "-e":
             path = store.path(queue, queue_id)
-            os.chmod(path, os.stat(path).st_mode | 0o010)       # qmgr returns a file that has this bit
-            os.utime(path, (0, 0))
-            if option == "-f" and queue == "hold":
-                store.move(queue_id, queue, "deferred")
+            os.chmod(path, os.stat(path).st_mode | EXPIRE)      # it is returned after the next attempt
             return True
         target = {"-h": "hold", "-H": "deferred", "-r": "maildrop"}[option]
         if option == "-H":
@@ -126,7 +125,7 @@ def fix_structure(store: "QueueStore", log: "logging.Logger") -> None:
         for folder, queue_id in list(store.scan_paths(queue)):
             wanted = store.path(queue, queue_id)
             if f"{folder}/{queue_id}" != wanted:
-                os.makedirs(os.path.dirname(wanted), mode=0o700, exist_ok=True)
+                store.make_folder(os.path.dirname(wanted))
                 os.rename(f"{folder}/{queue_id}", wanted)
                 log.info("renamed file %s/%s as %s", folder, queue_id, wanted)
 

@@ -15,7 +15,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
-from mailsuite.cli.mailcommand import EX_TEMPFAIL, EX_UNAVAILABLE, EX_USAGE, default_directory, fatal, load, parse
+from mailsuite.cli.mailcommand import (
+    EX_TEMPFAIL,
+    EX_UNAVAILABLE,
+    EX_USAGE,
+    default_directory,
+    fatal,
+    load,
+    parse,
+    warn,
+)
 
 if TYPE_CHECKING:
     from mailsuite.config.settings import Settings
@@ -58,6 +67,8 @@ def main() -> int:
     for letter, value in given:
         _option(options, letter[1], value)
     settings = load(options.directory, PROGRAM)
+    if options.mode == "d":
+        return _daemon(options.directory, settings)
     if options.flush is not None:
         return _flush(settings, options.flush)
     if options.mode == "p":
@@ -99,6 +110,10 @@ def _option(options: Options, letter: str, value: str) -> None:
             options.local = False
         case "i":
             options.dots = False
+        case "I":
+            options.mode = "i"
+        case "n":
+            fatal(PROGRAM, "-n option not supported", EX_TEMPFAIL)
         case "o":
             options.dots = options.dots and value[:1] != "i"
             options.encoding = {"7": "7bit", "8": "8bit"}.get(value[:1], options.encoding)
@@ -122,26 +137,31 @@ def _mode(options: Options, value: str) -> None:
     if value[:1] in ("m", "p", "i", "s", "v"):
         options.mode = value[0]
     elif value[:1] in ("d", "l"):
-        fatal(PROGRAM, "to run as a daemon, use: mailsuite start", EX_USAGE)
+        options.mode = "d"
     else:
         fatal(PROGRAM, f"unsupported: -b{value[:1]}", EX_TEMPFAIL)
 
 
 def _notify(value: str) -> int:
+    """The bits of -N; what makes no sense is left out with a warning."""
     known = {"never": 1, "success": 2, "failure": 4, "delay": 8}
     bits = 0
-    for word in value.lower().split(","):
-        if word.strip() not in known:
-            fatal(PROGRAM, f"invalid -N value: {value}", EX_USAGE)
-        bits |= known[word.strip()]
-    if bits & 1 and bits != 1:
-        fatal(PROGRAM, f"invalid -N value: {value}", EX_USAGE)
+    for word in value.lower().replace(",", " ").split():
+        if word not in known:
+            warn(PROGRAM, f'unknown DSN NOTIFY command value "{word}" in "{value}"')
+            bits = 0
+            break
+        bits |= known[word]
+    if not bits or (bits & 1 and bits != 1):
+        warn(PROGRAM, "bad -N option value -- ignored")
+        return 0
     return bits
 
 
 def _ret(value: str) -> str:
     if value.upper() not in ("FULL", "HDRS"):
-        fatal(PROGRAM, f"invalid -R value: {value}", EX_USAGE)
+        warn(PROGRAM, "bad -R option value -- ignored")
+        return ""
     return value.upper()
 
 
@@ -161,6 +181,17 @@ def _flush(settings: "Settings", what: tuple[str, str]) -> int:
     if what[0] == "flush":
         return postqueue.flush(settings, PROGRAM)
     return (postqueue.flush_one if what[0] == "flush_one" else postqueue.flush_site)(settings, what[1])
+
+
+def _daemon(directory: str, settings: "Settings") -> int:
+    """-bd: the suite shall run. It is no error when it does already."""
+    from mailsuite.cli.postqueue import connect
+    try:
+        connect(f"{settings.text('queue_directory')}/public/qmgr").close()
+    except OSError:
+        from mailsuite.master import control
+        return control.start(directory)
+    return 0
 
 
 def _newaliases(directory: str, settings: "Settings") -> int:
@@ -202,19 +233,20 @@ def submit(settings: "Settings", options: Options, words: list[str], source: Bin
     sender = _sender(options)
     recipients = [address for word in words for address in _addresses(word)]
     if options.mode == "v" and options.from_header:
-        _fail("-t option cannot be used with -bv", EX_USAGE)
+        _fail(sender, "-t option cannot be used with -bv", EX_USAGE)
     if not recipients and not options.from_header:
-        _fail("Recipient addresses must be specified on the command line or via the -t option", EX_TEMPFAIL)
+        _fail(sender, "Recipient addresses must be specified on the command line or via the -t option", EX_TEMPFAIL)
     try:
         draft = Draft(settings)
     except SubmitError as error:
-        _fail(error.public, EX_TEMPFAIL)
+        _fail(sender, error.public, EX_TEMPFAIL)
     try:
-        content = source if options.mode != "v" else None
-        found = Content(options.dots).copy(content, draft.write, read_header=options.from_header)
-        recipients += found
+        if options.mode == "v":
+            draft.write(probe(sender, recipients))
+        else:
+            recipients += Content(options.dots).copy(source, draft.write, read_header=options.from_header)
         if not recipients:
-            _fail("No recipient addresses found in message header", EX_TEMPFAIL)
+            _fail(sender, "No recipient addresses found in message header", EX_TEMPFAIL)
         name = options.full_name if options.full_name is not None else _full_name()
         envelope = Envelope(sender=sender, origin=Origin(), local=options.local, full_name=name,
                             ret=Ret(options.ret), envid=options.envid, encoding=options.encoding, verify=verify)
@@ -222,9 +254,10 @@ def submit(settings: "Settings", options: Options, words: list[str], source: Bin
         if draft.warning:
             print(f"postdrop: warning: {draft.warning}", file=sys.stderr)
     except TooBig as error:
-        _fail(error.public, EX_UNAVAILABLE)
+        print(f"postdrop: warning: uid={os.getuid()}: File too large", file=sys.stderr)
+        _fail(sender, error.public, EX_TEMPFAIL)
     except SubmitError as error:
-        _fail(error.public, EX_TEMPFAIL)
+        _fail(sender, error.public, EX_TEMPFAIL)
     finally:
         draft.abort()
     if verify:
@@ -232,8 +265,8 @@ def submit(settings: "Settings", options: Options, words: list[str], source: Bin
     return 0
 
 
-def _fail(text: str, status: int) -> NoReturn:
-    fatal(PROGRAM, f"{_who()}: {text}", status)
+def _fail(sender: str, text: str, status: int) -> NoReturn:
+    fatal(PROGRAM, f"{sender or 'MAILER-DAEMON'}({os.getuid()}): {text}", status)
 
 
 def _login() -> str:
@@ -268,8 +301,8 @@ def _sender(options: Options) -> str:
         return ""
     found = _addresses(options.sender)
     if len(found) != 1:
-        fatal(PROGRAM, f"-f option specified malformed sender: {options.sender}", EX_USAGE)
-    return found[0]
+        warn(PROGRAM, f"-f option specified malformed sender: {options.sender}")
+    return found[0] if found else ""
 
 
 class Content:
@@ -278,11 +311,9 @@ class Content:
     def __init__(self, dots: bool) -> None:
         self._dots = dots
 
-    def copy(self, source: BinaryIO | None, write: Callable[[bytes], None], *, read_header: bool) -> list[str]:
+    def copy(self, source: BinaryIO, write: Callable[[bytes], None], *, read_header: bool) -> list[str]:
         """Copy the message, LF line ends; return the recipients of its header, when asked."""
         recipients: list[str] = []
-        if source is None:
-            return recipients
         header: bytes | None = b""
         first = True
         for block in self._blocks(source):
@@ -318,6 +349,13 @@ class Content:
             yield whole
         if rest and not (self._dots and rest.rstrip(b"\r") == b"."):
             yield rest.rstrip(b"\r") + b"\n"
+
+
+def probe(sender: str, recipients: list[str]) -> bytes:
+    """The message of sendmail -bv; it is never delivered."""
+    from mailsuite.address.syntax import quote_local
+    to = ",\n\t".join(quote_local(address) for address in recipients)
+    return f"From: {quote_local(sender)}\nSubject: probe\nTo:\t{to}\n".encode("utf-8", "surrogateescape")
 
 
 def _without_from_line(block: bytes) -> bytes:

@@ -116,14 +116,15 @@ class Bouncer:
                     what: str, headers_only: bool = False, postmaster: bool = False, retry_until: str = "") -> None:
         envelope, now = message.envelope, time.time()
         about = About(message.queue_id, envelope.sender or f"MAILER-DAEMON@{self._hostname}", envelope.arrival_time,
-                      envelope.envid, envelope.encoding, envelope.smtputf8, self._hostname, self._mail_name, now)
+                      envelope.envid, envelope.smtputf8, self._hostname, self._mail_name, now)
         if envelope.ret is Ret.HDRS or message.size > self._size_limit:
             headers_only = True
         original = read_original(message, headers_only=headers_only)
         text = "" if postmaster else template.text
-        content = compose(about, template, text, ended, _action(action), recipient, original,
+        probe = envelope.verify == "verify"
+        content = compose(about, template, text, ended, _action(action, probe), recipient, original,
                           headers_only=headers_only, postmaster=postmaster, retry_until=retry_until,
-                          shown_reason=_reason(action))
+                          shown_reason=_reason(action, probe))
         notice = Envelope(sender=self._double_bounce if postmaster else "", origin=Origin(), handling=self._handling,
                           encoding=envelope.encoding, smtputf8=envelope.smtputf8, program="bounce", is_bounce=True)
         intake = self._cleanup.begin(notice)
@@ -138,19 +139,27 @@ class Bouncer:
         log.info("%s: %s: %s", message.queue_id, what, accepted.queue_id)
 
 
-def _action(fixed: str) -> Callable[[Ended], str]:
+_WORDS = {"sent": "delivered", "bounced": "failed"}
+_PROBE_WORDS = {"sent": "deliverable", "bounced": "undeliverable"}
+
+
+def _action(fixed: str, probe: bool) -> Callable[[Ended], str]:
+    """RFC 3464 section 2.3.3's word; probe: nothing was delivered (sendmail -bv)."""
+    words = _PROBE_WORDS if probe else _WORDS
+
     def action(ended: Ended) -> str:
         if fixed:
             return fixed
-        return ended.report.action or {"sent": "delivered", "bounced": "failed"}.get(ended.report.status, "delayed")
+        return ("" if probe else ended.report.action) or words.get(ended.report.status, "delayed")
     return action
 
 
-def _reason(fixed: str) -> Callable[[Ended], str]:
+def _reason(fixed: str, probe: bool) -> Callable[[Ended], str]:
     def reason(ended: Ended) -> str:
-        if fixed or ended.report.status != "sent" or ended.report.action == "expanded":
-            return ended.report.reason
-        return f"delivery via {ended.report.relay}: {ended.report.reason}"
+        report = ended.report
+        if fixed or report.action == "expanded" or (report.status != "sent" and not probe):
+            return report.reason
+        return f"delivery via {report.relay}: {report.reason}"
     return reason
 
 

@@ -55,8 +55,11 @@ def _parse(body: str, built_in: Template) -> Template:
     head, _, text = body.partition("\n\n")
     fields = {name.strip().lower(): value.strip() for name, _, value in
               (line.partition(":") for line in head.splitlines())}
+    charset = fields.get("charset", built_in.charset)
+    if charset.lower() == "us-ascii":
+        charset = built_in.charset          # addresses in the text may be more than that
     return dataclasses.replace(
-        built_in, text=text, charset=fields.get("charset", built_in.charset),
+        built_in, text=text, charset=charset,
         sender=fields.get("from", built_in.sender), subject=fields.get("subject", built_in.subject),
         postmaster_subject=fields.get("postmaster-subject", built_in.postmaster_subject))
 

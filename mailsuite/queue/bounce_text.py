@@ -44,7 +44,7 @@ be delivered to one or more recipients. It's attached below.
 
 {_HELP}""")
 
-DELAY = Template("Delayed Mail (still being retried)", "Postmaster Warning: Delayed Mail", "Delayed Message",
+DELAY = Template("Delayed Mail (still being retried)", "Postmaster Warning: Delayed Mail", "Undelivered Message",
     f"""This is the mail system at host $myhostname.
 
 ####################################################################
@@ -84,7 +84,6 @@ class About:
     sender: str                # as shown: MAILER-DAEMON@host for the null sender
     arrival_time: float
     envid: str
-    encoding: str
     smtputf8: bool
     hostname: str
     mail_name: str
@@ -111,14 +110,13 @@ def compose(about: About, template: Template, text: str, ended: Sequence[Ended],
             shown_reason: Callable[[Ended], str] = lambda ended: ended.report.reason) -> bytes:
     """The whole message but its Received: header; LF line ends. original: the returned part, as stored."""
     boundary = f"{about.queue_id}.{int(about.now)}/{about.hostname}"
-    encoding = "7bit" if about.encoding == "7bit" else "8bit"
+    encoding = "8bit"
     kind = "global-" if about.smtputf8 else ""
     head = [f"Date: {header_date(about.now)}", f"From: {template.sender}",
             f"Subject: {template.postmaster_subject if postmaster else template.subject}",
             f"To: {quote_local(recipient)}",
             f"Auto-Submitted: {'auto-generated' if postmaster else 'auto-replied'}", "MIME-Version: 1.0",
-            "Content-Type: multipart/report; report-type="
-            f"{'global-' if kind else ''}delivery-status;", f'\tboundary="{boundary}"',
+            "Content-Type: multipart/report; report-type=delivery-status;", f'\tboundary="{boundary}"',
             f"Content-Transfer-Encoding: {encoding}", "", "This is a MIME-encapsulated message.", ""]
     notice = [f"--{boundary}", "Content-Description: Notification",
               f"Content-Type: text/plain; charset={template.charset}", f"Content-Transfer-Encoding: {encoding}", "",

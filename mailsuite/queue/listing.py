@@ -116,7 +116,7 @@ class Mailq:
         for reason, addresses in by_reason.items():
             if reason:
                 out.append(f"({reason})".rjust(78))
-            out += [" " * 41 + address for address in addresses]
+            out += [" " * (47 if self.long_ids else 41) + address for address in addresses]
         return out
 
     def end(self) -> list[str]:

@@ -150,6 +150,8 @@ class Pickup:
             intake.write(f"Received: by {self._hostname} ({self._mail_name}, from userid {uid})\n\tid "
                          f"{intake.queue_id}; {header_date(envelope.arrival_time)}\n".encode())
             at, end = stored.offset, stored.offset + stored.size
+            if os.pread(fd, 1, at) in (b" ", b"\t"):
+                intake.write(b"\n")      # else it would continue our own header
             while at < end and not intake.failed:
                 block = os.pread(fd, min(BLOCK, end - at), at)
                 if not block:

@@ -189,7 +189,7 @@ class QueueStore:
             try:
                 file.sync_and_name(path)
             except FileNotFoundError:
-                os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+                self.make_folder(os.path.dirname(path))
                 file.sync_and_name(path)
             named = True
             self._folder_sync(os.path.dirname(path)).sync()
@@ -229,8 +229,23 @@ class QueueStore:
         except FileNotFoundError:
             if os.path.isdir(os.path.dirname(new)):
                 raise
-            os.makedirs(os.path.dirname(new), mode=0o700, exist_ok=True)
+            self.make_folder(os.path.dirname(new))
             os.rename(old, new)
+
+    def make_folder(self, path: str) -> None:
+        """A subfolder of a queue, with those above it; they belong to whom the queue belongs. Raises OSError."""
+        if os.path.isdir(path):
+            return
+        parent = os.path.dirname(path)
+        if parent != self.directory:
+            self.make_folder(parent)
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            return
+        if os.geteuid() == 0:
+            above = os.stat(parent)
+            os.chown(path, above.st_uid, above.st_gid)
 
     def remove(self, queue: str, queue_id: str) -> bool:
         """Unlink; False when it was not there."""

@@ -73,14 +73,29 @@ def test_sendmail(world: World, run: Run, words: list[str], stdin: bytes, want: 
 @pytest.mark.parametrize(("words", "status", "text"), [
     (["-t"], 75, "No recipient addresses found in message header"),
     ([], 75, "Recipient addresses must be specified on the command line or via the -t option"),
-    (["-bz"], 75, "sendmail: fatal: unsupported: -bz"), (["-bd"], 64, "mailsuite start"),
-    (["-X"], 75, "option requires an argument -- 'X'"), (["-N", "often", "a"], 64, "invalid -N value: often"),
-    (["-f", "a b", "c"], 64, "malformed sender"), (["-q"], 69, "Cannot flush mail queue - mail system is down"),
+    (["-bz"], 75, "sendmail: fatal: unsupported: -bz"), (["-n"], 75, "-n option not supported"),
+    (["-X"], 75, "option requires an argument -- 'X'"), (["-bv", "-t"], 64, "-t option cannot be used with -bv"),
+    (["-q"], 69, "Cannot flush mail queue - mail system is down"),
 ])
 def test_sendmail_says_no(world: World, run: Run, words: list[str], status: int, text: str) -> None:
     got, _, err = run(sendmail.main, *words, stdin=b"Subject: x\n\n")
     assert (got, drafted(world)) == (status, [])
     assert text in err
+
+
+@pytest.mark.parametrize(("words", "text"), [
+    (["-f", "a b@c.test", "d"], "-f option specified malformed sender: a b@c.test"),
+    (["-N", "often", "d"], "bad -N option value -- ignored"), (["-R", "some", "d"], "bad -R option value -- ignored")])
+def test_sendmail_warns(world: World, run: Run, words: list[str], text: str) -> None:
+    status, _, err = run(sendmail.main, *words, stdin=b"Subject: x\n\n")
+    assert (status, len(drafted(world))) == (0, 1)
+    assert f"sendmail: warning: {text}\n" in err
+
+
+def test_a_probe(world: World, run: Run) -> None:
+    assert run(sendmail.main, "-bv", "-f", "x@y.test", "a", "b@c.test")[:2] == (
+        0, "Mail Delivery Status Report will be mailed to <x@y.test>.\n")
+    assert drafted(world) == [("x@y.test", ["a", "b@c.test"], b"From: x@y.test\nSubject: probe\nTo:\ta,\n\tb@c.test\n")]
 
 
 def test_sendmail_options(world: World, run: Run) -> None:

@@ -13,7 +13,7 @@ from mailsuite.queue.bounce_text import FAILURE, About, compose, wrap
 from mailsuite.queue.envelope import Recipient
 from tests.queue.support import settings_for
 
-ABOUT = About("4A2F1C83D", "s@mx.test", 1e9, "env1", "", False, "mx.test", "Postfix", 1e9 + 60)
+ABOUT = About("4A2F1C83D", "s@mx.test", 1e9, "env1", False, "mx.test", "Postfix", 1e9 + 60)
 ENDED = Ended(Recipient("no@far.test", "no@far.test", "rfc822;no@far.test"),
               RecipientReport(1, 7, "bounced", "5.1.1", "host far.test[192.0.2.1] said: 550 5.1.1 no such user here "
                               "(in reply to RCPT TO command)", diagnostic="smtp; 550 5.1.1 no such user here",
@@ -51,6 +51,6 @@ def test_templates_from_a_file(tmp_path: Path) -> None:
                     "$maximal_queue_lifetime_days days\nEOF\n\nwrong_template = <<X\nA: b\n\nx\nX\n")
     templates = load_templates(settings_for(tmp_path, bounce_template_file=str(path)))
     assert templates["failure"].text == "Host mx.test, $5,\n5 days\n"
-    assert (templates["failure"].subject, templates["failure"].charset) == ("Oh no", "us-ascii")
+    assert (templates["failure"].subject, templates["failure"].charset) == ("Oh no", "utf-8")
     assert templates["failure"].postmaster_subject == FAILURE.postmaster_subject
     assert "$" not in templates["delay"].text
