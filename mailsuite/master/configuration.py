@@ -3,6 +3,7 @@
     load_configuration("/etc/postfix") -> Configuration        raises ConfigErrors, for all files at once
 """
 
+import contextlib
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -45,6 +46,8 @@ def load_configuration(directory: str) -> Configuration:
         settings = Settings.load(directory)
     except ConfigError as error:
         collect(error)
+        with contextlib.suppress(ConfigError):       # with what can be understood, the other files are checked too
+            settings = Settings.load(directory, strict=False)
     try:
         entries = read_master_cf(os.path.join(directory, "master.cf"))
     except ConfigError as error:

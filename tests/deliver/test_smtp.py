@@ -206,7 +206,8 @@ def test_starttls(tmp_path: Path, level: str, nexthop: str, want: str) -> None:
             assert (report.dsn, report.reason) == ("4.7.5", "Server certificate not verified")
 
     play(talk, addresses={"localhost": ["127.0.0.1"]}, smtp_tls_security_level=level,
-         smtp_tls_CAfile=str(found.authority), smtp_tls_verify_cert_match="hostname", smtp_tls_secure_cert_match="nexthop")
+         smtp_tls_CAfile=str(found.authority), smtp_tls_verify_cert_match="hostname",
+         smtp_tls_secure_cert_match="nexthop")
 
 
 # --- hosts ----------------------------------------------------------------------------------------------------------

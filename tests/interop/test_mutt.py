@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.system, pytest.mark.needs("mutt"), pytest.mark.xdist_g
 def mutt(client: str, folder: str, keys: str, tmp_path: Path, *settings: str) -> subprocess.CompletedProcess[str]:
     """Run mutt on a terminal of its own; keys are typed at once when it has opened the folder."""
     config = tmp_path / "muttrc"
+    (tmp_path / "Mail").mkdir(exist_ok=True)        # else mutt asks whether to make it
     config.write_text("\n".join([
         "set sleep_time=0", "set wait_key=no", "set quit=yes", "set delete=yes", "set move=no", "set confirmappend=no",
         "set confirmcreate=no", "set mark_old=no", "set read_inc=0", "set pager_stop=yes", "unset help",
