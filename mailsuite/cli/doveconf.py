@@ -88,9 +88,9 @@ def run(options: Options) -> None:
     if "d" in options:
         root = Node()
     if options.filters:
-        matching = {id(node) for node in overlays(root, options.filters)}
-        root = laid_over(root, options.filters)
-        root.filters = [node for node in root.filters if id(node) in matching]
+        layers = overlays(root, options.filters)
+        root = laid_over(root, layers)
+        root.filters = [node for node in root.filters if node in layers]
     settings = DovecotSettings(root, options.file)
     writer = Writer(settings, sys.stdout, changed="n" in options or "N" in options, all_set="N" in options,
                     values_only="h" in options, secrets="P" in options, expand="x" in options,

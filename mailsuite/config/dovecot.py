@@ -21,7 +21,7 @@ from typing import Any, cast
 
 from mailsuite.base.errors import Bug, ConfigError, ConfigErrors
 from mailsuite.config import dovecot_defaults as defaults
-from mailsuite.config.dovecot_filter import laid_over
+from mailsuite.config.dovecot_filter import laid_over, overlays
 from mailsuite.config.dovecot_syntax import Node, Parsed, Value, parse
 
 PROTOCOLS = frozenset({"imap", "pop3", "lmtp", "submission", "sieve", "none"})
@@ -154,6 +154,8 @@ class DovecotSettings(Section):
         self._layers: dict[tuple[tuple[str, str], ...], DovecotSettings] = {}
         self._facts: dict[str, str] = {}
         self._plain: Node = root
+        # Trees by the filters in force, shared by all layers: as many as the file makes, however many clients come.
+        self._trees: dict[tuple[int, ...], Node] = {}
 
     @classmethod
     def load(cls, path: str) -> "DovecotSettings":
@@ -217,13 +219,19 @@ class DovecotSettings(Section):
         key = tuple(sorted(wanted.items()))
         layer = self._layers.get(key)
         if layer is None:
-            root = laid_over(self._plain, wanted) if self._plain.filters else self._plain
-            layer = DovecotSettings(root, self.path, self.warnings)
-            layer._facts, layer._plain = wanted, self._plain
+            layer = DovecotSettings(self._tree(wanted), self.path, self.warnings)
+            layer._facts, layer._plain, layer._trees = wanted, self._plain, self._trees
             if len(self._layers) > MAX_LAYERS:
                 self._layers.clear()
             self._layers[key] = layer
         return layer
+
+    def _tree(self, facts: Mapping[str, str]) -> Node:
+        layers = overlays(self._plain, facts)
+        key = tuple(map(id, layers))
+        if key not in self._trees:
+            self._trees[key] = laid_over(self._plain, layers) if layers else self._plain
+        return self._trees[key]
 
     def to_json(self) -> dict[str, object]:
         """What from_json takes, of JSON types only."""

@@ -1,6 +1,7 @@
 """Which `protocol`, `local`, `remote` and `local_name` sections concern a connection.
 
-    overlays(root, {"protocol": "imap", "remote": "192.0.2.9"}) -> [Node, ...]        the least specific first
+    layers = overlays(root, {"protocol": "imap", "remote": "192.0.2.9"})        the least specific first
+    laid_over(root, layers) -> a tree in which they are in force
 """
 
 import fnmatch
@@ -74,11 +75,11 @@ def overlays(root: Node, facts: Mapping[str, str]) -> list[Node]:
     return [path[-1] for path in sorted(found, key=_weight)]
 
 
-def laid_over(root: Node, facts: Mapping[str, str]) -> Node:
-    """A copy of the tree with all matching filters merged in; its filters stay for further questions."""
+def laid_over(root: Node, layers: list[Node]) -> Node:
+    """A copy of the tree with these filters merged in; its filters stay for further questions."""
     merged = _copy(root)
-    for overlay in overlays(root, facts):
-        _merge(merged, overlay)
+    for layer in layers:
+        _merge(merged, layer)
     return merged
 
 
