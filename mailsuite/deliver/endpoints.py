@@ -142,7 +142,7 @@ class Endpoints:
         locks = world.locks
         if not world.home_mailbox and not _may_create(world.spool, identity):
             prepare_as_root(path, account)
-            locks = replace(locks, may_fail=True)
+            locks = replace(locks, methods=tuple(name for name in locks.methods if name != "dotlock") or ("fcntl",))
         owner = identity.effective().uid if world.strict else None
         await self._mbox(expansion, node, path, identity, lambda: mailbox.ask_mbox(
             path, quote_local(node.sender), self._head(node), expansion.job.request.offset, expansion.job.request.size,

@@ -42,11 +42,17 @@ class MapSource:
         """The same configuration, logged under another name."""
         return MapSource(self.settings, program)
 
+    @property
+    def restricted(self) -> bool:
+        """Tables of the agents that run commands and write files as others: what a client sent never becomes part of
+        a result, so patterns may not substitute."""
+        return self.program in ("local", "virtual")
+
 
 # What went wrong when tables were opened, by program: logged when the process looks something up for the first time, so
 # that one of many workers that wait for work tells it, not each.
 _UNTOLD: dict[str, list[str]] = {}
-_OPEN: "WeakValueDictionary[tuple[str, str], Table]" = WeakValueDictionary()
+_OPEN: "WeakValueDictionary[tuple[str, str, bool], Table]" = WeakValueDictionary()
 
 
 def split_specs(text: str) -> list[str]:
@@ -76,7 +82,7 @@ def open_maps(text: str | Iterable[str], source: MapSource) -> "Maps":
 
 def _cached_table(spec: str, source: MapSource, *, again: bool = False) -> Table:
     """again: it could not be opened before, which was logged then."""
-    key = (source.settings.config_directory, spec)
+    key = (source.settings.config_directory, spec, source.restricted)
     table = _OPEN.get(key)
     if table is None:
         from mailsuite.maps.opening import open_table

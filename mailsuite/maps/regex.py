@@ -109,6 +109,8 @@ class RegexTable(RuleTable[Pattern]):
                 raise SkipRule("bad replacement syntax: skipping this rule")
             if negated:
                 raise SkipRule("$number found in negative match replacement text: skipping this rule")
+            if self._source.restricted:
+                raise SkipRule("regular expression substitution is not allowed: skipping this rule")
             if not 0 < int(name) <= pattern.group_count:
                 why = f"out of range replacement index \"{name}\""
                 if self.type == "pcre":
