@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from mailsuite.base.errors import PeerError
 from mailsuite.imap import numbers
 from mailsuite.imap.syntax import Argument, Atom
+from mailsuite.imap.updates import Update
 from mailsuite.store.api import Changes, Column, Mailbox, View
 
 SYSTEM_FLAGS = ("\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft")
@@ -35,6 +36,7 @@ class Selected:
         self.exists = len(view.uids)
         self.recent = len(view.recent)
         self.saved: list[int] = []             # UIDs of the last SEARCH RETURN (SAVE)
+        self.updates: list[Update] = []        # searches that the client wants to be told about
         self._mentioned: list[str] = []        # keywords that no message has, and this client spoke of
         self._mentioned_now = False
 
@@ -117,6 +119,9 @@ class Selected:
             out += self._flag_lines(changes, uid or self.vanished)
         if changes.expunged:
             before -= len(changes.expunged)
+            if self.updates:
+                told = dict(zip(changes.expunged_uids, changes.expunged, strict=True))
+                out += [update.without(changes.expunged_uids, told.get) for update in self.updates]
             if self.vanished:
                 out.append(b"* VANISHED %b\r\n" % numbers.format_set(sorted(changes.expunged_uids)))
             else:
@@ -128,6 +133,7 @@ class Selected:
         if recent != self.recent:
             self.recent = recent
             out.append(b"* %d RECENT\r\n" % recent)
+        out += [update.news(self.view.sequence) for update in self.updates]
         return b"".join(out)
 
     def _flag_lines(self, changes: Changes, uid: bool) -> list[bytes]:

@@ -9,7 +9,7 @@ from enum import Flag, auto
 from typing import NamedTuple
 
 from mailsuite.base.errors import MailError, PeerError
-from mailsuite.imap.commands import append, basic, copy, fetch, folders, listing, search, select, sort, store
+from mailsuite.imap.commands import append, basic, copy, fetch, folders, listing, notify, search, select, sort, store
 from mailsuite.imap.commands.context import Context, Run
 from mailsuite.imap.reply import BAD, Reply, bad_arguments, internal_error, reply_of
 from mailsuite.imap.session import Command
@@ -37,7 +37,7 @@ COMMANDS: Mapping[str, Entry] = {
     "ID": Entry(basic.do_id),
     "ENABLE": Entry(basic.do_enable),
     "NAMESPACE": Entry(basic.do_namespace),
-    "NOTIFY": Entry(basic.do_notify),
+    "NOTIFY": Entry(notify.do_notify),
     "GETMETADATA": Entry(basic.do_metadata),
     "SETMETADATA": Entry(basic.do_metadata),
     "GENURLAUTH": Entry(basic.do_urlauth),

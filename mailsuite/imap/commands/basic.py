@@ -4,7 +4,7 @@ from mailsuite.base.errors import PeerError
 from mailsuite.imap.commands.context import Context, Run, at_least
 from mailsuite.imap.reply import NO, OK, Reply, string
 from mailsuite.imap.session import Command
-from mailsuite.imap.syntax import Argument, Atom, String
+from mailsuite.imap.syntax import Atom, String
 
 ENABLEABLE = ("CONDSTORE", "QRESYNC")     # RFC 7162
 
@@ -72,42 +72,6 @@ def do_namespace(context: Context, command: Command) -> Run:
     return Reply(OK, "Namespace completed")
 
 
-def do_notify(context: Context, command: Command) -> Run:
-    """RFC 5465 as far as the selected mailbox goes: what it asks for is told at every command and in IDLE anyway."""
-    arguments = command.arguments
-    if not arguments or not isinstance(arguments[0], Atom):
-        raise PeerError("Invalid arguments")
-    match arguments[0].upper():
-        case b"NONE":
-            pass
-        case b"SET":
-            groups = arguments[1:]
-            if groups and isinstance(groups[0], Atom) and groups[0].upper() == b"STATUS":
-                groups = groups[1:]
-            if not groups or not all(map(_is_event_group, groups)):
-                raise PeerError("Invalid arguments")
-        case _:
-            raise PeerError("Invalid arguments")
-    yield from context.sync()
-    return Reply(OK, "NOTIFY completed")
-
-
-_FILTERS = (b"SELECTED", b"SELECTED-DELAYED", b"INBOXES", b"PERSONAL", b"SUBSCRIBED", b"SUBTREE", b"MAILBOXES")
-_EVENTS = (b"MESSAGENEW", b"MESSAGEEXPUNGE", b"FLAGCHANGE", b"ANNOTATIONCHANGE", b"MAILBOXNAME",
-           b"SUBSCRIPTIONCHANGE", b"MAILBOXMETADATACHANGE", b"SERVERMETADATACHANGE")
-
-
-def _is_event_group(argument: Argument) -> bool:
-    """(filter [mailboxes] events), events being NONE or a list of names, MessageNew followed by what to fetch."""
-    match argument:
-        case [Atom() as chosen, *_, last] if chosen.upper() in _FILTERS:
-            if isinstance(last, Atom):
-                return last.upper() == b"NONE"
-            return isinstance(last, list) and all(
-                isinstance(event, list) or event.upper() in _EVENTS for event in last)
-    return False
-
-
 def do_metadata(context: Context, command: Command) -> Run:
     """RFC 5464: not kept."""
     yield from ()
@@ -121,11 +85,17 @@ def do_urlauth(context: Context, command: Command) -> Run:
 
 
 def do_cancel_update(context: Context, command: Command) -> Run:
-    """RFC 5267: no search result is ever updated by itself."""
+    """RFC 5267 section 4.3.1."""
     yield from ()
-    if not command.arguments or not all(isinstance(tag, String) for tag in command.arguments):
+    tags = [tag for tag in command.arguments if isinstance(tag, String)]
+    if not tags or len(tags) < len(command.arguments):
         raise PeerError("Invalid parameters")
-    return Reply(NO, "Unknown tag")
+    updates = context.selected.updates if context.selected is not None else []
+    for tag in tags:
+        if all(update.tag != tag for update in updates):
+            return Reply(NO, "Unknown tag")
+        updates[:] = [update for update in updates if update.tag != tag]
+    return Reply(OK, "Updates cancelled")
 
 
 def do_cancel(context: Context, command: Command) -> Run:

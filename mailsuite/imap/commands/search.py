@@ -3,6 +3,7 @@
 import re
 import time
 from dataclasses import dataclass, field
+from functools import partial
 
 from mailsuite.base.errors import PeerError
 from mailsuite.imap import numbers
@@ -13,6 +14,7 @@ from mailsuite.imap.search_keys import And, HasFlag, Key, Not, Or, parse_keys, u
 from mailsuite.imap.session import Command
 from mailsuite.imap.syntax import Argument, Atom, String
 from mailsuite.imap.text import codec
+from mailsuite.imap.updates import MAX_UPDATES, Update
 from mailsuite.imap.view import Selected
 
 _PARTIAL = re.compile(rb"([1-9]\d{0,9}):([1-9]\d{0,9})\Z")
@@ -47,6 +49,8 @@ def do_search(context: Context, command: Command) -> Run:
         yield from context.use_modseqs()
     selected.mention(keywords_of(key))
     found = Search(selected, time.time()).find(key)
+    if wanted.wants("UPDATE"):
+        yield keep_updated(selected, command, key, found)
     if wanted.wants("SAVE"):
         _save(selected, found, wanted)
     if wanted.options != {"SAVE"}:
@@ -97,7 +101,7 @@ def take_return(words: list[Argument]) -> Return:
         result.options.add(name)
     if {"PARTIAL", "ALL"} <= result.options:
         raise PeerError("PARTIAL conflicts with ALL")
-    if not result.options - {"CONTEXT", "UPDATE"}:
+    if not result.options - {"CONTEXT"}:
         result.options.add("ALL")
     return result
 
@@ -140,6 +144,21 @@ def extended_result(command: Command, shown: list[int], wanted: Return, highest:
     if highest:
         out += b" MODSEQ %d" % highest
     return out + b"\r\n"
+
+
+def keep_updated(selected: Selected, command: Command, key: Key, found: list[int]) -> bytes:
+    """RETURN (UPDATE). Raises PeerError."""
+    if any(update.tag == command.tag for update in selected.updates):
+        raise PeerError("Duplicate search update tag")
+    if len(selected.updates) >= MAX_UPDATES:
+        return b"* NO [NOUPDATE %b] Too many search updates\r\n" % string(command.tag)
+    find = partial(_find_now, selected, key)
+    selected.updates.append(Update(command.tag, find, uid=command.uid, found=found))
+    return b""
+
+
+def _find_now(selected: Selected, key: Key) -> list[int]:
+    return Search(selected, time.time()).find(key)
 
 
 def _save(selected: Selected, found: list[int], wanted: Return) -> None:

@@ -6,11 +6,18 @@ from collections.abc import Generator
 
 from mailsuite.base.errors import PeerError
 from mailsuite.imap.commands.context import Context, Run
-from mailsuite.imap.commands.search import charset_of, extended_result, keywords_of, plain_result, take_return
+from mailsuite.imap.commands.search import (
+    charset_of,
+    extended_result,
+    keep_updated,
+    keywords_of,
+    plain_result,
+    take_return,
+)
 from mailsuite.imap.facts import facts_of
 from mailsuite.imap.reply import OK, Reply
 from mailsuite.imap.search import Search
-from mailsuite.imap.search_keys import parse_keys, uses_modseq
+from mailsuite.imap.search_keys import Key, parse_keys, uses_modseq
 from mailsuite.imap.session import Command
 from mailsuite.imap.sorting import parse_program, sort
 from mailsuite.imap.syntax import Argument, text_of
@@ -29,7 +36,10 @@ def do_sort(context: Context, command: Command) -> Run:
         raise PeerError("Invalid sort argument")
     program = parse_program(words[0])
     del words[0]
-    found = yield from _found(context, words)
+    key = yield from _key(context, words)
+    found = Search(selected, time.time()).find(key)
+    if wanted.wants("UPDATE"):
+        yield keep_updated(selected, command, key, found)
     ordered = sort(selected.mailbox, found, program)
     if wanted.wants("SAVE"):
         selected.saved = list(found)
@@ -42,8 +52,8 @@ def do_sort(context: Context, command: Command) -> Run:
     return Reply(OK, "Sort completed", context.modseq_code())
 
 
-def _found(context: Context, words: list[Argument]) -> Generator[bytes, None, list[int]]:
-    """Charset and keys: the UIDs that match."""
+def _key(context: Context, words: list[Argument]) -> Generator[bytes, None, Key]:
+    """Charset and search keys."""
     if not words or not isinstance(words[0], bytes):
         raise PeerError("Invalid charset argument")
     charset = charset_of(words.pop(0))
@@ -52,7 +62,7 @@ def _found(context: Context, words: list[Argument]) -> Generator[bytes, None, li
         yield from context.use_modseqs()
     selected = context.opened()
     selected.mention(keywords_of(key))
-    return Search(selected, time.time()).find(key)
+    return key
 
 
 def _numbers(selected: Selected, uids: list[int]) -> list[int]:
@@ -69,7 +79,7 @@ def do_thread(context: Context, command: Command) -> Run:
     algorithm = text_of(words.pop(0)).upper()
     if algorithm not in ALGORITHMS:
         raise PeerError("Unknown thread algorithm")
-    found = yield from _found(context, words)
+    found = Search(selected, time.time()).find((yield from _key(context, words)))
     yield b"* THREAD %b\r\n" % _threads(selected, found, algorithm, uid=command.uid)
     yield from context.sync(expunges=command.uid, refresh=False, uid=command.uid)
     return Reply(OK, "Thread completed", context.modseq_code())
