@@ -59,19 +59,22 @@ class Job:
 
         address: what the recipient had become when it ended, where that is not its own.
         """
+        soft = status == BOUNCED and "soft_bounce" in self.request.facts and not self.probe
+        if soft:
+            status, dsn = DEFERRED, "4" + dsn[1:]
         report = RecipientReport(self.request.seq, recipient.number, status, dsn, reason, relay=relay, action=action,
                                  diagnostic=diagnostic, remote_mta=remote_mta, dsn_done=dsn_done)
         if address and address != recipient.address:
             report.address = address
         if not quiet:
-            self.log_line(recipient, report, times)
+            self.log_line(recipient, report, times, word="SOFTBOUNCE" if soft else "")
         report.reason = report.reason.strip()
         self.open_recipients.pop(recipient.number, None)
         self._send(report)
 
-    def log_line(self, recipient: Recipient, report: RecipientReport, times: Times | None = None) -> None:
-        """The delivery's line in the log."""
-        word = ""
+    def log_line(self, recipient: Recipient, report: RecipientReport, times: Times | None = None, *,
+                 word: str = "") -> None:
+        """The delivery's line in the log; word: what stands there for the status."""
         if self.probe:
             word = {SENT: "deliverable", BOUNCED: "undeliverable"}.get(report.status, "")
         log_delivery(self.log, self.request, recipient, report, times or self.times, status=word)

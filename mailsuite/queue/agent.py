@@ -32,7 +32,8 @@ class DeliveryRequest:
     encoding: "7bit", "8bit" or "". ret: "", "FULL" or "HDRS". verify: "" or "verify" (sendmail -bv: find out whether
     the recipient could be delivered; log status deliverable/undeliverable and deliver nothing) or "record" (-v).
     facts: the rest of what the envelope knows: client_name, client_address, client_port, helo_name, protocol_name,
-    log_ident, message_origin, sasl_method, sasl_username, sasl_sender, rewrite_context ("local" or "remote").
+    log_ident, message_origin, sasl_method, sasl_username, sasl_sender, rewrite_context ("local" or "remote");
+    soft_bounce: present when agents shall defer what they would bounce.
     """
 
     seq: int

@@ -34,6 +34,7 @@ from mailsuite.queue.envelope import Envelope, Notify, Recipient
 from mailsuite.queue.file import EXPIRE, Damaged, Stored, Unfinished, read
 from mailsuite.queue.limits import TransportTable
 from mailsuite.queue.scheduler import Entry, Outcome, Scheduler
+from mailsuite.smtp.params import SOFT_BOUNCE
 
 if TYPE_CHECKING:
     from mailsuite.config.settings import Settings
@@ -69,6 +70,7 @@ class Manager:
         self.rewriter = rewriter
         deferred = settings[params.DEFER_TRANSPORTS]
         self.defer_transports = frozenset(deferred)
+        self.soft_bounce = settings[SOFT_BOUNCE]
         self.active_limit = settings[params.QMGR_MESSAGE_ACTIVE_LIMIT]
         self.recipient_limit = settings[params.QMGR_MESSAGE_RECIPIENT_LIMIT]
         self._double_bounce = settings[params.DOUBLE_BOUNCE_SENDER].lower()
@@ -237,7 +239,8 @@ class Manager:
         return DeliveryRequest(
             self._seq, message.queue_id, message.path, message.offset, message.size, envelope.sender, transport,
             nexthop, recipients, envelope.arrival_time, message.active_time, time.time(), envelope.encoding,
-            envelope.smtputf8, envelope.envid, envelope.ret.value, envelope.verify, message.facts())
+            envelope.smtputf8, envelope.envid, envelope.ret.value, envelope.verify,
+            {**message.facts(), "soft_bounce": "yes"} if self.soft_bounce else message.facts())
 
     def _send(self, entry: Entry[Work]) -> None:
         message, recipients = entry.work
