@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from mailsuite.maps.maps import MapSource
 
 SUFFIX = {"hash": ".db", "btree": ".db", "lmdb": ".lmdb"}
-MAP_SIZE = 1 << 36              # address space, not disk: most that a table may hold
 _LMDB_MAGIC = bytes.fromhex("dec0efbe")
 _BDB_MAGIC = {0x061561: "hash", 0x053162: "btree"}
 _LONG = 500
@@ -192,18 +191,14 @@ def write_index(path: str, entries: Iterable[tuple[str, str]], *, mode: int = 0o
     import lmdb
 
     folder = os.path.dirname(path) or "."
+    pairs = [(octets(key), octets(value)) for key, value in entries]
+    # Readers map as much address space as the writer asked for: enough, but not more.
+    room = (1 << 20) + 4 * sum(len(key) + len(value) + 32 for key, value in pairs)
     fd, temp = tempfile.mkstemp(dir=folder, prefix=".new-", suffix=".db")
     os.close(fd)
-    os.unlink(temp)
     try:
-        env = lmdb.open(temp, subdir=False, lock=False, map_size=MAP_SIZE, mode=0o600, sync=False)
-        try:
-            with env.begin(write=True) as transaction:
-                for key, value in entries:
-                    _put(transaction, octets(key), octets(value))
-            env.sync(True)
-        finally:
-            env.close()
+        while not _fill(temp, pairs, room):
+            room *= 2
         os.chmod(temp, mode)
         os.rename(temp, path)
     except lmdb.Error as error:
@@ -217,6 +212,24 @@ def write_index(path: str, entries: Iterable[tuple[str, str]], *, mode: int = 0o
         os.fsync(folder_fd)
     finally:
         os.close(folder_fd)
+
+
+def _fill(path: str, pairs: list[tuple[bytes, bytes]], room: int) -> bool:
+    """Write a file with these entries; False when they need more room. Raises lmdb.Error, OSError."""
+    import lmdb
+
+    os.unlink(path)
+    env = lmdb.open(path, subdir=False, lock=False, map_size=room, mode=0o600, sync=False)
+    try:
+        with env.begin(write=True) as transaction:
+            for key, value in pairs:
+                _put(transaction, key, value)
+        env.sync(True)
+    except lmdb.MapFullError:
+        return False
+    finally:
+        env.close()
+    return True
 
 
 def _put(transaction: Any, key: bytes, value: bytes) -> None:

@@ -113,6 +113,11 @@ class TestIndexed:
         assert find(f"hash:{tmp_path}/t", long + "y") == "2"
         assert sorted(open_table(f"hash:{tmp_path}/t", SOURCE).items()) == [(long, "1"), (long + "y", "2")]
 
+    def test_grows_as_needed(self, tmp_path: Path) -> None:
+        write_index(f"{tmp_path}/t.db", [(f"{number}", "x" * 2100) for number in range(3000)])
+        table = open_table(f"hash:{tmp_path}/t", SOURCE)
+        assert table.lookup("2999") == "x" * 2100 and table.lookup("3000") is None
+
     def test_replaced_file_is_noticed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("mailsuite.maps.table.CHECK_INTERVAL_S", 0.0)
         write_index(f"{tmp_path}/t.db", [("a", "1")])

@@ -39,7 +39,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     return call
 
 
-T = '# comment\nkey1     value one\nKey2     two\n  more\n"quoted key" v\ndup first\ndup second\nlonely\n<> null\nx: y\n'
+T = ('# comment\nkey1     value one\nKey2     two\n  more\n"quoted key" v\ndup first\ndup second\nlonely\n<> null\n'
+     'x: y\n')
 
 
 def test_build_and_ask(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -252,7 +252,8 @@ def test_bcc() -> None:
 
 
 def test_generic() -> None:
-    made = rewriter(smtp_generic_maps="inline:{ {bob@example.test = bob.public@isp.test}, {@example.test = ours@isp.test} }")
+    made = rewriter(smtp_generic_maps="inline:{ {bob@example.test = bob.public@isp.test}, "
+                                      "{@example.test = ours@isp.test} }")
     assert run(made.generic("bob@example.test")) == "bob.public@isp.test"
     assert run(made.generic("")) == ""
     assert run(made.generic_header("To", b" x@far.test, alice@example.test")) == b"x@far.test, ours@isp.test"
