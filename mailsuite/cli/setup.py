@@ -28,6 +28,7 @@ from mailsuite.cli.site_files import DOMAIN, HOST, PORTS, SiteOwner
 
 SHARED_SITES = Path("/var/lib/mailsuite")
 PASSWORDS = "passwords.txt"
+PASSWORD_LETTERS = "abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"     # nothing a shell or a reader mistakes
 
 
 def _complain(text: str) -> int:
@@ -49,7 +50,8 @@ def make_missing_accounts(directory: str) -> int:
         made = make_accounts(settings, dovecot)
     except ConfigError as error:
         return _complain(error.public)
-    print("\n".join(f"made {what}" for what in made) or "all accounts are there")
+    if made:
+        print("\n".join(f"made {what}" for what in made))
     return 0
 
 
@@ -112,7 +114,7 @@ def _make_files(top: Path, owner: SiteOwner, ports: Mapping[str, int]) -> None:
         hashes: dict[str, str] = {}
     else:
         from passlib.hash import sha512_crypt
-        words = {f"{user}@{DOMAIN}": secrets.token_urlsafe(9) for user in site_files.USERS}
+        words = {f"{user}@{DOMAIN}": "".join(secrets.choice(PASSWORD_LETTERS) for _ in range(12)) for user in site_files.USERS}
         hashes = {address: sha512_crypt.using(rounds=5000).hash(word) for address, word in words.items()}
         text = "".join(f"{address} {word}\n" for address, word in words.items())
         write_whole(top / PASSWORDS, text.encode(), mode=0o600)
