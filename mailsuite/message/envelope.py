@@ -24,10 +24,11 @@ def render_envelope(header: bytes) -> bytes:
         elif name in _TEXTS and b":" in whole:
             text = first_text(value) if name == b"subject" else unfold(value)
             texts[name] = text.replace(b"\0", b"\xef\xbf\xbd") if b"\0" in text else text
-    from_ = lists.get(b"from", [])
+    from_ = render_addresses(lists.get(b"from", []))
+    sender, reply_to = lists.get(b"sender"), lists.get(b"reply-to")
     return b"(%b %b %b %b %b %b %b %b %b %b)" % (
         nstring(texts.get(b"date")), human(texts.get(b"subject")),
-        render_addresses(from_), render_addresses(lists.get(b"sender") or from_),
-        render_addresses(lists.get(b"reply-to") or from_), render_addresses(lists.get(b"to", [])),
+        from_, render_addresses(sender) if sender else from_, render_addresses(reply_to) if reply_to else from_,
+        render_addresses(lists.get(b"to", [])),
         render_addresses(lists.get(b"cc", [])), render_addresses(lists.get(b"bcc", [])),
         nstring(texts.get(b"in-reply-to")), nstring(texts.get(b"message-id")))

@@ -17,28 +17,36 @@ from mailsuite.message.params import ContentType, parse_content_type
 MAX_DEPTH = 100
 MAX_PARTS = 10_000
 
-_MARKS = (b"content-type", b"mime-version")
 _DASHES = re.compile(rb"^--", re.M)
 
 
 class Part:
     """One part. is_multipart, is_message: it has children as such. is_mime: its Content- fields count."""
 
-    __slots__ = ("body_start", "children", "content_type", "end", "fields", "header_start", "is_message", "is_mime",
+    __slots__ = ("_content", "body_start", "children", "content_type", "end", "header_start", "is_message", "is_mime",
                  "is_multipart")
 
     def __init__(self, header_start: int, body_start: int, fields: list[Field]) -> None:
         self.header_start, self.body_start, self.end = header_start, body_start, body_start
-        self.fields = fields
+        content: dict[bytes, bytes] = {}        # raw values of the first field of each name that matters
+        for name, value, whole in fields:
+            if (name.startswith(b"content-") or name == b"mime-version") and b":" in whole:
+                content.setdefault(name, value)
+        self._content = content
         self.children: list[Part] = []
         self.content_type: ContentType | None = None        # None: there is no such field
         self.is_multipart = self.is_message = self.is_mime = False
 
+    def is_marked(self) -> bool:
+        """Does the header say that this is MIME?"""
+        return b"content-type" in self._content or b"mime-version" in self._content
+
     def field(self, name: bytes) -> bytes | None:
-        """The unfolded value of the first field of that name (lower case), None in a message that is no MIME."""
+        """The unfolded value of the first field of that name (content-...), None in a message that is no MIME."""
         if not self.is_mime:
             return None
-        return next((unfold(value) for key, value, whole in self.fields if key == name and b":" in whole), None)
+        value = self._content.get(name)
+        return None if value is None else unfold(value)
 
 
 class _Hit:
@@ -95,7 +103,7 @@ class _Parser:
         limit = hit.at if hit else len(octets)
         body = start + header_size(octets, start, limit)
         part = Part(start, body, split_fields(octets[start:body]))
-        part.is_mime = in_multipart or any(key in _MARKS for key, _, _ in part.fields)
+        part.is_mime = in_multipart or part.is_marked()
         value = part.field(b"content-type")
         kind, boundary = b"", None
         if value is not None:

@@ -72,14 +72,15 @@ class Index:
         finally:
             os.umask(old)
         try:
-            db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA synchronous=NORMAL")
             db.execute("PRAGMA temp_store=MEMORY")
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version not in (0, VERSION):
                 raise sqlite3.DatabaseError("another version")
-            if version == 0:
-                db.executescript(_SCHEMA)
+            if version == 0:                            # a new one that a crash takes with it is no loss
+                db.execute("PRAGMA synchronous=OFF")
+                db.execute("PRAGMA journal_mode=WAL")
+                db.executescript("BEGIN;" + _SCHEMA + "COMMIT;")
+            db.execute("PRAGMA synchronous=NORMAL")
         except BaseException:
             db.close()
             raise

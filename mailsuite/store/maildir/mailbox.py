@@ -162,5 +162,10 @@ class MaildirMailbox(ScannedMaildir):
 
 def _read(path: bytes) -> bytes:
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    with open(fd, "rb", buffering=0) as file:
-        return file.readall()
+    try:
+        octets = os.read(fd, os.fstat(fd).st_size + 1)
+        while more := os.read(fd, 1 << 20):         # only for a file that is longer than one read gives
+            octets += more
+        return octets
+    finally:
+        os.close(fd)

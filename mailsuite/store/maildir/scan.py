@@ -49,6 +49,7 @@ class ScannedMaildir(BaseMailbox):
                  control: str | None = None) -> None:
         super().__init__(name, index, options)
         self.folder, self.root = folder, root
+        self._prefix = os.fsencode(folder) + b"/"
         self.sync_files = options.fsync != "never"
         self.names = UniqueNames(options.host)
         self.mode = stat.S_IMODE(os.stat(folder).st_mode) & 0o666
@@ -69,11 +70,12 @@ class ScannedMaildir(BaseMailbox):
 
     def look(self) -> None:
         try:
-            folders = list(_FOLDERS)
+            folders: list[str] = []
             if not self._opened:
                 self._open()
             elif self.uidlist.changed():
                 self._reload()
+                folders = list(_FOLDERS)
             else:
                 folders = self._stale_folders()
             if folders and not self.deleted:
@@ -107,7 +109,8 @@ class ScannedMaildir(BaseMailbox):
         self.read_keywords()
         self._add_high_keywords()
         self._opened = True
-        self._first_listing()
+        added = self._first_listing()
+        self._apply_scan(added, set())
         if self.writable:
             self.tidy_uidlist()
             clean_tmp(self._in("tmp"))
@@ -137,17 +140,23 @@ class ScannedMaildir(BaseMailbox):
         self._settled[folder] = now - self._mtimes[folder] > TICK_NS
         return {name for name in os.listdir(os.fsencode(path)) if not name.startswith(b".")}
 
-    def _first_listing(self) -> None:
-        """All messages with a UID come in the order of their UIDs, with the MODSEQs of the index."""
+    def _first_listing(self) -> dict[bytes, Path]:
+        """All messages with a UID come in the order of their UIDs, with the MODSEQs of the index.
+
+        Returns the files that have no UID yet, by base.
+        """
         entries = self.uidlist.entries
         found: list[tuple[int, bytes]] = []
-        for folder in ("cur", "new"):
-            # What has no UID yet is left to the scan that follows.
-            listed = {name: entry.uid for name in self._list(folder)
-                      if (entry := entries.get(name.partition(b":")[0])) is not None}
-            self._listed[folder] = set(listed)
+        added: dict[bytes, Path] = {}
+        for folder in _FOLDERS:
+            listed = self._listed[folder] = self._list(folder)
             prefix = folder.encode() + b"/"
-            found += [(uid, prefix + name) for name, uid in listed.items()]
+            for name in listed:
+                entry = entries.get(name.partition(b":")[0])
+                if entry is not None:
+                    found.append((entry.uid, prefix + name))
+                else:
+                    self._note_added(added, prefix + name)
         found.sort()
         known = self.index.load()
         rows, changed = self.rows, []
@@ -172,6 +181,7 @@ class ScannedMaildir(BaseMailbox):
                           if uid >= first_recent or path.startswith(b"new/")}
         if changed or known:
             self.save_rows(changed, list(known))
+        return added
 
     def _reload(self) -> None:
         """Somebody else wrote the uidlist; another UIDVALIDITY makes this another mailbox."""
@@ -243,7 +253,7 @@ class ScannedMaildir(BaseMailbox):
 
     def path(self, path: Path) -> bytes:
         """The full path of a message's file."""
-        return os.path.join(os.fsencode(self.folder), path)
+        return self._prefix + path
 
     def _exists(self, path: Path) -> bool:
         return os.path.lexists(self.path(path))
