@@ -40,15 +40,12 @@ class RemoteAgent:
         self._finder = HostFinder(settings, self._resolver, self._prefix)
         self._session_limit = settings[MX_SESSION_LIMIT[self._prefix]] or 10**9
         self._generic = GenericMaps(settings, self._prefix)
-        self._queue_directory = settings.text("queue_directory")
         old, self._sessions = self._sessions, Sessions(settings, self._prefix, self.config)
         if old is not None:
             old.close()
 
     async def deliver(self, job: Job) -> None:
         nexthop = job.request.nexthop
-        if nexthop.startswith("unix:") and not nexthop.startswith("unix:/"):
-            nexthop = f"unix:{self._queue_directory}/{nexthop[5:]}"
         try:
             endpoints = await self._finder.find(nexthop)
         except NoHost as error:
@@ -89,21 +86,21 @@ class _Attempt:
 
     async def run(self, endpoints: list[Endpoint]) -> None:
         job = self._job
-        if job.probe:
-            job.report_rest(SENT, "2.0.0", f"delivers to {self._nexthop}")
-            return
         with self._agent.sessions.wanted(self._nexthop):
             for number, endpoint in enumerate(endpoints):
                 if not job.open_recipients:
                     return
-                last = number + 1 == len(endpoints) or self._used + 1 >= self._agent.session_limit
-                await self._host(endpoint, last)
-                if last:
-                    return
+                if self._may_try(endpoint, self._used):
+                    await self._host(endpoint, endpoints[number + 1:])
 
-    async def _host(self, endpoint: Endpoint, last: bool) -> None:
-        """One host; what stays open goes to the next. With last, nothing stays open."""
+    def _may_try(self, endpoint: Endpoint, used: int) -> bool:
+        """Whether a host's turn comes after so many sessions; fallback relays always have theirs."""
+        return endpoint.fallback or used < self._agent.session_limit
+
+    async def _host(self, endpoint: Endpoint, others: list[Endpoint]) -> None:
+        """One host; what stays open goes to the others. Without any whose turn comes, nothing stays open."""
         job, session = self._job, None
+        last = not any(self._may_try(other, self._used + 1) for other in others)
         try:
             session = await self._agent.sessions.get(endpoint, self._nexthop, job.request.sender)
             self._used += 1
@@ -117,7 +114,10 @@ class _Attempt:
                 session = await self._agent.sessions.get(endpoint, self._nexthop, job.request.sender, fresh=True)
                 await self._transfer(session, last)
         except Trouble as trouble:
-            self._trouble(trouble, endpoint, session, last)
+            unreached = session is None and trouble.public.startswith("connect to ")
+            self._used += session is None and not unreached
+            last = not any(self._may_try(other, self._used) for other in others)
+            self._trouble(trouble, endpoint, session, last=last, unreached=unreached)
         except ConfigError as error:
             job.log.warning("%s", error)
             job.report_rest(DEFERRED, "4.7.5", CONFIGURATION_ERROR)
@@ -128,24 +128,21 @@ class _Attempt:
             if session is not None:
                 await self._agent.sessions.give_back(session)
 
-    def _trouble(self, trouble: Trouble, endpoint: Endpoint, session: Session | None, last: bool) -> None:
+    def _trouble(self, trouble: Trouble, endpoint: Endpoint, session: Session | None, *, last: bool,
+                 unreached: bool) -> None:
         job = self._job
-        connected = session is not None or not trouble.public.startswith("connect to ")
         times = self._times if session is not None else Times(job.times.received, connected=time.time())
-        if not connected:
+        if unreached and not endpoint.path:
             job.log.info("%s", trouble.public)
         if trouble.hard or last:
-            self._used += connected and session is None
             diagnostic = f"smtp; {trouble.reply}" if trouble.reply else ""
             for recipient in list(job.open_recipients.values()):
                 job.report(recipient, DEFERRED if trouble.status.startswith("4") else BOUNCED, trouble.status,
-                           trouble.public, relay=self._relay(endpoint, session) if connected else "none",
+                           trouble.public, relay="none" if unreached else self._relay(endpoint, session),
                            diagnostic=diagnostic, remote_mta=_remote(endpoint) if trouble.reply else "",
                            times=times)
-        else:
-            self._used += connected and session is None
-            if connected:
-                job.log.info("%s: %s", job.queue_id, trouble.public)
+        elif not unreached:
+            job.log.info("%s: %s", job.queue_id, trouble.public)
 
     # --- one message --------------------------------------------------------------------------------------------------
 
@@ -195,7 +192,7 @@ class _Attempt:
                                       original=recipient.original or recipient.address))
         facts = request.facts
         return Mail(await generic.address(request.sender), recipients, request.size, request.encoding,
-                    request.smtputf8, request.envid, request.ret, xforward={
+                    request.smtputf8, request.envid, request.ret, probe=self._job.probe, xforward={
                         "NAME": facts.get("client_name", ""), "ADDR": facts.get("client_address", ""),
                         "PORT": facts.get("client_port", ""), "PROTO": facts.get("protocol_name", ""),
                         "HELO": facts.get("helo_name", ""), "IDENT": facts.get("log_ident", "") or request.queue_id,

@@ -96,7 +96,10 @@ class Features:
 
 @dataclass(frozen=True)
 class Mail:
-    """One message for one server. sender and recipients: as generic maps left them."""
+    """One message for one server. sender and recipients: as generic maps left them.
+
+    probe: only ask whether the recipients would be taken (sendmail -bv).
+    """
 
     sender: str
     recipients: list[Recipient]
@@ -106,6 +109,7 @@ class Mail:
     envid: str = ""
     ret: str = ""
     xforward: dict[str, str] = field(default_factory=dict)
+    probe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +238,7 @@ def _envelope(config: ClientConfig, features: Features, host: str, mail: Mail,
     commands.append((mail_command(features, mail), "MAIL FROM", -1))
     commands += [(rcpt_command(features, recipient), "RCPT TO", number)
                  for number, recipient in enumerate(mail.recipients)]
-    commands.append((b"DATA\r\n", "DATA command", -1))
+    commands.append((b"RSET\r\n", "RSET after a probe", -1) if mail.probe else (b"DATA\r\n", "DATA command", -1))
     results: dict[int, Result] = {}
     taken: list[Recipient] = []
     refused: Trouble | None = None
@@ -254,12 +258,16 @@ def _envelope(config: ClientConfig, features: Features, host: str, mail: Mail,
                 refused = _check_mail(host, reply)
             elif stage == "RCPT TO":
                 recipient = mail.recipients[number]
-                if reply.kind == 2 and refused is None:
+                if reply.kind == 2 and refused is None and mail.probe:
+                    results[recipient.number] = Result(2, reply.dsn, reply.text, reply.text)
+                elif reply.kind == 2 and refused is None:
                     taken.append(recipient)
                 elif refused is None:
                     results[recipient.number] = refusal(host, reply, "RCPT TO command")
                 if reply.code == 421 and refused is None:
                     raise Trouble(said(host, reply, "RCPT TO command"), status=reply.dsn, dead=True, reply=reply.text)
+            elif stage == "RSET after a probe":
+                pass                    # what it says changes nothing
             elif reply.kind == 3:
                 if refused is None and taken:
                     yield from _message(config, host, taken, results)
