@@ -52,6 +52,10 @@ class Job:
     def queue_id(self) -> str:
         return self.request.queue_id
 
+    def softens(self, status: str) -> bool:
+        """soft_bounce: what would bounce is deferred."""
+        return status == BOUNCED and "soft_bounce" in self.request.facts and not self.probe
+
     def report(self, recipient: Recipient, status: str, dsn: str, reason: str, *, relay: str = "none",
                action: str = "", diagnostic: str = "", remote_mta: str = "", dsn_done: bool = False,
                times: Times | None = None, quiet: bool = False, address: str = "") -> None:
@@ -59,7 +63,7 @@ class Job:
 
         address: what the recipient had become when it ended, where that is not its own.
         """
-        soft = status == BOUNCED and "soft_bounce" in self.request.facts and not self.probe
+        soft = self.softens(status)
         if soft:
             status, dsn = DEFERRED, "4" + dsn[1:]
         report = RecipientReport(self.request.seq, recipient.number, status, dsn, reason, relay=relay, action=action,

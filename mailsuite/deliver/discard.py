@@ -8,7 +8,8 @@ from mailsuite.queue.agent import SENT
 
 async def serve(context: ServiceContext) -> None:
     async def deliver(job: Job) -> None:
-        dsn, reason = split_code(job.request.nexthop, "2.0.0")
+        dsn, reason = split_code(job.request.nexthop, "2.0.0", lambda code: job.log.warning(
+            'sent: ignoring dsn code "%s"', code))
         job.report_rest(SENT, dsn, reason)
 
     await serve_agent(context, deliver)

@@ -4,6 +4,7 @@ The service named "retry" defers, every other bounces; without an enhanced code 
 """
 
 import re
+from collections.abc import Callable
 
 from mailsuite.deliver.agent import Job, serve_agent
 from mailsuite.net.service import ServiceContext
@@ -12,19 +13,24 @@ from mailsuite.queue.agent import BOUNCED, DEFERRED
 _CODED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})\s+(.*)", re.DOTALL)
 
 
-def split_code(text: str, default: str) -> tuple[str, str]:
-    """"5.7.1 text" -> ("5.7.1", "text"). The class of default wins: error never defers, retry never bounces."""
+def split_code(text: str, default: str, warn: Callable[[str], None] = lambda code: None) -> tuple[str, str]:
+    """"5.7.1 text" -> ("5.7.1", "text"). A code of another class than default's is left out: error never defers,
+    retry never bounces; warn is told of it."""
     match = _CODED.fullmatch(text.strip())
     if match is None:
         return default, text.strip()
-    return default[0] + match[1][1:], match[2]
+    if match[1][0] != default[0]:
+        warn(match[1])
+        return default, match[2]
+    return match[1], match[2]
 
 
 async def serve(context: ServiceContext) -> None:
     retry = context.name == "retry"
 
     async def deliver(job: Job) -> None:
-        dsn, reason = split_code(job.request.nexthop, "4.0.0" if retry else "5.0.0")
+        dsn, reason = split_code(job.request.nexthop, "4.0.0" if retry else "5.0.0", lambda code: job.log.warning(
+            '%s: ignoring dsn code "%s"', "defer_append" if retry else "bounce_append", code))
         job.report_rest(DEFERRED if retry else BOUNCED, dsn, reason)
 
     await serve_agent(context, deliver)

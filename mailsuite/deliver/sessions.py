@@ -61,6 +61,7 @@ class Sessions:
                                    MapSource(settings, prefix))
         self._bind = {False: settings.text(f"{prefix}_bind_address"), True: settings.text(f"{prefix}_bind_address6")}
         self._keep_s = float(settings[CACHE_TIME[prefix]]) if settings[CACHE_ON_DEMAND[prefix]] else 0.0
+        self._queue_directory = settings.text("queue_directory")
         self._age_s, self._count = settings[REUSE_TIME[prefix]], settings[REUSE_COUNT[prefix]] or 10**9
         self._idle: dict[Key, deque[tuple[float, Session]]] = {}
         self._kept = 0
@@ -106,7 +107,7 @@ class Sessions:
         link = await ClientConnection.open(
             endpoint, timeout_s=self._config.timeouts["connect"], bind=self._bind[":" in endpoint.address],
             context=self._policies.context(policy) if wrapper else None, server_name=name,
-            lines_limit=self._config.reply_lines)
+            lines_limit=self._config.reply_lines, unix_root=self._queue_directory)
         link.warn = lambda text: self._log.warning("%s", text.replace(endpoint.name, endpoint.name_port, 1))
         best_mx_of = endpoint.domain if endpoint.best else ""
         try:

@@ -36,6 +36,7 @@ class Endpoint:
     path: str = ""
     domain: str = ""            # the domain whose MX it is, for TLS policies
     best: bool = False          # no MX of the domain is better
+    fallback: bool = False      # smtp_fallback_relay
 
     @property
     def name(self) -> str:
@@ -65,12 +66,12 @@ class ClientConnection:
 
     @classmethod
     async def open(cls, endpoint: Endpoint, *, timeout_s: float, bind: str = "", context: ssl.SSLContext | None = None,
-                   server_name: str = "", lines_limit: int = 200) -> "ClientConnection":
-        """Connect; context: TLS from the first octet. Raises Trouble."""
+                   server_name: str = "", lines_limit: int = 200, unix_root: str = "") -> "ClientConnection":
+        """Connect; context: TLS from the first octet. unix_root: where a relative path begins. Raises Trouble."""
         try:
             async with asyncio.timeout(timeout_s):
                 if endpoint.path:
-                    reader, writer = await asyncio.open_unix_connection(endpoint.path)
+                    reader, writer = await asyncio.open_unix_connection(os.path.join(unix_root, endpoint.path))
                 else:
                     reader, writer = await asyncio.open_connection(
                         endpoint.address, endpoint.port, local_addr=(bind, 0) if bind else None, ssl=context,

@@ -11,7 +11,7 @@ import ipaddress
 import random
 import re
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mailsuite.base.errors import MailError
 from mailsuite.config.settings import Settings
@@ -94,12 +94,12 @@ class HostFinder:
         try:
             found = await self._find(nexthop, loops=True)
         except NoHost as error:
-            if not self._fallback or error.status == "5.4.6":
+            if not self._fallback or error.status in ("5.4.6", "4.3.5"):
                 raise
             found = []
         for relay in self._fallback:
             try:
-                found += await self._find(relay, loops=False)
+                found += [replace(entry, fallback=True) for entry in await self._find(relay, loops=False)]
             except NoHost:
                 continue
         if not found:

@@ -62,7 +62,7 @@ def test_exits(ended: Ended, want: tuple[str, str, str]) -> None:
 
 @pytest.mark.parametrize(("text", "default", "want"), [
     ("5.7.9 not here", "5.0.0", ("5.7.9", "not here")), ("gone", "5.0.0", ("5.0.0", "gone")),
-    ("5.1.1 later", "4.0.0", ("4.1.1", "later"))])
+    ("5.1.1 later", "4.0.0", ("4.0.0", "later"))])
 def test_error_codes(text: str, default: str, want: tuple[str, str]) -> None:
     assert split_code(text, default) == want
 
