@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from mailsuite.address.syntax import quote_local, split_domain
+from mailsuite.address.syntax import quote_local, split_domain, split_extension
 from mailsuite.base.errors import MailError
 from mailsuite.base.log import logger
 from mailsuite.queue import bouncelog, params
@@ -73,6 +73,7 @@ class Manager:
         self.soft_bounce = settings[SOFT_BOUNCE]
         self.active_limit = settings[params.QMGR_MESSAGE_ACTIVE_LIMIT]
         self.recipient_limit = settings[params.QMGR_MESSAGE_RECIPIENT_LIMIT]
+        self._delimiter = settings.text("recipient_delimiter")
         self._double_bounce = settings[params.DOUBLE_BOUNCE_SENDER].lower()
 
     def reload(self, settings: "Settings", rewriter: "Rewriter") -> None:
@@ -167,7 +168,7 @@ class Manager:
     async def _distribute(self, message: Message) -> None:
         groups: dict[tuple[str, str, str], list[Recipient]] = {}
         message.pending = 1             # our own, until all are handed on
-        for recipient in message.recipients:
+        for recipient in sorted(message.recipients, key=_by_domain):
             try:
                 resolved = await self._resolve(message, recipient)
             except Exception as error:
@@ -180,7 +181,6 @@ class Manager:
                 groups.setdefault(group, []).append(recipient)
         now = time.time()
         for (transport, key, nexthop), recipients in groups.items():
-            recipients.sort(key=_by_domain)
             most = self.table.of(transport).recipients or len(recipients)
             for start in range(0, len(recipients), most):
                 message.pending += 1
@@ -214,7 +214,9 @@ class Manager:
                                   recipient.number)
         key = nexthop
         if self.table.of(transport).recipients == 1:
-            key = f"{recipient.address}\n{nexthop}"      # per recipient: local(8)'s concurrency is per mailbox
+            # Per user, as in Postfix: local(8)'s concurrency is meant per mailbox.
+            user = split_extension(split_domain(recipient.address)[0], self._delimiter)[0]
+            key = f"{user.lower()}\n{nexthop}"
         return recipient, (transport, key, nexthop)
 
     def _end_here(self, message: Message, recipient: Recipient, status: str, dsn: str, reason: str) -> None:
@@ -304,9 +306,8 @@ class Manager:
 
 
 def _by_domain(recipient: Recipient) -> tuple[str, str]:
-    """The order of recipients within a delivery, and so in bounces."""
-    address = recipient.address.lower()
-    return split_domain(address)[1], address
+    """The order of recipients within a delivery, and so in bounces: as Postfix's, before they are resolved."""
+    return split_domain(recipient.address)[1].lower(), recipient.address
 
 
 def _judge(reports: list[RecipientReport]) -> tuple[Outcome, str]:
