@@ -11,7 +11,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from mailsuite.cli.mailcommand import default_directory, fatal, load, parse
+from mailsuite.cli.mailcommand import default_directory, fatal, load, parse, warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,7 +106,8 @@ def show(name: str, fd: int, parts: set[str], out: Out) -> None:
         stored = read(fd, with_done=True)
     except Damaged:
         os.close(fd)
-        fatal(PROGRAM, f"{name}: input is not a valid queue file", 1)
+        warn(PROGRAM, f"{name}: input is not a valid queue file")
+        return
     if "e" in parts:
         out.marker("ENVELOPE RECORDS", name)
         for text in records(stored, os.path.basename(name)):
@@ -158,12 +159,12 @@ def records(stored: "Stored", queue_id: str) -> "Iterator[str]":
            f"{stored.size:15d} {0:15d}")
     yield f"message_arrival_time: {arrival}"
     yield f"create_time: {arrival}"
-    if envelope.full_name:
-        yield f"fullname: {envelope.full_name}"
     if envelope.filter:
         yield f"content_filter: {envelope.filter}"
     for name, value in attributes(envelope, queue_id, before_sender=True):
         yield f"named_attribute: {name}={value}"
+    if envelope.full_name:
+        yield f"sender_fullname: {envelope.full_name}"
     yield f"sender: {quote_local(envelope.sender)}"
     for name, value in attributes(envelope, queue_id, before_sender=False):
         yield f"named_attribute: {name}={value}"
@@ -182,11 +183,13 @@ def attributes(envelope: "Envelope", queue_id: str, *, before_sender: bool) -> "
     origin = envelope.origin
     if before_sender:
         ret = {"": "", "FULL": "1", "HDRS": "2"}[envelope.ret.value]
-        found = [("log_ident", origin.log_ident or queue_id),
-                 ("rewrite_context", "local" if envelope.local else "remote"), ("encoding", envelope.encoding),
+        found = [("encoding", envelope.encoding),
                  ("smtputf8", "yes" if envelope.smtputf8 else ""),
                  ("sasl_method", origin.sasl_method), ("sasl_username", origin.sasl_username),
                  ("sasl_sender", origin.sasl_sender), ("envelope_id", envelope.envid), ("ret_flags", ret)]
+        context = ("rewrite_context", "local" if envelope.local else "remote")
+        found = [*found, context] if envelope.program == "pickup" else [
+            ("log_ident", origin.log_ident or queue_id), context, *found]
     else:
         kind = "6" if ":" in origin.client_address else "2"
         facts = [("client_name", origin.client_name), ("reverse_client_name", origin.reverse_client_name),
@@ -194,7 +197,8 @@ def attributes(envelope: "Envelope", queue_id: str, *, before_sender: bool) -> "
                  ("server_address", origin.server_address), ("server_port", origin.server_port),
                  ("helo_name", origin.helo_name), ("protocol_name", origin.protocol_name)]
         found = [(f"log_{name}", value) for name, value in facts[:1] + facts[2:4]]
-        found += [("log_message_origin", origin.message_origin), ("log_helo_name", origin.helo_name),
+        local = envelope.program == "pickup"
+        found += [("log_message_origin", "" if local else origin.message_origin), ("log_helo_name", origin.helo_name),
                   ("log_protocol_name", origin.protocol_name), *facts,
                   ("client_address_type", kind if origin.client_address else "")]
     return [(name, value) for name, value in found if value]

@@ -3,7 +3,7 @@
     postsuper [-c config_dir] [-d|-e|-f|-h|-H|-r queue_id|ALL|-]... [-psS] [queue...]
 
 Works on the files themselves, whether the suite runs or not; qmgr notices that a file has gone. "-" reads ids from
-standard input. Without options: -s and -p. For root and for the queue's owner. Exit: 0, 69.
+standard input. Without options: -s and -p. For root and for the queue's owner. Exit: 0, 1.
 """
 
 import os
@@ -11,7 +11,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from mailsuite.cli.mailcommand import EX_UNAVAILABLE, default_directory, fatal, load, log_also, parse
+from mailsuite.cli.mailcommand import default_directory, fatal, load, log_also, parse
 
 if TYPE_CHECKING:
     import logging
@@ -38,17 +38,17 @@ ACTS = {
 
 def main() -> int:
     """The console script."""
-    options, queues = parse(PROGRAM, sys.argv[1:], "c:d:e:f:h:H:pr:sSv", USAGE, EX_UNAVAILABLE)
+    options, queues = parse(PROGRAM, sys.argv[1:], "c:d:e:f:h:H:pr:sSv", USAGE, 1)
     directory = default_directory()
     for option, value in options:
         directory = value if option == "-c" else directory
-    settings = load(directory, PROGRAM, EX_UNAVAILABLE)
+    settings = load(directory, PROGRAM, 1)
     from mailsuite.queue.store import open_store
     store = open_store(settings)
     _check_rights(store)
     unknown = [queue for queue in queues if queue not in (*ALL_QUEUES, "maildrop", "defer", "bounce", "trace")]
     if unknown:
-        fatal(PROGRAM, f"invalid directory name: {unknown[0]}", EX_UNAVAILABLE)
+        fatal(PROGRAM, f"invalid directory name: {unknown[0]}", 1)
     log = log_also(PROGRAM, settings)
     tidy = not any(option in ACTS or option in ("-f", "-p", "-s", "-S") for option, _ in options)
     counts: dict[str, int] = {}
@@ -73,7 +73,7 @@ def _check_rights(store: "QueueStore") -> None:
     except FileNotFoundError:
         return                      # no queue yet: nothing to do
     if os.geteuid() not in (0, owner):
-        fatal(PROGRAM, "use of this command is reserved for the superuser", EX_UNAVAILABLE)
+        fatal(PROGRAM, "use of this command is reserved for the superuser", 1)
 
 
 def _act(store: "QueueStore", log: "logging.Logger", option: str, value: str, queues: list[str]) -> int:

@@ -89,6 +89,9 @@ class HeaderPass:
                 self.seen.add(name)
             return
         self.seen.add(name)
+        if name and field[len(name)] != 0x3A:      # "Name :" was allowed once; others stumble over it
+            label, _, value = field.partition(b":")
+            field = label.rstrip() + b":" + value
         if name == b"received":
             self._hop()
         elif name in (b"message-id", b"resent-message-id"):

@@ -29,6 +29,7 @@ def kept(world: World, content: bytes, **more: Any) -> bytes:
                  id="dropped headers"),
     pytest.param(FULL + b"no header\nbody\n", FULL + b"\nno header\nbody\n", id="body without empty line"),
     pytest.param(FULL, FULL, id="header only"),
+    pytest.param(FULL + b"X-A \t: 1\n\nb\n", FULL + b"X-A: 1\n\nb\n", id="blank before the colon"),
     pytest.param(FULL + b"To: b\n\n\n", FULL + b"To: b@mx.test\n\n\n", id="address completed"),
 ])
 def test_content(tmp_path: Path, content: bytes, want: bytes, blocks: int) -> None:
