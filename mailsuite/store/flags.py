@@ -12,6 +12,8 @@ ANSWERED, FLAGGED, DELETED, SEEN, DRAFT = 1, 2, 4, 8, 16
 SYSTEM = ("\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft")
 SYSTEM_MASK = 31
 KEYWORD_SHIFT = 5
+MAX_KEYWORDS = 1000         # in one mailbox; mail can bring some along
+MAX_RENDERED = 100_000      # combinations of flags that are kept as text
 
 _SYSTEM_BITS = {name.lower(): 1 << bit for bit, name in enumerate(SYSTEM)}
 
@@ -42,6 +44,10 @@ class FlagTable:
         self._bits.setdefault(keyword.lower(), 1 << (KEYWORD_SHIFT + number))
         self._rendered = {0: b""}
 
+    @property
+    def full(self) -> bool:
+        return len(self.keywords) >= MAX_KEYWORDS
+
     def unknown(self, names: Iterable[str]) -> list[str]:
         """Keywords among names that have no bit yet."""
         return [name for name in dict.fromkeys(names) if not name.startswith("\\") and not self.bit(name)]
@@ -66,13 +72,16 @@ class FlagTable:
     def render(self, bits: int) -> bytes:
         text = self._rendered.get(bits)
         if text is None:
+            if len(self._rendered) >= MAX_RENDERED:
+                self._rendered = {0: b""}
             text = self._rendered[bits] = " ".join(self.names(bits)).encode("utf-8", "surrogateescape")
         return text
 
     def render_all(self, all_bits: Iterable[int]) -> list[bytes]:
         """render() of many: most mailboxes know a handful of combinations."""
-        known = self._rendered
         bits = list(all_bits)
-        for one in set(bits).difference(known):
-            self.render(one)
-        return list(map(known.__getitem__, bits))
+        combinations = set(bits)
+        if len(combinations) > MAX_RENDERED // 2:
+            return [self.render(one) for one in bits]
+        texts = {one: self.render(one) for one in combinations}
+        return list(map(texts.__getitem__, bits))

@@ -18,12 +18,13 @@ from mailsuite.store.api import (
     Mailbox,
     MessageGone,
     NoPermission,
+    NotPossible,
     Status,
     StoreResult,
     View,
 )
 from mailsuite.store.fetching import Reader
-from mailsuite.store.flags import DELETED, SEEN, FlagTable
+from mailsuite.store.flags import DELETED, MAX_KEYWORDS, SEEN, FlagTable
 from mailsuite.store.index import Index, MailboxIndex
 from mailsuite.store.options import StoreOptions
 from mailsuite.store.rows import Rows
@@ -285,6 +286,8 @@ class BaseMailbox(ABC):
         """The bits of flags and keywords; new keywords are made."""
         unknown = self.table.unknown(names)
         if unknown:
+            if len(self.table.keywords) + len(unknown) > MAX_KEYWORDS:
+                raise NotPossible("Too many keywords")
             self.make_keywords(unknown)
         return self.table.bits(names)
 
@@ -317,7 +320,7 @@ class BaseMailbox(ABC):
     def add_keywords(self, names: Sequence[str]) -> bool:
         with self.lock:
             unknown = self.table.unknown(names)
-            if not unknown:
+            if not unknown or self.table.full:
                 return False
             self.make_keywords(unknown)
         self.tell()

@@ -264,3 +264,28 @@ def test_link_is_not_followed(tmp_path: Path, path: Path) -> None:
     path.symlink_to(tmp_path / "secret")
     with pytest.raises(StoreError):
         open_inbox(tmp_path)
+
+
+def test_mail_brings_no_state_that_matters(tmp_path: Path, path: Path) -> None:
+    """Postfix delivers these headers as they come."""
+    inbox = open_inbox(tmp_path)
+    append(inbox, *numbered(3))
+    view = inbox.open_view(read_only=False)
+    inbox.remove([2, 3])
+    words = b" ".join(b"w%d" % number for number in range(5000))
+    deliver(path, b"Subject: evil\nX-UID: 2\nX-IMAPbase: 7 0000000009\nX-Keywords: " + words + b"\n\n")
+    assert view.sync(expunges=True).exists == 2
+    assert list(view.uids) == [1, 4] and len(inbox.keywords) <= 1000
+    view.close()
+    again = open_inbox(tmp_path)
+    assert list(again.open_view(read_only=True).uids) == [1, 4] and again.uid_validity == inbox.uid_validity
+
+
+def test_mail_into_an_empty_mailbox_is_not_its_first_word(tmp_path: Path, path: Path) -> None:
+    inbox = open_inbox(tmp_path)
+    append(inbox, ONE)
+    view = inbox.open_view(read_only=False)
+    inbox.remove([1])
+    deliver(path, b"Subject: evil\nX-IMAPbase: 7 0000000009\nX-UID: 1\n\n")
+    changes = view.sync(expunges=True)
+    assert not changes.gone and list(view.uids) == [2] and inbox.uid_validity != 7

@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 
 from mailsuite.store.api import NotPossible, StoreError
+from mailsuite.store.flags import MAX_KEYWORDS
 from mailsuite.store.index import Index
 from mailsuite.store.mailbox import BaseMailbox, Change
 from mailsuite.store.mbox.file import MboxFile
@@ -39,6 +40,7 @@ class ScannedMbox(BaseMailbox):
         self._settled = self._opened = False
         self._base = b""                                # X-IMAPbase as it is in the file
         self._doubtful = False
+        self._floor = 1                                 # UIDs from here on were not known to us before this look
         self._state_of = (0, 0)                         # next UID and number of digests that the index has
         self._held: Data | None = None                  # the file, while bulk() has it open
         self._first_start = 0                           # behind a pseudo message
@@ -107,6 +109,8 @@ class ScannedMbox(BaseMailbox):
             if found and found[0][1].pseudo:
                 found = found[1:]
             self._first_start = found[0][0].start if found else 0
+        else:
+            self._floor = self.uid_next
         known = self._known() if start == 0 else {}
         last = self.rows.uids[-1] if start and self.rows.uids else 0
         by_digest = {digest: uid for uid, digest in sorted(self._digests.items(), reverse=True)} if start == 0 else {}
@@ -114,6 +118,8 @@ class ScannedMbox(BaseMailbox):
         order: list[tuple[int, State]] = []
         for span, state in found:
             uid = state.uid if state.uid is not None and last < state.uid < self.uid_next else None
+            if uid is not None and uid < self._floor and uid not in known:
+                uid = None          # one that was given before, to another message
             digest = b""
             if uid is None:
                 digest = _digest(data, span)
@@ -134,18 +140,21 @@ class ScannedMbox(BaseMailbox):
         """UIDVALIDITY, next UID and keywords, from the first message or from the index."""
         base = found[0][1].base if found else None
         first = not self._opened
+        if base is not None and not first and not self.spans:
+            base = None             # mail that came into an empty mailbox doesn't tell what the mailbox is
         if first:
             self.index = self._database.mailbox(self.name, base[0] if base else None)
             self.highest_modseq = self.index.highest_modseq
             if len(self.index.state) >= _STATE.size:
                 self.uid_next = max(self.uid_next, _STATE.unpack_from(self.index.state)[1])
+        self._floor = self.uid_next
         if base is not None:
             if not first and self.uid_validity and base[0] != self.uid_validity:
                 self.vanish()
                 return
             self.uid_validity = base[0]
             self.uid_next = max(self.uid_next, base[1] + 1)
-            for keyword in base[2]:
+            for keyword in base[2][:MAX_KEYWORDS]:
                 self.table.add(keyword.decode("utf-8", "surrogateescape"))
             self._base = b"%d %010d%b" % (base[0], base[1], b"".join([b" " + word for word in base[2]]))
         else:
@@ -170,7 +179,8 @@ class ScannedMbox(BaseMailbox):
     def _file_bits(self, state: State) -> int:
         bits = state.bits
         for keyword in state.keywords:
-            bits |= self.table.add(keyword.decode("utf-8", "surrogateescape"))
+            name = keyword.decode("utf-8", "surrogateescape")
+            bits |= self.table.bit(name) if self.table.full else self.table.add(name)
         return bits
 
     def _update_rows(self, order: list[tuple[int, State]], known: dict[int, tuple[int, int, bool]], *,
