@@ -3,7 +3,7 @@
     parse_keys([Atom(b"OR"), Atom(b"SEEN"), Atom(b"FLAGGED")], "utf-8") -> And([Or(HasFlag("\\\\Seen"), ...)])
 
 A tree is of frozen dataclasses; imap/search.py evaluates it. Sequence sets stay as ranges.
-Raises: PeerError in Dovecot's words. Limits: MAX_KEYS.
+Raises: PeerError in Dovecot's words. Limits: MAX_KEYS, MAX_DEPTH.
 Source: RFC 3501 section 6.4.4, RFC 5032 (WITHIN), RFC 5182 ($), RFC 7162 (MODSEQ), RFC 8514 (SAVEDATE).
 """
 
@@ -16,6 +16,7 @@ from mailsuite.imap.dates import parse_date
 from mailsuite.imap.syntax import Argument, Atom, String, number
 
 MAX_KEYS = 5000
+MAX_DEPTH = 100         # NOT NOT NOT...
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ def uses_modseq(key: Key) -> bool:
 
 class _Parser:
     def __init__(self, charset: str) -> None:
-        self.charset, self.count = charset, 0
+        self.charset, self.count, self.depth = charset, 0, 0
         self.words: list[Argument] = []
 
     def keys(self, words: list[Argument]) -> Key:
@@ -145,8 +146,14 @@ class _Parser:
 
     def key(self) -> Key:
         self.count += 1
-        if self.count > MAX_KEYS:
+        self.depth += 1
+        if self.count > MAX_KEYS or self.depth > MAX_DEPTH:
             raise PeerError("Too many search keys")
+        key = self._key()
+        self.depth -= 1
+        return key
+
+    def _key(self) -> Key:
         if not self.words:
             raise PeerError("Missing argument")
         word = self.words.pop()

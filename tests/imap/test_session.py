@@ -50,7 +50,8 @@ def test_whole_stream() -> None:
     said = play([STREAM])
     questions = [action.question for action in said if isinstance(action, Ask)]
     assert [getattr(each, "name", type(each).__name__) for each in questions] == [
-        "NOOP", "SELECT", "UID FETCH", "AppendPart", "AppendPart", "AppendEnd", "IDLE", "IdleEnd", "AppendPart", "LOGOUT"]
+        "NOOP", "SELECT", "UID FETCH", "AppendPart", "AppendPart", "AppendEnd", "IDLE", "IdleEnd", "AppendPart",
+        "LOGOUT"]
     assert questions[1] == Command(b"a2", "SELECT", [b"INBOX"])
     assert questions[2].arguments == [b"1:*", [b"FLAGS", b"BODY[HEADER.FIELDS", [b"FROM"], b"]"]]
     assert questions[3].arguments == [b"INBOX", [b"\\Seen"]] and questions[3].first
@@ -73,8 +74,9 @@ def test_octet_by_octet() -> None:
 @pytest.mark.parametrize("seed", range(100))
 def test_noise_is_answered(seed: int) -> None:
     random = Random(seed)
-    noise = b"".join(random.choice([b"a ", b"{3}", b"{2+}\r\n", b"\r\n", b"(", b")", b'"', b"APPEND ", b"IDLE\r\n", b"UID ",
-                                    random.randbytes(3), b"INBOX ", b"\n", b"DONE"]) for _ in range(120))
+    pieces = [b"a ", b"{3}", b"{2+}\r\n", b"\r\n", b"(", b")", b'"', b"APPEND ", b"IDLE\r\n", b"UID ", b"INBOX ", b"\n",
+              b"DONE"]
+    noise = b"".join(random.choice([*pieces, random.randbytes(3)]) for _ in range(120))
     play([noise])
 
 

@@ -1,0 +1,113 @@
+"""imap/server.py: what one session may not do to others, and how sessions end."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from mailsuite.imap import commands
+from mailsuite.imap.commands import Entry
+from tests.support.mail_sessions import ImapServer
+
+Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter, ImapServer], Awaitable[None]]
+
+
+def converse(home: Path, talk: Talk) -> None:
+    async def run() -> None:
+        async with ImapServer({"alice": home}) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(b"a LOGIN alice x\r\n")
+            await reader.readline()
+            assert (await reader.readline()).startswith(b"a OK")
+            await asyncio.wait_for(talk(reader, writer, server), 20)  # type: ignore[arg-type]
+            writer.close()
+
+    asyncio.run(run())
+
+
+async def until(reader: asyncio.StreamReader, tag: bytes) -> list[bytes]:
+    lines = []
+    while not lines or not lines[-1].startswith(tag):
+        lines.append(await reader.readline())
+        assert lines[-1], "the server closed"
+    return lines
+
+
+def test_an_unforeseen_exception_is_told_and_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(context: object, command: object) -> commands.Run:
+        yield b"* OK so far\r\n"
+        raise RuntimeError("a bug")
+
+    monkeypatch.setitem(commands.COMMANDS, "CHECK", Entry(broken))  # type: ignore[arg-type]
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: ImapServer) -> None:
+        writer.write(b"b CHECK\r\nc NOOP\r\n")
+        said = await until(reader, b"c ")
+        assert said[1].startswith(b"b NO [SERVERBUG] Internal error occurred. Refer to server log")
+        assert said[2].startswith(b"c OK")
+
+    converse(tmp_path, talk)
+
+
+def test_a_large_message_flows_in_and_out(tmp_path: Path) -> None:
+    body = b"x" * 76 + b"\r\n"
+    message = b"Subject: large\r\n\r\n" + body * 30_000
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: ImapServer) -> None:
+        writer.write(b"b APPEND INBOX {%d+}\r\n" % len(message) + message + b"\r\nc SELECT INBOX\r\n")
+        await until(reader, b"c ")
+        writer.write(b"d FETCH 1 BODY.PEEK[]\r\n")
+        assert await reader.readline() == b"* 1 FETCH (BODY[] {%d}\r\n" % len(message)
+        assert await reader.readexactly(len(message)) == message
+        assert (await until(reader, b"d "))[-1].startswith(b"d OK")
+
+    converse(tmp_path, talk)
+
+
+def test_a_connection_lost_in_an_append_leaves_nothing(tmp_path: Path) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: ImapServer) -> None:
+        writer.write(b"b APPEND INBOX {100000+}\r\nhalf of it")
+        await writer.drain()
+        await asyncio.sleep(0)
+        writer.write(b"c")
+        writer.close()
+        while server.tasks:
+            await asyncio.wait(server.tasks)
+
+    converse(tmp_path, talk)
+    assert [path for folder in ("new", "cur", "tmp") for path in (tmp_path / "Maildir" / folder).iterdir()] == []
+
+
+def test_a_stopping_worker_says_bye(tmp_path: Path) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: ImapServer) -> None:
+        server.world.stopping.set()
+        assert await reader.readline() == b"* BYE Server shutting down.\r\n"
+        assert await reader.read() == b""
+
+    converse(tmp_path, talk)
+
+
+def test_pipelined_commands_are_answered_in_order(tmp_path: Path) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: ImapServer) -> None:
+        writer.write(b"".join(b"t%d NOOP\r\n" % number for number in range(500)))
+        for number in range(500):
+            assert (await reader.readline()).startswith(b"t%d OK" % number)
+
+    converse(tmp_path, talk)
+
+
+def test_a_client_that_does_not_read_stops_only_itself(tmp_path: Path) -> None:
+    message = b"Subject: x\r\n\r\n" + b"y" * 500_000
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: ImapServer) -> None:
+        writer.write(b"b APPEND INBOX {%d+}\r\n" % len(message) + message + b"\r\nc SELECT INBOX\r\n")
+        await until(reader, b"c ")
+        writer.write(b"d FETCH 1 BODY.PEEK[]\r\n" * 50)         # 25 MB that nobody reads
+        other_reader, other_writer = await asyncio.open_connection("127.0.0.1", server.port)
+        other_writer.write(b"a LOGIN alice x\r\nb STATUS INBOX (MESSAGES)\r\n")
+        assert (await until(other_reader, b"b "))[-1].startswith(b"b OK")
+        other_writer.close()
+        writer.transport.abort()
+
+    converse(tmp_path, talk)

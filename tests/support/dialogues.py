@@ -1,0 +1,59 @@
+"""Plays the dialogues below tests/dialogues: text that an administrator can review.
+
+    # a comment
+    C: a2 NOOP                the client's line            b C: ...   on a second connection
+    S: a2 OK {.*}             the server's answer; what stands in braces is a regular expression
+    S: * LIST {{}             a brace itself
+
+Times such as " (0.001 + 0.000 secs)" are dropped from what the server says. A line that the server is not asked for
+must not come: each S line is compared with the next line, and at the end nothing may be left.
+"""
+
+import asyncio
+import re
+from pathlib import Path
+
+WAIT_S = 10.0
+_TOOK = re.compile(r" \(\d+\.\d+ \+ [\d.+ ]*secs\)")
+
+
+def pattern_of(line: str) -> re.Pattern[str]:
+    parts = re.split(r"\{((?:\\.|[^{}])*|\{)\}", line)
+    return re.compile("".join(re.escape(part) if at % 2 == 0 else ("\\{" if part == "{" else f"(?:{part})")
+                              for at, part in enumerate(parts)))
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+class _Connection:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    async def line(self) -> str:
+        octets = await asyncio.wait_for(self.reader.readline(), WAIT_S)
+        return _TOOK.sub("", octets.decode("utf-8", "surrogateescape").rstrip("\r\n")) if octets else "<closed>"
+
+
+async def play(path: Path, port: int) -> None:
+    """Raises AssertionError with the number of the line that did not come."""
+    connections: dict[str, _Connection] = {}
+    for number, text in enumerate(_lines(path), 1):
+        if not text or text.startswith("#"):
+            continue
+        match = re.fullmatch(r"(?:([b-z]) )?([CS]): ?(.*)", text)
+        assert match, f"{path.name}:{number}: {text!r} is no line of a dialogue"
+        name, who, line = match[1] or "a", match[2], match[3]
+        if name not in connections:
+            connections[name] = _Connection(*await asyncio.open_connection("127.0.0.1", port))
+        connection = connections[name]
+        if who == "C":
+            connection.writer.write(line.encode("utf-8", "surrogateescape") + b"\r\n")
+            continue
+        said = await connection.line()
+        assert pattern_of(line).fullmatch(said), f"{path.name}:{number}: expected {line!r}, got {said!r}"
+    for connection in connections.values():
+        connection.writer.close()
+        rest = await connection.reader.read()
+        assert not rest, f"{path.name}: the server said more: {rest!r}"
