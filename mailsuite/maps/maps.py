@@ -90,7 +90,9 @@ def _cached_table(spec: str, source: MapSource, *, again: bool = False) -> Table
             table = open_table(spec, source)
         except (BadTable, TableError) as error:
             if not again:
-                _UNTOLD.setdefault(source.program, []).append(str(error))
+                untold = _UNTOLD.setdefault(source.program, [])
+                if str(error) not in untold:
+                    untold.append(str(error))
             type_, _, name = spec.partition(":")
             return UnavailableTable(type_, name, str(error))        # not cached: it may be there when the next asks
         _OPEN[key] = table
@@ -100,12 +102,13 @@ def _cached_table(spec: str, source: MapSource, *, again: bool = False) -> Table
 class Maps:
     """Tables in order."""
 
-    __slots__ = ("_log", "_source", "_tables", "empty", "names")
+    __slots__ = ("_log", "_source", "_tables", "empty", "listed_in", "names")
 
     def __init__(self, tables: list[Table], source: MapSource) -> None:
         self._tables, self._source, self._log = tables, source, source.log
         self.names = [table.spec for table in tables]
         self.empty = not tables
+        self.listed_in = ""         # the list that has the table among its items, for messages
 
     @property
     def immediate(self) -> bool:
@@ -163,7 +166,11 @@ class Maps:
         if error.detail:
             self._log.warning("%s", error.detail)
             error.detail = ""
-        self._log.warning("%s lookup error for \"%s\"", re.sub(r"\s", " ", table.spec), key)
+        spec = re.sub(r"\s", " ", table.spec)
+        if self.listed_in:
+            self._log.warning("%s: %s: table lookup problem", self.listed_in, spec)
+        else:
+            self._log.warning("%s lookup error for \"%s\"", spec, key)
 
     def _refuse_empty(self, table: Table, key: str) -> str:
         """An empty value is a mistake in the table; taking it for "absent" could lose mail."""

@@ -87,6 +87,7 @@ class NameList:
         if self._is_table(item):
             self._flush()
             maps = open_maps([item], self._source)
+            maps.listed_in = self._name
             self._groups.append(_Group(negated, frozenset(), (), None, maps, ""))
             return
         if self._pending and self._pending[-1][0] != negated:

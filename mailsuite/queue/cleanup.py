@@ -26,6 +26,7 @@ from mailsuite.queue.cleanup_checks import ContentChecks
 from mailsuite.queue.cleanup_header import HeaderPass, HeaderWork
 from mailsuite.queue.envelope import Envelope, Handling, Notify, Recipient
 from mailsuite.queue.headers import split_header
+from mailsuite.rewrite.mapping import MESSAGE
 from mailsuite.smtp.params import MESSAGE_SIZE_LIMIT
 
 if TYPE_CHECKING:
@@ -141,6 +142,7 @@ class Intake:
             self.recipients.append(Recipient(address, original, orcpt, notify))
 
     async def _ask(self, question: "Awaitable[list[str]]") -> list[str]:
+        MESSAGE.set(self.queue_id)
         try:
             return await question
         except PermanentError as error:
@@ -226,6 +228,7 @@ class Intake:
         if self._sender is None:
             self._sender = self.envelope.sender
             if self._sender and Handling.MAP in self.envelope.handling:
+                MESSAGE.set(self.queue_id)
                 try:
                     self._sender = await self.cleanup.rewriter.sender(self._sender)
                 except MailError as error:

@@ -16,6 +16,7 @@ from mailsuite.base.log import logger
 from mailsuite.queue import params
 from mailsuite.queue.cleanup_checks import Case, ContentChecks
 from mailsuite.queue.headers import DESTINATION_FIELDS, name_of, value_of
+from mailsuite.rewrite.mapping import MESSAGE
 from mailsuite.smtp.received import header_date
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ class HeaderPass:
 
     async def _rewritten(self, field: bytes) -> bytes:
         label, _, value = field.partition(b":")
+        MESSAGE.set(self.case.queue_id)
         new = await self.work.rewriter.header(label.strip().decode("ascii"), value, self.case.envelope.local)
         if new == value:
             return field

@@ -11,6 +11,7 @@ Raises TemporaryError when a list could not be asked. Source: ADDRESS_CLASS_READ
 from typing import TYPE_CHECKING
 
 from mailsuite.address.hostname import literal_address
+from mailsuite.base.errors import TemporaryError
 from mailsuite.maps.matchlist import DomainList, NameList
 
 if TYPE_CHECKING:
@@ -96,16 +97,23 @@ class Domains:
         """The class of a domain that is known not to be local."""
         if domain[:1] == "[":
             return "default"
-        if self.virtual_alias and await self.virtual_alias.matches(domain):
+        if self.virtual_alias and await self._listed(self.virtual_alias, "virtual_alias_domains", domain):
             await self._warn_twice(domain, "virtual_alias_domains", ("virtual_mailbox_domains", self.virtual_mailbox),
                                    ("relay_domains", self.relay))
             return "virtual_alias"
-        if self.virtual_mailbox and await self.virtual_mailbox.matches(domain):
+        if self.virtual_mailbox and await self._listed(self.virtual_mailbox, "virtual_mailbox_domains", domain):
             await self._warn_twice(domain, "virtual_mailbox_domains", ("relay_domains", self.relay))
             return "virtual_mailbox"
-        if self.relay and await self.relay.matches(domain):
+        if self.relay and await self._listed(self.relay, "relay_domains", domain):
             return "relay"
         return "default"
+
+    async def _listed(self, domains: NameList, name: str, domain: str) -> bool:
+        try:
+            return await domains.matches(domain)
+        except TemporaryError:
+            self._source.log.warning("%s lookup failure", name)
+            raise
 
     async def _warn_twice(self, domain: str, name: str, *others: tuple[str, NameList]) -> None:
         if domain in self._warned:
@@ -113,5 +121,9 @@ class Domains:
         if len(self._warned) < WARNING_LIMIT:
             self._warned.add(domain)
         for other, listed in others:
-            if listed and await listed.matches(domain):
+            try:
+                twice = bool(listed) and await listed.matches(domain)
+            except TemporaryError:
+                twice = False       # only a warning was at stake
+            if twice:
                 self._source.log.warning("do not list domain %s in BOTH %s and %s", domain, name, other)

@@ -8,10 +8,12 @@ extension that was not part of the key is carried over when `propagate` says so 
 """
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from mailsuite.address.header import parse_addresses
 from mailsuite.address.syntax import unquote_local
+from mailsuite.base.errors import TemporaryError
 from mailsuite.maps.lookup import find_address
 from mailsuite.maps.maps import Maps
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from logging import Logger
 
 RECURSION_LIMIT = 10
+# The queue id of the message at hand, for warnings; set by who handles one.
+MESSAGE: ContextVar[str] = ContextVar("MESSAGE", default="")
 
 
 class AddressMapping:
@@ -36,7 +40,11 @@ class AddressMapping:
 
     async def find(self, address: str) -> list[str] | None:
         """All addresses that one maps to, in internal form; None when there is no entry. Raises TemporaryError."""
-        found = await find_address(self._maps, address, delimiter=self._delimiter, is_local=self._is_local)
+        try:
+            found = await find_address(self._maps, address, delimiter=self._delimiter, is_local=self._is_local)
+        except TemporaryError:
+            self._warn("%s map lookup problem for %s -- message not accepted, try again later", address)
+            raise
         if found is None:
             return None
         value = found.value
@@ -63,10 +71,13 @@ class AddressMapping:
             if not new:
                 return address
             if len(new) > 1:
-                self._log.warning("multi-valued %s entry for %s", self.name, address)
+                self._warn("multi-valued %s entry for %s", address)
             if new[0].lower() == address.lower():
                 return new[0]
             address = new[0]
-        self._log.warning("unreasonable %s map nesting for %s -- message not accepted, try again later",
-                          self.name, address)
+        self._warn("unreasonable %s map nesting for %s -- message not accepted, try again later", address)
         return address
+
+    def _warn(self, text: str, address: str) -> None:
+        message = MESSAGE.get()
+        self._log.warning("%s" + text, f"{message}: " if message else "", self.name, address)

@@ -9,6 +9,7 @@ transport without nexthop goes to the recipient's domain. Raises TemporaryError.
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from mailsuite.base.errors import TemporaryError
 from mailsuite.maps.lookup import Strategy, find_address
 from mailsuite.maps.maps import MapSource, open_maps
 from mailsuite.rewrite.domains import parents_match
@@ -33,7 +34,7 @@ class Transports:
 
     def __init__(self, settings: "Settings", source: MapSource) -> None:
         self._maps = open_maps(settings.text("transport_maps"), source)
-        self._delimiter = settings.text("recipient_delimiter")
+        self._log, self._delimiter = source.log, settings.text("recipient_delimiter")
         parents = Strategy.PARENTS if parents_match(settings, "transport_maps") else Strategy.DOTTED_PARENTS
         self._strategy = Strategy.FULL | Strategy.NO_EXTENSION | Strategy.DOMAIN | parents
 
@@ -41,8 +42,12 @@ class Transports:
         """What the tables make of the choice so far."""
         if self._maps.empty:
             return Choice(transport, nexthop)
-        found = await find_address(self._maps, address, delimiter=self._delimiter, strategy=self._strategy)
-        value = found.value if found is not None else await self._maps.find("*", partial=True)
+        try:
+            found = await find_address(self._maps, address, delimiter=self._delimiter, strategy=self._strategy)
+            value = found.value if found is not None else await self._maps.find("*", partial=True)
+        except TemporaryError:
+            self._log.warning("transport_maps lookup failure")
+            raise
         if value is None:
             return Choice(transport, nexthop)
         new = split_transport(value)
