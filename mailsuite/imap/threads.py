@@ -31,11 +31,13 @@ class Node:
     mail: Mail | None = None
     parent: "Node | None" = None
     children: "list[Node]" = field(default_factory=list)
+    replies: int = 0        # how many have this as parent; children is filled when that is final
     date: int = 0           # what the thread is sorted by
 
 
 _ID = re.compile(rb"<([^<>]*)>")
 MAX_REFERENCES = 1000
+MAX_WALK = 10_000       # steps up a chain of replies in search of a loop
 
 
 def message_ids(value: bytes | None) -> tuple[bytes, ...]:
@@ -47,24 +49,34 @@ def message_ids(value: bytes | None) -> tuple[bytes, ...]:
 
 
 def _linked(node: Node, ancestor: Node) -> bool:
-    """Is ancestor above node, or node itself?"""
+    """Is ancestor above node, or node itself? Yes, too, of a chain longer than MAX_WALK: it is left as it is."""
+    if not ancestor.replies:
+        return node is ancestor
     above: Node | None = node
-    while above is not None:
+    for _ in range(MAX_WALK):
         if above is ancestor:
             return True
+        if above is None:
+            return False
         above = above.parent
-    return False
+    return True
 
 
 def _link(parent: Node, child: Node) -> None:
     child.parent = parent
-    parent.children.append(child)
+    parent.replies += 1
 
 
 def _unlink(node: Node) -> None:
     if node.parent is not None:
-        node.parent.children.remove(node)
+        node.parent.replies -= 1
         node.parent = None
+
+
+def _adopt(parent: Node, child: Node) -> None:
+    """Link after the tree was built."""
+    _link(parent, child)
+    parent.children.append(child)
 
 
 def _build(messages: Iterable[Mail]) -> list[Node]:
@@ -98,6 +110,9 @@ def _build(messages: Iterable[Mail]) -> list[Node]:
             _unlink(node)
         if above is not None and not _linked(above, node):
             _link(above, node)
+    for node in nodes:
+        if node.parent is not None:
+            node.parent.children.append(node)
     return [node for node in nodes if node.parent is None]
 
 
@@ -200,14 +215,14 @@ def _join(known: Node, root: Node, reply: bool, table: dict[str, Node], subject:
             child.parent = known
         known.children += root.children
     elif known.mail is None or (reply and not _subject(known)[1]):
-        _link(known, root)
+        _adopt(known, root)
     else:       # neither is the other's reply: a common parent that is not here
         above = Node()
         for position, each in enumerate(result):
             if each is known:
                 result[position] = above
-        _link(above, known)
-        _link(above, root)
+        _adopt(above, known)
+        _adopt(above, root)
         table[subject] = above
         if above not in result:
             result.append(above)
@@ -222,7 +237,7 @@ def thread_subjects(messages: Sequence[Mail]) -> list[Node]:
     for mails in groups.values():
         root = Node(mails[0], date=mails[0].date)
         for mail in mails[1:]:
-            _link(root, Node(mail, date=mail.date))
+            _adopt(root, Node(mail, date=mail.date))
         roots.append(root)
     return roots
 
