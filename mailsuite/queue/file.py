@@ -1,6 +1,6 @@
 """The queue file: one message, its envelope and its recipients, readable while it is being delivered.
 
-    writer = Writer(fd); writer.add(octets); size = writer.finish(envelope, recipients)
+    writer = Writer(fd); writer.add(octets); numbered = writer.finish(facts, recipients); writer.complete()
     stored = read(fd)            Stored(envelope, recipients, offset, size...); raises Damaged
     mark_done(fd, number)        in place: this recipient needs no delivery any more
 
@@ -59,15 +59,17 @@ class Stored:
 
 
 class Writer:
-    """Writes one file from its start. A small message is one write call. Raises OSError from add and finish."""
+    """Writes one file from its start: add the content, finish, complete. A small message is one write call, made by
+    complete (in a thread). Raises OSError from add and complete."""
 
-    __slots__ = ("_fd", "_flushed", "_waiting", "_waiting_size", "size", "whole")
+    __slots__ = ("_fd", "_flushed", "_head", "_waiting", "_waiting_size", "size", "whole")
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._waiting: list[bytes] = []
         self._waiting_size = 0
         self._flushed = False
+        self._head = b""
         self.size = self.whole = 0      # octets of content so far; of the file, once it is finished
 
     def add(self, octets: bytes) -> None:
@@ -84,18 +86,21 @@ class Writer:
         self._waiting_size, self._flushed = 0, True
 
     def finish(self, facts: dict[str, Any], recipients: list[Recipient]) -> list[Recipient]:
-        """Write the rest; return the recipients with their numbers. The file is whole then, but not yet synced."""
+        """The content is over: make head and tail; return the recipients with their numbers. Writes nothing."""
         start = HEAD + self.size
         tail, numbered = make_tail(facts, recipients, start)
-        head = make_head(HEAD, self.size, start, tail)
+        self._head = make_head(HEAD, self.size, start, tail)
         self.whole = start + len(tail)
         self._waiting.append(tail)
+        return numbered
+
+    def complete(self) -> None:
+        """Write what is left. The file is whole then, but not yet synced."""
         if self._flushed:
             self._flush(b"")
-            os.pwrite(self._fd, head, 0)
+            os.pwrite(self._fd, self._head, 0)
         else:
-            self._flush(head)
-        return numbered
+            self._flush(self._head)
 
 
 def write_all(fd: int, octets: bytes) -> None:

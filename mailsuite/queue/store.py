@@ -40,19 +40,23 @@ MESSAGE_QUEUES = ("incoming", "active", "deferred", "hold")
 class QueueFile:
     """A file that is being made. queue_id is known at once."""
 
-    __slots__ = ("_temp", "fd", "queue_id", "writer")
+    __slots__ = ("_complete", "_temp", "fd", "queue_id", "writer")
 
     def __init__(self, fd: int, queue_id: str, temp: str) -> None:
         self.fd, self.queue_id, self._temp = fd, queue_id, temp
         self.writer = Writer(fd)
+        self._complete = False
 
     def finish(self, facts: dict[str, Any], recipients: list[Recipient]) -> list[Recipient]:
-        """Write what is left; the recipients come back with their numbers. Raises OSError."""
+        """No content follows; the recipients come back with their numbers. The commit writes."""
         return self.writer.finish(facts, recipients)
 
     def sync_and_name(self, path: str) -> None:
-        """Sync the content, then give it its name. Blocks. Raises OSError."""
-        os.fsync(self.fd)
+        """Write what is left, sync it, then give it its name. Blocks. Raises OSError."""
+        if not self._complete:
+            self.writer.complete()
+            os.fsync(self.fd)
+            self._complete = True
         if self._temp:
             os.rename(self._temp, path)
             self._temp = ""
@@ -115,7 +119,7 @@ class QueueStore:
         self._syncs: dict[str, FolderSync] = {}
         self._unnamed = True
         self._owner: tuple[int, int] | None = None
-        self._spares: deque[int] = deque()
+        self._spares: deque[tuple[int, int]] = deque()      # descriptor, inode number
         self._count = 0
 
     def path(self, queue: str, queue_id: str) -> str:
@@ -128,7 +132,7 @@ class QueueStore:
     def create(self, queue: str = "incoming") -> QueueFile:
         """A file without a name, in the folder's file system, mode 0600 (maildrop 0644). Raises OSError."""
         folder, temp = f"{self.directory}/{queue}", ""
-        fd = self._spares.popleft() if self._spares and queue == "incoming" else self._open_unnamed(folder)
+        fd, inode = self._spares.popleft() if self._spares and queue == "incoming" else (self._open_unnamed(folder), 0)
         if fd < 0:
             self._count += 1
             temp = f"{folder}/.new-{os.getpid()}-{self._count}"
@@ -137,7 +141,8 @@ class QueueStore:
             os.fchmod(fd, 0o644)        # it stays the submitter's, pickup reads it; nobody else may search maildrop/
         elif os.geteuid() == 0:
             self._give_away(fd, folder)
-        return QueueFile(fd, ids.new_id(time.time(), os.fstat(fd).st_ino, long_ids=self.long_ids), temp)
+        inode = inode or os.fstat(fd).st_ino
+        return QueueFile(fd, ids.new_id(time.time(), inode, long_ids=self.long_ids), temp)
 
     def _open_unnamed(self, folder: str) -> int:
         """-1: this file system cannot."""
@@ -155,12 +160,12 @@ class QueueStore:
         if len(self._spares) < SPARES:
             fd = self._open_unnamed(f"{self.directory}/incoming")
             if fd >= 0:
-                self._spares.append(fd)
+                self._spares.append((fd, os.fstat(fd).st_ino))
 
     def close(self) -> None:
         """Let go of what is kept open."""
         while self._spares:
-            os.close(self._spares.popleft())
+            os.close(self._spares.popleft()[0])
 
     def _give_away(self, fd: int, folder: str) -> None:
         """What root makes (a forward of local's) belongs to the queue's owner, who has to read it."""

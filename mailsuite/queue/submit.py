@@ -95,6 +95,7 @@ class Draft:
                 self._store.commit_now(self._file, "maildrop")
                 self._wake()
                 return self.queue_id
+            self._writer.complete()
             return self._hand_over()
         except OSError as error:
             raise SubmitError(f"error writing queue file: {error.strerror}") from error

@@ -25,7 +25,9 @@ def write(fd: int, content: bytes, pieces: int = 1 << 20) -> list[Recipient]:
     writer = Writer(fd)
     for at in range(0, len(content), pieces):
         writer.add(content[at:at + pieces])
-    return writer.finish(ENVELOPE.facts(), RECIPIENTS)
+    numbered = writer.finish(ENVELOPE.facts(), RECIPIENTS)
+    writer.complete()
+    return numbered
 
 
 @pytest.mark.parametrize("size", [0, 1, 4096, BLOCK - 1, BLOCK, 3 * BLOCK + 5])
