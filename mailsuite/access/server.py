@@ -17,6 +17,7 @@ import logging
 import os
 import signal
 import socket
+import struct
 import time
 import zlib
 from collections.abc import Mapping
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from mailsuite.config.dovecot import DovecotSettings
     from mailsuite.config.settings import Settings
 
+EX_NOUSER, EX_TEMPFAIL = 67, 75
 MESSAGE_LIMIT = 1 << 20
 LOGIN_TIMEOUT_S = 10.0           # how long a login process may take to say what it wants
 LEAVING_WAIT_S = 0.3             # how long a login over the user's limit waits for a session that is just ending
@@ -97,6 +99,9 @@ class AccessParent:
         with login:
             try:
                 message = await asyncio.wait_for(_read_message(login, fds), LOGIN_TIMEOUT_S)
+                if "doveadm" in message:
+                    await self._doveadm(message["doveadm"], fds, login)
+                    return
                 handover = HandOver.from_message(message["handover"])
                 pid, number, cookie = message["ticket"]
                 await self._admit(handover, int(pid), int(number), str(cookie), fds, login)
@@ -128,7 +133,7 @@ class AccessParent:
             raise RefusedLogin(Why.INITIALIZATION) from error
         key = await self._count_in(user, handover, settings)
         try:
-            await self._to_worker(identity, user, handover, fds, login)
+            await self._to_worker(identity, user, {"handover": handover.to_message()}, fds, login)
         finally:
             self._count_out(key)
 
@@ -154,14 +159,31 @@ class AccessParent:
         else:
             del self._connections[key]
 
-    async def _to_worker(self, identity: Identity, user: UserInfo, handover: HandOver, fds: list[int],
-                         login: socket.socket) -> None:
+    async def _doveadm(self, request: Mapping[str, Any], fds: list[int], client: socket.socket) -> None:
+        """A command of doveadm on a user's mail; for the administrator only, who needs no ticket."""
+        if peer_uid(client) not in (0, os.geteuid()):
+            raise ValueError("doveadm's commands are for the administrator")
+        name = str(request["user"])
+        try:
+            user = await self._auth.userdb(name, service="doveadm")
+            if user is None:
+                _say(client, {"error": "User doesn't exist"}, {"status": EX_NOUSER})
+                return
+            identity = identity_of(user, self.dovecot.for_protocol("imap"))
+        except (TemporaryError, NotAllowed) as error:
+            _say(client, {"error": error.detail or error.public}, {"status": EX_TEMPFAIL})
+            return
+        await self._to_worker(identity, user, {"doveadm": request}, fds, client, client_first=True)
+
+    async def _to_worker(self, identity: Identity, user: UserInfo, what: Mapping[str, Any], fds: list[int],
+                         login: socket.socket, *, client_first: bool = False) -> None:
         """Returns when the session is over."""
         key = str(zlib.crc32(user.user.encode("utf-8", "surrogateescape")) % self._cores)
-        request = {"handover": handover.to_message(), "user": user.to_message(), "generation": self.generation}
+        request = {**what, "user": user.to_message(), "generation": self.generation}
+        descriptors = [login.fileno(), *fds] if client_first else [*fds, login.fileno()]
         try:
             # The worker has to be the only one who holds the client's descriptor, or its end would not be the end.
-            answer = await self._pool.ask(identity, request, [*fds, login.fileno()], key=key,
+            answer = await self._pool.ask(identity, request, descriptors, key=key,
                                           taken=lambda: _let_go(fds, login))
             if "held" in answer:            # it was forked before a reload, and waits for the new settings
                 await self._pool.ask(identity, {"go_on": answer["held"], "generation": self.generation,
@@ -217,6 +239,18 @@ async def _readable(sock: socket.socket) -> None:
 def _answer(login: socket.socket, message: Mapping[str, Any]) -> None:
     with contextlib.suppress(OSError):      # a few octets into an empty buffer; who is gone needs none
         login.send(json.dumps(message).encode() + b"\n")
+
+
+def _say(client: socket.socket, *lines: Mapping[str, Any]) -> None:
+    for line in lines:
+        _answer(client, line)
+
+
+def peer_uid(sock: socket.socket) -> int:
+    """Who is at the other end of a Unix socket."""
+    packed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    uid: int = struct.unpack("3i", packed)[1]
+    return uid
 
 
 def _close_all(fds: list[int]) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from mailsuite.access.handover import HandOver
 from mailsuite.access.world import UserWorld
+from mailsuite.base.errors import MailError
 from mailsuite.net.service import new_event_loop
 from mailsuite.net.workers import Request, WorkerChannel
 from mailsuite.sasl.user import UserInfo
@@ -81,7 +82,10 @@ class Worker:
                 self._held[request.number] = message, fds
                 answer = {"held": request.number}
                 return
-            await self._session(message, fds)
+            if "doveadm" in message:
+                await self._doveadm(message, fds)
+            else:
+                await self._session(message, fds)
         except Exception:
             log.exception("unforeseen in a user's session")
         finally:
@@ -105,6 +109,26 @@ class Worker:
             with contextlib.suppress(OSError):      # a few octets into an empty buffer
                 login.send(json.dumps({"ok": True, "pid": os.getpid()}).encode() + b"\n")
         await self._protocols[handover.protocol](client, handover, user, self._world)
+
+    async def _doveadm(self, message: Mapping[str, Any], fds: list[int]) -> None:
+        """A command of doveadm; it waits at the other end of the first descriptor, the second is its input."""
+        from mailsuite.access import doveadm
+        from mailsuite.access.doveadm_run import EX_TEMPFAIL
+        from mailsuite.access.user_mail import UserMail
+
+        user, settings = UserInfo.from_message(message["user"]), self._world.dovecot.for_protocol("imap")
+        with socket.socket(fileno=fds[0]) as sock, self._world.user(
+                UserMail.key(user, settings), lambda: UserMail(user, settings)) as mail:
+            sock.setblocking(True)
+            content = fds[1] if len(fds) > 1 else -1
+            with contextlib.suppress(OSError):          # who went away needs no answer
+                try:
+                    store = await mail.opened()
+                except MailError as error:
+                    lines = [{"error": error.public}, {"status": EX_TEMPFAIL}]
+                    sock.sendall("".join(json.dumps(line) + "\n" for line in lines).encode())
+                    return
+                await mail.run(lambda: doveadm.serve(store, message["doveadm"], content, sock))
 
 
 def run_worker(channel: WorkerChannel, dovecot: "DovecotSettings", settings: "Settings", generation: int,

@@ -27,6 +27,7 @@ class Command(NamedTuple):
     entry: str
 
 
+_MAIL = "[-u <user>|-A] [-S <socket_path>] "
 COMMANDS = (
     Command("auth cache flush", "[-a <master socket path>] [<user> [...]]", "doveadm_auth:cache_flush"),
     Command("auth login", "[-a <auth-login socket path>] [-m <auth-master socket path>] [-x <auth info>] "
@@ -37,8 +38,24 @@ COMMANDS = (
             "doveadm_auth:test"),
     Command("config", "[doveconf parameters]", "doveadm_control:config"),
     Command("help", "[<cmd>]", "doveadm_control:help_"),
+    Command("copy", _MAIL + "<destination> [user <source user>] <search query>", "doveadm_mail:transfer"),
+    Command("expunge", _MAIL + "[-m] <search query>", "doveadm_mail:query"),
+    Command("fetch", _MAIL + "<fields> <search query>", "doveadm_mail:fetch"),
+    Command("flags add", _MAIL + "<flags> <search query>", "doveadm_mail:transfer"),
+    Command("flags remove", _MAIL + "<flags> <search query>", "doveadm_mail:transfer"),
+    Command("flags replace", _MAIL + "<flags> <search query>", "doveadm_mail:transfer"),
+    Command("mailbox create", _MAIL + "[-g <guid>] [-s] <mailbox> [...]", "doveadm_mail:names"),
+    Command("mailbox delete", _MAIL + "[-r] [-s] [-e] [-Z] <mailbox> [...]", "doveadm_mail:names"),
+    Command("mailbox list", _MAIL + "[-7|-8] [-s] [<mailbox mask> [...]]", "doveadm_mail:list_"),
+    Command("mailbox rename", _MAIL + "[-s] <old name> <new name>", "doveadm_mail:rename"),
+    Command("mailbox status", _MAIL + "[-t] <fields> <mailbox mask> [...]", "doveadm_mail:status"),
+    Command("mailbox subscribe", _MAIL + "<mailbox> [...]", "doveadm_mail:names"),
+    Command("mailbox unsubscribe", _MAIL + "<mailbox> [...]", "doveadm_mail:names"),
+    Command("move", _MAIL + "<destination> [user <source user>] <search query>", "doveadm_mail:transfer"),
     Command("pw", "[-l] [-p plaintext] [-r rounds] [-s scheme] [-t hash] [-u user] [-V]", "doveadm_pw:pw"),
     Command("reload", "", "doveadm_control:reload"),
+    Command("save", _MAIL + "[-m mailbox]", "doveadm_mail:save"),
+    Command("search", _MAIL + "<search query>", "doveadm_mail:query"),
     Command("stop", "", "doveadm_control:stop"),
     Command("user", "[-a <userdb socket path>] [-x <auth info>] [-f field] [-e <value>] [-u] "
             "<user mask> [<user mask> [...]]", "doveadm_user:user"),
