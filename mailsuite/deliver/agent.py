@@ -17,6 +17,7 @@ from contextlib import contextmanager
 
 from mailsuite.base.errors import MailError
 from mailsuite.base.log import logger
+from mailsuite.deliver.status_filter import StatusFilter
 from mailsuite.net.ipc import Link, serve_unix
 from mailsuite.net.service import ServiceContext
 from mailsuite.queue.agent import (
@@ -38,8 +39,10 @@ CONFIGURATION_ERROR = "mail system configuration error"
 class Job:
     """One request on its way through an agent."""
 
-    def __init__(self, request: DeliveryRequest, send: Callable[[RecipientReport], None], log: logging.Logger) -> None:
+    def __init__(self, request: DeliveryRequest, send: Callable[[RecipientReport], None], log: logging.Logger,
+                 status_filter: StatusFilter | None = None) -> None:
         self.request, self.log, self.times = request, log, Times()
+        self._filter = status_filter
         self._send = send
         self.open_recipients = {recipient.number: recipient for recipient in request.recipients}
 
@@ -52,9 +55,15 @@ class Job:
     def queue_id(self) -> str:
         return self.request.queue_id
 
-    def softens(self, status: str) -> bool:
-        """soft_bounce: what would bounce is deferred."""
-        return status == BOUNCED and "soft_bounce" in self.request.facts and not self.probe
+    def outcome(self, status: str, dsn: str, reason: str) -> tuple[str, str, str, str]:
+        """Status, code and reason after *_delivery_status_filter and soft_bounce, and the log's word for the status."""
+        if self._filter is not None:
+            dsn, reason = self._filter.apply(dsn, reason)
+            if status != SENT:
+                status = DEFERRED if dsn[0] == "4" else BOUNCED
+        if status == BOUNCED and "soft_bounce" in self.request.facts and not self.probe:
+            return DEFERRED, "4" + dsn[1:], reason, "SOFTBOUNCE"
+        return status, dsn, reason, ""
 
     def report(self, recipient: Recipient, status: str, dsn: str, reason: str, *, relay: str = "none",
                action: str = "", diagnostic: str = "", remote_mta: str = "", dsn_done: bool = False,
@@ -63,15 +72,15 @@ class Job:
 
         address: what the recipient had become when it ended, where that is not its own.
         """
-        soft = self.softens(status)
-        if soft:
-            status, dsn = DEFERRED, "4" + dsn[1:]
+        word = ""
+        if not quiet:
+            status, dsn, reason, word = self.outcome(status, dsn, reason)
         report = RecipientReport(self.request.seq, recipient.number, status, dsn, reason, relay=relay, action=action,
                                  diagnostic=diagnostic, remote_mta=remote_mta, dsn_done=dsn_done)
         if address and address != recipient.address:
             report.address = address
         if not quiet:
-            self.log_line(recipient, report, times, word="SOFTBOUNCE" if soft else "")
+            self.log_line(recipient, report, times, word=word)
         report.reason = report.reason.strip()
         self.open_recipients.pop(recipient.number, None)
         self._send(report)
@@ -107,6 +116,8 @@ class Frame:
     def __init__(self, context: ServiceContext, deliver: Deliver) -> None:
         self._deliver, self.log = deliver, logger(context.command)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._context = context
+        self._settings, self._filter = context.settings, StatusFilter.of(context.settings, context.command)
         self._places = asyncio.Semaphore(context.process_limit or DEFAULT_LIMIT)
 
     async def on_link(self, link: Link) -> None:
@@ -125,7 +136,7 @@ class Frame:
             await self._run(link, request)
 
     async def _run(self, link: Link, request: DeliveryRequest) -> None:
-        job = Job(request, lambda report: link.send(report.to_json()), self.log)
+        job = Job(request, lambda report: link.send(report.to_json()), self.log, self._status_filter())
         try:
             await self._deliver(job)
         except MailError as error:
@@ -139,6 +150,12 @@ class Frame:
             job.report_rest(DEFERRED, "4.3.0", "internal software error")
         job.report_rest(DEFERRED, "4.3.0", "unknown delivery error")
         link.send(done(request.seq))
+
+    def _status_filter(self) -> StatusFilter:
+        if self._context.settings is not self._settings:        # reloaded
+            self._settings = self._context.settings
+            self._filter = StatusFilter.of(self._settings, self._context.command)
+        return self._filter
 
     async def finish(self) -> None:
         """Wait for what is under way."""

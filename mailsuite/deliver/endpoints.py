@@ -60,7 +60,9 @@ class Endpoints:
                 extended.add(path)
         if not paths:
             return FileText()
-        answer = await world.files.ask(account.identity, mailbox.ask_read(paths, owners=world.owners(account.uid)))
+        # With the key of mbox files: what comes first is also delivered first.
+        answer = await world.files.ask(account.identity, mailbox.ask_read(paths, owners=world.owners(account.uid)),
+                                       key="mbox")
         return FileText(answer["path"], answer.get("text", ""), answer.get("warning", ""), answer.get("uid", 0),
                         answer["path"] in extended)
 

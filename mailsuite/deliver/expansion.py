@@ -112,15 +112,15 @@ class Expansion:
     def end(self, node: Node, status: str, dsn: str, reason: str, *, diagnostic: str = "", action: str = "",
             relay: str = RELAY, logged: bool = False) -> None:
         """One delivery ended."""
-        soft = self.job.softens(status)
-        if soft:
-            status, dsn = DEFERRED, "4" + dsn[1:]
+        word = ""
+        if not logged:
+            status, dsn, reason, word = self.job.outcome(status, dsn, reason)
         outcome = Outcome(status, dsn, reason, node.address, node.original, diagnostic, action, relay, logged)
         self.outcomes.append(outcome)
         if not logged:
             shown = replace(self.recipient, address=quote_local(node.address), original=quote_local(node.original))
             self.job.log_line(shown, RecipientReport(0, 0, status, dsn, reason, relay=relay),
-                              word="SOFTBOUNCE" if soft else "")
+                              word=word)
 
     def _report(self) -> None:
         """The worst end is the recipient's: deferred before bounced before sent."""

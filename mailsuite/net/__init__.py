@@ -4,7 +4,8 @@
     service.py   ServiceContext: what the master gives a service (settings, sockets, stop and reload)
     tls.py       SSLContext from parameters, with SNI
     ipc.py       messages (one JSON line each) and descriptors over Unix sockets, between our own processes
-    workers.py   warm worker processes, one set per uid, forked by a small root parent
+    workers.py   warm worker processes, one set per uid, forked by a small root parent; worker_channel.py their end,
+                 packets.py what passes between, privileges.py giving up rights
     proxy.py     PROXY protocol v1/v2, read by aiosmtpd's parser
     twisted.py   any session as a Twisted IProtocolFactory
 

@@ -21,9 +21,7 @@ requests in one worker's hands, the others wait here; `backlog` of them at most.
 seconds is told to go by the end of its socket.
 """
 
-import array
 import asyncio
-import json
 import logging
 import os
 import signal
@@ -32,16 +30,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from mailsuite.base.errors import MailError, PermanentError, TemporaryError
+from mailsuite.net import packets
 from mailsuite.net.privileges import Identity, become_worker
+from mailsuite.net.worker_channel import Main, Request, WorkerChannel, serve_requests
 
-__all__ = ["Identity", "Request", "WorkerChannel", "WorkerGone", "WorkerPool", "serve_requests"]
+__all__ = ["Identity", "Main", "Request", "WorkerChannel", "WorkerGone", "WorkerPool", "serve_requests"]
 
-INLINE_LIMIT = 60 * 1024         # octets of JSON in one datagram; more goes through a memfd
-MESSAGE_LIMIT = 64 * 1024 * 1024
-FDS_LIMIT = 16
 KILL_AFTER_S = 10.0              # how long a worker may take to exit after its socket was closed
 
 log = logging.getLogger("mailsuite.net")
@@ -49,75 +46,6 @@ log = logging.getLogger("mailsuite.net")
 
 class WorkerGone(TemporaryError):
     """The worker died, or was never there, before it answered."""
-
-
-class Request(NamedTuple):
-    """A request as the worker gets it. The receiver owns the descriptors and closes them."""
-
-    number: int
-    message: dict[str, Any]
-    fds: list[int]
-
-
-class WorkerChannel:
-    """The worker's end. Blocking, unless the socket was made non-blocking by `set_blocking(False)`."""
-
-    def __init__(self, sock: socket.socket, identity: Identity, key: str = "") -> None:
-        self._sock, self.identity, self.key = sock, identity, key
-
-    def fileno(self) -> int:
-        return self._sock.fileno()
-
-    def set_blocking(self, blocking: bool) -> None:
-        self._sock.setblocking(blocking)
-
-    def receive(self) -> Request | None:
-        """The next request; None when the parent wants this worker to end. Raises BlockingIOError, OSError."""
-        packet, fds = _receive(self._sock)
-        if packet is None:
-            return None
-        return Request(packet["n"], packet["m"], fds)
-
-    def answer(self, number: int, message: Mapping[str, Any]) -> None:
-        """Answer a request. Raises OSError: the parent is gone (or does not read)."""
-        _send(self._sock, {"n": number, "m": message}, [])
-
-    def fail(self, number: int, error: BaseException) -> None:
-        """Answer a request with what `ask` shall raise there."""
-        if not isinstance(error, MailError):
-            error = TemporaryError("internal error", status="4.3.0", detail=f"{type(error).__name__}: {error}")
-        _send(self._sock, {"n": number, "error": {
-            "public": error.public, "status": error.status, "detail": error.detail,
-            "permanent": isinstance(error, PermanentError)}}, [])
-
-    def report_busy(self, count: int) -> None:
-        """Say how much is going on apart from open requests: while it is not 0, the worker is never idle.
-
-        Say it before the answer to the request that began it.
-        """
-        _send(self._sock, {"busy": count}, [])
-
-
-Main = Callable[[WorkerChannel], None]
-
-
-def serve_requests(function: Callable[[dict[str, Any], list[int]], Mapping[str, Any]]) -> Main:
-    """A worker's main that answers one request after the other with a blocking function; closes the descriptors."""
-
-    def main(channel: WorkerChannel) -> None:
-        while (request := channel.receive()) is not None:
-            try:
-                channel.answer(request.number, function(request.message, request.fds))
-            except MailError as error:
-                channel.fail(request.number, error)
-            except Exception as error:
-                log.exception("unforeseen in a worker")
-                channel.fail(request.number, error)
-            finally:
-                for fd in request.fds:
-                    os.close(fd)
-
-    return main
 
 
 @dataclass(eq=False)
@@ -189,7 +117,7 @@ class WorkerPool:
         if worker.load >= self._backlog:
             raise WorkerGone("too many deliveries wait", status="4.3.2", detail=f"{self._name}: backlog is full")
         self._next_number += 1
-        octets = _encode({"n": self._next_number, "m": message})
+        octets = packets.encode({"n": self._next_number, "m": message})
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         item = _Waiting(self._next_number, octets, [os.dup(fd) for fd in fds], future)
         taken()
@@ -316,7 +244,7 @@ class WorkerPool:
         if not group:
             del self._workers[worker.identity, worker.key]
         for item in [*worker.in_hand.values(), *worker.queue]:
-            _close_all(item.fds)
+            packets.close_all(item.fds)
             if not item.future.done():
                 item.future.set_exception(WorkerGone("delivery process died", status="4.3.0",
                                                      detail=f"{self._name} {worker.pid} died"))
@@ -355,7 +283,7 @@ class WorkerPool:
         while worker.queue and len(worker.in_hand) < self._depth:
             item = worker.queue[0]
             try:
-                _send_encoded(worker.sock, item.packet, item.fds)
+                packets.send_encoded(worker.sock, item.packet, item.fds)
             except BlockingIOError:
                 if not worker.writing:
                     worker.writing = True
@@ -365,7 +293,7 @@ class WorkerPool:
                 return                      # its end is read in a moment
             worker.queue.popleft()
             worker.in_hand[item.number] = item
-            _close_all(item.fds)
+            packets.close_all(item.fds)
             item.fds, item.packet = [], b""
 
     def _writable(self, worker: _Worker) -> None:
@@ -376,12 +304,12 @@ class WorkerPool:
     def _readable(self, worker: _Worker) -> None:
         for _ in range(32):
             try:
-                packet, fds = _receive(worker.sock)
+                packet, fds = packets.receive(worker.sock)
             except BlockingIOError:
                 return
             except OSError:
                 packet, fds = None, []
-            _close_all(fds)                 # a worker has no business sending any
+            packets.close_all(fds)                 # a worker has no business sending any
             if packet is None:
                 self._dismiss(worker)
                 return
@@ -406,61 +334,3 @@ class WorkerPool:
 def _error(told: Mapping[str, Any]) -> MailError:
     kind = PermanentError if told["permanent"] else TemporaryError
     return kind(told["public"], status=told["status"], detail=told["detail"])
-
-
-# --- packets: "J" + JSON, or "M" and a memfd as the first descriptor ------------------------------------------------
-
-def _encode(packet: Mapping[str, Any]) -> bytes:
-    return b"J" + json.dumps(packet, separators=(",", ":")).encode()
-
-
-def _send(sock: socket.socket, packet: Mapping[str, Any], fds: list[int]) -> None:
-    _send_encoded(sock, _encode(packet), fds)
-
-
-def _send_encoded(sock: socket.socket, octets: bytes, fds: list[int]) -> None:
-    if len(octets) <= INLINE_LIMIT:
-        if fds:
-            socket.send_fds(sock, [octets], fds)
-        else:
-            sock.send(octets)
-        return
-    memory = os.memfd_create("mailsuite", os.MFD_CLOEXEC)
-    try:
-        with open(memory, "wb", closefd=False) as file:
-            file.write(octets[1:])
-        socket.send_fds(sock, [b"M"], [memory, *fds])
-    finally:
-        os.close(memory)
-
-
-def _receive(sock: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
-    """The next packet and its descriptors; (None, []) at the end or when it makes no sense. Raises OSError."""
-    octets, ancillary, _, _ = sock.recvmsg(INLINE_LIMIT + 16, socket.CMSG_SPACE(4 * (FDS_LIMIT + 1)),
-                                           socket.MSG_CMSG_CLOEXEC)
-    fds = array.array("i")
-    for level, kind, content in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
-    found = list(fds)
-    try:
-        if octets[:1] == b"M" and found:
-            memory = found.pop(0)
-            try:
-                size = min(os.fstat(memory).st_size, MESSAGE_LIMIT)
-                packet = json.loads(os.pread(memory, size, 0))
-            finally:
-                os.close(memory)
-        else:
-            packet = json.loads(octets[1:]) if octets else None
-        if isinstance(packet, dict):
-            return packet, found
-    except ValueError:
-        log.error("a worker's packet makes no sense")
-    _close_all(found)
-    return None, []
-
-
-def _close_all(fds: list[int]) -> None:
-    for fd in fds:
-        os.close(fd)

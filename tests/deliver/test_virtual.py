@@ -83,3 +83,16 @@ def test_error(name: str, status: str, dsn: str) -> None:
         assert (report.status, report.dsn, report.reason, report.relay) == (status, dsn, "no way", "none")
 
     with_agent(serve_error, name, {}, talk)
+
+
+@pytest.mark.parametrize(("table", "want"), [
+    ("inline:{ {5.7.1 no way = 4.7.1 not yet} }", ("deferred", "4.7.1", "not yet")),
+    ("inline:{ {5.7.1 no way = 2.0.0 lost} }", ("bounced", "5.7.1", "no way")),
+    ("inline:{ {5.7.1 no way = nonsense} }", ("bounced", "5.7.1", "no way")),
+    ("inline:{ {other = 4.0.0 x} }", ("bounced", "5.7.1", "no way"))])
+def test_status_filter(table: str, want: tuple[str, str, str]) -> None:
+    async def talk(qmgr: Qmgr) -> None:
+        report = (await qmgr.ask("x@a.test", nexthop="5.7.1 no way"))["x@a.test"]
+        assert (report.status, report.dsn, report.reason) == want
+
+    with_agent(serve_error, "error", {"error_delivery_status_filter": table}, talk)

@@ -1,0 +1,80 @@
+"""Messages between a parent and its workers: one JSON object per SOCK_SEQPACKET datagram, descriptors beside it.
+
+    send(sock, {"n": 1, "m": {...}}, [fd])          packet, fds = receive(sock)
+
+A datagram is "J" and the JSON; or "M", and the JSON is in a memfd that comes before the other descriptors.
+"""
+
+import array
+import json
+import logging
+import os
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+INLINE_LIMIT = 60 * 1024         # octets of JSON in one datagram; more goes through a memfd
+MESSAGE_LIMIT = 64 * 1024 * 1024
+FDS_LIMIT = 16
+
+log = logging.getLogger("mailsuite.net")
+
+
+def encode(packet: Mapping[str, Any]) -> bytes:
+    """A packet's octets, for send_encoded."""
+    return b"J" + json.dumps(packet, separators=(",", ":")).encode()
+
+
+def send(sock: socket.socket, packet: Mapping[str, Any], fds: list[int]) -> None:
+    """Raises OSError; BlockingIOError: nothing was sent."""
+    send_encoded(sock, encode(packet), fds)
+
+
+def send_encoded(sock: socket.socket, octets: bytes, fds: list[int]) -> None:
+    """As send, for what encode made."""
+    if len(octets) <= INLINE_LIMIT:
+        if fds:
+            socket.send_fds(sock, [octets], fds)
+        else:
+            sock.send(octets)
+        return
+    memory = os.memfd_create("mailsuite", os.MFD_CLOEXEC)
+    try:
+        with open(memory, "wb", closefd=False) as file:
+            file.write(octets[1:])
+        socket.send_fds(sock, [b"M"], [memory, *fds])
+    finally:
+        os.close(memory)
+
+
+def receive(sock: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
+    """The next packet and its descriptors; (None, []) at the end or when it makes no sense. Raises OSError."""
+    octets, ancillary, _, _ = sock.recvmsg(INLINE_LIMIT + 16, socket.CMSG_SPACE(4 * (FDS_LIMIT + 1)),
+                                           socket.MSG_CMSG_CLOEXEC)
+    fds = array.array("i")
+    for level, kind, content in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
+    found = list(fds)
+    try:
+        if octets[:1] == b"M" and found:
+            memory = found.pop(0)
+            try:
+                size = min(os.fstat(memory).st_size, MESSAGE_LIMIT)
+                packet = json.loads(os.pread(memory, size, 0))
+            finally:
+                os.close(memory)
+        else:
+            packet = json.loads(octets[1:]) if octets else None
+        if isinstance(packet, dict):
+            return packet, found
+    except ValueError:
+        log.error("a worker's packet makes no sense")
+    close_all(found)
+    return None, []
+
+
+def close_all(fds: list[int]) -> None:
+    """Close descriptors that are ours."""
+    for fd in fds:
+        os.close(fd)
