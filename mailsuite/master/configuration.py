@@ -14,6 +14,7 @@ from mailsuite.config.mastercf import read_master_cf
 from mailsuite.config.settings import Settings
 from mailsuite.master.accounts import Accounts, find_accounts
 from mailsuite.master.plan import ServicePlan, make_plan
+from mailsuite.master.services import COMMANDS
 
 if TYPE_CHECKING:
     from mailsuite.config.mastercf import MasterEntry
@@ -28,6 +29,7 @@ class Configuration:
     dovecot: DovecotSettings | None
     accounts: Accounts
     plans: list[ServicePlan]
+    warnings: tuple[str, ...] = ()
 
 
 def load_configuration(directory: str) -> Configuration:
@@ -67,7 +69,16 @@ def load_configuration(directory: str) -> Configuration:
     if errors:
         raise ConfigErrors(errors)
     assert settings is not None
-    return Configuration(directory, settings, dovecot, accounts, plans)
+    return Configuration(directory, settings, dovecot, accounts, plans, (*settings.warnings, *_not_obeyed(entries)))
+
+
+def _not_obeyed(entries: "list[MasterEntry] | None") -> list[str]:
+    """What master.cf asks for and does not get."""
+    confined = [f"{entry.name}/{entry.type}" for entry in entries or []
+                if entry.chroot and entry.command in COMMANDS]
+    if not confined:
+        return []
+    return [f"chroot is not obeyed (see docs/differences.md): {', '.join(confined)}"]
 
 
 def _declare_all() -> None:

@@ -171,8 +171,10 @@ def check(directory: str) -> int:
 
     log.setup_stderr("mailsuite")
     try:
-        load_configuration(directory)
+        configuration = load_configuration(directory)
     except ConfigError as error:
         _complain(error.public)
         return 1
+    for text in configuration.warnings:
+        print(f"mailsuite: warning: {text}", file=sys.stderr)
     return 0

@@ -102,6 +102,7 @@ class Master:
         gc.freeze()
         log.info("daemon started -- version %s, configuration %s", self.configuration.settings.text("mail_version"),
                  self.configuration.directory)
+        self._warn()
         self._started = time.monotonic()
         self._adopt_plans()
         told = False
@@ -113,6 +114,10 @@ class Master:
             self._wait(self._pause(told))
             self._start_due()
         self._stop()
+
+    def _warn(self) -> None:
+        for text in self.configuration.warnings:
+            log.warning("%s", text)
 
     def _all_ready(self) -> bool:
         if time.monotonic() - self._started > READY_LIMIT_S:
@@ -334,6 +339,7 @@ class Master:
         log.info("reload -- version %s, configuration %s", fresh.settings.text("mail_version"), fresh.directory)
         preload([(*plan.kind.preload, plan.kind.entry.partition(":")[0]) for plan in fresh.plans])
         self.configuration = fresh
+        self._warn()
         self._retire({plan.key for plan in fresh.plans})
         for plan in fresh.plans:
             if (service := self.services.get(plan.key)) is not None:
