@@ -113,10 +113,21 @@ def inline_flags(ignore_case: bool, lines: bool, dot_newline: bool, ungreedy: bo
     return f"(?{letters})" if letters else ""
 
 
+_ESCAPE = re.compile(r"\\(.)|\[\^?\]?(?:\[:\w+:\]|\\.|[^\]\\])*\]", re.DOTALL)
+# \K only moves where the match begins, which nobody asks.
+_RE2_ESCAPES = {"K": "", "h": r"[ \t]", "H": r"[^ \t]", "N": r"[^\n]", "R": r"(?:\r\n|[\n\v\f\r])", "Z": r"\n?\z"}
+
+
+def to_re2_escapes(text: str) -> str:
+    """Write the escapes of Perl that RE2 lacks in another way."""
+    return _ESCAPE.sub(lambda found: _RE2_ESCAPES.get(found[1] or "", found[0]), text)
+
+
 def compile_re2(text: str, *, longest: bool = False) -> Any:
     """One RE2 pattern over octets. Raises re2.error."""
     options = re2.Options()
     options.longest_match, options.log_errors = longest, False
+    options.encoding = re2.Options.Encoding.LATIN1
     return re2.compile(text.encode("utf-8", "surrogateescape"), options)
 
 
@@ -172,6 +183,7 @@ _PCRE_WORDS = (("missing )", "missing closing parenthesis"),
                ("min repeat greater", "numbers out of order in {} quantifier"),
                ("bad character range", "range out of order in character class"),
                ("invalid group reference", "reference to non-existent subpattern"),
+               ("unknown extension ?<", "syntax error in subpattern name (missing terminator?)"),
                ("bad escape (end", "\\ at end of pattern"))
 
 
@@ -182,6 +194,8 @@ def _pcre_words(error: Exception, text: str) -> str:
         if said.startswith(word):
             if word in ("missing )", "unterminated character set"):
                 position = len(text)
+            elif word == "unknown extension ?<":
+                position += 3
             elif word == "bad character range":
                 position += 2
             elif word == "min repeat greater":

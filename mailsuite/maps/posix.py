@@ -60,12 +60,12 @@ class PosixRegex:
             self._libc.regfree(self._compiled)
 
 
-def problem(pattern: bytes, *, extended: bool) -> str:
+def problem(pattern: bytes, *, extended: bool, icase: bool = True) -> str:
     """What the C library finds wrong with a pattern, "" for nothing (or when it cannot be asked)."""
     if _libc() is None:
         return ""
     try:
-        PosixRegex(pattern, extended=extended, icase=False, newline=False)
+        PosixRegex(pattern, extended=extended, icase=icase, newline=False)
     except ValueError as error:
         return str(error)
     return ""

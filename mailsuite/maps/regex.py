@@ -1,8 +1,9 @@
 """regexp: and pcre: tables: the first rule whose pattern is found in the key.
 
-A look-up asks one RE2 set which patterns occur at all (linear time, whatever the key), then looks at those rules in
-their order, with IF and ENDIF; only a rule with $1 in its value is matched once more, for its groups. Patterns that
-RE2 does not know (back-references, look-around) are matched apart: posix.py, perl.py.
+Patterns and keys are octets, not characters: "." is half of an "é", as in Postfix. A look-up asks one RE2 set which
+patterns occur at all (linear time, whatever the key), then looks at those rules in their order, with IF and ENDIF; only
+a rule with $1 in its value is matched once more, for its groups. Patterns that RE2 does not know (back-references,
+look-around) are matched apart: posix.py, perl.py.
 Source: regexp_table(5), pcre_table(5). In both, patterns ignore case unless the flag i says otherwise.
 """
 
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 
 import re2
 
-from mailsuite.maps.perl import Slow, compile_re2, compile_slow, inline_flags
+from mailsuite.maps.perl import Slow, compile_re2, compile_slow, inline_flags, to_re2_escapes
 from mailsuite.maps.posix import NotRe2, PosixRegex, problem, to_re2
 from mailsuite.maps.rules import Rule, RuleTable, SkipRule, first_fit, negation
 
@@ -111,7 +112,11 @@ class RegexTable(RuleTable[Pattern]):
                 raise SkipRule("$number found in negative match replacement text: skipping this rule")
             if self._source.restricted:
                 raise SkipRule("regular expression substitution is not allowed: skipping this rule")
-            if not 0 < int(name) <= pattern.group_count:
+            if int(name) == 0:
+                words = "out of range" if self.type == "pcre" else "out-of-range"
+                self.warn(line, f"{words} replacement index \"{name}\"")
+                raise SkipRule("bad replacement syntax: skipping this rule")
+            if int(name) > pattern.group_count:
                 why = f"out of range replacement index \"{name}\""
                 if self.type == "pcre":
                     self.warn(line, why)
@@ -126,10 +131,11 @@ class RegexTable(RuleTable[Pattern]):
         self._set_numbers: list[int] = []
         options = re2.Options()
         options.max_mem, options.log_errors = SET_MEMORY, False
+        options.encoding = re2.Options.Encoding.LATIN1
         self._set = re2.Set.SearchSet(options)
         for number, rule in enumerate(self.rules):
             if rule.pattern.slow is None:
-                self._set.Add(rule.pattern.re2_text)
+                self._set.Add(rule.pattern.re2_text.encode("utf-8", "surrogateescape"))
                 self._set_numbers.append(number)
         # RE2 tells of memory run out by an empty answer; the empty pattern occurs everywhere.
         self._canary = self._set.Add("")
@@ -179,7 +185,7 @@ class RegexTable(RuleTable[Pattern]):
 def _posix_pattern(text: str, flags: set[str]) -> Pattern:
     """Raises ValueError with the C library's words."""
     octets, extended = text.encode("utf-8", "surrogateescape"), "x" in flags
-    said = problem(octets, extended=extended)
+    said = problem(octets, extended=extended, icase="i" in flags)
     if said:
         raise ValueError(said)
     try:
@@ -195,7 +201,8 @@ def _posix_pattern(text: str, flags: set[str]) -> Pattern:
 def _perl_pattern(text: str, flags: set[str]) -> Pattern:
     """Raises ValueError with PCRE's words."""
     if "x" not in flags:
-        body = f"\\A(?:{text})" if "A" in flags else text
+        plain = to_re2_escapes(text)
+        body = f"\\A(?:{plain})" if "A" in flags else plain
         translated = inline_flags("i" in flags, "m" in flags, "s" in flags, "U" in flags) + body
         try:
             return Pattern(translated, False, compile_re2(translated).groups, None)

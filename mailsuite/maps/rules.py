@@ -56,7 +56,8 @@ class RuleTable(FileTable, Generic[P]):
             return list(logical_lines(read_text(self.name)))
         try:
             items = split_specs(unbrace(self.name))
-            return [Line(number, unbrace(item)) for number, item in enumerate(items, 1)]
+            lines = [Line(number, unbrace(item)) for number, item in enumerate(items, 1)]
+            return [line for line in lines if not line.text.startswith("#")]
         except Unbraced as error:
             raise BadTable(f"{self.type} map: {error}") from None
 

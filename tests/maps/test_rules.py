@@ -65,7 +65,10 @@ def test_regexp(key: str, want: str | None, write) -> None:  # type: ignore[no-u
     (r"/AA/A anchored", "xaa", None),
     (r"/a b/x extended", "ab", "extended"),
     (r"/^(.*?)-(.*)$/ $1", "a-b-c", "a"),
-    (r"/(é+)/ <$1>", "xéé", "<éé>"),
+    (r"/((?:é)+)/ <$1>", "xéé", "<éé>"),
+    (r"/^..$/ octets", "é", "octets"),
+    (r"/a\Kb\h\Z/ escapes", "ab ", "escapes"),
+    (r"#a# comment", "a", None),
     ("/(\udcff)/ raw", "a\udcffb", "raw"),
 ])
 def test_pcre(rules: str, key: str, want: str | None) -> None:
