@@ -134,7 +134,7 @@ class LoginStory:
             return f"disconnected while authenticating, waited {seconds} secs"
         if self.sasl:
             return f"client didn't finish SASL auth, waited {seconds} secs"
-        if self.successes == self.attempts:
+        if self.successes:
             return f"internal failure, {self.successes} successful auths"
         return f"auth failed, {self.attempts} attempts in {seconds} secs"
 

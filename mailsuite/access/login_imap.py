@@ -219,7 +219,7 @@ class ImapLogin(LoginSession):
         user, password = values[0], values[1]
         if not self.plaintext_allowed():
             self.story.attempts += 1
-            self.story.user = user.decode("utf-8", "surrogateescape")
+            self.story.user = self.story.user or user.decode("utf-8", "surrogateescape")
             self.send(PLAINTEXT_ALERT)
             self.tagged(f"NO [PRIVACYREQUIRED] {NO_PLAINTEXT}")
             return

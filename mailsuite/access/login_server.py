@@ -165,7 +165,8 @@ class LoginHandler:
             return
         handshaking = ""
         if story.tls_started and session.tls is None:
-            handshaking = "TLS handshaking: " + (reason or "Connection closed")
+            failure = reason.removeprefix("TLS handshake failed: ")
+            handshaking = "TLS handshaking: " + (f"SSL_accept() failed: {failure}" if failure else "Connection closed")
         seconds = int(time.monotonic() - self._began)
         self._log(f"Disconnected: {why} ({story.detail(seconds)})", security=handshaking)
 

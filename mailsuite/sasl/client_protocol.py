@@ -175,6 +175,9 @@ class ClientSession:
         self._go(number, attempt, octets, first=False)
 
     def _refuse_base64(self, number: int, where: str) -> None:
+        attempt = self._attempts[number]
+        if attempt.service.verbose:
+            log.info("%s(%s): Invalid base64 data in %s", attempt.mech.name.lower(), attempt.request.who, where)
         self._drop(number)
         self._write(wire.line("FAIL", str(number), "code=invalid_base64", f"reason=Invalid base64 data in {where}"))
 

@@ -42,7 +42,8 @@ class PasswdFiles:
         return (await self._entries(path)).get(user)
 
     async def names(self, path: str) -> list[str]:
-        return list(await self._entries(path))
+        """Users with more than a password: those that a user database has something to say of."""
+        return [name for name, entry in (await self._entries(path)).items() if len(entry) > 2]
 
     async def first(self, path: str) -> list[str] | None:
         """Any entry with a password: what the file's hashes look like."""
