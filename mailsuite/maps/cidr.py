@@ -50,7 +50,8 @@ def parse_network(text: str) -> Network:
                        else f"bad mask value in \"{text}\"")
     mask = ((1 << int(length)) - 1) << (bits - int(length))
     if base & ~mask:
-        raise SkipRule(f"non-null host address bits in \"{text}\", perhaps you should use "
+        plain = text.replace("[", "").replace("]", "")
+        raise SkipRule(f"non-null host address bits in \"{plain}\", perhaps you should use "
                        f"\"{_text(bits, base & mask)}/{length}\" instead")
     return Network(bits, base, mask)
 
@@ -109,7 +110,7 @@ class CidrTable(RuleTable[Network]):
 
     def lookup(self, key: str) -> str | None:
         self.refresh()
-        parsed = parse_address(key)
+        parsed = parse_address(key) if key[:1] != "[" else None
         if parsed is None:
             return None
         bits, number = parsed

@@ -76,7 +76,7 @@ class InlineTable(Table):
         except Unbraced as error:
             raise BadTable(f"{error}: {need}") from None
         key, equals, value = whole.partition("=")
-        if not equals:
+        if not equals or len(key.split()) > 1:
             raise BadTable(f"missing '=' after attribute name: {need}")
         return key.strip(), value.strip()
 
