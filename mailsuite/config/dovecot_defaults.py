@@ -110,6 +110,7 @@ _ENUMS: Mapping[str, tuple[str, ...]] = {
     "list": ("yes", "no", "children"), "auto": ("no", "create", "subscribe")}
 _ENUMS_AT: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("", "ssl"): ("no", "yes", "required"), ("namespace", "type"): ("private", "shared", "public"),
+    ("userdb", "skip"): ("never", "found", "notfound"),
     ("passdb", "auth_verbose"): ("default", "yes", "no"), ("userdb", "auth_verbose"): ("default", "yes", "no")}
 _SHAPES: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     ("bool", re.compile("yes|no")), ("time", re.compile(r"\d+ (msecs|secs|mins|hours|days|weeks)")),
