@@ -181,6 +181,13 @@ def test_notify() -> None:
     assert said[1] == "RCPT TO:<x@c.test> ORCPT=rfc822;O@c.test NOTIFY=SUCCESS,FAILURE"
 
 
+def test_probing_sends_nothing() -> None:
+    said, results = play(transaction(config(), features("PIPELINING"), HOST, mail("x@c.test", "y@c.test", probe=True)),
+                         "250 a", "250 2.1.5 fine", "550 5.1.1 unknown", "250 reset")
+    assert said[-2:] == ["RCPT TO:<y@c.test>", "RSET"]
+    assert [(results[n].kind, results[n].dsn) for n in range(2)] == [(2, "2.1.5"), (5, "5.1.1")]
+
+
 def test_xforward() -> None:
     values = {"NAME": "c.test", "ADDR": "192.0.2.9", "PROTO": "ESMTP", "SOURCE": "REMOTE"}
     said, _ = play(transaction(config(smtp_send_xforward_command="yes"), features("XFORWARD NAME ADDR PROTO SOURCE"),
