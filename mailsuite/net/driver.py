@@ -10,8 +10,8 @@ message content. One task at most runs per connection: the answer to the outstan
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
 
 from mailsuite.base.dialogue import Ask, Body, Close, Peer, Send, Session, StartTls, TlsInfo
 
@@ -51,7 +51,7 @@ class Handler(Protocol):
         """The connection stands: return its session. Called once."""
         ...
 
-    async def answer(self, question: object) -> object:
+    def answer(self, question: object) -> Coroutine[Any, Any, object]:
         """Answer the session's question; what is raised goes to Session.failed with a traceback in the log."""
         ...
 

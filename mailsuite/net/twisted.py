@@ -3,14 +3,17 @@
     factory = SessionFactory(lambda peer: handler, tls=lambda: ssl.SSLContext)
     reactor.listenTCP(2525, factory)
 
-The same sessions and handlers as on asyncio: this module is the driver's twin, not another server. A handler's
-`answer` is a coroutine that awaits Deferreds, or futures of the asyncio loop under the asyncio reactor.
+The same sessions and handlers as on asyncio: this module is the driver's twin, not another server. Under Twisted's
+asyncio reactor a handler's `answer` runs as an asyncio task, as the handlers of smtp, imap and pop3 want; under any
+other reactor it is a coroutine that awaits Deferreds.
 Limits: STARTTLS needs pyOpenSSL (the extra "dev" brings it); the certificate comes from `tls`, a
 twisted.internet.ssl context factory.
 """
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from twisted.internet import defer, interfaces, protocol
 from twisted.python.failure import Failure
@@ -20,6 +23,21 @@ from mailsuite.base.dialogue import Action, Ask, Body, Close, Peer, Send, Sessio
 from mailsuite.net.driver import BACKLOG_LIMIT, Handler
 
 log = logging.getLogger("mailsuite.net")
+
+
+def _asyncio_loop() -> asyncio.AbstractEventLoop | None:
+    """The loop under the asyncio reactor, None under any other."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _started(answer: Coroutine[Any, Any, object]) -> "defer.Deferred[object]":
+    loop = _asyncio_loop()
+    if loop is None:
+        return defer.ensureDeferred(answer)
+    return defer.Deferred.fromFuture(loop.create_task(answer))
 
 
 @implementer(interfaces.IPushProducer)
@@ -33,7 +51,7 @@ class SessionProtocol(protocol.Protocol):       # type: ignore[misc]  # Twisted 
         self._handler: Handler | None = None
         self._asking: defer.Deferred[None] | None = None
         self._closing = self._gone = False
-        self._drained: defer.Deferred[None] | None = None
+        self._drained: defer.Deferred[None] | asyncio.Future[None] | None = None
         self._timer: interfaces.IDelayedCall | None = None
 
     # --- what Twisted calls -------------------------------------------------------------------------------------
@@ -62,9 +80,7 @@ class SessionProtocol(protocol.Protocol):       # type: ignore[misc]  # Twisted 
         self._gone = True
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
-        if self._drained is not None:
-            waiting, self._drained = self._drained, None
-            waiting.errback(ConnectionResetError("the peer is gone"))
+        self.resumeProducing()
         if self.session is not None and self._handler is not None:
             if not self._closing:
                 self._closing = True
@@ -78,12 +94,15 @@ class SessionProtocol(protocol.Protocol):       # type: ignore[misc]  # Twisted 
     def pauseProducing(self) -> None:
         """Our output is not read: `drain` waits."""
         if self._drained is None:
-            self._drained = defer.Deferred()
+            loop = _asyncio_loop()
+            self._drained = defer.Deferred() if loop is None else loop.create_future()
 
     def resumeProducing(self) -> None:
         waiting, self._drained = self._drained, None
-        if waiting is not None:
+        if isinstance(waiting, defer.Deferred):
             waiting.callback(None)
+        elif waiting is not None and not waiting.done():
+            waiting.set_result(None)
 
     def stopProducing(self) -> None:
         self.resumeProducing()
@@ -124,13 +143,12 @@ class SessionProtocol(protocol.Protocol):       # type: ignore[misc]  # Twisted 
 
     def _ask(self, question: object) -> None:
         assert self._handler is not None
-        asking = defer.ensureDeferred(self._handler.answer(question))
+        asking = _started(self._handler.answer(question))
+        self._asking = asking
         if asking.called and not isinstance(asking.result, Failure):
             # Most answers are there at once; perform must not recurse deeply for a pipelining peer.
             self._factory.later(0, self._answered, asking.result)
-            self._asking = asking
             return
-        self._asking = asking
         asking.addCallbacks(self._answered, self._failed)
 
     def _answered(self, result: object) -> None:
