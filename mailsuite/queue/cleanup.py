@@ -16,7 +16,7 @@ Limits: message_size_limit octets of content, duplicate_filter_limit recipients 
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mailsuite.base.errors import MailError, PermanentError
 from mailsuite.base.log import logger
@@ -288,15 +288,23 @@ class Intake:
             if 0 < self.cleanup.size_limit < file.writer.whole:
                 log.warning("%s: queue file size limit exceeded", self.queue_id)
                 raise Refused(552, "5.3.4", "Error: message file too big")
-            await store.commit(file, queue)
+            # The file is the store's now: whoever waits for us may be cancelled, the commit goes on.
+            self._file = None
+            committed = store.commit_soon(file, queue)
+            if self.cleanup.notifier is not None and queue == "incoming":
+                notice = {"op": "new", "id": self.queue_id, "size": size, "facts": facts,
+                          "to": [[r.number, r.address, r.original, r.orcpt, int(r.notify)] for r in recipients]}
+                committed.add_done_callback(lambda done: self._tell(done, notice))
+            await asyncio.shield(committed)
         except OSError as error:
             log.warning("%s: write queue file: %s", self.queue_id, error)
             raise _storage(error) from error
-        if self.cleanup.notifier is not None and queue == "incoming":
-            self.cleanup.notifier.tell({
-                "op": "new", "id": self.queue_id, "size": size, "facts": facts,
-                "to": [[r.number, r.address, r.original, r.orcpt, int(r.notify)] for r in recipients]})
         return Accepted(self.queue_id, size)
+
+    def _tell(self, committed: "asyncio.Future[None]", notice: dict[str, Any]) -> None:
+        """qmgr hears of what is on disk, also when nobody waits for the answer any more."""
+        if not committed.cancelled() and committed.exception() is None and self.cleanup.notifier is not None:
+            self.cleanup.notifier.tell(notice)
 
     def abort(self) -> None:
         """Forget the message; may be called at any time, also twice, also after commit (then it does nothing)."""

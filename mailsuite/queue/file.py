@@ -19,6 +19,7 @@ Recipients found after the content (bcc, milters) cost nothing: the tail comes a
 envelope, which is some 400,000 recipients.
 """
 
+import errno
 import json
 import os
 import re
@@ -94,13 +95,31 @@ class Writer:
         self._waiting.append(tail)
         return numbered
 
-    def complete(self) -> None:
-        """Write what is left. The file is whole then, but not yet synced."""
+    def complete(self, *, sync: bool = False) -> None:
+        """Write what is left. The file is whole then; with sync, it is also on disk."""
         if self._flushed:
             self._flush(b"")
             os.pwrite(self._fd, self._head, 0)
+            if sync:
+                os.fsync(self._fd)
+        elif sync:
+            write_synced(self._fd, b"".join([self._head, *self._waiting]))
         else:
             self._flush(self._head)
+
+
+def write_synced(fd: int, octets: bytes) -> None:
+    """Write a whole new file and sync it, in one call where that can be had. Raises OSError."""
+    written = 0
+    try:
+        written = os.pwritev(fd, [octets], 0, os.RWF_SYNC)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+            raise
+    if written < len(octets):
+        os.lseek(fd, written, os.SEEK_SET)
+        write_all(fd, octets[written:])
+        os.fsync(fd)
 
 
 def write_all(fd: int, octets: bytes) -> None:

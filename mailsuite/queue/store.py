@@ -9,20 +9,21 @@
 
 A new file has no name (O_TMPFILE) until it is whole and synced; then it gets its name by link(2), and the folder is
 synced. So a scan never sees half a file, and a crash leaves none. Where the file system has no O_TMPFILE, it begins as
-".new-..." and is renamed. Folder syncs of messages that are committed at the same time are one call.
+".new-..." and is renamed. Messages that wait for a commit at the same time are committed together (committer.py).
 Sync calls run in a pool of SYNC_THREADS threads, never in the event loop.
 Raises OSError untouched: ENOSPC is the caller's to name. Names that are no queue ids are not looked at.
 """
 
+import asyncio
 import errno
 import os
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mailsuite.queue import ids, params
+from mailsuite.queue.committer import Committer
 from mailsuite.queue.envelope import Recipient
 from mailsuite.queue.file import Stored, Writer, read
 from mailsuite.queue.pool import SyncPool
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from mailsuite.config.settings import Settings
 
 SYNC_THREADS = 4
-SPARES = 8                   # nameless files kept ready
+SPARES = 16                  # nameless files kept ready
 FOLDERS = ("incoming", "active", "deferred", "hold", "corrupt", "bounce", "defer", "trace", "flush", "maildrop",
            "pid", "private", "public", "saved")
 MESSAGE_QUEUES = ("incoming", "active", "deferred", "hold")
@@ -54,8 +55,7 @@ class QueueFile:
     def sync_and_name(self, path: str) -> None:
         """Write what is left, sync it, then give it its name. Blocks. Raises OSError."""
         if not self._complete:
-            self.writer.complete()
-            os.fsync(self.fd)
+            self.writer.complete(sync=True)
             self._complete = True
         if self._temp:
             os.rename(self._temp, path)
@@ -74,40 +74,6 @@ class QueueFile:
                 self._temp = ""
 
 
-class FolderSync:
-    """fsync of a folder, shared by all who ask while one is under way. For threads."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._fd = -1
-        self._changed = threading.Condition()
-        self._asked = self._synced = 0
-        self._busy = False
-
-    def sync(self) -> None:
-        """Return when all names that are in the folder now are on disk. Raises OSError."""
-        with self._changed:
-            self._asked += 1
-            mine = self._asked
-            while self._busy and self._synced < mine:
-                self._changed.wait()
-            if self._synced >= mine:
-                return
-            self._busy, upto = True, self._asked
-        try:
-            if self._fd < 0:
-                self._fd = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            os.fsync(self._fd)
-        except OSError:
-            upto = 0
-            raise
-        finally:
-            with self._changed:
-                self._busy = False
-                self._synced = max(self._synced, upto)
-                self._changed.notify_all()
-
-
 class QueueStore:
     """One per process. pool: where sync calls run."""
 
@@ -116,7 +82,8 @@ class QueueStore:
         self.directory = queue_directory.rstrip("/")
         self.hashed, self.depth, self.long_ids = frozenset(hashed), depth, long_ids
         self.pool = pool or SyncPool(SYNC_THREADS)
-        self._syncs: dict[str, FolderSync] = {}
+        self._committer = Committer(SYNC_THREADS, self._commit_in_thread)
+        self._folders: dict[str, int] = {}
         self._unnamed = True
         self._owner: tuple[int, int] | None = None
         self._spares: deque[tuple[int, int]] = deque()      # descriptor, inode number
@@ -155,9 +122,9 @@ class QueueStore:
                 self._unnamed = False
         return -1
 
-    def _open_spare(self) -> None:
+    def _open_spares(self, most: int) -> None:
         """Making an inode waits for the folder while it is synced: a thread does it beforehand, not the event loop."""
-        if len(self._spares) < SPARES:
+        for _ in range(min(most, SPARES - len(self._spares))):
             fd = self._open_unnamed(f"{self.directory}/incoming")
             if fd >= 0:
                 self._spares.append((fd, os.fstat(fd).st_ino))
@@ -166,6 +133,8 @@ class QueueStore:
         """Let go of what is kept open."""
         while self._spares:
             os.close(self._spares.popleft()[0])
+        while self._folders:
+            os.close(self._folders.popitem()[1])
 
     def _give_away(self, fd: int, folder: str) -> None:
         """What root makes (a forward of local's) belongs to the queue's owner, who has to read it."""
@@ -176,40 +145,63 @@ class QueueStore:
             os.fchown(fd, *self._owner)
 
     async def commit(self, file: QueueFile, queue: str = "incoming") -> None:
-        """Return when file and name are on disk; closes the file. Raises OSError: then there is no such file."""
-        await self.pool.run(self._commit_in_thread, file, queue)
+        """Return when file and name are on disk. Raises OSError. A cancelled caller does not stop it."""
+        await asyncio.shield(self.commit_soon(file, queue))
 
-    def _commit_in_thread(self, file: QueueFile, queue: str) -> None:
-        self.commit_now(file, queue)
-        try:
-            self._open_spare()
-        except OSError:
-            pass                        # whoever needs the next file is told
+    def commit_soon(self, file: QueueFile, queue: str = "incoming") -> "asyncio.Future[None]":
+        """Done when file and name are on disk; fails with OSError: then there is no such file. The file is the
+        store's from now on, and closed in any case."""
+        return self._committer.commit((file, queue))
 
     def commit_now(self, file: QueueFile, queue: str) -> None:
-        """As commit, blocking."""
-        path = self.path(queue, file.queue_id)
-        named = False
-        try:
-            try:
-                file.sync_and_name(path)
-            except FileNotFoundError:
-                self.make_folder(os.path.dirname(path))
-                file.sync_and_name(path)
-            named = True
-            self._folder_sync(os.path.dirname(path)).sync()
-        except OSError:
-            if named:
-                os.unlink(path)         # it was not promised: the client will send it again
-            raise
-        finally:
-            file.close()
+        """As commit, blocking. Raises OSError."""
+        for error in self._commit_batch([(file, queue)]):
+            if error is not None:
+                raise error
 
-    def _folder_sync(self, folder: str) -> FolderSync:
-        found = self._syncs.get(folder)
-        if found is None:
-            found = self._syncs.setdefault(folder, FolderSync(folder))
-        return found
+    def _commit_batch(self, items: Sequence[tuple[QueueFile, str]]) -> list[BaseException | None]:
+        """In a thread: all contents and names, then each folder once."""
+        errors: list[BaseException | None] = [None] * len(items)
+        by_folder: dict[str, list[int]] = {}
+        for number, (file, queue) in enumerate(items):
+            try:
+                path = self.path(queue, file.queue_id)
+                self._write_and_name(file, path)
+                by_folder.setdefault(os.path.dirname(path), []).append(number)
+            except OSError as error:
+                errors[number] = error
+        for folder, numbers in by_folder.items():
+            try:
+                os.fsync(self._folder(folder))
+            except OSError as error:
+                for number in numbers:      # not promised: the clients will send it again
+                    os.unlink(f"{folder}/{items[number][0].queue_id}")
+                    errors[number] = error
+        for file, _ in items:
+            file.close()
+        return errors
+
+    def _commit_in_thread(self, items: Sequence[tuple[QueueFile, str]]) -> list[BaseException | None]:
+        errors = self._commit_batch(items)
+        try:
+            self._open_spares(len(items))
+        except OSError:
+            pass                        # whoever needs the next file is told
+        return errors
+
+    def _write_and_name(self, file: QueueFile, path: str) -> None:
+        try:
+            file.sync_and_name(path)
+        except FileNotFoundError:
+            self.make_folder(os.path.dirname(path))
+            file.sync_and_name(path)
+
+    def _folder(self, path: str) -> int:
+        """A descriptor of a folder, kept open."""
+        fd = self._folders.get(path)
+        if fd is None:
+            fd = self._folders.setdefault(path, os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        return fd
 
     # --- existing files -----------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -40,17 +41,11 @@ def test_an_aborted_file_leaves_nothing(store: QueueStore) -> None:
     assert names(store, "incoming") == []
 
 
-@pytest.mark.parametrize("fail_at", [1, 2])
-def test_a_failed_sync_leaves_no_name(store: QueueStore, monkeypatch: pytest.MonkeyPatch, fail_at: int) -> None:
-    calls = []
-
-    def fsync(fd: int) -> None:
-        calls.append(fd)
-        if len(calls) == fail_at:
-            raise OSError(errno.EIO, "disk broken")
-
-    monkeypatch.setattr(os, "fsync", fsync)
+@pytest.mark.parametrize("call", ["pwritev", "fsync"])
+def test_a_failed_sync_leaves_no_name(store: QueueStore, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    monkeypatch.setattr(os, call, Mock(side_effect=OSError(errno.EIO, "disk broken")))
     file = store.create()
+    file.finish({}, [])
     with pytest.raises(OSError, match="disk broken"):
         store.commit_now(file, "incoming")
     assert names(store, "incoming") == []
@@ -72,6 +67,29 @@ def test_foreign_names_are_passed_over(store: QueueStore) -> None:
     for name in (".new-1-1", "README.txt", "x"):
         Path(store.directory, "incoming", name).write_text("")
     assert list(store.scan("incoming")) == []
+
+
+def test_where_a_write_cannot_sync(store: QueueStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "pwritev", Mock(side_effect=OSError(errno.EOPNOTSUPP, "no")))
+    file = store.create()
+    file.writer.add(b"x\n")
+    file.finish({"sender": "", "arrival_time": 1.0, "origin": {}}, [])
+    store.commit_now(file, "incoming")
+    assert store.read("incoming", file.queue_id).size == 2
+
+
+def test_a_commit_outlives_who_waits_for_it(store: QueueStore) -> None:
+    async def story() -> None:
+        file = store.create()
+        file.finish({"sender": "", "arrival_time": 1.0, "origin": {}}, [])
+        waiting = asyncio.ensure_future(store.commit(file))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        while not names(store, "incoming"):
+            await asyncio.sleep(0.001)
+
+    asyncio.run(story())
 
 
 def test_many_commits_at_once(store: QueueStore) -> None:
