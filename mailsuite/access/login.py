@@ -24,6 +24,7 @@ BAD_COMMANDS_LIMIT = 3           # the third closes the connection
 LOGIN_TIMEOUT_S = 180.0          # how long a client may stay without having logged in
 
 NO_PLAINTEXT = "Plaintext authentication disallowed on non-secure (SSL/TLS) connections."
+NO_AUTHENTICATION = "Authentication not allowed until SSL/TLS is enabled."
 NO_MECHANISM = "Unsupported authentication mechanism."
 INTERNAL_FAILURE = "Internal login failure. Refer to server log for more information."
 INITIALIZATION_FAILED = "Internal error occurred. Refer to server log for more information."

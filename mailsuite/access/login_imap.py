@@ -12,6 +12,7 @@ from mailsuite.access.login import (
     INITIALIZATION_FAILED,
     INTERNAL_FAILURE,
     LINE_LIMIT,
+    NO_AUTHENTICATION,
     NO_MECHANISM,
     NO_PLAINTEXT,
     LoginSession,
@@ -43,6 +44,13 @@ class _Arguments:
     values: list[bytes | None] = field(default_factory=list)
     literal: int | None = None           # octets of the literal that is awaited
     octets: int = 0
+    text: bytes = b""                    # of ID, whose list is looked at as a whole: literals as quoted strings
+
+    def add_text(self, line: bytes) -> tuple[int, bool] | None:
+        """Take a line as it is; (size, non-synchronizing) when a literal is announced at its end."""
+        literal = _LITERAL.search(line)
+        self.text += line[: literal.start()] if literal else line
+        return (int(literal[1]), bool(literal[2])) if literal else None
 
 
 def parse_arguments(line: bytes, into: list[bytes | None]) -> tuple[int, bool] | None:
@@ -157,7 +165,9 @@ class ImapLogin(LoginSession):
         if waiting is not None and waiting.literal is not None:
             if len(self._lines) < waiting.literal:
                 return False
-            waiting.values.append(self._lines.take_octets(waiting.literal))
+            content = self._lines.take_octets(waiting.literal)
+            waiting.values.append(content)
+            waiting.text += b'"%b"' % re.sub(rb'([\\"])', rb"\\\1", content)
             waiting.literal = None
         return super()._step()
 
@@ -193,7 +203,10 @@ class ImapLogin(LoginSession):
     def _take_arguments(self, arguments: _Arguments, line: bytes) -> None:
         arguments.octets += len(line)
         try:
-            literal = parse_arguments(line, arguments.values)
+            if arguments.command == "ID":
+                literal = arguments.add_text(line)
+            else:
+                literal = parse_arguments(line, arguments.values)
         except ArgumentError as error:
             self._arguments = None
             self.tagged(f"BAD {error}")
@@ -210,7 +223,10 @@ class ImapLogin(LoginSession):
                 self.send("+ OK")
             return
         self._arguments = None
-        self._login(arguments.values)
+        if arguments.command == "ID":
+            self._id(arguments.text)
+        else:
+            self._login(arguments.values)
 
     def _login(self, values: list[bytes | None]) -> None:
         if len(values) != 2 or values[0] is None or values[1] is None:
@@ -230,16 +246,16 @@ class ImapLogin(LoginSession):
 
     def do_authenticate(self, line: bytes) -> None:
         name, space, initial = line.partition(b" ")
-        if not name or b" " in initial:
+        if not name:
             self.refuse()
             return
         mech = self.find_mechanism(name.decode("ascii", "replace"))
-        if mech is None:
+        if self.facts.tls_required and not self.is_secure:
+            self.tagged(f"NO [PRIVACYREQUIRED] {NO_AUTHENTICATION}")
+        elif mech is None:
             self.story.tried_unknown = True
             self.story.mechanism = name.decode("ascii", "replace").upper()
             self.tagged(f"NO [ALERT] {NO_MECHANISM}")
-        elif self.facts.tls_required and not self.is_secure:
-            self.tagged("NO [PRIVACYREQUIRED] Authentication disallowed on non-secure (SSL/TLS) connections.")
         elif mech.plaintext and not self.plaintext_allowed():
             self.story.tried_plaintext, self.story.mechanism = True, mech.name
             self.tagged("NO [PRIVACYREQUIRED] Plaintext authentication disabled.")
@@ -262,6 +278,9 @@ class ImapLogin(LoginSession):
             self._out.append(StartTls())
 
     def do_id(self, line: bytes) -> None:
+        self._begin_arguments("ID", line)
+
+    def _id(self, line: bytes) -> None:
         try:
             good = line.strip().upper() in (b"", b"NIL") or flat_list(line) is not None
         except ArgumentError:
@@ -317,8 +336,8 @@ class ImapLogin(LoginSession):
 
 
 IMAP_FAILURES = {
-    "authz_fail": ("AUTHORIZATIONFAILED", "Authorization failed."),
-    "pass_expired": ("EXPIRED", "Password expired."),
+    "authz_fail": ("AUTHORIZATIONFAILED", "Authorization failed"),
+    "pass_expired": ("EXPIRED", "Password expired"),
 }
 
 COMMANDS: Mapping[str, Callable[[ImapLogin, bytes], None]] = {

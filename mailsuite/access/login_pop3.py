@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from mailsuite.access.login import (
     INITIALIZATION_FAILED,
     INTERNAL_FAILURE,
+    NO_AUTHENTICATION,
     NO_MECHANISM,
     NO_PLAINTEXT,
     LoginSession,
@@ -80,12 +81,12 @@ class Pop3Login(LoginSession):
             self.send(".")
             return
         mech = self.find_mechanism(name.decode("ascii", "replace"))
-        if mech is None:
+        if self.facts.tls_required and not self.is_secure:
+            self.send(f"-ERR [AUTH] {NO_AUTHENTICATION}")
+        elif mech is None:
             self.story.tried_unknown = True
             self.story.mechanism = name.decode("ascii", "replace").upper()
             self.send(f"-ERR [AUTH] {NO_MECHANISM}")
-        elif self.facts.tls_required and not self.is_secure:
-            self.send("-ERR [AUTH] Authentication disallowed on non-secure (SSL/TLS) connections.")
         elif mech.plaintext and not self.plaintext_allowed():
             self.story.tried_plaintext, self.story.mechanism = True, mech.name
             self.send("-ERR [AUTH] Plaintext authentication disabled.")
@@ -151,8 +152,8 @@ class Pop3Login(LoginSession):
 
 
 POP3_FAILURES = {
-    "authz_fail": "Authorization failed.",
-    "pass_expired": "Password expired.",
+    "authz_fail": "Authorization failed",
+    "pass_expired": "Password expired",
 }
 
 COMMANDS: Mapping[str, Callable[[Pop3Login, bytes], None]] = {

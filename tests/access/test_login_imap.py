@@ -61,6 +61,7 @@ TABLE = [
      b"AUTH=LOGIN AUTH=CRAM-MD5\r\na OK Pre-login capabilities listed, post-login capabilities have more.\r\n"),
     (b"a ID NIL\r\n", b'* ID ("name" "x")\r\na OK ID completed.\r\n'),
     (b'a ID ("a" "b" "c" NIL)\r\n', b'* ID ("name" "x")\r\na OK ID completed.\r\n'),
+    (b'a ID ({1+}\r\na "b" {3+}\r\n"\\c NIL)\r\n', b'* ID ("name" "x")\r\na OK ID completed.\r\n'),
     (b"a ID foo\r\n", b"a BAD Invalid ID parameters\r\n"),
     (b'a ID (("a"))\r\n', b"a BAD Invalid ID parameters\r\n"),
     (b"a SELECT INBOX\r\n", BAD % b"a"),
