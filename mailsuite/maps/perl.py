@@ -3,8 +3,8 @@
     compile_slow("^(?!.*@ours)(.*)", flags) -> a Slow: .groups(octets) -> [whole, group 1...] | None
 
 Look-ahead at the start of an anchored pattern, the common case, is taken apart and stays with RE2, in linear time.
-What remains (look-behind, back-references, look-ahead inside) goes to `regex` with a time limit where that is
-installed, else to `re`. Raises ValueError with PCRE's words for a pattern that makes no sense.
+What remains (look-behind, back-references, look-ahead inside) goes to the system's PCRE2, which has a limit, or, where
+that is missing, to Python's `re`. Raises ValueError with PCRE's words for a pattern that makes no sense.
 """
 
 import re
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import re2
 
-MATCH_LIMIT_S = 1.0         # for one pattern that RE2 does not know; then it counts as not found
+from mailsuite.maps.pcre2 import Missing, Pcre2
 
 
 class Slow(Protocol):
@@ -27,11 +27,10 @@ class Slow(Protocol):
 
 
 class PythonRegex:
-    """Matched by a backtracking engine."""
+    """Matched by Python's engine, which has no limit."""
 
     def __init__(self, text: str, flags: int) -> None:
         octets = text.encode("utf-8", "surrogateescape")
-        self._limit: dict[str, float] = {}
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")     # of what may come in a later Python
@@ -39,18 +38,9 @@ class PythonRegex:
         except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(_pcre_words(error, text)) from None
         self.group_count: int = self._re.groups
-        try:
-            import regex  # type: ignore[import-untyped,unused-ignore]
-            self._re = regex.compile(octets, flags | regex.VERSION0)
-            self._limit = {"timeout": MATCH_LIMIT_S}
-        except Exception:   # not installed, or it knows the pattern in another way: `re` will do
-            return
 
     def groups(self, subject: bytes) -> list[bytes | None] | None:
-        try:
-            found = self._re.search(subject, **self._limit)
-        except TimeoutError:
-            return None
+        found = self._re.search(subject)
         return None if found is None else [found[0], *found.groups()]
 
 
@@ -80,16 +70,23 @@ class Lookahead:
 
 
 def compile_slow(text: str, flags: set[str]) -> Slow:
-    """flags: the table's letters in force (i, m, x, s, A, U). Raises ValueError."""
+    """flags: the table's letters in force (i, m, x, s, A, E, U). Raises ValueError."""
+    try:
+        whole: Slow = Pcre2(text, flags)
+    except Missing:
+        whole = _python_regex(text, flags)
+    apart = None if flags & {"m", "x", "A"} else _take_apart(
+        text, inline_flags("i" in flags, False, "s" in flags, "U" in flags))
+    return apart or whole
+
+
+def _python_regex(text: str, flags: set[str]) -> PythonRegex:
+    """Raises ValueError."""
     value = (re.IGNORECASE * ("i" in flags) | re.MULTILINE * ("m" in flags) | re.DOTALL * ("s" in flags)
              | re.VERBOSE * ("x" in flags))
     PythonRegex(text, value)        # errors count their offset in the pattern as written
     text = _POSIX_CLASS.sub(_spelled_out, text)
     body = f"\\A(?:{text}\n)" if "A" in flags and "x" in flags else f"\\A(?:{text})" if "A" in flags else text
-    if not flags & {"m", "x", "A"}:
-        apart = _take_apart(text, inline_flags("i" in flags, False, "s" in flags, "U" in flags))
-        if apart is not None:
-            return apart
     return PythonRegex(body, value)
 
 

@@ -6,7 +6,6 @@ The C library judges (its words are what administrators know from Postfix), RE2 
 """
 
 import ctypes
-import ctypes.util
 import re
 from functools import lru_cache
 

@@ -8,6 +8,7 @@ import pytest
 from mailsuite.config.settings import Settings
 from mailsuite.maps import MapSource
 from mailsuite.maps.opening import open_table
+from mailsuite.maps.perl import compile_slow
 from mailsuite.maps.posix import to_re2
 
 SOURCE = MapSource(Settings.of({}), "smtpd")
@@ -78,6 +79,25 @@ def test_pcre(rules: str, key: str, want: str | None) -> None:
 def test_look_ahead_is_linear() -> None:
     table = open_table("pcre:{{/^(?!.*@ours)(a+)+$/ REJECT}}", SOURCE)
     assert table.lookup("a" * 5000 + "!") is None
+
+
+BACKTRACKING = [(r"^(a+)\1$", "aa", ["aa", "a"]), (r"(?<=x)(y)|(z)", "xy", ["y", "y", None]), (r"a(?!b)", "ab", None)]
+
+
+@pytest.mark.parametrize(("pattern", "key", "want"), BACKTRACKING)
+@pytest.mark.parametrize("library", [True, False])
+def test_engines_agree(pattern: str, key: str, want: list[str | None] | None, library: bool,
+                       monkeypatch: pytest.MonkeyPatch) -> None:
+    if not library:
+        monkeypatch.setattr("mailsuite.maps.pcre2._library", lambda: None)
+    slow = compile_slow(pattern, {"i", "s"})
+    expected = None if want is None else [one if one is None else one.encode() for one in want]
+    assert slow.groups(key.encode()) == expected and slow.group_count == pattern.count("(") - pattern.count("(?")
+
+
+def test_endless_backtracking_has_a_limit() -> None:
+    table = open_table(r"pcre:{{/(x+x+)+(?<=z)\1y/ REJECT}}", SOURCE)
+    assert table.lookup("x" * 400) is None
 
 
 def test_posix_is_leftmost_longest() -> None:
