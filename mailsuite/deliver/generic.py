@@ -1,7 +1,7 @@
 """smtp_generic_maps: addresses of the inside become addresses that the outside can answer to.
 
     await maps.address("bob@inside.test") -> "bob@isp.test"         envelope
-    blocks = await maps.headers(blocks)                             address headers of the message
+    blocks = await maps.headers(blocks, queue_id)                   the header after smtp_header_checks and the tables
 
 The header is collected (HEADER_LIMIT octets at most) and rewritten as a whole; the body streams by.
 Raises TemporaryError when a table could not be asked.
@@ -13,6 +13,7 @@ from itertools import chain
 
 from mailsuite.address.syntax import quote_local, split_domain, split_extension, unquote_local
 from mailsuite.config.settings import Settings
+from mailsuite.deliver.header_checks import HeaderChecks
 from mailsuite.maps import MapSource, open_maps
 from mailsuite.maps.lookup import find_address
 
@@ -33,6 +34,7 @@ class GenericMaps:
 
     def __init__(self, settings: Settings, prefix: str) -> None:
         self._maps = open_maps(settings.text(f"{prefix}_generic_maps"), MapSource(settings, prefix))
+        self._checks = HeaderChecks(settings, prefix)
         self._delimiter = settings.text("recipient_delimiter")
         self._origin = settings.text("myorigin")
         self._propagate = "generic" in settings.text("propagate_unmatched_extensions").replace(",", " ").split()
@@ -54,9 +56,9 @@ class GenericMaps:
             local += found.extension
         return f"{local}@{new_domain or domain}"
 
-    async def headers(self, blocks: Iterable[bytes]) -> Iterable[bytes]:
-        """The message with its address headers rewritten."""
-        if self._maps.empty:
+    async def headers(self, blocks: Iterable[bytes], queue_id: str) -> Iterable[bytes]:
+        """The message with its header checked and its address headers rewritten."""
+        if self._maps.empty and self._checks.empty:
             return blocks
         iterator = iter(blocks)
         head = bytearray()
@@ -70,13 +72,18 @@ class GenericMaps:
         if end < 0:
             end = len(head)
         fields, rest = bytes(head[:end + 1]), bytes(head[end + 1:])
-        out = [await self._field(field) for field in _FIELD.findall(fields)]
+        out: list[bytes] = []
+        for field in _FIELD.findall(fields):
+            if field == b"\n" or self._checks.empty:
+                out.append(await self._field(field))
+            else:
+                out += [await self._field(line) for line in await self._checks.apply(queue_id, field)]
         return chain([b"".join(out), rest], iterator)
 
     async def _field(self, field: bytes) -> bytes:
         """One header field with its continuation lines."""
         name, colon, value = field.partition(b":")
-        if not colon or name.strip().lower() not in ADDRESS_FIELDS:
+        if not colon or self._maps.empty or name.strip().lower() not in ADDRESS_FIELDS:
             return field
         out, position = [name + colon], 0
         for match in _TOKEN.finditer(value):

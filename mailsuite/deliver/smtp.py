@@ -206,7 +206,7 @@ class _Attempt:
             from mailsuite.deliver.downgrade import to_7bit
             content = os.pread(self._fd, request.size, request.offset)
             blocks = [await asyncio.to_thread(to_7bit, content)]
-        return await self._agent.generic.headers(blocks)
+        return await self._agent.generic.headers(blocks, request.queue_id)
 
 
 def _remote(endpoint: Endpoint) -> str:

@@ -1,5 +1,6 @@
 """The pure parts of the delivery agents."""
 
+import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -8,11 +9,13 @@ from typing import Any
 import pytest
 
 from mailsuite.base.errors import ConfigError
+from mailsuite.config.settings import Settings
 from mailsuite.deliver import command, pipe
 from mailsuite.deliver.aliases import Destination, Kind, parse_destinations, parse_file
 from mailsuite.deliver.downgrade import to_7bit
 from mailsuite.deliver.error import split_code
 from mailsuite.deliver.exits import Ended, judge
+from mailsuite.deliver.generic import GenericMaps
 from mailsuite.deliver.headers import delivered_to, delivery_header
 from mailsuite.queue.agent import DeliveryRequest
 from mailsuite.queue.envelope import Recipient
@@ -157,6 +160,29 @@ def test_pipe_arguments(flags: str, argv: list[str], want: list[str]) -> None:
 def test_pipe_mistakes(words: list[str]) -> None:
     with pytest.raises(ConfigError):
         pipe.parse_options(words)
+
+
+# --- headers of mail that leaves --------------------------------------------------------------------------------------
+
+HEADER = (b"Received: by x\n\tid 1\nFrom: \"Bob, B\" <bob@in.test>, (c@in.test) x@far.test\nTo: c@in.test\n"
+          b"Subject: a@in.test\n\nTo: bob@in.test\n")
+
+
+@pytest.mark.parametrize(("size", "settings", "want"), [
+    (1000, {"smtp_generic_maps": "inline:{ bob@in.test=b@isp.test, @in.test=us@isp.test }"},
+     HEADER.replace(b"bob@in.test>", b"b@isp.test>").replace(b"To: c@in.test\n", b"To: us@isp.test\n")),
+    (7, {"smtp_generic_maps": "inline:{ @in.test=@isp.test }"},
+     HEADER.replace(b"bob@in.test>", b"bob@isp.test>").replace(b"To: c@in.test\n", b"To: c@isp.test\n")),
+    (9, {"smtp_header_checks": "regexp:{ {/^Received:/ IGNORE}, {/^Subject:/ REPLACE Subject: new}, "
+                               "{/^To:/ PREPEND X: y} }"},
+     HEADER.replace(b"Received: by x\n\tid 1\n", b"").replace(b"Subject: a@in.test", b"Subject: new").replace(
+         b"To: c@in", b"X: y\nTo: c@in")),
+    (9, {}, HEADER),
+])
+def test_outgoing_headers(size: int, settings: dict[str, str], want: bytes) -> None:
+    maps = GenericMaps(Settings.of(settings), "smtp")
+    blocks = [HEADER[at:at + size] for at in range(0, len(HEADER), size)]
+    assert b"".join(asyncio.run(maps.headers(blocks, "4ABC"))) == want
 
 
 # --- 8 bits to 7 ----------------------------------------------------------------------------------------------------
