@@ -13,6 +13,8 @@ import platform
 import pwd
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 HEAD = """\
@@ -40,12 +42,22 @@ An INBOX of {messages} messages; Dovecot tuned for many connections per process.
 """
 
 
-def need_account(uid: int) -> None:
+@contextmanager
+def account(uid: int) -> Iterator[None]:
+    """An account with this uid, for the time of the benchmark where there is none."""
+    name = f"bench{uid}"
     try:
         pwd.getpwuid(uid)
     except KeyError:
         subprocess.run(["useradd", "--uid", str(uid), "--user-group", "--no-create-home", "--shell",
-                        "/usr/sbin/nologin", f"bench{uid}"], check=True)
+                        "/usr/sbin/nologin", name], check=True)
+    else:
+        name = ""
+    try:
+        yield
+    finally:
+        if name:
+            subprocess.run(["userdel", name], check=True)
 
 
 def run(*command: str) -> tuple[int, str]:
@@ -65,7 +77,12 @@ def main() -> int:
     if os.geteuid() != 0:
         print("the benchmarks start Postfix and Dovecot: run them as root", file=sys.stderr)
         return 1
-    need_account(5000)
+    with account(5000):
+        return measure(args)
+
+
+def measure(args: argparse.Namespace) -> int:
+    """Run both benchmarks and write the page."""
     smtp_status, smtp = run(str(args.bench / "smtp_bench.py"), "--bin", str(args.bin),
                             *(["--sessions", "1,20", "--messages", "1000", "--pairs", "2"] if args.quick else []))
     messages = 5000 if args.quick else 20000

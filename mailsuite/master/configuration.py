@@ -69,7 +69,7 @@ def load_configuration(directory: str) -> Configuration:
     if errors:
         raise ConfigErrors(errors)
     assert settings is not None
-    return Configuration(directory, settings, dovecot, accounts, plans, (*settings.warnings, *_not_obeyed(entries)))
+    return Configuration(directory, settings, dovecot, accounts, plans, tuple(_not_obeyed(entries)))
 
 
 def _not_obeyed(entries: "list[MasterEntry] | None") -> list[str]:

@@ -175,6 +175,6 @@ def check(directory: str) -> int:
     except ConfigError as error:
         _complain(error.public)
         return 1
-    for text in configuration.warnings:
+    for text in (*configuration.settings.warnings, *configuration.warnings):
         print(f"mailsuite: warning: {text}", file=sys.stderr)
     return 0
