@@ -5,7 +5,8 @@
 
 Actions: DUNNO IGNORE INFO OK PREPEND REPLACE STRIP WARN; others are for mail that comes in, and are named in the log.
 The message's own header is looked at, its MIME fields by the second table; headers of parts and of attached messages
-(smtp_nested_header_checks) and the body (smtp_body_checks) are not. Raises TemporaryError: a table could not be asked; the mail waits, nothing slips past a check.
+(smtp_nested_header_checks) and the body (smtp_body_checks) are not.
+Raises TemporaryError: a table could not be asked; the mail waits, nothing slips past a check.
 """
 
 from mailsuite.base.log import logger

@@ -1,6 +1,8 @@
 """virtual: mailboxes, owners, errors; in workers, as root or not."""
 
+import asyncio
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,43 @@ def test_many_at_once(base: Path) -> None:
     with_agent(virtual.serve, "virtual", settings(base), talk)
     assert len(os.listdir(base / "all/new")) == 40
     assert (base / "a/box").read_bytes().count(b"\nReturn-Path: ") == 20
+
+
+def children() -> list[int]:
+    """The processes that this one forked."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            stat = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(stat[1]) == os.getpid() and stat[0] != "Z":
+            found.append(int(name))
+    return found
+
+
+def test_killed_workers_lose_nothing(base: Path) -> None:
+    content = b"Subject: x\n\n" + b"line of a message\n" * 5000
+
+    async def talk(qmgr: Qmgr) -> int:
+        path, killed, sent = qmgr.message(content), 0, 0
+        while sent < 40:
+            seq = qmgr.send(("x@b.test",), path, len(content))
+            if killed < 15:
+                await asyncio.sleep(0.001)
+                for pid in children():
+                    os.kill(pid, signal.SIGKILL)
+                    killed += 1
+            report = (await qmgr.reports(seq, ("x@b.test",)))["x@b.test"]
+            assert report.status in ("sent", "deferred")
+            sent += report.status == "sent"
+        return sent
+
+    sent = with_agent(virtual.serve, "virtual", settings(base), talk)
+    names = os.listdir(base / "all/new")
+    assert len(names) >= sent
+    assert {(base / "all/new" / name).read_bytes().partition(b"\nSubject")[2] for name in names} == {
+        content.partition(b"Subject")[2]}
 
 
 @pytest.mark.parametrize(("name", "status", "dsn"), [("error", "bounced", "5.7.1"), ("retry", "deferred", "4.0.0")])
