@@ -58,9 +58,15 @@ def unfold(value: bytes) -> bytes:
     return _BARE.sub(b" ", _EDGE.sub(b"", first_text(value)))
 
 
-def pick_fields(header: bytes, names: Collection[bytes], *, negate: bool = False) -> bytes:
-    """The fields of these names (lower case), or all others, as they stand, and the empty line."""
-    picked = [text for name, _, text in split_fields(header) if (name in names) != negate]
-    if not picked:
-        return b"\r\n"
-    return b"\r\n".join(picked) + (b"\r\n\r\n" if not picked[-1].endswith(b"\r\n") else b"\r\n")
+def pick_fields(header: bytes, names: Collection[bytes], *, negate: bool = False, end: bool = False) -> bytes:
+    """The fields of these names (lower case), or all others, as they stand, and the header's empty line.
+
+    end: the empty line comes even if the header ends without one.
+    """
+    picked = b"\r\n".join([text for name, _, text in split_fields(header) if (name in names) != negate])
+    if header.endswith(b"\r\n\r\n") or header == b"\r\n" or end:
+        return (picked if not picked or picked.endswith(b"\r\n") else picked + b"\r\n") + b"\r\n"
+    # What was cut off in its last line stays so; any other line has its end.
+    if not picked or picked.endswith(b"\r\n") or header.endswith(picked):
+        return picked
+    return picked + b"\r\n"

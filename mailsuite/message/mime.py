@@ -102,6 +102,8 @@ class _Parser:
         hit = self.find(start)
         limit = hit.at if hit else len(octets)
         body = start + header_size(octets, start, limit)
+        if hit:
+            body = min(body, hit.stop(octets, start))       # that line end belongs to the boundary, even here
         part = Part(start, body, split_fields(octets[start:body]))
         part.is_mime = in_multipart or part.is_marked()
         value = part.field(b"content-type")

@@ -99,7 +99,8 @@ def _of_whole(message: "Message", section: Section) -> bytes:
         return message.body
     if section.kind is Kind.HEADER:
         return message.header
-    return pick_fields(message.header, frozenset(section.names), negate=section.kind is Kind.FIELDS_NOT)
+    return pick_fields(message.header, frozenset(section.names), negate=section.kind is Kind.FIELDS_NOT,
+                       end=section.kind is Kind.FIELDS)
 
 
 def _of_part(octets: bytes, part: "Part", section: Section) -> bytes:

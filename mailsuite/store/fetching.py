@@ -150,7 +150,7 @@ class Reader:
         with self._mailbox.bulk() if missing else nullcontext():
             for uid in missing:
                 try:
-                    octets = pick_fields(self.message(uid).header, wanted, negate=negate)
+                    octets = pick_fields(self.message(uid).header, wanted, negate=negate, end=not negate)
                 except MessageGone:
                     continue
                 known[uid] = octets

@@ -29,19 +29,23 @@ import_environment = HOME USER
 
 
 def dialogue(top: Path, commands: bytes, *, location: str = "maildir:~/Maildir") -> bytes:
-    """Commands in, responses out; the home is top/home. top must be reachable for nobody."""
+    """Commands in (the last one LOGOUT), responses out; the home is top/home. nobody must be able to reach it."""
     configuration = top / "dovecot.conf"
     configuration.write_text(_CONFIGURATION.format(top=top, location=location))
     subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", top / "home"], check=True)
-    done = subprocess.run(
+    # Its input stays open until it ended by LOGOUT: at an end of file it would drop what is still to be sent.
+    with subprocess.Popen(
         ["setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups", "doveconf", "-c", configuration,
-         "-m", "imap", "-e", IMAP], input=commands, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60,
-        check=False, env={**os.environ, "HOME": str(top / "home"), "USER": "nobody"})
-    return done.stdout
+         "-m", "imap", "-e", IMAP], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            env={**os.environ, "HOME": str(top / "home"), "USER": "nobody"}) as process:
+        assert process.stdin and process.stdout
+        process.stdin.write(commands)
+        process.stdin.flush()
+        return process.stdout.read()
 
 
-def fetch(top: Path, messages: Sequence[bytes], item: bytes) -> list[bytes]:
-    """What FETCH answers for one item of each message, without the item's name."""
+def fetch(top: Path, messages: Sequence[bytes], item: bytes, *, shown: bytes = b"") -> list[bytes]:
+    """What FETCH answers for one item of each message, without the item's name (shown: as the answer has it)."""
     folder = top / "home" / "Maildir"
     shutil.rmtree(folder, ignore_errors=True)
     for name in ("cur", "new", "tmp"):
@@ -49,7 +53,7 @@ def fetch(top: Path, messages: Sequence[bytes], item: bytes) -> list[bytes]:
     for number, octets in enumerate(messages):
         (folder / "cur" / f"{1700000000 + number}.M{number}:2,S").write_bytes(octets)
     out = dialogue(top, b"a SELECT INBOX\r\nb FETCH 1:* (%b)\r\nc LOGOUT\r\n" % item)
-    return [line[line.index(b"(") + len(item) + 2: -1] for line in _responses(out)
+    return [line[line.index(b"(") + len(shown or item) + 2: -1] for line in _responses(out)
             if re.match(rb"\* \d+ FETCH ", line)]
 
 

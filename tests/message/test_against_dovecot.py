@@ -9,6 +9,7 @@ from random import Random
 import pytest
 
 from mailsuite.message.message import Message
+from mailsuite.message.section import parse_section
 from tests.message import corpus, dovecot
 
 pytestmark = pytest.mark.skipif(bool(dovecot.WHY_NOT), reason=dovecot.WHY_NOT)
@@ -46,3 +47,16 @@ def test_every_address_form_is_rendered_as_dovecot_does(top: Path) -> None:
     messages = [b"From: %b\n\n" % form for form in corpus.ADDRESSES]
     ours = [Message.from_stored(octets).envelope for octets in messages]
     assert ours == dovecot.fetch(top, messages, b"ENVELOPE")
+
+
+@pytest.mark.parametrize("section", [
+    "", "HEADER", "TEXT", "1", "1.MIME", "1.1", "2", "2.1", "2.MIME", "1.HEADER", "2.HEADER", "2.TEXT", "1.1.MIME",
+    "HEADER.FIELDS (Subject From)", "HEADER.FIELDS.NOT (Subject From)"])
+def test_sections_are_what_dovecot_fetches(top: Path, section: str) -> None:
+    random = Random(11)
+    messages = [corpus.message(random) for _ in range(100)]
+    parsed = parse_section(section.encode())
+    theirs = dovecot.fetch(top, messages, b"BODY.PEEK[%b]" % section.encode(),
+                           shown=b"BODY[%b]" % section.upper().encode())
+    ours = [Message.from_stored(octets).section(parsed) for octets in messages]
+    assert ours == [b"" if text in (b"NIL", b'""') else text.partition(b"\r\n")[2] for text in theirs]
