@@ -5,13 +5,17 @@ The value is the line of passwd(5) or group(5). Answers are kept for a short whi
 """
 
 import asyncio
+import ctypes
+import errno
 import grp
 import os
 import pwd
 import time
+from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from mailsuite.maps.table import BadTable, Table, fold
+from mailsuite.maps.table import BadTable, Table, TableError, fold
 
 if TYPE_CHECKING:
     from mailsuite.maps.maps import MapSource
@@ -21,10 +25,46 @@ CACHE_LIMIT = 2000
 _AT_ONCE = {"files", "compat", "systemd"}
 
 
+# What the C library answers for a name that is not there (getpwnam(3)); everything else is trouble.
+_ABSENT = {0, errno.ENOENT, errno.ESRCH, errno.EBADF, errno.EPERM}
+
+
+@lru_cache(maxsize=4)
+def _function(name: str) -> Callable[..., int] | None:
+    try:
+        function: Callable[..., int] = getattr(ctypes.CDLL(None), name)
+    except (OSError, AttributeError):
+        return None
+    return function
+
+
+def _check_absent(function: str, name: str, path: str) -> None:
+    """Make sure that a name is really absent. Python's pwd and grp say KeyError for trouble as well, and the C library
+    passes over a file that it cannot open.
+
+    Out of descriptors, for instance, every user would be unknown and their mail refused for good. Raises TableError.
+    """
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        raise TableError(f"open {path}: {error.strerror}", cause=error.strerror or "") from error
+    ask = _function(function)
+    if ask is None:
+        return
+    entry, text, found = ctypes.create_string_buffer(512), ctypes.create_string_buffer(1 << 16), ctypes.c_void_p()
+    code = ask(name.encode("utf-8", "surrogateescape"), entry, text, ctypes.c_size_t(len(text)), ctypes.byref(found))
+    if code not in _ABSENT or found.value:
+        reason = os.strerror(code) if code else "found only now"
+        raise TableError(f"{function}: {reason}", cause=reason)
+
+
 def _passwd_line(name: str) -> str | None:
     try:
         user = pwd.getpwnam(name)
-    except (KeyError, ValueError):      # ValueError: a NUL in the name
+    except ValueError:                  # a NUL in the name
+        return None
+    except KeyError:
+        _check_absent("getpwnam_r", name, "/etc/passwd")
         return None
     return ":".join(str(part) for part in user)
 
@@ -32,7 +72,10 @@ def _passwd_line(name: str) -> str | None:
 def _group_line(name: str) -> str | None:
     try:
         group = grp.getgrnam(name)
-    except (KeyError, ValueError):
+    except ValueError:
+        return None
+    except KeyError:
+        _check_absent("getgrnam_r", name, "/etc/group")
         return None
     return f"{group.gr_name}:{group.gr_passwd}:{group.gr_gid}:{','.join(group.gr_mem)}"
 

@@ -1,6 +1,7 @@
 """Every type of table that needs no network: values, absence, and "could not be asked"."""
 
 import asyncio
+import errno
 import logging
 import os
 from pathlib import Path
@@ -47,6 +48,17 @@ def test_find(spec: str, key: str, want: str | None) -> None:
 def test_unix_knows_root_in_any_case() -> None:
     line = find("unix:passwd.byname", "ROOT")
     assert line is not None and line.startswith("root:x:0:0:")
+
+
+def test_a_system_in_trouble_is_not_an_unknown_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mailsuite.maps import system
+
+    with monkeypatch.context() as patch, pytest.raises(TemporaryError):
+        patch.setattr(system, "_function", lambda _: lambda *_: errno.EMFILE)
+        find("unix:passwd.byname", "no-such-user-there")
+    with monkeypatch.context() as patch, pytest.raises(TemporaryError):
+        patch.setattr(os, "open", lambda *_: (_ for _ in ()).throw(OSError(errno.EMFILE, "Too many open files")))
+        find("unix:passwd.byname", "no-such-user-yonder")
 
 
 @pytest.mark.parametrize(("spec", "said"), [
