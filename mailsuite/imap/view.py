@@ -33,12 +33,12 @@ class Selected:
         self.modseqs = self.vanished = False
         self.gone = False                      # the mailbox was deleted under the session
         self.known_modseq = 0                  # told to the client with its last full picture (QRESYNC)
-        self.exists = len(view.uids)
+        self.exists, self.uid_next = len(view.uids), mailbox.uid_next
         self.recent = len(view.recent)
         self.saved: list[int] = []             # UIDs of the last SEARCH RETURN (SAVE)
         self.updates: list[Update] = []        # searches that the client wants to be told about
         self._mentioned: list[str] = []        # keywords that no message has, and this client spoke of
-        self._mentioned_now = False
+        self._told: set[str] = set()           # keywords that the client has seen in FLAGS, in lower case
 
     # --- message sets ---------------------------------------------------------------------------------------------
 
@@ -72,16 +72,22 @@ class Selected:
 
     def flags_lines(self) -> bytes:
         """FLAGS and PERMANENTFLAGS."""
-        keywords = self.mailbox.keywords
-        if self._mentioned:
-            known = {name.lower() for name in keywords}
-            keywords = [*keywords, *(name for name in self._mentioned if name.lower() not in known)]
+        keywords = self._keywords()
+        self._told.update(name.lower() for name in keywords)
         names = " ".join((*SYSTEM_FLAGS, *keywords)).encode()
         lines = b"* FLAGS (%b)\r\n" % names
         if self.read_only:
             return lines + b"* OK [PERMANENTFLAGS ()] Read-only mailbox.\r\n"
         more = b" \\*" if self.mailbox.permanent_keywords else b""
         return lines + b"* OK [PERMANENTFLAGS (%b%b)] Flags permitted.\r\n" % (names, more)
+
+    def _keywords(self) -> list[str]:
+        """The mailbox's, and those that only this client spoke of."""
+        keywords = self.mailbox.keywords
+        if not self._mentioned:
+            return keywords
+        known = {name.lower() for name in keywords}
+        return [*keywords, *(name for name in self._mentioned if name.lower() not in known)]
 
     def mention(self, keywords: Iterable[str]) -> None:
         """The client spoke of keywords: from the next sync on they are among its FLAGS, as with Dovecot."""
@@ -90,7 +96,6 @@ class Selected:
             if not name.startswith("\\") and name.lower() not in known and len(self._mentioned) < MAX_MENTIONED:
                 known.add(name.lower())
                 self._mentioned.append(name)
-                self._mentioned_now = True
 
     def flags_text(self, uids: Sequence[int]) -> list[bytes]:
         """FLAGS of messages as they stand between the parentheses, \\Recent included."""
@@ -104,16 +109,18 @@ class Selected:
         return [(b"%b \\Recent" % flags if flags else b"\\Recent") if uid in recent else flags or b""
                 for uid, flags in zip(uids, column, strict=True)]
 
-    def sync(self, *, expunges: bool, refresh: bool = True, uid: bool = False) -> bytes:
-        """Take over what happened and say it. uid: the FETCHes of a UID command name the UID."""
+    def sync(self, *, expunges: bool, refresh: bool = True, uid: bool = False, recent: bool | None = None) -> bytes:
+        """Take over what happened and say it. uid: the FETCHes of a UID command name the UID.
+
+        recent: say that there are more recent messages; by default with refresh only, as Dovecot does.
+        """
         before = self.exists
         changes = self.view.sync(expunges=expunges, refresh=refresh)
         if changes.gone:
             self.gone = True
             return b""
         out: list[bytes] = []
-        if changes.keywords or self._mentioned_now:
-            self._mentioned_now = False
+        if any(name.lower() not in self._told for name in self._keywords()):
             out.append(self.flags_lines())
         if changes.flags:
             out += self._flag_lines(changes, uid or self.vanished)
@@ -126,13 +133,13 @@ class Selected:
                 out.append(b"* VANISHED %b\r\n" % numbers.format_set(sorted(changes.expunged_uids)))
             else:
                 out += [b"* %d EXPUNGE\r\n" % number for number in changes.expunged]
-        self.exists = len(self.view.uids)
+        self.exists, self.uid_next = len(self.view.uids), self.mailbox.uid_next
         if self.exists != before:
             out.append(b"* %d EXISTS\r\n" % self.exists)
-        recent = len(self.view.recent)
-        if recent != self.recent:
-            self.recent = recent
-            out.append(b"* %d RECENT\r\n" % recent)
+        count = len(self.view.recent)
+        if count < self.recent or (count > self.recent and (refresh if recent is None else recent)):
+            self.recent = count
+            out.append(b"* %d RECENT\r\n" % count)
         out += [update.news(self.view.sequence) for update in self.updates]
         return b"".join(out)
 

@@ -90,7 +90,8 @@ class Appending:
         assert self.append is not None
         validity, uids = self.append.commit()
         self.append = None
-        yield from self.context.sync()
+        assert self.mailbox is not None
+        yield from self.context.sync(refresh=self.context.has_selected(self.mailbox))
         return Reply(OK, "Append completed", f"APPENDUID {validity} {numbers.format_set(uids).decode()}")
 
     def abort(self) -> None:

@@ -68,11 +68,12 @@ class Context:
         assert self.selected is not None
         return self.selected
 
-    def sync(self, *, expunges: bool = True, refresh: bool = True, uid: bool = False) -> Generator[bytes, None, None]:
+    def sync(self, *, expunges: bool = True, refresh: bool = True, uid: bool = False,
+             recent: bool | None = None) -> Generator[bytes, None, None]:
         """What happened in the selected mailbox, if there is one."""
         if self.selected is None:
             return
-        out = self.selected.sync(expunges=expunges, refresh=refresh, uid=uid)
+        out = self.selected.sync(expunges=expunges, refresh=refresh, uid=uid, recent=recent)
         if self.selected.gone:
             self.farewell = b"* BYE IMAP session state is inconsistent, please relogin.\r\n"
         if out:
@@ -108,6 +109,9 @@ class Context:
         selected, self.selected = self.selected, None
         selected.close()
         return True
+
+    def has_selected(self, mailbox: Mailbox) -> bool:
+        return self.selected is not None and self.selected.mailbox is mailbox
 
     def open(self, name: str) -> Mailbox:
         """A mailbox by name: the selected one is the same object. Raises what MailStore.open does."""

@@ -27,6 +27,8 @@ def _copy(context: Context, command: Command, *, move: bool) -> Run:
         return Reply(OK, "No messages found")
     target = open_target(context, target_name)
     try:
+        if move and None in selected.mailbox.modseqs(uids):
+            raise MessageGone
         result = selected.mailbox.copy(uids, target, move=move)
     except MessageGone as error:
         yield from context.sync()
@@ -37,7 +39,7 @@ def _copy(context: Context, command: Command, *, move: bool) -> Run:
         context.counts.expunged += len(result.source_uids)
         yield from context.sync()
         return Reply(OK, "Move completed", context.modseq_code())
-    yield from context.sync()
+    yield from context.sync(refresh=context.has_selected(target))
     return Reply(OK, "Copy completed", code)
 
 

@@ -85,12 +85,14 @@ def status_line(context: Context, name: str, items: list[str]) -> bytes:
     """One STATUS reply. Raises MailError."""
     mailbox = context.open(name)
     status = mailbox.status(size="SIZE" in items or "X-SIZE" in items)
-    recent = status.recent
-    if context.selected is not None and context.selected.mailbox is mailbox:
-        recent = len(context.selected.view.recent)
+    messages, recent, unseen, uid_next = status.messages, status.recent, status.unseen, status.uid_next
+    if context.selected is not None and context.selected.mailbox is mailbox:    # as far as the client has been told
+        view, uid_next = context.selected.view, context.selected.uid_next
+        messages, recent = len(view.uids), len(view.recent)
+        unseen = messages - len(mailbox.with_flag(view.uids, "\\Seen"))
     values: dict[str, int | str] = {
-        "MESSAGES": status.messages, "RECENT": recent, "UIDNEXT": status.uid_next,
-        "UIDVALIDITY": status.uid_validity, "UNSEEN": status.unseen, "HIGHESTMODSEQ": status.highest_modseq,
+        "MESSAGES": messages, "RECENT": recent, "UIDNEXT": uid_next,
+        "UIDVALIDITY": status.uid_validity, "UNSEEN": unseen, "HIGHESTMODSEQ": status.highest_modseq,
         "SIZE": status.size or 0, "X-SIZE": status.size or 0, "X-GUID": status.guid}
     text = " ".join(f"{item} {values[item]}" for item in items)
     return b"* STATUS %b (%b)\r\n" % (mailbox_name(name), text.encode())

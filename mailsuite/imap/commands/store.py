@@ -31,11 +31,12 @@ def do_store(context: Context, command: Command) -> Run:
     if unchanged_since is not None:
         yield from context.use_modseqs()
     if selected.read_only:
-        yield from context.sync(expunges=command.uid, uid=command.uid)
+        yield from context.sync(expunges=command.uid)
         return Reply(OK, "Store ignored with read-only mailbox")
     uids = selected.uids_at(ranges)
+    selected.mention(flags)
     if unchanged_since is not None and not _any_unchanged(selected, uids, unchanged_since):
-        selected.mention(flags)                 # a keyword is not made for nothing
+        # Without a call of the store: a keyword is not made for nothing.
         result = StoreResult([], list(uids))
     else:
         result = selected.mailbox.store_flags(uids, _ACTIONS[name], flags, unchanged_since=unchanged_since,
@@ -46,7 +47,8 @@ def do_store(context: Context, command: Command) -> Run:
         context.counts.deleted += len(result.changed)
     if silent and selected.modseqs and result.changed:
         yield _modseq_lines(selected, result.changed, command.uid)
-    yield from context.sync(expunges=command.uid, refresh=False, uid=command.uid)
+    yield from context.sync(expunges=command.uid, refresh=False, recent=True,
+                            uid=command.uid and (not silent or selected.modseqs))
     if result.refused:
         return Reply(OK, "Conditional store failed", f"MODIFIED {_modified(selected, result.refused, command.uid)}")
     return Reply(OK, "Store completed", context.modseq_code())
