@@ -12,7 +12,7 @@ import re
 
 _MONTHS = {name: number for number, name in enumerate(
     (b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec"), 1)}
-_DATE_TIME = re.compile(rb"( \d|\d\d?)-([A-Za-z]{3})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)\Z")
+_DATE_TIME = re.compile(rb"( \d|\d\d?)-([A-Za-z]{3})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)")
 _DATE = re.compile(rb"(\d{1,2})-([A-Za-z]{3})-(\d{4})\Z")
 
 
@@ -26,7 +26,7 @@ def _month(name: bytes) -> int:
 def parse_date_time(text: bytes) -> float | None:
     """Seconds since the epoch; None for a day or time that does not exist. Raises ValueError."""
     match = _DATE_TIME.match(text)
-    if match is None or len(match[1]) != 2:
+    if match is None:
         raise ValueError("not a date-time")
     day, hour, minute, second = int(match[1]), int(match[4]), int(match[5]), int(match[6])
     year, month = int(match[3]), _month(match[2])

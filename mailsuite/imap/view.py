@@ -152,6 +152,7 @@ class Selected:
             template, values = template + b"UID %d ", [*values, uids]
         if self.modseqs:
             modseqs = [modseq or 0 for modseq in self.mailbox.modseqs(uids)]
+            self.known_modseq = max(self.known_modseq, *modseqs)
             template, values = template + b"MODSEQ (%d) ", [*values, modseqs]
         flags = self.flags_text(uids)
         return list(map((template + b"FLAGS (%b))\r\n").__mod__, zip(*values, flags, strict=True)))

@@ -28,6 +28,8 @@ from mailsuite.store.api import Append, Mailbox, MessageGone
 _URL = re.compile(rb"/?(?:([^;]*?)(?:;UIDVALIDITY=(\d+))?/)?;UID=(\d+)(?:/;SECTION=([^;]*))?"
                   rb"(?:/;PARTIAL=(\d+)(?:\.(\d+))?)?\Z", re.I)
 
+_SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*:")
+
 
 class Appending:
     """One APPEND under way."""
@@ -169,6 +171,8 @@ def _is_word(argument: Argument, word: bytes) -> bool:
 
 def fetch_url(context: Context, url: bytes) -> bytes:
     """Octets of an IMAP URL without a server (RFC 5092 section 7). Raises Refusal [BADURL]."""
+    if _SCHEME.match(url):
+        raise Refusal("Invalid IMAP URL: Relative URL required", f"BADURL {url.decode('ascii', 'replace')}")
     match = _URL.match(url)
     if match is None:
         raise Refusal(f"Invalid IMAP URL: {url.decode('utf-8', 'replace')}", f"BADURL {url.decode('ascii', 'replace')}")
@@ -201,8 +205,10 @@ def do_append(context: Context, command: Command) -> Run:
     if len(arguments) == 1:
         raise PeerError("Missing message size")
     parts = arguments[-1]
-    if not isinstance(parts, list) or not parts or not _is_word(arguments[-2], b"CATENATE"):
+    if not isinstance(parts, list) or not _is_word(arguments[-2], b"CATENATE"):
         raise PeerError("Invalid arguments")
+    if not parts:
+        raise PeerError("Empty CATENATE list")
     appending = Appending(context)
     try:
         appending.begin(astring(arguments[0]))

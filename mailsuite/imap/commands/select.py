@@ -66,6 +66,8 @@ def _options(context: Context, arguments: list[Argument]) -> tuple[bool, _Known 
     condstore, known = False, None
     words = iter(arguments[0] if arguments and isinstance(arguments[0], list) else [])
     for argument in words:
+        if not isinstance(argument, Atom):
+            raise PeerError("SELECT options contain non-atoms")
         match word(argument):
             case "CONDSTORE":
                 condstore = True
@@ -84,15 +86,15 @@ def _known(argument: Argument | None) -> _Known:
         raise PeerError("QRESYNC parameters missing")
     validity, modseq = number(argument[0]), number(argument[1], 2**63 - 1)
     if validity is None:
-        raise PeerError("Invalid QRESYNC UIDVALIDITY parameter")
+        raise PeerError("Invalid QRESYNC parameters")
     if modseq is None:
-        raise PeerError("Invalid QRESYNC MODSEQ parameter")
+        raise PeerError("Invalid QRESYNC parameters")
     uids = None
     if len(argument) > 2 and isinstance(argument[2], Atom):
         try:
             uids = numbers.parse_set(argument[2])
         except ValueError:
-            raise PeerError("Invalid QRESYNC known-uids parameter") from None
+            raise PeerError("Invalid QRESYNC known-uids") from None
     return _Known(validity, modseq, uids)
 
 

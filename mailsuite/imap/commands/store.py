@@ -8,7 +8,7 @@ from mailsuite.imap.reply import OK, Reply
 from mailsuite.imap.session import Command
 from mailsuite.imap.syntax import Argument, Atom, String, number
 from mailsuite.imap.view import Selected
-from mailsuite.store.api import Column, FlagAction, StoreResult
+from mailsuite.store.api import FlagAction, StoreResult
 
 _ACTIONS = {"FLAGS": FlagAction.REPLACE, "+FLAGS": FlagAction.ADD, "-FLAGS": FlagAction.REMOVE}
 
@@ -97,13 +97,13 @@ def _modifiers(argument: Argument) -> int | None:
 
 def _modseq_lines(selected: Selected, uids: list[int], uid_command: bool) -> bytes:
     """A silent STORE still tells the new MODSEQs (RFC 7162 section 3.1.3)."""
-    modseqs = selected.mailbox.columns(uids, [Column.MODSEQ])[0]
     out = []
-    for uid, modseq in zip(uids, modseqs, strict=True):
+    for uid, modseq in zip(uids, selected.mailbox.modseqs(uids), strict=True):
         number = selected.view.sequence(uid)
         if number is not None and modseq is not None:
+            selected.known_modseq = max(selected.known_modseq, modseq)
             shown = b"UID %d " % uid if uid_command or selected.vanished else b""
-            out.append(b"* %d FETCH (%bMODSEQ (%b))\r\n" % (number, shown, modseq))
+            out.append(b"* %d FETCH (%bMODSEQ (%d))\r\n" % (number, shown, modseq))
     return b"".join(out)
 
 
