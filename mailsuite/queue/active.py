@@ -34,6 +34,7 @@ class Message:
     recipients: list[Recipient]
     active_time: float
     path: str
+    fd: int = -1                # an open descriptor, for a message that has no name
     fresh: bool = True
     flush: bool = False
     expire: bool = False

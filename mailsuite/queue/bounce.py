@@ -64,7 +64,7 @@ class Bouncer:
 
     # --- kinds --------------------------------------------------------------------------------------------------
 
-    async def failure(self, message: Message, ended: list[Ended]) -> None:
+    async def failure(self, message: Message, ended: list[Ended], *, headers_only: bool = False) -> None:
         """Non-delivery, to the sender, and perhaps to the postmaster."""
         template = self._templates["failure"]
         sender = message.envelope.sender
@@ -78,7 +78,8 @@ class Bouncer:
             return
         told = [one for one in ended if wants(one, Notify.FAILURE)]
         if told:
-            await self._send(message, template, told, "failed", sender, what="sender non-delivery notification")
+            await self._send(message, template, told, "failed", sender, headers_only=headers_only,
+                             what="sender non-delivery notification")
         if "bounce" in self._classes:
             await self._send(message, template, ended, "failed", self._recipients["bounce"], postmaster=True,
                              headers_only=True, what="postmaster non-delivery notification")
@@ -165,7 +166,7 @@ def _reason(fixed: str, probe: bool) -> Callable[[Ended], str]:
 
 def read_original(message: Message, *, headers_only: bool) -> bytes:
     """The stored content, or its header. Raises OSError."""
-    fd = os.open(message.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    fd = os.dup(message.fd) if message.fd >= 0 else os.open(message.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         if not headers_only:
             return os.pread(fd, message.size, message.offset)

@@ -14,6 +14,9 @@ Limits: message_size_limit octets of content, duplicate_filter_limit recipients 
 """
 
 import asyncio
+import errno
+import os
+import time
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,10 +24,12 @@ from typing import TYPE_CHECKING, Any
 from mailsuite.base.errors import MailError, PermanentError
 from mailsuite.base.log import logger
 from mailsuite.queue import params
+from mailsuite.queue.active import Message
 from mailsuite.queue.cleanup_body import BodyPass
 from mailsuite.queue.cleanup_checks import ContentChecks
 from mailsuite.queue.cleanup_header import HeaderPass, HeaderWork
 from mailsuite.queue.envelope import Envelope, Handling, Notify, Recipient
+from mailsuite.queue.file import HEAD
 from mailsuite.queue.headers import split_header
 from mailsuite.rewrite.mapping import MESSAGE
 from mailsuite.smtp.params import MESSAGE_SIZE_LIMIT
@@ -47,6 +52,7 @@ class Refused(MailError):
     def __init__(self, code: int, status: str, public: str, *, detail: str = "") -> None:
         super().__init__(public, status=status, detail=detail)
         self.code = code
+        self.returned: Message | None = None       # what a notice can return, when the intake is `returnable`
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +99,7 @@ class Intake:
         self.size = 0
         self.recipients: list[Recipient] = []
         self.discarded = self.passed = False
+        self.returnable = False         # local mail: what checks refuse is read to its end, to be sent back
         self.trouble: Refused | None = None
         self._file: QueueFile | None = file
         self._keys: set[tuple[str, str, str, int]] = set()
@@ -155,7 +162,7 @@ class Intake:
 
     def write(self, octets: bytes) -> None:
         """Content, LF line ends, blocks of any size. Never raises: what is wrong is told by commit."""
-        if self._file is None or self.trouble is not None:
+        if self._file is None or self.failed:
             return
         self.size += len(octets)
         if 0 < self.cleanup.size_limit < self.size:
@@ -174,7 +181,7 @@ class Intake:
     @property
     def failed(self) -> bool:
         """Something is wrong already (too big, disk full): the rest of the content need not be given."""
-        return self.trouble is not None
+        return self.trouble is not None and not (self.returnable and self.trouble.code in (550, 554))
 
     def refuse(self, code: int, status: str, text: str) -> None:
         """The first reason counts."""
@@ -192,7 +199,7 @@ class Intake:
 
     async def _take(self, *, whole: bool) -> None:
         """Pass on what is held; whole: it is the end of the message."""
-        while (self._held or whole) and self.trouble is None:
+        while (self._held or whole) and not self.failed:
             block = b"".join(self._held)
             self._held.clear()
             self._held_size = 0
@@ -250,6 +257,8 @@ class Intake:
             if self.trouble is None and not self.discarded:
                 await self._add_copies(sender)
             if self.trouble is not None:
+                if self.returnable and not self.failed:
+                    self.trouble.returned = self._as_message(sender)
                 raise self.trouble
             return await self._keep(sender)
         finally:
@@ -269,6 +278,19 @@ class Intake:
             copies += await self._ask(self.cleanup.rewriter.bcc(sender, self._originals))
         for address in copies:
             await self._expand(Recipient(address, address, notify=Notify.NEVER))
+
+    def _as_message(self, sender: str) -> Message | None:
+        """The refused message for a notice; its descriptor is the caller's to close."""
+        file, self.envelope.sender = self._file, sender
+        assert file is not None
+        try:
+            recipients = file.finish(self.envelope.facts(), self.recipients)
+            file.writer.complete()
+            return Message(self.queue_id, self.envelope, HEAD, file.writer.size, recipients, time.time(), "",
+                           fd=os.dup(file.fd))
+        except OSError as error:
+            log.warning("%s: write queue file: %s", self.queue_id, error)
+            return None
 
     async def _keep(self, sender: str) -> Accepted:
         file = self._file
@@ -317,7 +339,6 @@ class Intake:
 
 
 def _storage(error: OSError) -> Refused:
-    import errno
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Refused(452, "4.3.1", "Insufficient system storage", detail=str(error))
     return Refused(451, "4.3.0", "Error: queue file write error", detail=str(error))

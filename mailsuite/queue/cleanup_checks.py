@@ -127,7 +127,7 @@ class ContentChecks:
         parts = [f"{case.queue_id}: {act}: {what} {shown} from {origin.message_origin};"]
         parts.append(f" from=<{envelope.sender}>")
         if case.recipients:
-            parts.append(f" to=<{case.recipients[0].original or case.recipients[0].address}>")
+            parts.append(f" to=<{case.recipients[-1].original or case.recipients[-1].address}>")
         if origin.protocol_name:
             parts.append(f" proto={origin.protocol_name}")
         if origin.helo_name:

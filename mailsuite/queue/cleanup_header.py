@@ -116,7 +116,8 @@ class HeaderPass:
 
     def _hop(self) -> None:
         self.hops += 1
-        if self.hops >= self.work.hop_limit:
+        if self.hops == self.work.hop_limit:
+            log.warning("%s: message rejected: hopcount exceeded", self.case.queue_id)
             self.case.refuse(554, "5.4.0", "Error: too many hops")
 
     def _encoding(self, value: bytes) -> None:

@@ -181,6 +181,7 @@ class Manager:
                 groups.setdefault(group, []).append(recipient)
         now = time.time()
         for (transport, key, nexthop), recipients in groups.items():
+            recipients.sort(key=_by_domain)
             most = self.table.of(transport).recipients or len(recipients)
             for start in range(0, len(recipients), most):
                 message.pending += 1
@@ -306,7 +307,7 @@ class Manager:
 
 
 def _by_domain(recipient: Recipient) -> tuple[str, str]:
-    """The order of recipients within a delivery, and so in bounces: as Postfix's, before they are resolved."""
+    """The order of recipients within a delivery, and so in bounces; as Postfix's, before and after resolving."""
     return split_domain(recipient.address)[1].lower(), recipient.address
 
 

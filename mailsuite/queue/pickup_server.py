@@ -8,8 +8,9 @@ Two ways in:
 
 A file in maildrop/ goes when its copy in incoming/ is on disk; a crash between the two makes a double, never a loss.
 What postsuper -r put there belongs to the queue's owner and keeps the facts of its first arrival.
-Limits: CONNECTIONS at once, message_size_limit for the memory file; a file that is damaged goes to corrupt/, one that
-the cleanup refuses stays where it is for the next scan.
+Mail that header or body checks refuse is returned to its sender. A file that is damaged goes to corrupt/, one that
+cannot be taken now stays where it is for the next scan.
+Limits: CONNECTIONS at once, message_size_limit for the memory file.
 """
 
 import asyncio
@@ -28,6 +29,9 @@ from mailsuite.base.log import logger
 from mailsuite.net.ipc import receive_with_fds
 from mailsuite.net.service import ServiceContext
 from mailsuite.queue.access import allowed, user_name
+from mailsuite.queue.active import Ended, Message
+from mailsuite.queue.agent import BOUNCED, DeliveryRequest, RecipientReport, Times, log_delivery
+from mailsuite.queue.bounce import Bouncer
 from mailsuite.queue.cleanup import Accepted, Cleanup, Refused
 from mailsuite.queue.envelope import Envelope, Handling, Origin
 from mailsuite.queue.file import Damaged, Stored, Unfinished, read
@@ -49,6 +53,7 @@ REQUEST = 4096
 SUBMIT_S = 300.0
 _SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 log = logger("pickup")
+cleanup_log = logger("cleanup")
 
 
 class Pickup:
@@ -68,6 +73,7 @@ class Pickup:
         overrides = self._context.library.get("cleanup")
         own = settings.with_overrides(overrides) if overrides else settings
         self._cleanup = Cleanup(own, Rewriter(settings), self.store, self._notifier)
+        self._bouncer = Bouncer(settings, self._cleanup)
         self._hostname, self._mail_name = settings.text("myhostname"), settings.text("mail_name")
         self._handling = handling_of(settings.text("receive_override_options"))
 
@@ -143,6 +149,7 @@ class Pickup:
         stored = read(fd)
         envelope = self._envelope(stored, mine=mine)
         intake = self._cleanup.begin(envelope)
+        intake.returnable = True
         try:
             log.info("%s: uid=%d from=<%s>", intake.queue_id, uid, quote_local(stored.envelope.sender))
             for recipient in stored.recipients:
@@ -160,8 +167,26 @@ class Pickup:
                 at += len(block)
                 await asyncio.sleep(0)
             return await intake.commit()
+        except Refused as error:
+            if error.returned is None:
+                raise
+            return await self._return(error.returned, error)
         finally:
             intake.abort()
+
+    async def _return(self, message: Message, error: Refused) -> Accepted:
+        """Checks refused the message: its sender is told by mail, as whoever submitted it has gone. Raises Refused."""
+        reason = error.public.removeprefix("Error: ")
+        request = DeliveryRequest(0, message.queue_id, "", 0, 0, message.envelope.sender, "", "", [],
+                                  message.envelope.arrival_time, message.active_time)
+        ended = [Ended(to, RecipientReport(0, to.number, BOUNCED, error.status, reason)) for to in message.recipients]
+        try:
+            for one in ended:
+                log_delivery(cleanup_log, request, one.recipient, one.report, Times())
+            await self._bouncer.failure(message, ended, headers_only=error.code == 550)
+        finally:
+            os.close(message.fd)
+        return Accepted(message.queue_id, message.size)
 
     def _envelope(self, stored: Stored, *, mine: bool) -> Envelope:
         """What a user's file says is believed as far as a user may decide it; our own as a whole."""

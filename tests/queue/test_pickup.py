@@ -115,3 +115,22 @@ def test_a_damaged_file_is_kept_apart(tmp_path: Path) -> None:
 
     with_pickup(world, story)
     assert list(world.store.scan("maildrop")) == ["ABCDEF12"]
+
+
+def test_what_checks_refuse_goes_back_to_the_sender(tmp_path: Path) -> None:
+    (tmp_path / "rules").write_text("/^Subject: s/ REJECT 5.7.7 not this\n")
+    world = World(tmp_path, header_checks=f"regexp:{tmp_path}/rules")
+    submit(world)
+
+    async def story() -> None:
+        await until(lambda: list(world.store.scan("incoming")))
+
+    with_pickup(world, story)
+    queue_id, = world.store.scan("incoming")
+    stored = world.store.read("incoming", queue_id)
+    assert (stored.envelope.sender, [one.address for one in stored.recipients]) == ("", ["me@mx.test"])
+    content = world.content("incoming", queue_id)
+    assert b"<b@mx.test>: not this\n" in content and b"Status: 5.7.7\n" in content
+    assert content.endswith(b"\nSubject: s\nMessage-Id: " + content.rpartition(b"Subject: s\nMessage-Id: ")[2])
+    assert b"\nbody\n" not in content
+    assert list(world.store.scan("maildrop")) == []
