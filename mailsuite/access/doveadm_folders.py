@@ -20,9 +20,8 @@ def matching(run: Run, patterns: list[str]) -> list[str]:
     tests = [re.compile("".join(wild.get(char) or re.escape(char) for char in pattern), re.DOTALL)
              for pattern in patterns]
     names = [info.name for info in run.store.list_mailboxes() if info.selectable]
-    return sorted(name for name in names
-                  if any(test.fullmatch(shown(name)) or (name == "INBOX" and test.fullmatch("INBOX"))
-                         for test in tests))
+    return sorted((name for name in names
+                  if any(test.fullmatch(shown(name)) for test in tests)), key=str.lower)
 
 
 def list_(run: Run) -> None:

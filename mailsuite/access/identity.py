@@ -43,7 +43,8 @@ def identity_of(user: UserInfo, settings: "DovecotSettings") -> Identity:
     _check("GID", gid, whose_gid, settings.number("first_valid_gid"), settings.number("last_valid_gid"))
     if uid == 0:
         raise NotAllowed(f"Mail access for users with UID 0 is not permitted (uid from {whose_uid})")
-    return Identity(uid, gid, _groups(user, gid, settings))
+    privileged = _number(settings.text("mail_privileged_group"), _gid, "mail_privileged_group")
+    return Identity(uid, gid, _groups(user, gid, settings), privileged_gid=-1 if privileged is None else privileged)
 
 
 def _check(kind: str, number: int, source: str, first: int, last: int) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from mailsuite.access.handover import HandOver
 from mailsuite.access.world import UserWorld
+from mailsuite.base import privilege
 from mailsuite.base.errors import MailError
 from mailsuite.net.service import new_event_loop
 from mailsuite.net.workers import Request, WorkerChannel
@@ -134,6 +135,8 @@ class Worker:
 def run_worker(channel: WorkerChannel, dovecot: "DovecotSettings", settings: "Settings", generation: int,
                protocols: Mapping[str, ServeUser]) -> None:
     """The main of a worker process, with a loop of its own."""
+
+    privilege.allow(channel.identity.privileged_gid)
 
     async def main() -> None:
         await Worker(channel, UserWorld(dovecot, settings), generation, protocols).run()

@@ -169,8 +169,10 @@ def lookup(doveadm: Doveadm, arguments: list[str]) -> int:
             print(f"passdb lookup: user {user} doesn't exist")
             status = EX_NOUSER
         elif words[0] != "PASS":
-            print(f"Error: auth-master: passdb lookup({user}): Auth PASS lookup failed", file=sys.stderr)
-            print(f"Error: passdb lookup failed for {user}", file=sys.stderr)
+            reason = wire.fields(words[2:]).get("reason", "")
+            if not reason:
+                print(f"Error: auth-master: passdb lookup({user}): Auth PASS lookup failed", file=sys.stderr)
+            print(f"Error: passdb lookup failed for {user}{': ' + reason if reason else ''}", file=sys.stderr)
             status = EX_TEMPFAIL
         elif "f" in found:
             fields = wire.fields(words[2:])

@@ -34,6 +34,7 @@ class Identity:
     groups: tuple[int, ...] = ()
     user: str = ""
     root: str = ""
+    privileged_gid: int = -1         # kept as the saved group, for base.privilege
 
     def effective(self) -> "Identity":
         """What it comes to in this process: without root, everyone is who we are."""
@@ -53,9 +54,10 @@ def drop_privileges(identity: Identity, *, allow_root: bool = False) -> None:
     if identity.root:
         os.chroot(identity.root)
         os.chdir("/")
-    os.setresgid(identity.gid, identity.gid, identity.gid)
+    saved = identity.gid if identity.privileged_gid < 0 else identity.privileged_gid
+    os.setresgid(identity.gid, identity.gid, saved)
     os.setresuid(identity.uid, identity.uid, identity.uid)
-    if os.getresuid() != (identity.uid,) * 3 or os.getresgid() != (identity.gid,) * 3:
+    if os.getresuid() != (identity.uid,) * 3 or os.getresgid() != (identity.gid, identity.gid, saved):
         raise Bug("rights were not dropped")
 
 

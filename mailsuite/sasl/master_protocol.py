@@ -104,7 +104,7 @@ class MasterSession:
             self._close()
         except TemporaryError as error:
             log.error("auth-master client: %s", error.detail or error.public)
-            self._write(wire.line("FAIL", number))
+            self._write(wire.line("FAIL", number, *([] if error.detail else [f"reason={error.public}"])))
         except Exception:
             log.exception("unforeseen in a lookup")
             self._write(wire.line("FAIL", number))

@@ -162,6 +162,8 @@ class AuthService:
     async def passdb(self, name: str, service: str, facts: Mapping[str, str]) -> AuthRequest | None:
         """What the password databases say of a user, without the password. Raises TemporaryError."""
         request = AuthRequest(service, facts)
+        if all(entry.db.checks for entry in self.databases.passdbs if not entry.master and not entry.deny):
+            raise TemporaryError("Configured passdbs don't support credentials lookups")
         try:
             self.names.apply(request, name)
         except BadName:

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from mailsuite.base.errors import ConfigError, TemporaryError
+from mailsuite.base.privilege import privileged_group
 
 METHODS = ("fcntl", "flock", "dotlock")
 
@@ -48,9 +49,11 @@ class MailboxLock:
     """The locks of one mailbox file. wait_s: how long to try. delay_s: between two tries."""
 
     def __init__(self, path: str, methods: tuple[str, ...], *, wait_s: float = 20.0, delay_s: float = 1.0,
-                 stale_s: float = 500.0, sleep: Callable[[float], None] = time.sleep) -> None:
+                 stale_s: float = 500.0, sleep: Callable[[float], None] = time.sleep,
+                 privileged: bool = False) -> None:
         self.path, self.methods = path, methods
         self._wait_s, self._delay_s, self._stale_s, self._sleep = wait_s, delay_s, stale_s, sleep
+        self._privileged = privileged       # the dotlock may need mail_privileged_group
 
     @contextmanager
     def dotlock(self, *, may_fail: bool = False) -> Iterator[str]:
@@ -70,7 +73,8 @@ class MailboxLock:
             yield ""
         finally:
             try:
-                os.unlink(name)
+                with privileged_group(self._privileged):
+                    os.unlink(name)
             except FileNotFoundError:
                 pass                    # somebody thought it stale
 
@@ -118,7 +122,8 @@ class MailboxLock:
         end = time.monotonic() + self._wait_s
         while True:
             try:
-                fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+                with privileged_group(self._privileged):
+                    fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
             except FileExistsError:
                 if self._remove_stale(name):
                     continue

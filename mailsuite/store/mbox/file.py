@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 from mailsuite.base.files import fsync_directory
+from mailsuite.base.privilege import privileged_group
 from mailsuite.store.api import MailboxInUse, NoPermission, StoreError
 from mailsuite.store.locks import LockBusy, MailboxLock
 from mailsuite.store.mbox.parse import Data
@@ -210,12 +211,13 @@ def mapped(fd: int) -> Iterator[Data]:
 class MboxFile:
     """One path and the locks on it."""
 
-    def __init__(self, path: str, options: StoreOptions, journal: str | None) -> None:
+    def __init__(self, path: str, options: StoreOptions, journal: str | None, *, privileged: bool = False) -> None:
+        self._privileged = privileged       # the user's INBOX may lie in a folder of mail_privileged_group
         self.path, self._options, self._journal = path, options, journal
 
     def _lock(self, methods: tuple[str, ...]) -> MailboxLock:
         return MailboxLock(self.path, methods, wait_s=self._options.lock_timeout_s, delay_s=0.05,
-                           stale_s=self._options.dotlock_change_timeout_s)
+                           stale_s=self._options.dotlock_change_timeout_s, privileged=self._privileged)
 
     @contextmanager
     def reading(self) -> Iterator[tuple[Data, os.stat_result] | None]:
@@ -237,12 +239,21 @@ class MboxFile:
             finally:
                 os.close(fd)
 
+    def _open(self, make: bool) -> int:
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            return os.open(self.path, flags)
+        except FileNotFoundError:
+            if not make:
+                raise
+        with privileged_group(self._privileged):
+            return os.open(self.path, flags | os.O_CREAT, 0o600)
+
     @contextmanager
     def writing(self, *, make: bool = False) -> Iterator[OpenFile]:
-        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_CREAT if make else 0)
         lock = self._lock(self._options.write_locks)
         with file_errors(), lock.dotlock(may_fail=True):
-            fd = os.open(self.path, flags, 0o600)
+            fd = self._open(make)
             try:
                 lock.descriptor(fd)
                 file = OpenFile(fd, self._journal, self._options.fsync != "never")

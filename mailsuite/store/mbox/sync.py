@@ -31,7 +31,7 @@ class ScannedMbox(BaseMailbox):
                  sender: str) -> None:
         super().__init__(name, index, options)
         self.path, self.sender = path, sender
-        self.file = MboxFile(path, options, journal)
+        self.file = MboxFile(path, options, journal, privileged=name == "INBOX")
         self.spans: dict[int, Span] = {}
         self._digests: dict[int, bytes] = {}            # of messages whose X-UID is not in the file yet
         self._dirty: set[int] = set()                   # flags are newer than the file's
