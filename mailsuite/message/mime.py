@@ -23,14 +23,17 @@ _DASHES = re.compile(rb"^--", re.M)
 class Part:
     """One part. is_multipart, is_message: it has children as such. is_mime: its Content- fields count."""
 
-    __slots__ = ("_content", "body_start", "children", "content_type", "end", "header_start", "is_message", "is_mime",
-                 "is_multipart")
+    __slots__ = ("_content", "body_start", "children", "content_type", "end", "header_end", "header_start",
+                 "is_message", "is_mime", "is_multipart")
 
     def __init__(self, header_start: int, body_start: int, fields: list[Field]) -> None:
         self.header_start, self.body_start, self.end = header_start, body_start, body_start
+        self.header_end = body_start        # less where a boundary follows at once: the last line end is its own
         content: dict[bytes, bytes] = {}        # raw values of the first field of each name that matters
         for name, value, whole in fields:
             if (name.startswith(b"content-") or name == b"mime-version") and b":" in whole:
+                if name == b"content-disposition" and b";" not in content.get(name, b";"):
+                    content[name] = value       # the first with parameters counts, as Dovecot has it
                 content.setdefault(name, value)
         self._content = content
         self.children: list[Part] = []
@@ -80,7 +83,8 @@ class _Parser:
             line = octets[at + 2: len(octets) if end < 0 else end]
             level = self.match(line)
             if level is not None:
-                closes = line.startswith(b"--", len(self.boundaries[level]))
+                # No part begins behind a boundary that the end of the message cuts off.
+                closes = end < 0 or line.startswith(b"--", len(self.boundaries[level]))
                 return _Hit(at, len(octets) if end < 0 else end + 2, level, closes)
         return None
 
@@ -102,9 +106,9 @@ class _Parser:
         hit = self.find(start)
         limit = hit.at if hit else len(octets)
         body = start + header_size(octets, start, limit)
-        if hit:
-            body = min(body, hit.stop(octets, start))       # that line end belongs to the boundary, even here
         part = Part(start, body, split_fields(octets[start:body]))
+        if hit:
+            part.header_end = min(body, hit.stop(octets, start))
         part.is_mime = in_multipart or part.is_marked()
         value = part.field(b"content-type")
         kind, boundary = b"", None
@@ -117,7 +121,8 @@ class _Parser:
         subtype = part.content_type.subtype.lower() if part.content_type else b"rfc822"
         if kind == b"multipart" and depth < MAX_DEPTH:
             part.is_multipart = True
-            if boundary:
+            # A header that a boundary cuts off ends its part: it was an outer one's.
+            if boundary and not (hit and not _is_whole(octets, start, body)):
                 hit = self.multipart(part, boundary, depth)
         elif kind == b"message" and subtype == b"rfc822" and depth < MAX_DEPTH and self.count < MAX_PARTS:
             part.is_message = True
@@ -141,6 +146,11 @@ class _Parser:
         if hit is not None and hit.level == own:
             hit = self.find(hit.after)          # the epilogue
         return hit
+
+
+def _is_whole(octets: bytes, start: int, body: int) -> bool:
+    """Does the header end in an empty line?"""
+    return octets.endswith(b"\r\n\r\n", start, body) or octets[start:body] == b"\r\n"
 
 
 def parse_structure(octets: bytes) -> Part:

@@ -16,8 +16,9 @@ from mailsuite.message.quote import human, nstring
 _PLAIN = b'"text" "plain" ("charset" "us-ascii") NIL NIL "7bit"'
 _EMPTY = b'("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0%b)'
 _NO_EXTENSION = b" NIL NIL NIL NIL"
-_LANGUAGE = re.compile(rb"[^\s,()]+")
-_FIRST_TOKEN = re.compile(rb"[ \t]*([^\x00-\x20()<>@,;:\\\"/\[\]?=]+)")
+_LANGUAGE = re.compile(rb"(?:^|,)\s*([^\s,()]+)")
+# A token and comments, nothing else.
+_ENCODING = re.compile(rb"[ \t]*([^\x00-\x20()<>@,;:\\\"/\[\]?=]+)(?:[ \t]|\([^()\\]*\))*$")
 
 
 def render_body(part: Part, octets: bytes, *, extended: bool) -> bytes:
@@ -62,7 +63,7 @@ def _single_head(part: Part) -> bytes:
     if not part.is_message and (kind is None or (kind.type.lower() == b"text" and kind.param(b"charset") is None)):
         params = [*params, (b"charset", b"us-ascii")]
     encoding = part.field(b"content-transfer-encoding")
-    token = _FIRST_TOKEN.match(encoding) if encoding else None
+    token = _ENCODING.match(encoding) if encoding else None
     return b"%b %b %b %b %b" % (
         names, _params(params), nstring(part.field(b"content-id")),
         human(part.field(b"content-description")), nstring(token[1] if token else b"7bit"))

@@ -107,13 +107,13 @@ def _of_part(octets: bytes, part: "Part", section: Section) -> bytes:
     if section.kind is Kind.ALL:
         return octets[part.body_start: part.end]
     if section.kind is Kind.MIME:
-        return octets[part.header_start: part.body_start]
+        return octets[part.header_start: part.header_end]
     if not part.is_message:         # only a message/rfc822 part has a header and a text of its own
         return b""
     inner = part.children[0]
     if section.kind is Kind.TEXT:
         return octets[inner.body_start: inner.end]
-    header = octets[inner.header_start: inner.body_start]
+    header = octets[inner.header_start: inner.header_end]
     if section.kind is Kind.HEADER:
         return header
     return pick_fields(header, frozenset(section.names), negate=section.kind is Kind.FIELDS_NOT)
