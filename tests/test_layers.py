@@ -19,7 +19,7 @@ PACKAGES = {
 PARTS = {
     "smtp": {"policy": "decisions", "": "protocol"},
     # What a session shows of a mailbox, searches and sorts is decided over the store.
-    "imap": {**dict.fromkeys(("commands", "view", "fetch", "search", "sorting", "threads"), "decisions"),
+    "imap": {**dict.fromkeys(("commands", "facts", "view", "fetch", "search", "sorting", "threads"), "decisions"),
              "": "protocol"},
     "pop3": {**dict.fromkeys(("commands", "maildrop", "uidl"), "decisions"), "": "protocol"},
     "sasl": {"mech": "protocol", "": "mechanism"},

@@ -2,27 +2,16 @@
 
     astring(b"INBOX") -> b"INBOX"     string_or_nil(None) -> b"NIL"     literal(octets) -> b"{3}\\r\\nabc"
     Reply(OK, "Fetch completed").line(b"a1", times) -> b"a1 OK Fetch completed (0.001 + 0.000 secs).\\r\\n"
-    reply_of(error) -> Reply          what a MailError is in IMAP's words (RFC 5530)
+    Refusal("Mailbox doesn't exist: x", "TRYCREATE")         raised: NO with a text and a code
 
 The time that a command took stands in its reply as Dovecot writes it.
 """
 
 import re
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mailsuite.base.errors import MailError, PeerError
-from mailsuite.store.api import (
-    InvalidName,
-    MailboxExists,
-    MailboxInUse,
-    MessageGone,
-    NoPermission,
-    NotPossible,
-    OverQuota,
-    StoreError,
-)
 
 OK, NO, BAD = b"OK", b"NO", b"BAD"
 QUICK = b" (0.001 + 0.000 secs)"      # what took no time that a clock could tell
@@ -93,21 +82,6 @@ class Refusal(MailError):
     def __init__(self, public: str, code: str = "") -> None:
         super().__init__(public)
         self.code = code
-
-
-CODES: Mapping[type[MailError], str] = {
-    MailboxExists: "ALREADYEXISTS", InvalidName: "CANNOT", NotPossible: "CANNOT", NoPermission: "NOPERM",
-    OverQuota: "OVERQUOTA", MailboxInUse: "INUSE", MessageGone: "EXPUNGEISSUED", StoreError: "SERVERBUG"}
-
-
-def reply_of(error: MailError) -> Reply:
-    """NO, with the code of the error's class."""
-    if isinstance(error, Refusal):
-        return Reply(NO, error.public, error.code)
-    code = next((CODES[kind] for kind in type(error).__mro__ if kind in CODES), "")
-    if isinstance(error, StoreError):
-        return internal_error()
-    return Reply(NO, error.public.removesuffix("."), code)
 
 
 def internal_error() -> Reply:

@@ -2,13 +2,8 @@
 
     ok("3 106") -> b"+OK 3 106\\r\\n"        error("Unknown command.") -> b"-ERR Unknown command.\\r\\n"
     stuffed(octets) -> octets               a message as the lines of a multi-line reply, with its final "."
-    refusal(error) -> octets                a MailError in POP3's words (RFC 2449 section 8)
 """
 
-from mailsuite.base.errors import MailError
-from mailsuite.store.api import MailboxInUse, OverQuota, StoreError
-
-CODES = {MailboxInUse: "[IN-USE] ", StoreError: "[SYS/TEMP] ", OverQuota: "[SYS/PERM] "}
 INTERNAL = b"-ERR [SYS/TEMP] Internal error occurred. Refer to server log for more information.\r\n"
 
 
@@ -32,11 +27,6 @@ def stuffed(octets: bytes) -> bytes:
     if b"\n." in octets:
         octets = octets.replace(b"\n.", b"\n..")
     return octets + (b".\r\n" if octets.endswith(b"\r\n") or not octets else b"\r\n.\r\n")
-
-
-def refusal(problem: MailError) -> bytes:
-    code = next((CODES[kind] for kind in type(problem).__mro__ if kind in CODES), "")
-    return error(code + problem.public)
 
 
 def expunged(number: int) -> bytes:

@@ -11,7 +11,8 @@ from typing import NamedTuple
 from mailsuite.base.errors import MailError, PeerError
 from mailsuite.imap.commands import append, basic, copy, fetch, folders, listing, notify, search, select, sort, store
 from mailsuite.imap.commands.context import Context, Run
-from mailsuite.imap.reply import BAD, Reply, bad_arguments, internal_error, reply_of
+from mailsuite.imap.commands.errors import reply_of
+from mailsuite.imap.reply import BAD, Reply, bad_arguments, internal_error
 from mailsuite.imap.session import Command
 from mailsuite.store.api import StoreError
 

@@ -11,9 +11,10 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 
 from mailsuite.base.errors import MailError, PeerError
+from mailsuite.pop3.commands.errors import refusal
 from mailsuite.pop3.maildrop import Maildrop
 from mailsuite.pop3.params import Params
-from mailsuite.pop3.reply import INTERNAL, error, expunged, listing, ok, refusal, stuffed
+from mailsuite.pop3.reply import INTERNAL, error, expunged, listing, ok, stuffed
 from mailsuite.pop3.session import Command, Done
 from mailsuite.pop3.syntax import message_number, number_and_lines
 from mailsuite.store.api import Message, MessageGone, StoreError
