@@ -89,6 +89,7 @@ class Expansion:
         self._forwards = Forwards(world, job, fd)
         self._seen: set[str] = set()
         self._count = 0
+        self._expanded = ""         # the action of the success notice, once an expansion is all there is to tell
 
     async def run(self) -> None:
         recipient = self.recipient
@@ -128,6 +129,10 @@ class Expansion:
         if not self.outcomes:               # an alias of nothing but doubles
             self.outcomes.append(Outcome(SENT, "2.0.0", "alias expanded", self.recipient.address, ""))
         for worst in sorted(self.outcomes, key=lambda outcome: order[outcome.status])[:1]:
+            if self._expanded and worst.status == SENT:
+                reason = "alias expanded" if self._expanded == "delivered" else "delivery via local: alias expanded"
+                worst = replace(worst, dsn="2.0.0", reason=reason, action=self._expanded, relay=RELAY,
+                                address=self.recipient.address)
             self.job.report(self.recipient, worst.status, worst.dsn, " ".join(worst.reason.split()),
                             relay=worst.relay, diagnostic=worst.diagnostic, action=worst.action,
                             dsn_done=worst.action == "relayed", quiet=True, address=worst.address)
@@ -187,6 +192,8 @@ class Expansion:
         inner = replace(node, source="alias", alias=name, account=self.world.alias_account(found.table),
                         personal=False)
         inner = await self._with_owner(inner, name)
+        self._tell_expansion(node, "delivered" if inner.owner == f"owner-{name}" else "expanded")
+        inner = replace(inner, notify=inner.notify & ~Notify.SUCCESS)
         destinations = parse_destinations(found.value)
         if not destinations:
             self.world.log.warning("no recipient in alias lookup result for %s", name)
@@ -194,6 +201,14 @@ class Expansion:
         for destination in destinations:
             await self._destination(inner, destination)
         return True
+
+    def _tell_expansion(self, node: Node, action: str) -> None:
+        """The sender is told of the expansion, not of the members' deliveries; for a list it counts as delivery.
+
+        Source: RFC 3461 section 5.2.7.
+        """
+        if node.notify & Notify.SUCCESS:
+            self._expanded = self._expanded or action
 
     async def _with_owner(self, node: Node, name: str) -> Node:
         """An alias with an owner- companion is a mailing list: reports go to the owner, each member gets new mail."""
@@ -232,6 +247,8 @@ class Expansion:
         if self.seen(f"forward {answer.path}"):
             return True
         unmatched = node.unmatched if "forward" in self.world.propagate and not answer.with_extension else ""
+        self._tell_expansion(node, "expanded")
+        node = replace(node, notify=node.notify & ~Notify.SUCCESS)
         inner = replace(node, owner=node.user, source="forward", alias="", account=account, personal=True,
                         unmatched=unmatched)
         for destination in destinations:

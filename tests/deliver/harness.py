@@ -13,7 +13,7 @@ from mailsuite.config.settings import Settings
 from mailsuite.net.ipc import Link, connect
 from mailsuite.net.service import Listener, ServiceContext, new_event_loop
 from mailsuite.queue.agent import DeliveryRequest, RecipientReport
-from mailsuite.queue.envelope import Recipient
+from mailsuite.queue.envelope import Notify, Recipient
 
 ROOT = os.geteuid() == 0
 MESSAGE = b"Subject: x\nMessage-Id: <1@c.test>\n\nbody\n"
@@ -39,11 +39,11 @@ class Qmgr:
         return await self.reports(seqs, addresses)
 
     def send(self, addresses: tuple[str, ...], path: str, size: int, sender: str = "a@b.test", nexthop: str = "",
-             **more: Any) -> int:
+             notify: Notify = Notify.NONE, **more: Any) -> int:
         self._seq += 1
         self._link.send(DeliveryRequest(
             self._seq, "4FTEST", path, 8, size, sender, self._transport, nexthop,
-            [Recipient(address, number=number) for number, address in enumerate(addresses)], **more).to_json())
+            [Recipient(address, notify=notify, number=number) for number, address in enumerate(addresses)], **more).to_json())
         return self._seq
 
     async def reports(self, seq: int, addresses: tuple[str, ...]) -> dict[str, RecipientReport]:

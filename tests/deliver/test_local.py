@@ -9,6 +9,7 @@ import pytest
 from mailsuite.deliver import local
 from mailsuite.deliver.passwd import Account, Accounts
 from mailsuite.queue.agent import RecipientReport
+from mailsuite.queue.envelope import Notify
 from mailsuite.queue.store import QueueStore, make_folders
 from tests.deliver.harness import MESSAGE, ROOT, SOMEBODY, Qmgr, with_agent
 
@@ -153,3 +154,18 @@ def test_probing_delivers_nothing(home: Path) -> None:
 
     assert with_agent(local.serve, "local", settings(home), talk).reason == "delivers to mailbox"
     assert os.listdir(home.parent / "spool") == []
+
+
+@pytest.mark.parametrize(("address", "want"), [
+    ("team@a.test", ("sent", "delivery via local: alias expanded", "expanded")),
+    ("list@a.test", ("sent", "alias expanded", "delivered")),
+    ("user@a.test", ("sent", "delivered to mailbox", ""))])
+def test_what_a_success_notice_tells(home: Path, address: str, want: tuple[str, str, str]) -> None:
+    async def talk(qmgr: Qmgr) -> RecipientReport:
+        path = qmgr.message()
+        seq = qmgr.send((address,), path, len(MESSAGE), notify=Notify.SUCCESS)
+        return (await qmgr.reports(seq, (address,)))[address]
+
+    report = with_agent(with_queue, "local", settings(
+        home, alias_maps="inline:{ {team = user}, {list = user}, {owner-list = user} }"), talk)
+    assert (report.status, report.reason, report.action) == want
