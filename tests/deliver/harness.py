@@ -43,7 +43,8 @@ class Qmgr:
         self._seq += 1
         self._link.send(DeliveryRequest(
             self._seq, "4FTEST", path, 8, size, sender, self._transport, nexthop,
-            [Recipient(address, notify=notify, number=number) for number, address in enumerate(addresses)], **more).to_json())
+            [Recipient(address, notify=notify, number=number) for number, address in enumerate(addresses)],
+            **more).to_json())
         return self._seq
 
     async def reports(self, seq: int, addresses: tuple[str, ...]) -> dict[str, RecipientReport]:
