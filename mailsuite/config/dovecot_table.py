@@ -147,7 +147,7 @@ log_debug =
 log_path = syslog
 log_timestamp = %b %d %H:%M:%S
 login_access_sockets =
-login_greeting = Dovecot ready.
+login_greeting = mailsuite ready.
 login_log_format = %$: %s
 login_log_format_elements = user=<%u> method=%m rip=%r lip=%l mpid=%e %c session=<%{session}>
 login_plugin_dir = /usr/lib/dovecot/modules/login
