@@ -130,7 +130,8 @@ def test_what_checks_refuse_goes_back_to_the_sender(tmp_path: Path) -> None:
     stored = world.store.read("incoming", queue_id)
     assert (stored.envelope.sender, [one.address for one in stored.recipients]) == ("", ["me@mx.test"])
     content = world.content("incoming", queue_id)
-    assert b"<b@mx.test>: not this\n" in content and b"Status: 5.7.7\n" in content
+    assert b"<b@mx.test> (expanded from <b>): not this\n" in content
+    assert b"Status: 5.7.7\n" in content
     assert content.endswith(b"\nSubject: s\nMessage-Id: " + content.rpartition(b"Subject: s\nMessage-Id: ")[2])
     assert b"\nbody\n" not in content
     assert list(world.store.scan("maildrop")) == []
