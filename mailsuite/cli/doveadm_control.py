@@ -40,7 +40,8 @@ def config(doveadm: Doveadm, arguments: list[str]) -> int:
     """doveadm config: doveconf by another name."""
     from mailsuite.cli import doveconf
     sys.argv = ["doveconf", "-c", doveadm.config, *arguments]
-    return int(doveconf.main() or 0)
+    doveconf.main()
+    return 0
 
 
 def help_(doveadm: Doveadm, arguments: list[str]) -> int:

@@ -15,6 +15,7 @@ from mailsuite.config.settings import Settings
 from mailsuite.master.accounts import Accounts, find_accounts
 from mailsuite.master.plan import ServicePlan, make_plan
 from mailsuite.master.services import COMMANDS
+from mailsuite.sasl.check import check_authentication
 
 if TYPE_CHECKING:
     from mailsuite.config.mastercf import MasterEntry
@@ -58,6 +59,7 @@ def load_configuration(directory: str) -> Configuration:
     if os.path.exists(path):
         try:
             dovecot = DovecotSettings.load(path)
+            check_authentication(dovecot)
         except ConfigError as error:
             collect(error)
     if settings is not None and entries is not None:

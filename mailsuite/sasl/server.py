@@ -135,7 +135,9 @@ async def serve(context: ServiceContext) -> None:
         if dovecot is None:
             return
         try:
-            hub.service = AuthService(dovecot, pool)
+            new = AuthService(dovecot, pool)
+            hub.service.close()         # its idle helpers; what is under way ends in the old
+            hub.service = new
         except ConfigErrors as errors:
             log.error("the old settings stay in force: %s", errors.public)
 
