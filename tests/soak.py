@@ -28,10 +28,11 @@ GROWTH = 1.5
 
 def memory_kib(pid: int) -> int:
     """PSS of a process and all below it."""
-    total = 0
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            total = int(line.split()[1])
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:         # ended meanwhile
+        return 0
+    total = next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
     return total + sum(memory_kib(child) for child in children(pid))
 
 

@@ -5,8 +5,8 @@ import sys
 
 
 def test_all_params_modules_load_together() -> None:
-    done = subprocess.run([sys.executable, "-c", "from mailsuite.master.configuration import _declare_all as d; d()\n"
-                           "from mailsuite.config.registry import declared; print(len(declared()))"],
+    done = subprocess.run([sys.executable, "-c", "from mailsuite.config.registry import declared, import_all\n"
+                           "import_all(); print(len(declared()))"],
                           capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 100

@@ -57,13 +57,13 @@ def declared() -> Mapping[str, Param[Any]]:
 
 
 def import_all() -> None:
-    """Import every params.py of the package, so that declared() is complete. What they import stays light."""
+    """Import every *params.py of the package, so that declared() is complete. What they import stays light."""
     import importlib
 
     import mailsuite
 
     for folder in mailsuite.__path__:
-        for found in sorted(Path(folder).glob("**/params.py")):
+        for found in sorted(Path(folder).glob("**/*params.py")):
             parts = found.relative_to(folder).with_suffix("").parts
             importlib.import_module(".".join(("mailsuite", *parts)))
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from mailsuite.base.errors import ConfigError, ConfigErrors
 from mailsuite.config.dovecot import DovecotSettings
 from mailsuite.config.mastercf import read_master_cf
+from mailsuite.config.registry import import_all
 from mailsuite.config.settings import Settings
 from mailsuite.master.accounts import Accounts, find_accounts
 from mailsuite.master.plan import ServicePlan, make_plan
@@ -37,7 +38,7 @@ def load_configuration(directory: str) -> Configuration:
     """Read and check all files. Raises ConfigErrors."""
     errors: list[ConfigError] = []
     directory = os.path.abspath(directory)
-    _declare_all()
+    import_all()        # a strict load then parses every value before anything starts
 
     def collect(error: ConfigError) -> None:
         errors.extend(error.errors if isinstance(error, ConfigErrors) else [error])
@@ -81,17 +82,3 @@ def _not_obeyed(entries: "list[MasterEntry] | None") -> list[str]:
     if not confined:
         return []
     return [f"chroot is not obeyed (see docs/differences.md): {', '.join(confined)}"]
-
-
-def _declare_all() -> None:
-    """Every params module, so that a strict load parses every value before anything starts."""
-    import importlib.util
-    import pkgutil
-
-    import mailsuite
-
-    for package in pkgutil.iter_modules(mailsuite.__path__):
-        if package.ispkg:
-            name = f"mailsuite.{package.name}.params"
-            if importlib.util.find_spec(name) is not None:
-                importlib.import_module(name)
