@@ -18,8 +18,8 @@ def test_pflogsumm(client: str, suite: Suite) -> None:
     for _ in range(3):
         submit(suite, suite.first, suite.second, "for the summary")
     wait_for(lambda: suite.log().count("status=sent") >= before + 3)
-    done = subprocess.run([client, "-u", "5", "-h", "5", str(suite.top / "log/mail.log")], capture_output=True, text=True,
-                          check=False, timeout=60)
+    done = subprocess.run([client, "-u", "5", "-h", "5", str(suite.top / "log/mail.log")], capture_output=True,
+                          text=True, check=False, timeout=60)
     assert done.returncode == 0 and not done.stderr
     totals = {words[1]: words[0] for line in done.stdout.splitlines() if len(words := line.split()) == 2}
     assert int(totals["delivered"]) >= 3 and int(totals["received"]) >= 3
