@@ -38,6 +38,7 @@ class Rounds:
                  forget: Callable[[Message], None]) -> None:
         self.store, self._forget = store, forget
         self._tasks: set[asyncio.Task[None]] = set()
+        self._marking: dict[str, set[asyncio.Task[None]]] = {}      # queue id -> marks that are being written
         self.configure(settings, bouncer)
 
     def configure(self, settings: "Settings", bouncer: "Bouncer") -> None:
@@ -53,7 +54,9 @@ class Rounds:
 
     def settle(self, message: Message) -> None:
         """The round is over."""
-        if message.sent or message.deferred or message.bounced or message.envelope.verify:
+        if message.queue_id in self._marking:
+            self._start(self._settle_marked(message))
+        elif message.sent or message.deferred or message.bounced or message.envelope.verify:
             self._start(self._settle(message))
         else:
             self._remove(message)
@@ -61,12 +64,27 @@ class Rounds:
     def mark(self, message: Message) -> None:
         """Note in the file who needs no delivery any more."""
         numbers, message.unmarked = message.unmarked, []
-        self._start(self._mark(message, numbers))
+        task = self._start(self._mark(message, numbers))
+        self._marking.setdefault(message.queue_id, set()).add(task)
+        task.add_done_callback(lambda done: self._marked(message.queue_id, done))
 
-    def _start(self, work: Coroutine[None, None, None]) -> None:
+    def _marked(self, queue_id: str, task: asyncio.Task[None]) -> None:
+        tasks = self._marking.get(queue_id, set())
+        tasks.discard(task)
+        if not tasks:
+            self._marking.pop(queue_id, None)
+
+    async def _settle_marked(self, message: Message) -> None:
+        """The file must not move away under a mark: its recipient would get the mail twice."""
+        while tasks := self._marking.get(message.queue_id):
+            await asyncio.wait(list(tasks))
+        self.settle(message)
+
+    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _mark(self, message: Message, numbers: list[int]) -> None:
         try:
