@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mailsuite.access.handover import HandOver
@@ -46,6 +47,13 @@ async def hand_over(path: str, handover: HandOver, ticket: Ticket, fd: int) -> H
         return Refused(Why(answer.get("refused")), str(answer.get("text", "")))
     except ValueError:
         return Refused(Why.FAILED)
+
+
+async def ask_access(path: str, message: Mapping[str, object], fd: int, *, timeout_s: float) -> dict[str, object]:
+    """Ask the access service for something else, a descriptor beside the message. Raises OSError (a time-out too),
+    ValueError when it does not answer."""
+    async with asyncio.timeout(timeout_s):
+        return await _ask(path, json.dumps(message, separators=(",", ":")).encode() + b"\n", fd)
 
 
 async def _ask(path: str, octets: bytes, fd: int) -> dict[str, object]:

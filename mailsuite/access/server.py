@@ -15,6 +15,7 @@ import contextlib
 import json
 import logging
 import os
+import pwd
 import signal
 import socket
 import struct
@@ -102,6 +103,9 @@ class AccessParent:
                 if "doveadm" in message:
                     await self._doveadm(message["doveadm"], fds, login)
                     return
+                if "deliver" in message:
+                    await self._deliver(message["deliver"], fds, login)
+                    return
                 handover = HandOver.from_message(message["handover"])
                 pid, number, cookie = message["ticket"]
                 await self._admit(handover, int(pid), int(number), str(cookie), fds, login)
@@ -174,6 +178,30 @@ class AccessParent:
             _say(client, {"error": error.detail or error.public}, {"status": EX_TEMPFAIL})
             return
         await self._to_worker(identity, user, {"doveadm": request}, fds, client, client_first=True)
+
+    async def _deliver(self, job: Mapping[str, Any], fds: list[int], client: socket.socket) -> None:
+        """A message of the LMTP server for one user; fds: its content."""
+        if peer_uid(client) not in self._may_deliver() or len(fds) != 1:
+            raise ValueError("only the LMTP server delivers, and with a message")
+        name, settings = str(job["user"]), self.dovecot.for_protocol("lmtp")
+        try:
+            user = await self._auth.userdb(name, service="lmtp")
+            if user is None:
+                raise NotAllowed("User doesn't exist any more")
+            identity = identity_of(user, settings)
+        except (TemporaryError, NotAllowed) as error:
+            access_logger("lmtp").error("lmtp-server: rcpt %s: Failed to initialize user: %s", job["address"],
+                                        error.detail or error.public)
+            _answer(client, {"refused": Why.FAILED.value})
+            return
+        await self._to_worker(identity, user, {"deliver": job}, fds, client, client_first=True)
+
+    def _may_deliver(self) -> set[int]:
+        """As whom the LMTP server runs."""
+        try:
+            return {0, os.geteuid(), pwd.getpwnam(self.dovecot.text("default_internal_user")).pw_uid}
+        except KeyError:
+            return {0, os.geteuid()}
 
     async def _to_worker(self, identity: Identity, user: UserInfo, what: Mapping[str, Any], fds: list[int],
                          login: socket.socket, *, client_first: bool = False) -> None:

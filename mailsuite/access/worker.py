@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mailsuite.access.handover import HandOver
@@ -85,6 +85,8 @@ class Worker:
                 return
             if "doveadm" in message:
                 await self._doveadm(message, fds)
+            elif "deliver" in message:
+                await self._deliver(message, fds)
             else:
                 await self._session(message, fds)
         except Exception:
@@ -130,6 +132,28 @@ class Worker:
                     sock.sendall("".join(json.dumps(line) + "\n" for line in lines).encode())
                     return
                 await mail.run(lambda: doveadm.serve(store, message["doveadm"], content, sock))
+
+
+    async def _deliver(self, message: Mapping[str, Any], fds: list[int]) -> None:
+        """A message that came by LMTP: its server waits at the first descriptor, the second is the content."""
+        from mailsuite.access import lmtp_delivery
+        from mailsuite.access.user_mail import UserMail
+
+        user, settings = UserInfo.from_message(message["user"]), self._world.dovecot.for_protocol("lmtp")
+        with socket.socket(fileno=fds[0]) as sock, closing_fd(fds[1]) as content, self._world.user(
+                UserMail.key(user, settings), lambda: UserMail(user, settings)) as mail:
+            sock.setblocking(False)
+            outcome = await lmtp_delivery.serve(mail, message["deliver"], content, settings)
+            with contextlib.suppress(OSError):          # a few octets into an empty buffer
+                sock.send(json.dumps({"delivered": [outcome.code, outcome.status, outcome.text]}).encode() + b"\n")
+
+
+@contextlib.contextmanager
+def closing_fd(fd: int) -> Iterator[int]:
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def run_worker(channel: WorkerChannel, dovecot: "DovecotSettings", settings: "Settings", generation: int,

@@ -217,10 +217,15 @@ def _access_services(settings: "Settings", dovecot: "DovecotSettings", accounts:
     protocols = dovecot.text("protocols").split()
     plans = [_unix_service("auth", settings, dovecot, base_dir, accounts)]
     logins = [name for name in ("imap", "pop3") if name in protocols]
-    if logins:
+    if logins or "lmtp" in protocols:
         access = _unix_service("access", settings, dovecot, base_dir, accounts)
         access.sockets += [SocketSpec("unix", name, path=os.path.join(base_dir, name), mode=0o660,
                                       owner=accounts.login_sockets) for name in logins]
+        if "lmtp" in protocols:
+            internal = accounts.internal_user
+            access.sockets.append(SocketSpec("unix", "lmtp-delivery", path=os.path.join(base_dir, "lmtp-delivery"),
+                                             mode=0o600, owner=internal[1:] if internal else None))
+            plans.append(_lmtp_service(settings, dovecot, base_dir, accounts))
         plans.append(access)
     for protocol in logins:
         plans.append(_login_service(protocol, settings, dovecot, accounts))
@@ -252,6 +257,22 @@ def _login_service(protocol: str, settings: "Settings", dovecot: "DovecotSetting
     plan.processes = cores()
     section = dovecot.section("service", name)
     plan.process_limit = _number(section, "client_limit") * max(1, _number(section, "process_limit")) or 0
+    plan.sockets += _inet_listeners(section, dovecot)
+    return plan
+
+
+def _lmtp_service(settings: "Settings", dovecot: "DovecotSettings", base_dir: str, accounts: Accounts) -> ServicePlan:
+    """The LMTP server. It never runs as root, whatever `user` of its section says: it reads what peers send."""
+    plan = _unix_service("lmtp", settings, dovecot, base_dir, accounts)
+    plan.user, plan.processes = accounts.internal_user, cores()
+    section = dovecot.section("service", "lmtp")
+    processes = _number(section, "process_limit") or int(dovecot.text("default_process_limit"))
+    plan.process_limit = max(1, _number(section, "client_limit")) * processes
+    plan.sockets += _inet_listeners(section, dovecot)
+    return plan
+
+
+def _inet_listeners(section: "Section | None", dovecot: "DovecotSettings") -> Iterator[SocketSpec]:
     tls_on = dovecot.text("ssl") != "no"
     for listener in section.sections("inet_listener") if section is not None else []:
         port = listener.number("port")
@@ -263,9 +284,7 @@ def _login_service(protocol: str, settings: "Settings", dovecot: "DovecotSetting
             bound = {"*": "0.0.0.0", "[::]": "::"}.get(address, address.removeprefix("[").removesuffix("]"))
             if ":" in bound and not has_ipv6():
                 continue
-            plan.sockets.append(SocketSpec("inet", listener.name, address=bound, port=port, tls=ssl,
-                                           haproxy=listener.flag("haproxy")))
-    return plan
+            yield SocketSpec("inet", listener.name, address=bound, port=port, tls=ssl, haproxy=listener.flag("haproxy"))
 
 
 def _number(section: "Section | None", name: str) -> int:

@@ -69,4 +69,7 @@ ACCESS: dict[str, ServiceKind] = {
                               preload=("mailsuite.access", "mailsuite.sasl", "mailsuite.tls", "mailsuite.net")),
     "pop3-login": ServiceKind("mailsuite.access.login_server:serve_pop3", Reload.REPLACE, eager=True, spread=True,
                               preload=("mailsuite.access", "mailsuite.sasl", "mailsuite.tls", "mailsuite.net")),
+    "lmtp": ServiceKind("mailsuite.access.lmtp_server:serve", Reload.REPLACE, eager=True, spread=True,
+                        preload=("mailsuite.access", "mailsuite.smtp", "mailsuite.sasl", "mailsuite.tls",
+                                 "mailsuite.net")),
 }

@@ -56,6 +56,10 @@ class Denied:
 Reply = Continue | Granted | Denied
 
 
+# Services for which a `protocol NAME { }` may set rules for user names.
+SERVICES = ("imap", "pop3", "lmtp", "lda", "smtp", "submission", "sieve", "doveadm")
+
+
 class BadName(MechError):
     """A user name that must not exist."""
 
@@ -128,11 +132,16 @@ class AuthService:
         self.passdbs = PassdbChain(self.databases.passdbs, self.pool, verbose=verbose)
         self.userdbs = UserdbChain(self.databases.userdbs, self.pool, verbose=verbose)
         self.names = NameRules.of(settings)
+        self._names_of = {name: NameRules.of(settings.for_protocol(name)) for name in SERVICES}
         self.failure_delay_s = settings.time_s("auth_failure_delay")
         self.anonymous_user = settings.text("auth_anonymous_username")
         self.certificate_names = settings.flag("auth_ssl_username_from_cert")
         self.realm = (settings.text("auth_realms").split() or [self.names.default_realm])[0]
         self.verbose = verbose
+
+    def names_for(self, service: str) -> NameRules:
+        """`protocol lmtp { auth_username_format = ... }` and the like hold for what that service asks."""
+        return self._names_of.get(service, self.names)
 
     def attempt(self, mech: Mech, service: str, facts: Mapping[str, str]) -> "Attempt":
         """An authentication about to begin."""
@@ -142,7 +151,7 @@ class AuthService:
         """(user, fields) of a user asked for by name; None: no such user. Raises TemporaryError."""
         request = AuthRequest(service, facts)
         try:
-            self.names.apply(request, name)
+            self.names_for(service).apply(request, name)
         except BadName as error:
             log.info("userdb(%s): %s", name, error.detail)
             return None
@@ -165,7 +174,7 @@ class AuthService:
         if all(entry.db.checks for entry in self.databases.passdbs if not entry.master and not entry.deny):
             raise TemporaryError("Configured passdbs don't support credentials lookups")
         try:
-            self.names.apply(request, name)
+            self.names_for(service).apply(request, name)
         except BadName:
             return None
         verdict, _ = await self.passdbs.fetch(request, "")
@@ -218,7 +227,7 @@ class Attempt:
                     return Continue(move.octets)
                 if isinstance(move, Name):
                     self.named, content = True, None
-                    self.service.names.apply(self.request, move.user)
+                    self.service.names_for(self.request.service).apply(self.request, move.user)
                 else:
                     content = await self._fetch(move)
         except StopIteration as stop:
@@ -228,7 +237,8 @@ class Attempt:
 
     async def _fetch(self, move: Fetch) -> bytes | None:
         self.named = True
-        self.service.names.apply(self.request, move.user, move.authzid if move.authzid != move.user else "")
+        names, authzid = self.service.names_for(self.request.service), move.authzid
+        names.apply(self.request, move.user, authzid if authzid != move.user else "")
         self._verdict, secret = await self.service.passdbs.fetch(self.request, move.scheme)
         return secret if self._verdict is Verdict.OK else None
 
@@ -237,7 +247,7 @@ class Attempt:
             match end:
                 case Claim():
                     self.named = True
-                    self.service.names.apply(self.request, end.user, end.authzid)
+                    self.service.names_for(self.request.service).apply(self.request, end.user, end.authzid)
                     return self._judge(await self.service.passdbs.run(self.request, end.password))
                 case Proved(anonymous=True):
                     log.info("anonymous(%s): login", end.trace)

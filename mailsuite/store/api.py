@@ -290,7 +290,9 @@ class Mailbox(Protocol):
         """Remove these messages, flagged or not (POP3 QUIT, MOVE). Returns the UIDs that went."""
         ...
 
-    def begin_append(self) -> Append: ...
+    def begin_append(self, *, sender: str = "") -> Append:
+        """sender: of the envelope, for the From line of an mbox; "" means the user."""
+        ...
 
     def copy(self, uids: Sequence[int], target: "Mailbox", *, move: bool = False) -> CopyResult:
         """COPY or MOVE, with flags, keywords and dates; all or nothing, durable on return.

@@ -85,7 +85,7 @@ class BaseMailbox(ABC):
         """Remove messages from the files; returns those that are gone now."""
 
     @abstractmethod
-    def begin_append(self) -> Append: ...
+    def begin_append(self, *, sender: str = "") -> Append: ...
 
     @abstractmethod
     def copy_into(self, uids: Sequence[int], target: "BaseMailbox") -> CopyResult:

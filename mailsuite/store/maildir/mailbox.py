@@ -148,7 +148,7 @@ class MaildirMailbox(ScannedMaildir):
         self.relist(path, None)
         return True
 
-    def begin_append(self) -> Append:
+    def begin_append(self, *, sender: str = "") -> Append:
         return MaildirAppend(self)
 
     def copy_into(self, uids: Sequence[int], target: BaseMailbox) -> CopyResult:

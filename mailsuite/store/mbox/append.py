@@ -36,8 +36,8 @@ class _Waiting(NamedTuple):
 class MboxAppend:
     """Nothing is shared until commit()."""
 
-    def __init__(self, mailbox: "MboxMailbox") -> None:
-        self._mailbox = mailbox
+    def __init__(self, mailbox: "MboxMailbox", sender: str) -> None:
+        self._mailbox, self._sender = mailbox, sender
         self._temp: BinaryIO = tempfile.SpooledTemporaryFile(MEMORY)        # type: ignore[assignment]  # noqa: SIM115
         self._start = self._end = 0
         self._convert: BlockConverter | None = None
@@ -62,7 +62,7 @@ class MboxAppend:
 
     def commit(self) -> tuple[int, list[int]]:
         mailbox = self._mailbox
-        messages = [Incoming(message.flags, _from_line(mailbox.sender, message.date),
+        messages = [Incoming(message.flags, _from_line(self._sender, message.date),
                              _Blocks(self._temp, message.offset, message.size)) for message in self._ready]
         with mailbox.lock:
             mailbox.look()

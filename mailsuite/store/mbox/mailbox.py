@@ -147,8 +147,8 @@ class MboxMailbox(ScannedMbox):
             self.written(file)
         return result
 
-    def begin_append(self) -> Append:
-        return MboxAppend(self)
+    def begin_append(self, *, sender: str = "") -> Append:
+        return MboxAppend(self, sender or self.sender)
 
     def copy_into(self, uids: Sequence[int], target: BaseMailbox) -> CopyResult:
         assert isinstance(target, MboxMailbox)

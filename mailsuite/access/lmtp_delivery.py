@@ -1,0 +1,116 @@
+"""What becomes of a message that came by LMTP, in its recipient's worker.
+
+    outcome = await serve(mail, job, fd, settings)     Delivered, durable when its code is 250
+    outcome = deliver(store, job, fd, settings)        the same in a thread: blocks
+
+job is what the LMTP server sent: {"sender", "header", "detail", "address", "session"}; the descriptor holds the content
+with LF line ends. The message goes to INBOX, or to the mailbox that the address' detail names, if that exists (or
+lda_mailbox_autocreate makes it) and lmtp_save_to_detail_mailbox is on. The same store serves the user's IMAP sessions,
+so they hear of it at once.
+"""
+
+import logging
+import os
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mailsuite.access.user_mail import UserMail
+from mailsuite.base.log import access_logger
+from mailsuite.smtp.lmtp_questions import TEMPORARY, Delivered
+from mailsuite.store.api import Append, Mailbox, MailError, MailStore, NoSuchMailbox, OverQuota
+from mailsuite.store.names import to_mutf7
+
+if TYPE_CHECKING:
+    from mailsuite.config.dovecot import DovecotSettings
+
+BLOCK = 256 * 1024
+HEADER_LIMIT = 64 * 1024            # where the Message-ID is looked for
+_MESSAGE_ID = re.compile(rb"^message-id:[ \t]*([^\n]*(?:\n[ \t][^\n]*)*)", re.IGNORECASE | re.MULTILINE)
+
+log = access_logger("lmtp")
+
+
+def deliver(store: MailStore, job: Mapping[str, Any], fd: int, settings: "DovecotSettings") -> Delivered:
+    """Store one message. Never raises what concerns this message only."""
+    note = _Note(store.user, str(job["session"]), _message_id(fd))
+    try:
+        mailbox = _mailbox(store, str(job["detail"]), settings, note)
+        _save(mailbox, job, fd)
+    except OverQuota as error:
+        note.say("save failed to INBOX: %s", error.public)
+        return Delivered(452, "4.2.2", error.public) if settings.flag("quota_full_tempfail") else \
+            Delivered(552, "5.2.2", error.public)
+    except MailError as error:
+        note.say("save failed to INBOX: %s", error.detail or error.public, level=logging.ERROR)
+        return Delivered(451, "4.2.0", error.public)
+    except Exception:
+        log.exception("unforeseen in a delivery", extra=note.extra)
+        return TEMPORARY
+    note.say("saved mail to %s", mailbox.name)
+    return Delivered()
+
+
+async def serve(mail: UserMail, job: Mapping[str, Any], fd: int, settings: "DovecotSettings") -> Delivered:
+    """Open the user's store if need be, and deliver in a thread."""
+    try:
+        store = await mail.opened()
+    except MailError as error:
+        log.error("lmtp-server: rcpt %s: Failed to initialize user: %s", job["address"], error.detail or error.public)
+        return TEMPORARY
+    return await mail.run(lambda: deliver(store, job, fd, settings))
+
+
+class _Note:
+    """Dovecot's line for a delivery: lmtp(user)<pid><session>: Info: msgid=<..>: text."""
+
+    def __init__(self, user: str, session: str, message_id: str) -> None:
+        self._message_id = message_id or "unspecified"
+        self.extra = {"prefix": f"lmtp({user})<{os.getpid()}><{session}>"}
+
+    def say(self, text: str, *values: object, level: int = logging.INFO) -> None:
+        log.log(level, "msgid=%s: " + text, self._message_id, *values, extra=self.extra)
+
+
+def _message_id(fd: int) -> str:
+    header = os.pread(fd, HEADER_LIMIT, 0).partition(b"\n\n")[0]
+    found = _MESSAGE_ID.search(header)
+    return b" ".join(found[1].split()).decode("utf-8", "replace") if found is not None else ""
+
+
+def _mailbox(store: MailStore, detail: str, settings: "DovecotSettings", note: _Note) -> Mailbox:
+    """The mailbox named by the detail, or INBOX: a name that cannot be used loses no mail."""
+    if detail and settings.flag("lmtp_save_to_detail_mailbox"):
+        name = store.prefix + to_mutf7(detail)
+        try:
+            return _named(store, name, settings)
+        except MailError as error:
+            note.say("save failed to open mailbox %s: %s", detail, error.public)
+    return store.open("INBOX")
+
+
+def _named(store: MailStore, name: str, settings: "DovecotSettings") -> Mailbox:
+    try:
+        return store.open(name)
+    except NoSuchMailbox:
+        if not settings.flag("lda_mailbox_autocreate"):
+            raise
+    store.create(name)
+    if settings.flag("lda_mailbox_autosubscribe"):
+        store.subscribe(name, True)
+    return store.open(name)
+
+
+def _save(mailbox: Mailbox, job: Mapping[str, Any], fd: int) -> None:
+    append: Append = mailbox.begin_append(sender=str(job["sender"]) or "MAILER-DAEMON")
+    try:
+        append.write(str(job["header"]).encode("utf-8", "surrogateescape"))
+        at = 0
+        while block := os.pread(fd, BLOCK, at):         # the descriptor's position belongs to all recipients
+            append.write(block)
+            at += len(block)
+        append.finish([], None)
+        append.commit()
+    except BaseException:
+        append.abort()
+        raise

@@ -1,0 +1,504 @@
+"""Server side of one LMTP dialogue, in Dovecot's words; no sockets, clocks or files. Source: RFC 2033.
+
+    session = LmtpSession(LmtpConfig("mx.test"), session_id="...")
+    session.opened() / feed(octets) / answered(result) / secured(tls) / timed_out() / lost() -> actions
+
+Questions: LookUp(path) -> Verdict; Deliver(transaction) -> a Delivered for each of its recipients, in their order;
+Forget() -> None: content that came in chunks is dropped. Content goes out as Body actions, line ends LF, dots undone.
+Limits: LmtpConfig's; after bad_commands commands in a row that were answered 500, 501 or 503 the session ends.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import cast
+
+from mailsuite.base.dialogue import Action, Ask, Body, Close, Peer, Send, StartTls, TlsInfo
+from mailsuite.base.errors import Bug, PeerError
+from mailsuite.smtp.data import ChunkDecoder, DotDecoder
+from mailsuite.smtp.lmtp_questions import (
+    TEMPORARY,
+    TEMPORARY_TEXT,
+    Deliver,
+    Delivered,
+    Forget,
+    LmtpConfig,
+    LookUp,
+    Recipient,
+    Transaction,
+    Verdict,
+)
+from mailsuite.smtp.lmtp_syntax import (
+    Path,
+    is_string,
+    original_recipient,
+    parse_parameters,
+    parse_recipient,
+    parse_sender,
+    valid_client_name,
+)
+from mailsuite.smtp.reply import encode, encode_lines
+
+_XCLIENT = "XCLIENT ADDR PORT PROTO HELO LOGIN SESSION TTL TIMEOUT"
+_XCLIENT_NAMES = frozenset(_XCLIENT.split()[1:]) | {"NAME", "DESTADDR", "DESTPORT"}
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_SESSION_ID = re.compile(r"[!-;=?-~]{1,128}")       # it goes into a header and the log
+
+
+class LmtpSession:
+    """One dialogue. client: as the network or a trusted client's XCLIENT tells it; helo as it was said."""
+
+    def __init__(self, config: LmtpConfig, *, session_id: str, peer: Peer | None = None,
+                 tls: TlsInfo | None = None, username: Callable[[Path], str] = lambda path: path.plain) -> None:
+        self.config, self.session_id, self.client, self.tls = config, session_id, peer or Peer(""), tls
+        self.timeout_s = config.timeout_s
+        self.helo = ""
+        self.end = ""                   # why it ended, for the log
+        self.state = "GREETING"
+        self.transaction: Transaction | None = None
+        self._username = username
+        self._transactions = self._rcpts = self._bad = 0
+        self._buffer = bytearray()
+        self._searched = 0
+        self._too_long = self._ended = self._starting_tls = False
+        self._then: Callable[[object], None] | None = None
+        self._dots: DotDecoder | None = None
+        self._chunks: ChunkDecoder | None = None
+        self._chunk_left, self._chunk_kept, self._chunk_last, self._chunk_size = 0, False, False, 0
+        self._chunk_failed = False
+        self._content_size = 0
+        self._actions: list[Action] = []
+
+    # --- the driver's calls -------------------------------------------------------------------------------------
+
+    @property
+    def backlog(self) -> int:
+        return len(self._buffer)
+
+    def opened(self) -> list[Action]:
+        self._say(f"220 {self.config.hostname} {self.config.greeting}")
+        return self._take_actions()
+
+    def feed(self, octets: bytes) -> list[Action]:
+        if self._ended or self._starting_tls:
+            return []
+        self._buffer += octets
+        return self._run()
+
+    def answered(self, result: object) -> list[Action]:
+        then, self._then = self._then, None
+        if then is None:
+            raise Bug("an answer to no question")
+        then(result)
+        return self._run()
+
+    def failed(self, error: BaseException) -> list[Action]:
+        """A recipient or a delivery that could not be decided: the client keeps the mail."""
+        then, self._then = self._then, None
+        if then is not None:
+            then(None)
+        return self._run()
+
+    def secured(self, tls: TlsInfo) -> list[Action]:
+        self._starting_tls = False
+        self._buffer.clear()
+        self._searched, self._too_long = 0, False
+        self.tls, self.helo, self.state = tls, "", "GREETING"
+        self._reset(lambda: None)
+        return self._take_actions()
+
+    def timed_out(self) -> list[Action]:
+        return self._terminate("4.4.2", "Disconnected for inactivity")
+
+    def stop(self) -> list[Action]:
+        """The suite stops."""
+        return self._terminate("4.3.2", "Shutting down")
+
+    def lost(self) -> list[Action]:
+        if not self._ended:
+            self._ended = True
+            unfinished = "DATA" if self._dots is not None else "BDAT" if self._chunk_left else ""
+            self.end = "Connection closed" + (f" (unfinished {unfinished} command)" if unfinished else "")
+        return []
+
+    # --- octets -------------------------------------------------------------------------------------------------
+
+    def _run(self) -> list[Action]:
+        while self._then is None and not self._ended and not self._starting_tls and self._buffer:
+            if self._dots is not None:
+                self._take_content(self._dots)
+            elif self._chunk_left:
+                self._take_chunk()
+            else:
+                end = self._buffer.find(b"\n", self._searched)
+                if end < 0:
+                    self._keep_partial()
+                    break
+                line = bytes(self._buffer[:end]).removesuffix(b"\r")
+                del self._buffer[:end + 1]
+                self._searched = 0
+                too_long, self._too_long = self._too_long or len(line) > self.config.line_limit, False
+                if too_long:
+                    self._refuse("500 5.5.2 Line too long")
+                else:
+                    self._command(line.decode("utf-8", "surrogateescape"))
+        return self._take_actions()
+
+    def _keep_partial(self) -> None:
+        if len(self._buffer) > self.config.line_limit:
+            self._too_long = True
+            self._buffer.clear()
+        self._searched = len(self._buffer)
+
+    def _take_content(self, dots: DotDecoder) -> None:
+        octets = bytes(self._buffer)
+        self._buffer.clear()
+        self._body(dots.feed(octets))
+        if dots.ended:
+            self._dots = None
+            self._buffer += dots.rest
+            self._deliver()
+
+    def _take_chunk(self) -> None:
+        octets = bytes(self._buffer[:self._chunk_left])
+        del self._buffer[:len(octets)]
+        self._chunk_left -= len(octets)
+        if self._chunk_kept and self._chunks is not None:
+            self._body(self._chunks.feed(octets))
+        if not self._chunk_left:
+            self._end_chunk()
+
+    def _end_chunk(self) -> None:
+        if not self._chunk_kept:
+            return                      # it was answered when it was announced
+        if self._chunk_last:
+            if self._chunks is not None and self._chunks.finish().startswith(b"\r"):
+                self._body(b"\r")       # no line end is added: a message ends as it was sent
+            self._chunks = None
+            self._deliver()
+        else:
+            self._say(f"250 2.0.0 Added {self._chunk_size} octets")
+
+    def _body(self, octets: bytes) -> None:
+        self._content_size += len(octets)
+        if octets and not 0 < self.config.size_limit < self._content_size:
+            self._actions.append(Body(octets))
+
+    # --- commands -----------------------------------------------------------------------------------------------
+
+    def _command(self, line: str) -> None:
+        name, _, argument = line.partition(" ")
+        if name and (not name.isascii() or not name.isalpha() or argument.startswith(" ") or _CONTROL.search(line)):
+            self._refuse("500 5.5.2 Invalid command syntax")
+            return
+        run = _COMMANDS.get(name.upper())
+        if run is None:
+            self._refuse("500 5.5.1 Unknown command")
+        else:
+            run(self, argument)
+
+    def lhlo(self, argument: str) -> None:
+        name = argument.partition(" ")[0]
+        if not name:
+            self._refuse("501 Missing hostname")
+            return
+        self._reset(lambda: self._hello(name))
+
+    def _hello(self, name: str) -> None:
+        self.helo = name if valid_client_name(name) else ""
+        self.state = "READY"
+        lines = [self.config.hostname, "8BITMIME", "CHUNKING", "ENHANCEDSTATUSCODES", "PIPELINING"]
+        if self.config.tls_offered and self.tls is None:
+            lines.append("STARTTLS")
+        if self.config.trusted:
+            lines += [_XCLIENT, "XRCPTFORWARD"]
+        self._bad = 0
+        self._actions.append(Send(encode_lines("250", lines)))
+
+    def starttls(self, argument: str) -> None:
+        if argument:
+            self._refuse("501 5.5.4 Invalid parameters")
+        elif self.tls is not None:
+            self._refuse("502 5.5.1 TLS is already active.")
+        elif not self.config.tls_offered:
+            self._refuse("502 5.5.1 TLS support is not enabled.")
+        else:
+            self._say("220 2.0.0 Begin TLS negotiation now.")
+            self._starting_tls = True
+            self._actions.append(StartTls())
+
+    def mail(self, argument: str) -> None:
+        if self.transaction is not None:
+            self._refuse("503 5.5.0 MAIL already given")
+            return
+        if argument[:5].upper() != "FROM:":
+            self._refuse("501 5.5.4 Invalid parameters")
+            return
+        try:
+            sender, rest = parse_sender(argument[5:])
+        except PeerError as error:
+            self._refuse(f"501 5.5.4 Invalid FROM: {error.public}")
+            return
+        problem = _mail_problem(rest)
+        if problem:
+            self._refuse(problem)
+            return
+        self._transactions += 1
+        number = f":T{self._transactions}" if self._transactions > 1 else ""
+        self.transaction = Transaction(sender, self.session_id + number)
+        self._rcpts = 0
+        self.state = "MAIL FROM"
+        self._say("250 2.1.0 OK")
+
+    def rcpt(self, argument: str) -> None:
+        transaction = self.transaction
+        if transaction is None:
+            self._refuse("503 5.5.0 MAIL needed first")
+            return
+        if self._chunks is not None:
+            self._refuse("503 5.5.0 Bad sequence of commands")
+            return
+        if argument[:3].upper() != "TO:":
+            self._refuse("501 5.5.4 Invalid parameters")
+            return
+        try:
+            path, rest = parse_recipient(argument[3:])
+        except PeerError as error:
+            self._refuse(f"501 5.5.4 Invalid TO: {error.public}")
+            return
+        try:
+            parameters = parse_parameters(rest)
+            original = _original(parameters)
+        except PeerError as error:
+            self._refuse(f"501 5.5.4 {error.public}")
+            return
+        if parameters.keys() - ({"ORCPT", "XRCPTFORWARD"} if self.config.trusted else {"ORCPT"}):
+            self._refuse("555 5.5.4 Unsupported parameters")
+            return
+        if len(transaction.recipients) >= self.config.recipient_limit:
+            self._say("451 4.5.3 Too many recipients")
+            return
+        self._rcpts += 1
+        number = f":R{self._rcpts}" if self._rcpts > 1 else ""
+        recipient = Recipient(path, transaction.session_id + number, original)
+        self._ask(LookUp(path), lambda verdict: self._looked_up(recipient, verdict))
+
+    def _looked_up(self, recipient: Recipient, verdict: object) -> None:
+        assert self.transaction is not None
+        if verdict is Verdict.EXISTS:
+            self.transaction.recipients.append(recipient)
+            self.state = "RCPT TO"
+            self._say("250 2.1.5 OK")
+        elif verdict is Verdict.UNKNOWN:
+            self._say(f"550 5.1.1 <{recipient.path.text}> User doesn't exist: {self._username(recipient.path)}")
+        else:
+            self._say(f"451 4.3.0 <{recipient.path.text}> {TEMPORARY_TEXT}")
+
+    def data(self, argument: str) -> None:
+        if argument:
+            self._refuse("501 5.5.4 Invalid parameters")
+        elif self._chunks is not None:
+            self._refuse("503 5.5.0 Bad sequence of commands")
+        elif problem := self._not_ready():
+            self._refuse(problem)
+        else:
+            self.state = "DATA"
+            self._content_size = 0
+            self._say("354 OK")
+            self._dots = DotDecoder()
+
+    def _not_ready(self) -> str:
+        if self.transaction is None:
+            return "503 5.5.0 MAIL needed first"
+        return "" if self.transaction.recipients else "503 5.5.0 No valid recipients"
+
+    def bdat(self, argument: str) -> None:
+        words = argument.split(" ")
+        if not re.fullmatch(r"[0-9]{1,18}", words[0]):
+            self._refuse("501 5.5.4 Invalid chunk size parameter")
+            return
+        self._chunk_size = self._chunk_left = int(words[0])
+        self._chunk_kept = False
+        if len(words) > 2 or (len(words) == 2 and words[1].upper() != "LAST"):
+            self._refuse("501 5.5.4 Invalid parameters")
+        elif self._chunk_failed:
+            self._refuse("503 5.5.0 Previous data chunk failed, issue RSET first")
+        elif problem := self._not_ready():
+            self._chunk_failed = True
+            self._refuse(problem)
+        else:
+            if self._chunks is None:
+                self._chunks, self._content_size = ChunkDecoder(), 0
+            self.state = "DATA"
+            self._chunk_kept, self._chunk_last = True, len(words) == 2
+            if not self._chunk_left:
+                self._end_chunk()
+
+    def rset(self, argument: str) -> None:
+        if argument:
+            self._refuse("501 5.5.4 Invalid parameters")
+            return
+        self._reset(lambda: self._say("250 2.0.0 OK"))
+
+    def vrfy(self, argument: str) -> None:
+        if not argument:
+            self._refuse("501 5.5.4 Invalid parameters")
+        elif not is_string(argument):
+            self._refuse("501 5.5.4 Invalid string parameter: Invalid character in string")
+        else:
+            self._say("252 2.3.3 Try RCPT instead")
+
+    def noop(self, argument: str) -> None:
+        if argument and not is_string(argument):
+            self._refuse("501 5.5.4 Invalid string parameter: Invalid character in string")
+        else:
+            self._say("250 2.0.0 OK")
+
+    def quit(self, argument: str) -> None:
+        if argument:
+            self._refuse("501 5.5.4 Invalid parameters")
+            return
+        self._say("221 2.0.0 Bye")
+        self._finish("Logged out")
+
+    def xclient(self, argument: str) -> None:
+        """What a proxy in front of us knows of the client: believed of trusted networks only."""
+        if not self.config.trusted:
+            self._say("550 5.7.14 You are not from trusted IP")
+            return
+        if self.transaction is not None:
+            self._refuse("503 5.5.0 XCLIENT not permitted during a mail transaction")
+            return
+        try:
+            values = parse_parameters(argument)
+        except PeerError as error:
+            self._refuse(f"501 5.5.4 {error.public}")
+            return
+        if not argument or values.keys() - _XCLIENT_NAMES:
+            self._refuse("501 5.5.4 Invalid parameters")
+            return
+        problem = self._believe(values)
+        if problem:
+            self._refuse(f"501 5.5.4 Invalid {problem} parameter")
+            return
+        self.state, self.helo = "GREETING", values.get("HELO") or ""
+        self._say(f"220 {self.config.hostname} {self.config.greeting}")
+
+    def _believe(self, values: dict[str, str | None]) -> str:
+        """Take over XCLIENT's values; returns the name of a bad one."""
+        address = values.get("ADDR")
+        if address is not None:
+            address = address.removeprefix("IPV6:").removeprefix("ipv6:")
+            if not valid_client_name(f"[{address}]") and not valid_client_name(f"[IPv6:{address}]"):
+                return "ADDR"
+            self.client = replace(self.client, address=address)
+        session = values.get("SESSION")
+        if session is not None:
+            if _SESSION_ID.fullmatch(session) is None:
+                return "SESSION"
+            self.session_id = session
+        if values.get("HELO") and not valid_client_name(values["HELO"] or ""):
+            values["HELO"] = ""
+        return next((name for name in ("PORT", "TTL", "TIMEOUT")
+                     if values.get(name) is not None and not (values[name] or "").isdecimal()), "")
+
+    # --- the end of a message -----------------------------------------------------------------------------------
+
+    def _deliver(self) -> None:
+        transaction = self.transaction
+        assert transaction is not None
+        if 0 < self.config.size_limit < self._content_size:
+            too_big = Delivered(552, "5.2.3", "Message size exceeds administrative limit")
+            self._ask(Forget(), lambda _: self._delivered(transaction, [too_big] * len(transaction.recipients)))
+            return
+        self._ask(Deliver(transaction), lambda result: self._delivered(transaction, result))
+
+    def _delivered(self, transaction: Transaction, result: object) -> None:
+        """One reply for each recipient, in the order of their RCPT commands (RFC 2033 section 4.2)."""
+        count = len(transaction.recipients)
+        answers = cast(Sequence[Delivered], result) if isinstance(result, list) else [TEMPORARY] * count
+        for recipient, answer in zip(transaction.recipients, answers, strict=True):
+            whom = f"<{recipient.path.text}> "
+            if answer.code == 250:
+                whom += f"{recipient.session_id} "
+            self._say(f"{answer.code} {answer.status} {whom}{answer.text}")
+        self.transaction, self._chunks = None, None
+        self.state = "READY"
+
+    def _reset(self, then: Callable[[], None]) -> None:
+        """Forget the transaction, then go on."""
+        began = self._chunks is not None
+        self.transaction, self._chunks, self._dots = None, None, None
+        self._chunk_failed = False
+        if self.state != "GREETING":
+            self.state = "READY"
+        if began:
+            self._ask(Forget(), lambda _: then())
+        else:
+            then()
+
+    # --- saying -------------------------------------------------------------------------------------------------
+
+    def _ask(self, question: object, then: Callable[[object], None]) -> None:
+        self._then = then
+        self._actions.append(Ask(question))
+
+    def _say(self, reply: str) -> None:
+        self._bad = 0
+        self._actions.append(Send(encode(_CONTROL.sub("?", reply))))
+
+    def _refuse(self, reply: str) -> None:
+        """A reply to a bad command."""
+        if not reply.startswith(("500", "501", "503")):
+            self._say(reply)
+            return
+        if self._bad >= self.config.bad_commands:
+            self._actions += self._terminate("4.7.0", "Too many invalid commands.")
+            return
+        bad = self._bad + 1
+        self._say(reply)
+        self._bad = bad
+
+    def _terminate(self, status: str, why: str) -> list[Action]:
+        if self._ended:
+            return []
+        self._ended, self.end = True, why
+        return [Send(encode(f"421 {status} {self.config.hostname} {why}")), Close(why)]
+
+    def _finish(self, why: str) -> None:
+        self._ended, self.end = True, why
+        self._actions.append(Close(why))
+
+    def _take_actions(self) -> list[Action]:
+        actions, self._actions = self._actions, []
+        return actions
+
+
+def _mail_problem(text: str) -> str:
+    """What is wrong with MAIL's parameters, as a reply."""
+    try:
+        parameters = parse_parameters(text)
+    except PeerError as error:
+        return f"501 5.5.4 {error.public}"
+    if "BODY" in parameters:
+        body = parameters.pop("BODY")
+        if not body:
+            return "501 5.5.4 Missing BODY= parameter value"
+        if body.upper() not in ("7BIT", "8BITMIME"):
+            return "555 5.5.4 Unsupported mail BODY type"
+    return "555 5.5.4 Unsupported parameters" if parameters else ""
+
+
+def _original(parameters: dict[str, str | None]) -> Path | None:
+    if "ORCPT" not in parameters:
+        return None
+    value = parameters["ORCPT"]
+    if not value:
+        raise PeerError("Missing ORCPT= parameter value")
+    return original_recipient(value)
+
+
+_COMMANDS: dict[str, Callable[[LmtpSession, str], None]] = {
+    "LHLO": LmtpSession.lhlo, "STARTTLS": LmtpSession.starttls, "MAIL": LmtpSession.mail, "RCPT": LmtpSession.rcpt,
+    "DATA": LmtpSession.data, "BDAT": LmtpSession.bdat, "RSET": LmtpSession.rset, "VRFY": LmtpSession.vrfy,
+    "NOOP": LmtpSession.noop, "QUIT": LmtpSession.quit, "XCLIENT": LmtpSession.xclient}
