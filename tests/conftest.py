@@ -1,7 +1,9 @@
 """What all tests share."""
 
+import logging
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,3 +28,14 @@ def _passable_folders(tmp_path_factory: pytest.TempPathFactory) -> None:
             if folder == top or top not in folder.parents:
                 break
             folder.chmod(0o711)
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """Commands called in this process send the log to their standard error: not beyond their test."""
+    loggers = [logging.getLogger(name) for name in (None, "mailsuite", "mailsuite.dovecot")]
+    before = [(logger, list(logger.handlers), logger.level, logger.propagate) for logger in loggers]
+    yield
+    for logger, handlers, level, propagate in before:
+        logger.handlers[:], logger.propagate = handlers, propagate
+        logger.setLevel(level)

@@ -12,6 +12,7 @@ characters and line ends in a text become "?": one event is one line, whatever a
 A file is opened for appending; lines of up to PIPE_BUF octets of several processes do not mix.
 """
 
+import contextlib
 import logging
 import logging.handlers
 import os
@@ -183,13 +184,19 @@ def setup(mail: logging.Handler, access: logging.Handler, level: int = logging.I
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
+def say(line: str) -> None:
+    """One line on standard error, if there is one: what cannot be told must not stop the work."""
+    with contextlib.suppress(OSError, ValueError):
+        print(line, file=sys.stderr)
+
+
 def setup_stderr(program: str) -> None:
     """For commands: "postqueue: warning: text" on standard error."""
 
     class Command(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             for line in _lines(record):
-                print(f"{program}: {_WORDS.get(record.levelno, '')}{line}", file=sys.stderr)
+                say(f"{program}: {_WORDS.get(record.levelno, '')}{line}")
 
     target = Command()
     setup(target, target)

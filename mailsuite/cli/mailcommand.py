@@ -72,7 +72,7 @@ def log_also(program: str, settings: "Settings", *, aloud: bool = True) -> loggi
         def emit(self, record: logging.LogRecord) -> None:
             word = {logging.WARNING: "warning: ", logging.ERROR: "error: "}.get(record.levelno, "")
             if aloud:
-                print(f"{program}: {word}{record.getMessage()}", file=sys.stderr)
+                log.say(f"{program}: {word}{record.getMessage()}")
             if self.target is not None:
                 self.target.emit(record)
 
