@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from mailsuite.access.conversation import converse
 from mailsuite.access.handover import HandOver
 from mailsuite.access.threads import Job
 from mailsuite.access.user_mail import UserMail
@@ -293,24 +294,9 @@ async def serve_user(sock: socket.socket, handover: HandOver, user: UserInfo, wo
                 await asyncio.get_running_loop().sock_sendall(sock, greeting(handover, params, failed=True))
             return
         handler = Handler(mail, params, greeting(handover, params), prefix)
-        reason = await _converse(sock, handover, handler, world)
+        reason = await converse(sock, handover, _Counted(handler, peer=handover.peer), handler.ended, world,
+                                goodbye=lambda: handler.session.end("Server shutting down"))
         try:
             await handler.finish(reason)
         except Exception:
             logging.getLogger("mailsuite.dovecot.imap").exception("unforeseen at a session's end", extra=handler.extra)
-
-
-async def _converse(sock: socket.socket, handover: HandOver, handler: Handler, world: UserWorld) -> str:
-    loop = asyncio.get_running_loop()
-    connection = _Counted(handler, peer=handover.peer)
-    await loop.connect_accepted_socket(lambda: connection, sock)
-    connection.tls = handover.tls
-    if handover.octets:
-        connection.data_received(handover.octets)
-    stopping = loop.create_task(world.stopping.wait())
-    both: list[asyncio.Future[Any]] = [stopping, handler.ended]
-    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if not handler.ended.done():
-        connection.perform(handler.session.end("Server shutting down"))
-    return await handler.ended

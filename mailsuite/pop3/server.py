@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 import os
 import socket
-from typing import Any
 
+from mailsuite.access.conversation import converse
 from mailsuite.access.handover import HandOver
 from mailsuite.access.threads import Job
 from mailsuite.access.user_mail import UserMail
@@ -108,7 +108,9 @@ async def serve_user(sock: socket.socket, handover: HandOver, user: UserInfo, wo
             await _refuse(sock, FAILED)
         else:
             handler = Handler(mail, Context(maildrop, params), prefix)
-            await handler.finish(await _converse(sock, handover, handler, world))
+            reason = await converse(sock, handover, Connection(handler, peer=handover.peer), handler.ended, world,
+                                    goodbye=lambda: handler.session.end("Server shutting down."))
+            await handler.finish(reason)
         finally:
             if locked:
                 mail.pop3_locked = False
@@ -117,19 +119,3 @@ async def serve_user(sock: socket.socket, handover: HandOver, user: UserInfo, wo
 async def _refuse(sock: socket.socket, octets: bytes) -> None:
     with contextlib.suppress(OSError), sock:
         await asyncio.get_running_loop().sock_sendall(sock, octets)
-
-
-async def _converse(sock: socket.socket, handover: HandOver, handler: Handler, world: UserWorld) -> str:
-    loop = asyncio.get_running_loop()
-    connection = Connection(handler, peer=handover.peer)
-    await loop.connect_accepted_socket(lambda: connection, sock)
-    connection.tls = handover.tls
-    if handover.octets:
-        connection.data_received(handover.octets)
-    stopping = loop.create_task(world.stopping.wait())
-    both: list[asyncio.Future[Any]] = [stopping, handler.ended]
-    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if not handler.ended.done():
-        connection.perform(handler.session.end("Server shutting down."))
-    return await handler.ended

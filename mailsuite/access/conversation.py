@@ -1,0 +1,32 @@
+"""A handed-over connection, from its first octet to its end; the same for IMAP and POP3.
+
+    reason = await converse(sock, handover, connection, handler.ended, world,
+                            goodbye=lambda: handler.session.end("Server shutting down"))
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from mailsuite.access.handover import HandOver
+from mailsuite.access.world import UserWorld
+from mailsuite.base.dialogue import Action
+from mailsuite.net.driver import Connection
+
+
+async def converse(sock: socket.socket, handover: HandOver, connection: Connection, ended: asyncio.Future[str],
+                   world: UserWorld, *, goodbye: Callable[[], list[Action]]) -> str:
+    """Run connection on sock until its handler sets `ended`; say goodbye when the worker stops. Returns the reason."""
+    loop = asyncio.get_running_loop()
+    await loop.connect_accepted_socket(lambda: connection, sock)
+    connection.tls = handover.tls
+    if handover.octets:
+        connection.data_received(handover.octets)
+    stopping = loop.create_task(world.stopping.wait())
+    both: list[asyncio.Future[Any]] = [stopping, ended]
+    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not ended.done():
+        connection.perform(goodbye())
+    return await ended
