@@ -1,7 +1,7 @@
 """What becomes of a message that came by LMTP, in its recipient's worker.
 
-    outcome = await serve(mail, job, fd, settings)     Delivered, durable when its code is 250
-    outcome = deliver(store, job, fd, settings)        the same in a thread: blocks
+    answer = await serve(mail, job, fd, settings)      {"delivered": [code, status, text]} or {"failed": why}
+    outcome = deliver(store, job, fd, settings)        Delivered, durable when its code is 250; blocks
 
 job is what the LMTP server sent: {"sender", "header", "detail", "address", "session"}; the descriptor holds the content
 with LF line ends. The message goes to INBOX, or to the mailbox that the address' detail names, if that exists (or
@@ -51,14 +51,14 @@ def deliver(store: MailStore, job: Mapping[str, Any], fd: int, settings: "Doveco
     return Delivered()
 
 
-async def serve(mail: UserMail, job: Mapping[str, Any], fd: int, settings: "DovecotSettings") -> Delivered:
-    """Open the user's store if need be, and deliver in a thread."""
+async def serve(mail: UserMail, job: Mapping[str, Any], fd: int, settings: "DovecotSettings") -> dict[str, Any]:
+    """Open the user's store if need be, and deliver in a thread; what the LMTP server shall hear."""
     try:
         store = await mail.opened()
     except MailError as error:
-        log.error("lmtp-server: rcpt %s: Failed to initialize user: %s", job["address"], error.detail or error.public)
-        return TEMPORARY
-    return await mail.run(lambda: deliver(store, job, fd, settings))
+        return {"failed": error.detail or error.public}
+    outcome = await mail.run(lambda: deliver(store, job, fd, settings))
+    return {"delivered": [outcome.code, outcome.status, outcome.text]}
 
 
 class _Note:

@@ -20,6 +20,7 @@ import os
 import socket
 import time
 from base64 import b64encode
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mailsuite.access.handover_client import ask_access
@@ -71,6 +72,7 @@ class LmtpServer:
         self.header_address = settings.text("lmtp_hdr_delivery_address")
         self.add_received = settings.flag("lmtp_add_received_header")
         self.trusted = settings.text("login_trusted_networks").replace(",", " ").split()
+        self.connections = 0            # so far
         self.room = asyncio.Semaphore(DELIVERIES_AT_ONCE)
 
     def config(self, peer: Peer) -> LmtpConfig:
@@ -111,6 +113,8 @@ class LmtpHandler:
 
     def __init__(self, server: LmtpServer, peer: Peer) -> None:
         self._server, self._peer = server, peer
+        server.connections += 1
+        self._number = server.connections
         self._session: LmtpSession | None = None
         self._spool: Spool | None = None
         log.info("Connect from %s", peer.address or "local", extra=_PREFIX)
@@ -124,7 +128,7 @@ class LmtpHandler:
     async def answer(self, question: object) -> object:
         match question:
             case LookUp():
-                return await self._look_up(question.path)
+                return await self._look_up(question.recipient)
             case Deliver():
                 spool, self._spool = self._spool or Spool(self._server.temp_dir), None
                 try:
@@ -155,15 +159,14 @@ class LmtpHandler:
 
     # --- questions ------------------------------------------------------------------------------------------------
 
-    async def _look_up(self, path: Path) -> Verdict:
-        name, _ = self._server.split(path)
+    async def _look_up(self, recipient: Recipient) -> Verdict:
+        name, _ = self._server.split(recipient.path)
         try:
             user = await self._server.users.userdb(name, service="lmtp", peer=self._peer)
             if user is not None and user.uid == 0:
                 raise TemporaryError("", detail="Invalid settings in userdb: userdb returned 0 as uid")
         except TemporaryError as error:
-            log.error("lmtp-server: rcpt %s: Failed to lookup user %s: %s", path.text, name,
-                      error.detail or error.public, extra=_PREFIX)
+            self._error(recipient, f"Failed to lookup user {name}: {error.detail or error.public}")
             return Verdict.TEMPORARY
         return Verdict.UNKNOWN if user is None else Verdict.EXISTS
 
@@ -174,18 +177,23 @@ class LmtpHandler:
             full = spool.failed.errno in (errno.ENOSPC, errno.EDQUOT)
             outcome = Delivered(452, "4.3.1", "Insufficient storage") if full else TEMPORARY
             return [outcome] * len(transaction.recipients)
-        by_user: dict[str, dict[tuple[str, str], Recipient]] = {}
+        first: dict[tuple[str, str], Recipient] = {}
+        by_user: dict[str, list[Recipient]] = {}
         for recipient in transaction.recipients:
-            by_user.setdefault(self._server.split(recipient.path)[0], {}).setdefault(recipient.path.key, recipient)
-        outcomes: dict[tuple[str, str], Delivered] = {}
+            if first.setdefault(recipient.path.key, recipient) is recipient:
+                # Several addresses of one user are served in their order, so that UIDs follow it.
+                by_user.setdefault(split_extension(recipient.path.local, self._server.delimiters)[0].lower(),
+                                   []).append(recipient)
+        outcomes: dict[Recipient, Delivered] = {}
 
         async def serve_user(recipients: list[Recipient]) -> None:
             for recipient in recipients:
                 async with self._server.room:
-                    outcomes[recipient.path.key] = await self._deliver_one(transaction, recipient, spool.fd)
+                    outcomes[recipient] = await self._deliver_one(transaction, recipient, spool.fd)
 
-        await asyncio.gather(*[serve_user(list(each.values())) for each in by_user.values()])
-        return [outcomes[recipient.path.key] for recipient in transaction.recipients]
+        await asyncio.gather(*map(serve_user, by_user.values()))
+        return [replace(outcomes[one], recipient=one) for recipient in transaction.recipients
+                for one in [first[recipient.path.key]]]
 
     async def _deliver_one(self, transaction: Transaction, recipient: Recipient, fd: int) -> Delivered:
         assert self._session is not None
@@ -196,6 +204,9 @@ class LmtpHandler:
         try:
             answer = await ask_access(self._server.delivery_path, {"deliver": job}, fd,
                                       timeout_s=DELIVERY_TIMEOUT_S)
+            if "failed" in answer:
+                self._error(recipient, f"Failed to initialize user: {answer['failed']}")
+                return TEMPORARY
             if "refused" in answer:             # the access service has logged why
                 return TEMPORARY
             told = answer["delivered"]
@@ -203,9 +214,12 @@ class LmtpHandler:
             code, status, text = told
             return Delivered(int(code), str(status), str(text))
         except (OSError, TimeoutError, ValueError, KeyError, TypeError) as error:
-            log.error("lmtp-server: rcpt %s: no answer of the access service: %s", recipient.path.text, error,
-                      extra=_PREFIX)
+            self._error(recipient, f"no answer of the access service: {error or type(error).__name__}")
             return TEMPORARY
+
+    def _error(self, recipient: Recipient, text: str) -> None:
+        log.error("lmtp-server: conn %s [%d]: rcpt %s: %s", self._peer.address or "unix", self._number,
+                  recipient.path.text, text, extra=_PREFIX)
 
 
 def _is_trusted(address: str, networks: list[str]) -> bool:

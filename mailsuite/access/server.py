@@ -22,6 +22,7 @@ import struct
 import time
 import zlib
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from mailsuite.access.handover import HandOver
@@ -181,7 +182,7 @@ class AccessParent:
 
     async def _deliver(self, job: Mapping[str, Any], fds: list[int], client: socket.socket) -> None:
         """A message of the LMTP server for one user; fds: its content."""
-        if peer_uid(client) not in self._may_deliver() or len(fds) != 1:
+        if peer_uid(client) not in {0, os.geteuid(), _uid(self.dovecot.text("default_internal_user"))} or len(fds) != 1:
             raise ValueError("only the LMTP server delivers, and with a message")
         name, settings = str(job["user"]), self.dovecot.for_protocol("lmtp")
         try:
@@ -190,18 +191,9 @@ class AccessParent:
                 raise NotAllowed("User doesn't exist any more")
             identity = identity_of(user, settings)
         except (TemporaryError, NotAllowed) as error:
-            access_logger("lmtp").error("lmtp-server: rcpt %s: Failed to initialize user: %s", job["address"],
-                                        error.detail or error.public)
-            _answer(client, {"refused": Why.FAILED.value})
+            _answer(client, {"failed": error.detail or error.public})
             return
         await self._to_worker(identity, user, {"deliver": job}, fds, client, client_first=True)
-
-    def _may_deliver(self) -> set[int]:
-        """As whom the LMTP server runs."""
-        try:
-            return {0, os.geteuid(), pwd.getpwnam(self.dovecot.text("default_internal_user")).pw_uid}
-        except KeyError:
-            return {0, os.geteuid()}
 
     async def _to_worker(self, identity: Identity, user: UserInfo, what: Mapping[str, Any], fds: list[int],
                          login: socket.socket, *, client_first: bool = False) -> None:
@@ -279,6 +271,15 @@ def peer_uid(sock: socket.socket) -> int:
     packed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     uid: int = struct.unpack("3i", packed)[1]
     return uid
+
+
+@cache
+def _uid(name: str) -> int:
+    """As whom the LMTP server runs; -1 where there is no such account (a suite without root)."""
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        return -1
 
 
 def _close_all(fds: list[int]) -> None:

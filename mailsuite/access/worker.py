@@ -143,9 +143,9 @@ class Worker:
         with socket.socket(fileno=fds[0]) as sock, closing_fd(fds[1]) as content, self._world.user(
                 UserMail.key(user, settings), lambda: UserMail(user, settings)) as mail:
             sock.setblocking(False)
-            outcome = await lmtp_delivery.serve(mail, message["deliver"], content, settings)
+            answer = await lmtp_delivery.serve(mail, message["deliver"], content, settings)
             with contextlib.suppress(OSError):          # a few octets into an empty buffer
-                sock.send(json.dumps({"delivered": [outcome.code, outcome.status, outcome.text]}).encode() + b"\n")
+                sock.send(json.dumps(answer).encode() + b"\n")
 
 
 @contextlib.contextmanager

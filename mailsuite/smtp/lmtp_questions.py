@@ -55,11 +55,15 @@ class Transaction:
 
 @dataclass(frozen=True)
 class Delivered:
-    """code 250: the message is stored, durably. Else status and text say why not."""
+    """code 250: the message is stored, durably. Else status and text say why not.
+
+    recipient: whose reply it is, where one that is named twice got one copy.
+    """
 
     code: int = 250
     status: str = "2.0.0"
     text: str = "Saved"
+    recipient: Recipient | None = None
 
 
 TEMPORARY = Delivered(451, "4.3.0", TEMPORARY_TEXT)
@@ -69,7 +73,7 @@ TEMPORARY = Delivered(451, "4.3.0", TEMPORARY_TEXT)
 class LookUp:
     """Is there such a user?"""
 
-    path: Path
+    recipient: Recipient
 
 
 @dataclass(frozen=True)

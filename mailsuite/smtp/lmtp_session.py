@@ -3,7 +3,7 @@
     session = LmtpSession(LmtpConfig("mx.test"), session_id="...")
     session.opened() / feed(octets) / answered(result) / secured(tls) / timed_out() / lost() -> actions
 
-Questions: LookUp(path) -> Verdict; Deliver(transaction) -> a Delivered for each of its recipients, in their order;
+Questions: LookUp(recipient) -> Verdict; Deliver(transaction) -> a Delivered for each of its recipients, in their order;
 Forget() -> None: content that came in chunks is dropped. Content goes out as Body actions, line ends LF, dots undone.
 Limits: LmtpConfig's; after bad_commands commands in a row that were answered 500, 501 or 503 the session ends.
 """
@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import cast
 
-from mailsuite.base.dialogue import Action, Ask, Body, Close, Peer, Send, StartTls, TlsInfo
-from mailsuite.base.errors import Bug, PeerError
+from mailsuite.base.dialogue import Action, Peer, Send, StartTls, TlsInfo
+from mailsuite.base.errors import PeerError
 from mailsuite.smtp.data import ChunkDecoder, DotDecoder
 from mailsuite.smtp.lmtp_questions import (
     TEMPORARY,
@@ -37,67 +37,32 @@ from mailsuite.smtp.lmtp_syntax import (
     parse_sender,
     valid_client_name,
 )
-from mailsuite.smtp.reply import encode, encode_lines
+from mailsuite.smtp.lmtp_wire import CONTROL, LmtpWire
+from mailsuite.smtp.reply import encode_lines
 
 _XCLIENT = "XCLIENT ADDR PORT PROTO HELO LOGIN SESSION TTL TIMEOUT"
 _XCLIENT_NAMES = frozenset(_XCLIENT.split()[1:]) | {"NAME", "DESTADDR", "DESTPORT"}
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _SESSION_ID = re.compile(r"[!-;=?-~]{1,128}")       # it goes into a header and the log
 
 
-class LmtpSession:
+class LmtpSession(LmtpWire):
     """One dialogue. client: as the network or a trusted client's XCLIENT tells it; helo as it was said."""
 
     def __init__(self, config: LmtpConfig, *, session_id: str, peer: Peer | None = None,
                  tls: TlsInfo | None = None, username: Callable[[Path], str] = lambda path: path.plain) -> None:
-        self.config, self.session_id, self.client, self.tls = config, session_id, peer or Peer(""), tls
-        self.timeout_s = config.timeout_s
+        super().__init__(config)
+        self.session_id, self.client, self.tls = session_id, peer or Peer(""), tls
         self.helo = ""
-        self.end = ""                   # why it ended, for the log
         self.state = "GREETING"
         self.transaction: Transaction | None = None
         self._username = username
-        self._transactions = self._rcpts = self._bad = 0
-        self._buffer = bytearray()
-        self._searched = 0
-        self._too_long = self._ended = self._starting_tls = False
-        self._then: Callable[[object], None] | None = None
-        self._dots: DotDecoder | None = None
-        self._chunks: ChunkDecoder | None = None
-        self._chunk_left, self._chunk_kept, self._chunk_last, self._chunk_size = 0, False, False, 0
-        self._chunk_failed = False
-        self._content_size = 0
-        self._actions: list[Action] = []
+        self._transactions = self._rcpts = 0
 
     # --- the driver's calls -------------------------------------------------------------------------------------
-
-    @property
-    def backlog(self) -> int:
-        return len(self._buffer)
 
     def opened(self) -> list[Action]:
         self._say(f"220 {self.config.hostname} {self.config.greeting}")
         return self._take_actions()
-
-    def feed(self, octets: bytes) -> list[Action]:
-        if self._ended or self._starting_tls:
-            return []
-        self._buffer += octets
-        return self._run()
-
-    def answered(self, result: object) -> list[Action]:
-        then, self._then = self._then, None
-        if then is None:
-            raise Bug("an answer to no question")
-        then(result)
-        return self._run()
-
-    def failed(self, error: BaseException) -> list[Action]:
-        """A recipient or a delivery that could not be decided: the client keeps the mail."""
-        then, self._then = self._then, None
-        if then is not None:
-            then(None)
-        return self._run()
 
     def secured(self, tls: TlsInfo) -> list[Action]:
         self._starting_tls = False
@@ -107,88 +72,11 @@ class LmtpSession:
         self._reset(lambda: None)
         return self._take_actions()
 
-    def timed_out(self) -> list[Action]:
-        return self._terminate("4.4.2", "Disconnected for inactivity")
-
-    def stop(self) -> list[Action]:
-        """The suite stops."""
-        return self._terminate("4.3.2", "Shutting down")
-
-    def lost(self) -> list[Action]:
-        if not self._ended:
-            self._ended = True
-            unfinished = "DATA" if self._dots is not None else "BDAT" if self._chunk_left else ""
-            self.end = "Connection closed" + (f" (unfinished {unfinished} command)" if unfinished else "")
-        return []
-
-    # --- octets -------------------------------------------------------------------------------------------------
-
-    def _run(self) -> list[Action]:
-        while self._then is None and not self._ended and not self._starting_tls and self._buffer:
-            if self._dots is not None:
-                self._take_content(self._dots)
-            elif self._chunk_left:
-                self._take_chunk()
-            else:
-                end = self._buffer.find(b"\n", self._searched)
-                if end < 0:
-                    self._keep_partial()
-                    break
-                line = bytes(self._buffer[:end]).removesuffix(b"\r")
-                del self._buffer[:end + 1]
-                self._searched = 0
-                too_long, self._too_long = self._too_long or len(line) > self.config.line_limit, False
-                if too_long:
-                    self._refuse("500 5.5.2 Line too long")
-                else:
-                    self._command(line.decode("utf-8", "surrogateescape"))
-        return self._take_actions()
-
-    def _keep_partial(self) -> None:
-        if len(self._buffer) > self.config.line_limit:
-            self._too_long = True
-            self._buffer.clear()
-        self._searched = len(self._buffer)
-
-    def _take_content(self, dots: DotDecoder) -> None:
-        octets = bytes(self._buffer)
-        self._buffer.clear()
-        self._body(dots.feed(octets))
-        if dots.ended:
-            self._dots = None
-            self._buffer += dots.rest
-            self._deliver()
-
-    def _take_chunk(self) -> None:
-        octets = bytes(self._buffer[:self._chunk_left])
-        del self._buffer[:len(octets)]
-        self._chunk_left -= len(octets)
-        if self._chunk_kept and self._chunks is not None:
-            self._body(self._chunks.feed(octets))
-        if not self._chunk_left:
-            self._end_chunk()
-
-    def _end_chunk(self) -> None:
-        if not self._chunk_kept:
-            return                      # it was answered when it was announced
-        if self._chunk_last:
-            if self._chunks is not None and self._chunks.finish().startswith(b"\r"):
-                self._body(b"\r")       # no line end is added: a message ends as it was sent
-            self._chunks = None
-            self._deliver()
-        else:
-            self._say(f"250 2.0.0 Added {self._chunk_size} octets")
-
-    def _body(self, octets: bytes) -> None:
-        self._content_size += len(octets)
-        if octets and not 0 < self.config.size_limit < self._content_size:
-            self._actions.append(Body(octets))
-
     # --- commands -----------------------------------------------------------------------------------------------
 
     def _command(self, line: str) -> None:
         name, _, argument = line.partition(" ")
-        if name and (not name.isascii() or not name.isalpha() or argument.startswith(" ") or _CONTROL.search(line)):
+        if name and (not name.isascii() or not name.isalpha() or argument.startswith(" ") or CONTROL.search(line)):
             self._refuse("500 5.5.2 Invalid command syntax")
             return
         run = _COMMANDS.get(name.upper())
@@ -281,7 +169,7 @@ class LmtpSession:
         self._rcpts += 1
         number = f":R{self._rcpts}" if self._rcpts > 1 else ""
         recipient = Recipient(path, transaction.session_id + number, original)
-        self._ask(LookUp(path), lambda verdict: self._looked_up(recipient, verdict))
+        self._ask(LookUp(recipient), lambda verdict: self._looked_up(recipient, verdict))
 
     def _looked_up(self, recipient: Recipient, verdict: object) -> None:
         assert self.transaction is not None
@@ -418,6 +306,7 @@ class LmtpSession:
         count = len(transaction.recipients)
         answers = cast(Sequence[Delivered], result) if isinstance(result, list) else [TEMPORARY] * count
         for recipient, answer in zip(transaction.recipients, answers, strict=True):
+            recipient = answer.recipient or recipient
             whom = f"<{recipient.path.text}> "
             if answer.code == 250:
                 whom += f"{recipient.session_id} "
@@ -436,42 +325,6 @@ class LmtpSession:
             self._ask(Forget(), lambda _: then())
         else:
             then()
-
-    # --- saying -------------------------------------------------------------------------------------------------
-
-    def _ask(self, question: object, then: Callable[[object], None]) -> None:
-        self._then = then
-        self._actions.append(Ask(question))
-
-    def _say(self, reply: str) -> None:
-        self._bad = 0
-        self._actions.append(Send(encode(_CONTROL.sub("?", reply))))
-
-    def _refuse(self, reply: str) -> None:
-        """A reply to a bad command."""
-        if not reply.startswith(("500", "501", "503")):
-            self._say(reply)
-            return
-        if self._bad >= self.config.bad_commands:
-            self._actions += self._terminate("4.7.0", "Too many invalid commands.")
-            return
-        bad = self._bad + 1
-        self._say(reply)
-        self._bad = bad
-
-    def _terminate(self, status: str, why: str) -> list[Action]:
-        if self._ended:
-            return []
-        self._ended, self.end = True, why
-        return [Send(encode(f"421 {status} {self.config.hostname} {why}")), Close(why)]
-
-    def _finish(self, why: str) -> None:
-        self._ended, self.end = True, why
-        self._actions.append(Close(why))
-
-    def _take_actions(self) -> list[Action]:
-        actions, self._actions = self._actions, []
-        return actions
 
 
 def _mail_problem(text: str) -> str:

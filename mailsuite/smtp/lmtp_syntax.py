@@ -93,9 +93,10 @@ def _path(text: str, *, need_domain: bool) -> tuple[Path, str]:
             raise PeerError("Missing domain after '@'")
     elif need_domain:
         raise PeerError("Missing domain" if following in ("", ">") else "Invalid character in localpart")
+    if domain.endswith("."):
+        raise PeerError("Invalid character in domain")
     if text[at:at + 1] != ">":
-        invalid = domain and text[at:at + 1] and text[at - 1] == "."
-        raise PeerError("Invalid character in domain" if invalid else "Missing '>' at end of path")
+        raise PeerError("Missing '>' at end of path")
     return Path(local, domain), _behind(text, at)
 
 
