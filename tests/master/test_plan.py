@@ -76,3 +76,27 @@ def test_dovecot_services(tmp_path: Path) -> None:
     paths = {spec.path: spec.mode for spec in found["auth"].sockets}
     assert paths["/q/private/auth"] == 0o666
     assert "/b/imap" in {spec.path for spec in found["access"].sockets}
+
+
+def test_lmtp_service(tmp_path: Path) -> None:
+    found = {plan.name: plan for plan in plans(tmp_path, "error unix - - n - - error\n", """
+        protocols = lmtp
+        base_dir = /b
+        listen = 127.0.0.1
+        service lmtp {
+          process_limit = 7
+          unix_listener /q/private/dovecot-lmtp {
+            mode = 0600
+          }
+          inet_listener lmtp {
+            port = 2400
+          }
+        }
+        """)}
+    assert set(found) == {"error", "auth", "access", "lmtp"}
+    assert {(spec.path or spec.port, spec.mode) for spec in found["lmtp"].sockets if spec.kind == "unix"} == {
+        ("/b/lmtp", 0o666), ("/q/private/dovecot-lmtp", 0o600)}
+    assert [spec.port for spec in found["lmtp"].sockets if spec.kind == "inet"] == [2400]
+    assert found["lmtp"].process_limit == 7 and not found["lmtp"].kind.root
+    assert [(spec.path, spec.mode) for spec in found["access"].sockets if spec.name == "lmtp-delivery"] == [
+        ("/b/lmtp-delivery", 0o600)]
