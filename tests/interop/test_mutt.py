@@ -1,6 +1,7 @@
 """mutt: over IMAP, and directly on the files beside our server (Maildir and mbox)."""
 
 import imaplib
+import itertools
 import os
 import subprocess
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from tests.interop.test_python_clients import imap, submit
-from tests.support.suite import Suite, wait_for
+from tests.support.suite import DOMAIN, Suite, open_folder, wait_for
 
 pytestmark = [pytest.mark.system, pytest.mark.needs("mutt"), pytest.mark.xdist_group("interop")]
 
@@ -23,7 +24,7 @@ def mutt(client: str, folder: str, keys: str, tmp_path: Path, *settings: str) ->
         "set sleep_time=0", "set wait_key=no", "set quit=yes", "set delete=yes", "set move=no", "set confirmappend=no",
         "set confirmcreate=no", "set mark_old=no", "set read_inc=0", "set pager_stop=yes", "unset help",
         "set header_cache=",
-        "set sort=mailbox-order", f"set record={tmp_path}/sent", *settings, f"push \"{keys}\"", ""]))
+        "set sort=subject", f"set record={tmp_path}/sent", *settings, f"push \"{keys}\"", ""]))
     # An input that ends would reach mutt as Ctrl-D, which deletes a thread: this one stays open and silent.
     silent, other_end = os.pipe()
     try:
@@ -35,11 +36,16 @@ def mutt(client: str, folder: str, keys: str, tmp_path: Path, *settings: str) ->
         os.close(other_end)
 
 
+_count = itertools.count()
+
+
 def deliver(suite: Suite) -> str:
-    """One more message, the last in the mailbox; returns its subject."""
-    mark = uuid4().hex
+    """One more message, the last by its subject, which is returned."""
+    mark = f"zz{next(_count):06}-{uuid4().hex}"     # sorts behind what other tests sent
     submit(suite, suite.first, suite.second, mark)
-    wait_for(lambda: any(mark.encode() in m for m in suite.messages(suite.second)))
+    reader = imap(suite, suite.second)
+    wait_for(lambda: flags_of(reader, mark) is not None)
+    reader.logout()
     return mark
 
 
@@ -74,3 +80,31 @@ def test_over_imap(client: str, suite: Suite, tmp_path: Path) -> None:
 
 def test_on_the_maildir_beside_us(client: str, suite: Suite, tmp_path: Path) -> None:
     flag_and_delete(suite, lambda keys: mutt(client, str(suite.maildir(suite.second)), keys, tmp_path))
+
+
+MBOX = """
+mail_location = mbox:{top}/vmail/folders/%n:INBOX={top}/vmail/{domain}/%n.mbox
+"""
+
+
+def test_on_the_mbox_beside_us(client: str, tmp_path: Path) -> None:
+    """The same on one mbox file that virtual appends to, our IMAP server has open, and mutt rewrites."""
+    with open_folder() as folder:
+        suite = Suite(folder)
+        conf = suite.top / "dovecot.conf"
+        lines = [line for line in conf.read_text().splitlines(keepends=True) if not line.startswith("mail_location")]
+        conf.write_text("".join(lines) + MBOX.format(top=suite.top, domain=DOMAIN))
+        table = suite.top / "vmailbox"
+        table.write_text(f"{suite.first} {DOMAIN}/anna/\n{suite.second} {DOMAIN}/ben.mbox\n")
+        assert suite.program("postmap", f"hash:{table}").returncode == 0
+        suite.start()
+        try:
+            kept = [deliver(suite) for _ in range(3)]
+            flag_and_delete(suite, lambda keys: mutt(
+                client, str(suite.top / "vmail" / DOMAIN / "ben.mbox"), keys, tmp_path))
+            reader = imap(suite, suite.second)
+            assert all(flags_of(reader, mark) is not None for mark in kept)
+            assert reader.select("INBOX")[1] == [b"4"]
+            reader.logout()
+        finally:
+            suite.stop()

@@ -172,3 +172,13 @@ def test_run_in_the_foreground_ends_with_ctrl_c(site: Suite) -> None:
         process.kill()
         process.stdout.close()
     assert mailsuite(site, "status").returncode == 1
+
+
+def test_a_stranger_may_not_relay() -> None:
+    """COURSE section 2: outside of mynetworks, without a login."""
+    with (running_suite("mynetworks=192.0.2.0/24") as suite,
+          smtplib.SMTP("localhost", suite.ports["smtp"], timeout=20) as smtp):
+        smtp.ehlo("stranger.example.org")
+        smtp.docmd("mail from:<a@b.test>")
+        assert smtp.docmd("rcpt to:<user@elsewhere.test>") == (454, b"4.7.1 <user@elsewhere.test>: Relay access denied")
+        assert smtp.docmd(f"rcpt to:<{suite.first}>") == (250, b"2.1.5 Ok")
