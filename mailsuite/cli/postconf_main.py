@@ -4,7 +4,7 @@ import errno
 import os
 
 from mailsuite.base.errors import ConfigError
-from mailsuite.cli.postconf import Options, fatal, show, warn
+from mailsuite.cli.postconf_options import Options, fatal, show, warn
 from mailsuite.config import registry
 from mailsuite.config.command import read_settled
 from mailsuite.config.maincf import MainCf, read_text

@@ -7,8 +7,8 @@ the end.
 from collections.abc import Callable
 
 from mailsuite.base.errors import ConfigError
-from mailsuite.cli.postconf import Options, fatal, out, show, warn
 from mailsuite.cli.postconf_main import expanded, read_master, service_names, tell_undefined, tell_unused
+from mailsuite.cli.postconf_options import Options, fatal, out, show, warn
 from mailsuite.config import registry
 from mailsuite.config.maincf import COMMENT_OUT, read_main_cf, read_text, write_config
 from mailsuite.config.mastercf_edit import KEEP, REMOVE, Decision, edit_text, with_field, with_override
