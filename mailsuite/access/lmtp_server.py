@@ -30,7 +30,7 @@ from mailsuite.base.dialogue import Peer, Session
 from mailsuite.base.errors import ConfigError, TemporaryError
 from mailsuite.base.log import access_logger
 from mailsuite.net.driver import Channel
-from mailsuite.net.service import Acceptor, ServiceContext
+from mailsuite.net.service import Acceptor, ServiceContext, serve_connections
 from mailsuite.net.tls import ServerSpec, ServerTls, dovecot_tls
 from mailsuite.sasl.master_client import AuthMaster
 from mailsuite.smtp.lmtp_questions import (
@@ -266,17 +266,7 @@ async def serve(context: ServiceContext) -> None:
     limit = max(1, context.process_limit // max(1, context.workers))
     acceptors = [Acceptor(listener, lambda peer: LmtpHandler(server, peer), tls=tls.context, limit=limit)
                  for listener in context.listeners]
-    for acceptor in acceptors:
-        acceptor.start()
-    context.ready()
-    await context.stopping.wait()
-    for acceptor in acceptors:
-        acceptor.stop()
-    if context.draining:
-        for acceptor in acceptors:
-            await acceptor.idle.wait()
-    else:
-        await _say_goodbye(acceptors)
+    await serve_connections(context, acceptors, _say_goodbye)
     server.users.close()
 
 

@@ -34,7 +34,7 @@ from mailsuite.base.dialogue import Peer, Session
 from mailsuite.base.errors import ConfigError, TemporaryError
 from mailsuite.base.log import access_logger
 from mailsuite.net.driver import Channel, Connection
-from mailsuite.net.service import Acceptor, ServiceContext
+from mailsuite.net.service import Acceptor, ServiceContext, serve_connections
 from mailsuite.net.tls import ServerTls, dovecot_tls
 from mailsuite.sasl.auth_client import AuthClient, Failure, Mechanism
 
@@ -287,17 +287,7 @@ async def _serve(context: ServiceContext, protocol: str) -> None:
     limit = context.process_limit // max(1, context.workers) if context.process_limit else PROCESS_CONNECTIONS
     acceptors = [Acceptor(listener, lambda peer: LoginHandler(server, peer), tls=tls.context, limit=max(1, limit))
                  for listener in context.listeners]
-    for acceptor in acceptors:
-        acceptor.start()
-    context.ready()
-    await context.stopping.wait()
-    for acceptor in acceptors:
-        acceptor.stop()
-    if context.draining:
-        for acceptor in acceptors:
-            await acceptor.idle.wait()
-    else:
-        await _say_goodbye(acceptors)
+    await serve_connections(context, acceptors, _say_goodbye)
     server.auth.close()
 
 

@@ -15,7 +15,7 @@ import logging
 import os
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -167,6 +167,22 @@ class Acceptor:
         if self._full and (not self.limit or len(self.connections) + self._opening < self.limit):
             self._full = False
             self.start()
+
+
+async def serve_connections(context: ServiceContext, acceptors: list[Acceptor],
+                            goodbye: Callable[[list[Acceptor]], Awaitable[None]]) -> None:
+    """Accept until the master says stop. Drained, connections live on to their ends; stopped, goodbye ends them."""
+    for acceptor in acceptors:
+        acceptor.start()
+    context.ready()
+    await context.stopping.wait()
+    for acceptor in acceptors:
+        acceptor.stop()
+    if context.draining:
+        for acceptor in acceptors:
+            await acceptor.idle.wait()
+    else:
+        await goodbye(acceptors)
 
 
 def peer_of(sock: socket.socket, address: object) -> Peer:

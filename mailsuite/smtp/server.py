@@ -16,7 +16,7 @@ from mailsuite.base.errors import ConfigError, TemporaryError
 from mailsuite.base.log import logger
 from mailsuite.dns.resolver import Resolver
 from mailsuite.maps.matchlist import AddressList, DomainList, NameList
-from mailsuite.net.service import Acceptor, ServiceContext
+from mailsuite.net.service import Acceptor, ServiceContext, serve_connections
 from mailsuite.net.tls import ServerTls, smtpd_tls
 from mailsuite.queue.cleanup import Cleanup
 from mailsuite.queue.envelope import Handling
@@ -244,17 +244,7 @@ async def serve(context: ServiceContext) -> None:
         listener.tls = listener.tls or wrapped
         acceptors.append(Acceptor(listener, lambda peer: _handler(server, peer), limit=limit,
                                   tls=lambda: tls.context() if tls is not None else None))
-    for acceptor in acceptors:
-        acceptor.start()
-    context.ready()
-    await context.stopping.wait()
-    for acceptor in acceptors:
-        acceptor.stop()
-    if context.draining:
-        for acceptor in acceptors:
-            await acceptor.idle.wait()
-    else:
-        await _say_goodbye(acceptors)
+    await serve_connections(context, acceptors, _say_goodbye)
     await server.finish()
 
 
