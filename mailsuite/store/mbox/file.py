@@ -1,7 +1,7 @@
 """Access to one mbox file: locks, reading, and rewriting so that a crash loses nothing.
 
     file = MboxFile(path, options, journal="/home/alice/mail/.imap/...")
-    with file.reading() as data: ...            a memory map under the read locks; empty for a file that isn't there
+    with file.reading() as data: ...            the file under the read locks; None for one that isn't there
     with file.writing() as open_file: ...       under the write locks; open_file.fd, open_file.data()
         open_file.overwrite(offset, octets)     in place, same length
         open_file.replace_tail(offset, pieces)  everything from offset on
@@ -14,7 +14,6 @@ part. Raises MailboxInUse, NoPermission, StoreError.
 """
 
 import json
-import mmap
 import os
 import zlib
 from collections.abc import Iterable, Iterator
@@ -25,6 +24,7 @@ from mailsuite.base.privilege import privileged_group
 from mailsuite.store.api import MailboxInUse, NoPermission, StoreError
 from mailsuite.store.locks import LockBusy, MailboxLock
 from mailsuite.store.mbox.parse import Data
+from mailsuite.store.mbox.window import FileData
 from mailsuite.store.options import StoreOptions
 
 BLOCK = 1 << 20
@@ -53,10 +53,8 @@ class OpenFile:
     def size(self) -> int:
         return os.fstat(self.fd).st_size
 
-    @contextmanager
-    def data(self) -> Iterator[Data]:
-        with mapped(self.fd) as data:
-            yield data
+    def data(self) -> Data:
+        return FileData(self.fd)
 
     def overwrite(self, offset: int, octets: bytes) -> None:
         _write_all(self.fd, octets, offset)
@@ -198,16 +196,6 @@ def _crc(fd: int, start: int, end: int) -> int:
     return crc
 
 
-@contextmanager
-def mapped(fd: int) -> Iterator[Data]:
-    size = os.fstat(fd).st_size
-    if not size:
-        yield b""
-        return
-    with mmap.mmap(fd, size, access=mmap.ACCESS_READ) as data:
-        yield data
-
-
 class MboxFile:
     """One path and the locks on it."""
 
@@ -234,8 +222,7 @@ class MboxFile:
                 return
             try:
                 lock.descriptor(fd, shared=True)
-                with mapped(fd) as data:
-                    yield data, os.fstat(fd)
+                yield FileData(fd), os.fstat(fd)
             finally:
                 os.close(fd)
 

@@ -118,8 +118,7 @@ class MboxMailbox(ScannedMbox):
     def read_locked(self, file: OpenFile) -> None:
         """Look again, thoroughly, under the write locks: offsets have to be right."""
         self.doubt()
-        with file.data() as data:
-            self._read(data, os.fstat(file.fd))
+        self._read(file.data(), os.fstat(file.fd))
 
     def written(self, file: OpenFile) -> None:
         """The file shows what memory holds; spans have been brought up to date."""

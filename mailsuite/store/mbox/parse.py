@@ -6,19 +6,19 @@
 
 A message begins at a line "From SENDER DATE" with a date that can be read: at the file's start, or after a line end;
 a plausible Content-Length takes precedence, so a body may hold such a line. The empty line before the next "From " is
-no part of the message. data: bytes or a memory map; time is linear.
+no part of the message. data: bytes or a window over the file; time is linear.
 """
 
-import mmap
 import re
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from mailsuite.store.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
+from mailsuite.store.mbox.window import FileData
 
 MAX_UID = 0xFFFFFFFF
-Data = bytes | mmap.mmap
+Data = bytes | FileData
 
 _MONTHS = {month: number for number, month in enumerate(
     (b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec"), 1)}

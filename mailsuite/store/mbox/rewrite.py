@@ -22,24 +22,24 @@ def rewrite(mailbox: "MboxMailbox", file: OpenFile, stale: Collection[int], gone
     """Write the headers of the stale messages and of the first one, which has X-IMAPbase; leave out those in gone."""
     first = next((uid for uid in mailbox.rows.uids if uid not in gone), 0)
     fits: list[tuple[int, bytes]] = []
-    with file.data() as data:
-        start = 0
-        for uid in mailbox.rows.uids:
-            if uid in gone:
-                start = uid
-                break
-            if uid != first and uid not in stale:
-                continue
-            span = mailbox.spans[uid]
-            header = data[span.header: span.body]
-            new = refit(header, mailbox.wanted(uid, first=uid == first))
-            if new is None:
-                start = uid
-                break
-            if new != header:
-                fits.append((span.header, new))
-        if start:
-            _write_tail(mailbox, file, data, start, stale, gone)
+    data = file.data()
+    start = 0
+    for uid in mailbox.rows.uids:
+        if uid in gone:
+            start = uid
+            break
+        if uid != first and uid not in stale:
+            continue
+        span = mailbox.spans[uid]
+        header = data[span.header: span.body]
+        new = refit(header, mailbox.wanted(uid, first=uid == first))
+        if new is None:
+            start = uid
+            break
+        if new != header:
+            fits.append((span.header, new))
+    if start:
+        _write_tail(mailbox, file, data, start, stale, gone)
     for offset, octets in fits:
         file.overwrite(offset, octets)
     if fits:
