@@ -15,7 +15,6 @@ Limits: those of LmtpConfig; DELIVERIES_AT_ONCE for one process.
 import asyncio
 import email.utils
 import errno
-import ipaddress
 import os
 import socket
 import time
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from mailsuite.access.handover_client import ask_access
 from mailsuite.access.lmtp_spool import Spool
+from mailsuite.access.networks import Networks
 from mailsuite.address.syntax import split_extension
 from mailsuite.base.dialogue import Peer, Session
 from mailsuite.base.errors import ConfigError, TemporaryError
@@ -71,14 +71,15 @@ class LmtpServer:
         self.delimiters = settings.text("recipient_delimiter")
         self.header_address = settings.text("lmtp_hdr_delivery_address")
         self.add_received = settings.flag("lmtp_add_received_header")
-        self.trusted = settings.text("login_trusted_networks").replace(",", " ").split()
+        self.trusted = Networks(settings, "login_trusted_networks")
+        self.proxies = Networks(settings, "haproxy_trusted_networks")
         self.connections = 0            # so far
         self.room = asyncio.Semaphore(DELIVERIES_AT_ONCE)
 
     def config(self, peer: Peer) -> LmtpConfig:
         tls_offered = self.settings.text("ssl") != "no" and self.tls.context() is not None
         return LmtpConfig(self.hostname, self.settings.text("login_greeting"), tls_offered,
-                          _is_trusted(peer.address, self.trusted))
+                          peer.address in self.trusted)
 
     def split(self, path: Path) -> tuple[str, str]:
         """User name and detail of an address: "alice+lists@x.test" -> "alice@x.test", "lists"."""
@@ -222,16 +223,6 @@ class LmtpHandler:
                   recipient.path.text, text, extra=_PREFIX)
 
 
-def _is_trusted(address: str, networks: list[str]) -> bool:
-    for word in networks if address else ():
-        try:
-            if ipaddress.ip_address(address) in ipaddress.ip_network(word, strict=False):
-                return True
-        except ValueError:
-            log.error("login_trusted_networks: \"%s\" is no network", word)
-    return False
-
-
 _PREFIX = {"prefix": "lmtp"}
 
 
@@ -264,7 +255,9 @@ async def serve(context: ServiceContext) -> None:
     tls = context.prepared if isinstance(context.prepared, ServerTls) else prepare(context)
     server = LmtpServer(context.dovecot, tls)
     limit = max(1, context.process_limit // max(1, context.workers))
-    acceptors = [Acceptor(listener, lambda peer: LmtpHandler(server, peer), tls=tls.context, limit=limit)
+    acceptors = [Acceptor(listener, lambda peer: LmtpHandler(server, peer), tls=tls.context, limit=limit,
+                          proxy_timeout_s=context.dovecot.time_s("haproxy_timeout"),
+                          proxy_trusted=server.proxies.__contains__)
                  for listener in context.listeners]
     await serve_connections(context, acceptors, _say_goodbye)
     server.users.close()

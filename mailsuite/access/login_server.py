@@ -7,7 +7,6 @@ Limits: process_limit connections in all processes of the service together, and 
 """
 
 import asyncio
-import ipaddress
 import os
 import socket
 import time
@@ -29,6 +28,7 @@ from mailsuite.access.login import (
 from mailsuite.access.login_imap import ImapLogin
 from mailsuite.access.login_log import LineFormat
 from mailsuite.access.login_pop3 import Pop3Login
+from mailsuite.access.networks import Networks
 from mailsuite.access.relay import start_relay
 from mailsuite.base.dialogue import Peer, Session
 from mailsuite.base.errors import ConfigError, TemporaryError
@@ -62,8 +62,8 @@ class LoginServer:
         self.log = access_logger(f"{protocol}-login")
         self.greeting = settings.text("login_greeting")
         self.host_name = socket.gethostname()
-        self.trusted = [network for word in settings.text("login_trusted_networks").replace(",", " ").split()
-                        if (network := _network(word)) is not None]
+        self.trusted = Networks(settings, "login_trusted_networks")
+        self.proxies = Networks(settings, "haproxy_trusted_networks")
         self._mechanisms: tuple[Mechanism, ...] = ()
 
     async def find_mechanisms(self) -> None:
@@ -95,15 +95,7 @@ class LoginServer:
         """A client on this host cannot be overheard."""
         if not peer.address or peer.address == peer.server_address:
             return True
-        address = ipaddress.ip_address(peer.address)
-        return any(address in network for network in self.trusted)
-
-
-def _network(word: str) -> "ipaddress.IPv4Network | ipaddress.IPv6Network | None":
-    try:
-        return ipaddress.ip_network(word, strict=False)
-    except ValueError:
-        return None
+        return peer.address in self.trusted
 
 
 def _id_fields(setting: str) -> str:
@@ -285,7 +277,9 @@ async def _serve(context: ServiceContext, protocol: str) -> None:
     server = LoginServer(protocol, context.dovecot, tls)
     await server.find_mechanisms()
     limit = context.process_limit // max(1, context.workers) if context.process_limit else PROCESS_CONNECTIONS
-    acceptors = [Acceptor(listener, lambda peer: LoginHandler(server, peer), tls=tls.context, limit=max(1, limit))
+    acceptors = [Acceptor(listener, lambda peer: LoginHandler(server, peer), tls=tls.context, limit=max(1, limit),
+                          proxy_timeout_s=context.dovecot.time_s("haproxy_timeout"),
+                          proxy_trusted=server.proxies.__contains__)
                  for listener in context.listeners]
     await serve_connections(context, acceptors, _say_goodbye)
     server.auth.close()

@@ -80,9 +80,10 @@ class Acceptor:
 
     def __init__(self, listener: Listener, handler: Callable[[Peer], Handler | None], *,
                  tls: Callable[[], ssl.SSLContext | None] = lambda: None, limit: int = 0,
-                 proxy_timeout_s: float = 5.0) -> None:
+                 proxy_timeout_s: float = 5.0, proxy_trusted: Callable[[str], bool] = lambda address: True) -> None:
+        """proxy_trusted: whether a PROXY header from this address is believed; others are turned away."""
         self.listener, self._handler, self._tls = listener, handler, tls
-        self.limit, self._proxy_timeout_s = limit, proxy_timeout_s
+        self.limit, self._proxy_timeout_s, self._proxy_trusted = limit, proxy_timeout_s, proxy_trusted
         self.connections: set[Connection] = set()
         self._opening = 0
         self._loop = asyncio.get_running_loop()
@@ -130,6 +131,8 @@ class Acceptor:
             peer = peer_of(sock, address)
             if self.listener.haproxy:
                 from mailsuite.net.proxy import read_header
+                if not self._proxy_trusted(peer.address):
+                    raise ValueError(f"{peer.address} is not trusted to send a PROXY header")
                 peer = await asyncio.wait_for(read_header(sock, peer), self._proxy_timeout_s)
             if sock.family != socket.AF_UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -129,3 +129,5 @@ UNKNOWN_HOSTNAME_REJECT_CODE = _code("unknown_hostname_reject_code", 450, "a HEL
 MAPS_RBL_REJECT_CODE = _code("maps_rbl_reject_code", 554, "a client on a block list")
 PLAINTEXT_REJECT_CODE = _code("plaintext_reject_code", 450, "reject_plaintext_session")
 MULTI_RECIPIENT_BOUNCE_REJECT_CODE = _code("multi_recipient_bounce_reject_code", 550, "bounces to several recipients")
+SMTPD_UPSTREAM_PROXY_TIMEOUT = declare(Param("smtpd_upstream_proxy_timeout", "5s", seconds(least=1),
+    "How long a PROXY header may take to arrive, with smtpd_upstream_proxy_protocol = haproxy."))

@@ -243,6 +243,7 @@ async def serve(context: ServiceContext) -> None:
     for listener in context.listeners:
         listener.tls = listener.tls or wrapped
         acceptors.append(Acceptor(listener, lambda peer: _handler(server, peer), limit=limit,
+                                  proxy_timeout_s=context.settings[params.SMTPD_UPSTREAM_PROXY_TIMEOUT],
                                   tls=lambda: tls.context() if tls is not None else None))
     await serve_connections(context, acceptors, _say_goodbye)
     await server.finish()

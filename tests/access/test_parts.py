@@ -8,6 +8,7 @@ import pytest
 from mailsuite.access.identity import NotAllowed, identity_of
 from mailsuite.access.login import LoginStory
 from mailsuite.access.login_log import LineFormat
+from mailsuite.access.networks import Networks
 from mailsuite.access.world import UserWorld
 from mailsuite.config.dovecot import DovecotSettings
 from mailsuite.config.settings import Settings
@@ -86,3 +87,10 @@ def test_sessions_of_a_user_share_one_object() -> None:
     assert one.closed
     with world.user("alice", Thing) as later:
         assert later is not one
+
+
+def test_networks() -> None:
+    conf = DovecotSettings.of("login_trusted_networks = 192.0.2.0/24, nonsense 2001:db8::/32\n")
+    trusted = Networks(conf, "login_trusted_networks")
+    assert "192.0.2.9" in trusted and "2001:db8::1" in trusted
+    assert "198.51.100.1" not in trusted and "" not in trusted

@@ -113,7 +113,7 @@ class Server:
     """One acceptor on a port of its own; handlers and log as they come."""
 
     def __init__(self, *, tls: ssl.SSLContext | None = None, implicit: bool = False, haproxy: bool = False,
-                 limit: int = 0, timeout_s: float = 5.0) -> None:
+                 limit: int = 0, timeout_s: float = 5.0, trusted: str = "127.0.0.1") -> None:
         self.log: list[object] = []
         self.handlers: list[ToyHandler] = []
         sock = socket.create_server(("127.0.0.1", 0))
@@ -124,7 +124,7 @@ class Server:
             return self.handlers[-1]
 
         self.acceptor = Acceptor(Listener("toy", sock, tls=implicit, haproxy=haproxy), make, tls=lambda: tls,
-                                 limit=limit)
+                                 limit=limit, proxy_trusted=lambda address: address == trusted)
         self.acceptor.start()
 
     async def connect(self, **options: object) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -293,3 +293,16 @@ def test_limit_leaves_the_others_waiting_in_the_kernel(loop) -> None:
         assert await second.readline() == b"hello\r\n"
 
     run(loop, scenario, limit=1)
+
+
+def test_a_stranger_may_not_say_who_the_client_is(loop) -> None:
+    async def scenario(server: Server) -> None:
+        reader, writer = await server.connect()
+        writer.write(V2)
+        try:
+            assert await reader.read() == b""
+        except ConnectionError:
+            pass
+        assert not server.handlers
+
+    run(loop, scenario, haproxy=True, trusted="192.0.2.1")
