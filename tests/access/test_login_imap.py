@@ -183,5 +183,7 @@ def test_noise_is_answered(seed: int) -> None:
     random = Random(seed)
     play = Play(ImapLogin(SECURE), *[Failure("x")] * 50)
     for _ in range(6):
-        play.say(random.choice([b"a LOGIN ", b"a ID ", b"a AUTHENTICATE PLAIN ", b"", b'"', b"{3}\r\n"]))
-        play.say(random.randbytes(40) + random.choice([b"\r\n", b"\n", b""]))
+        for said in (random.choice([b"a LOGIN ", b"a ID ", b"a AUTHENTICATE PLAIN ", b"", b'"', b"{3}\r\n"]),
+                     random.randbytes(40) + random.choice([b"\r\n", b"\n", b""])):
+            heard = play.say(said)
+            assert not heard or heard.endswith(b"\r\n")

@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import stat
 from pathlib import Path
 from random import Random
 from unittest.mock import Mock
@@ -134,6 +135,7 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
 
 def test_dev_null_takes_mail() -> None:
     append_mbox("/dev/null", "a@b.test", b"", [MESSAGE], locks=LOCKS)
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode) and not os.path.exists("/dev/null.lock")
 
 
 def test_a_held_dotlock_defers(tmp_path: Path) -> None:

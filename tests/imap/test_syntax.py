@@ -91,8 +91,8 @@ def test_number(atom: bytes, want: int | None) -> None:
 def test_any_line_parses_or_is_refused(line: bytes) -> None:
     try:
         ArgumentParser().feed_line(line)
-    except PeerError:
-        pass
+    except PeerError as error:
+        assert error.public
 
 
 TEXT = st.binary(max_size=20).filter(lambda text: not set(text) & set(b"\0\r\n"))

@@ -127,7 +127,7 @@ def test_noise_is_answered(seed: int) -> None:
              b"LHLO c\r\n", b"XCLIENT ADDR=1 SESSION=\"\r\n", b"BDAT 999999999999 LAST\r\n", random.randbytes(300)]
     player = Player(replace(CONFIG, trusted=True, recipient_limit=2, size_limit=50))
     for _ in range(40):
-        player.hear(random.choice(words))
+        assert all(line[:3].isdigit() for line in player.hear(random.choice(words)))
     player.take(player.session.lost())
 
 

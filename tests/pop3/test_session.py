@@ -41,7 +41,8 @@ def test_questions() -> None:
 
 @pytest.mark.parametrize("seed", range(100))
 def test_noise_is_answered(seed: int) -> None:
-    play([Random(seed).randbytes(600)])
+    said = play([Random(seed).randbytes(600)])
+    assert all(action.octets.endswith(b"\r\n") for action in said if isinstance(action, Send))
 
 
 def test_too_many_bad_commands() -> None:

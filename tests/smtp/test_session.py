@@ -41,6 +41,7 @@ def test_noise_is_answered(seed: int) -> None:
     for _ in range(60):
         if not game.world.closed:
             game.send(chance.choice(words) + (b"\r\n" if chance.random() < 0.7 else b""))
+    assert all(line[:3].isdigit() for line in bytes(game.out).split(b"\r\n") if line)
 
 
 @pytest.mark.parametrize(("script", "last"), [

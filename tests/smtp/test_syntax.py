@@ -94,8 +94,8 @@ def test_noise_is_answered(seed: int) -> None:
     for word in tokenise(text):
         try:
             parse_address(word.text)
-        except PeerError:
-            pass
+        except PeerError as error:
+            assert error.public
 
 
 @pytest.mark.parametrize(("name", "want"), [
