@@ -290,9 +290,9 @@ class Master:
 
     def _tell(self, process: Process, message: dict[str, object]) -> None:
         """Give a child a message; one that does not listen gets SIGTERM."""
-        process.control.setblocking(True)
-        process.control.settimeout(2.0)
         try:
+            # Closed already when the child has died and is not reaped yet: the master must not die of that.
+            process.control.settimeout(2.0)
             process.control.sendall(json.dumps(message).encode() + b"\n")
         except OSError:
             with contextlib.suppress(ProcessLookupError):
