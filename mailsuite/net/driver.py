@@ -104,7 +104,9 @@ class Connection(asyncio.Protocol):
             return
         self._last_octet = self._loop.time()
         self.perform(self.session.feed(octets))
-        if self._task is not None and self.session.backlog > BACKLOG_LIMIT:
+        if self._task is None:
+            self._wait_for_reader()
+        elif self.session.backlog > BACKLOG_LIMIT:
             self._pause()
 
     def eof_received(self) -> bool:
@@ -224,13 +226,24 @@ class Connection(asyncio.Protocol):
         self._last_octet = self._loop.time()
         self._resume()
         self.perform(session.answered(result))
-        if self._can_write is not None and not self._can_write.is_set() and self._task is None:
-            self._pause()                       # a peer that does not read is not read from
+        if self._task is None:
+            self._wait_for_reader()
+
+    def _wait_for_reader(self) -> None:
+        """A peer that does not read our replies is not read from; after the session's time-out it is dropped."""
+        if self._can_write is not None and not self._can_write.is_set() and not self._closing:
+            self._pause()
             self._task = self._loop.create_task(self._resume_when_read())
 
     async def _resume_when_read(self) -> None:
-        assert self._can_write is not None
-        await self._can_write.wait()
+        assert self._can_write is not None and self.session is not None
+        try:
+            async with asyncio.timeout(self.session.timeout_s):
+                await self._can_write.wait()
+        except TimeoutError:
+            self._task = None
+            self.abort()
+            return
         self._task = None
         self._resume()
 

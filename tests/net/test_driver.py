@@ -306,3 +306,23 @@ def test_a_stranger_may_not_say_who_the_client_is(loop) -> None:
         assert not server.handlers
 
     run(loop, scenario, haproxy=True, trusted="192.0.2.1")
+
+
+def test_a_peer_that_never_reads_is_dropped(loop) -> None:
+    async def scenario(server: Server) -> None:
+        with socket.create_connection(("127.0.0.1", server.port)) as sock:
+            sock.setblocking(False)
+            line, end = b"echo" * 2000 + b"\r\n", loop.time() + 15
+            while ("closed", "lost connection") not in server.log and loop.time() < end:
+                try:
+                    sock.send(line)
+                except BlockingIOError:
+                    await asyncio.sleep(0.01)
+                except ConnectionError:
+                    break
+                else:
+                    await asyncio.sleep(0)
+            await asyncio.wait_for(server.acceptor.idle.wait(), 5)
+            assert ("closed", "lost connection") in server.log
+
+    run(loop, scenario, timeout_s=0.5)
