@@ -7,6 +7,8 @@
     intake.write(octets)                                       then the message, LF line ends, blocks of any size
     accepted = await intake.commit()                           returns after file and name are on disk
 
+Parts: cleanup_recipients.py, cleanup_header.py, cleanup_body.py, cleanup_checks.py, cleanup_inspect.py.
+
 settings: those of the accepting service with the overrides of the cleanup service (`context.settings_of("cleanup")`).
 Headers are held back until they end (HELD octets at once), then pass through `cleanup_header.py`; the body goes to the
 file as it comes, unless body checks are configured (`cleanup_body.py`). What goes wrong is kept and told by commit.
@@ -17,20 +19,23 @@ import asyncio
 import errno
 import os
 import time
-from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mailsuite.base.errors import MailError, PermanentError
+from mailsuite.base.errors import MailError
 from mailsuite.base.log import logger
 from mailsuite.queue import params
 from mailsuite.queue.active import Message
 from mailsuite.queue.cleanup_body import BodyPass
 from mailsuite.queue.cleanup_checks import ContentChecks
 from mailsuite.queue.cleanup_header import HeaderPass, HeaderWork
-from mailsuite.queue.envelope import Envelope, Handling, Notify, Recipient
-from mailsuite.queue.file import HEAD
+from mailsuite.queue.cleanup_inspect import inspect
+from mailsuite.queue.cleanup_recipients import RecipientList
+from mailsuite.queue.envelope import Envelope, Handling, Recipient
+from mailsuite.queue.file import RESERVE
 from mailsuite.queue.headers import split_header
+from mailsuite.queue.inspection import Inspector
+from mailsuite.queue.refused import Refused as Refused
 from mailsuite.rewrite.mapping import MESSAGE
 from mailsuite.smtp.params import MESSAGE_SIZE_LIMIT
 
@@ -42,17 +47,8 @@ if TYPE_CHECKING:
 
 HELD = 64 * 1024
 log = logger("cleanup")
+_RETURNED = frozenset(range(500, 600)) - {552}         # 552: not all of the message is there
 _FROM_OUTSIDE = frozenset({"smtpd", "pickup"})
-
-
-class Refused(MailError):
-    """The message is not taken. An SMTP server answers f"{code} {status} {public}", e.g.
-    552 5.3.4 Error: message file too big."""
-
-    def __init__(self, code: int, status: str, public: str, *, detail: str = "") -> None:
-        super().__init__(public, status=status, detail=detail)
-        self.code = code
-        self.returned: Message | None = None       # what a notice can return, when the intake is `returnable`
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +71,8 @@ class Cleanup:
         self.content_filter = settings[params.CONTENT_FILTER]
         self.by_original = settings[params.ENABLE_ORIGINAL_RECIPIENT]
         self.duplicates = int(settings.text("duplicate_filter_limit") or 1000)
+        self.first: list[Inspector] = []        # of every message: what verifies
+        self.last: list[Inspector] = []         # and what signs
 
     def begin(self, envelope: Envelope) -> "Intake":
         """Make a queue file. The envelope belongs to the intake now and may be changed (hold, filter) until commit.
@@ -97,13 +95,14 @@ class Intake:
     def __init__(self, cleanup: Cleanup, envelope: Envelope, file: "QueueFile") -> None:
         self.cleanup, self.envelope, self.queue_id = cleanup, envelope, file.queue_id
         self.size = 0
-        self.recipients: list[Recipient] = []
+        self.list = RecipientList(cleanup.rewriter, envelope, self.queue_id, by_original=cleanup.by_original,
+                                  remembered=cleanup.duplicates)
+        self.recipients = self.list.all
+        self.inspectors: list[Inspector] = []       # of this message, set before its first octet
         self.discarded = self.passed = False
         self.returnable = False         # local mail: what checks refuse is read to its end, to be sent back
         self.trouble: Refused | None = None
         self._file: QueueFile | None = file
-        self._keys: set[tuple[str, str, str, int]] = set()
-        self._originals: list[str] = []
         self._held: list[bytes] = []
         self._held_size = 0
         self._task: asyncio.Task[None] | None = None
@@ -113,6 +112,7 @@ class Intake:
         self._body: BodyPass | None = None
         self._check_body = checked and (cleanup.checks.body_on or cleanup.checks.part_headers_on)
         self._rest = b""
+        self._header_size = 0
         self._sender: str | None = None
 
     # --- recipients ---------------------------------------------------------------------------------------------
@@ -122,41 +122,11 @@ class Intake:
 
         as Postfix does: the reply to RCPT is the access policy's, the message as a whole is taken or not.
         """
-        self._originals.append(recipient.address)
+        self.list.originals.append(recipient.address)
         try:
-            await self._expand(recipient)
+            await self.list.add(recipient)
         except Refused as error:
             self.trouble = self.trouble or error
-
-    async def _expand(self, recipient: Recipient) -> None:
-        original = recipient.original or recipient.address
-        orcpt = recipient.orcpt or f"rfc822;{original}"
-        addresses = [recipient.address]
-        if Handling.MAP in self.envelope.handling:
-            addresses = await self._ask(self.cleanup.rewriter.expand_recipient(recipient.address))
-        notify = recipient.notify
-        if len(addresses) > 1 and notify & Notify.SUCCESS:
-            notify &= ~Notify.SUCCESS        # RFC 3461 section 5.2.7.3: an expansion is the end of the duty
-            self.envelope.expanded.append((recipient.address, original, orcpt))
-            if not notify:
-                notify = Notify.NEVER
-        for address in addresses:
-            key = (address.lower(), original.lower() if self.cleanup.by_original else "", orcpt.lower(), int(notify))
-            if key in self._keys:
-                continue
-            if len(self._keys) < self.cleanup.duplicates or not self.cleanup.duplicates:
-                self._keys.add(key)
-            self.recipients.append(Recipient(address, original, orcpt, notify))
-
-    async def _ask(self, question: "Awaitable[list[str]]") -> list[str]:
-        MESSAGE.set(self.queue_id)
-        try:
-            return await question
-        except PermanentError as error:
-            log.warning("%s: %s", self.queue_id, error)
-            raise Refused(451, "4.6.0", "Alias expansion error", detail=str(error)) from error
-        except MailError as error:
-            raise Refused(451, "4.3.0", "Temporary lookup failure", detail=str(error)) from error
 
     # --- content ------------------------------------------------------------------------------------------------
 
@@ -164,6 +134,8 @@ class Intake:
         """Content, LF line ends, blocks of any size. Never raises: what is wrong is told by commit."""
         if self._file is None or self.failed:
             return
+        if not self.size and (self.inspectors or self.cleanup.first or self.cleanup.last):
+            self._file.writer.reserve = RESERVE
         self.size += len(octets)
         if 0 < self.cleanup.size_limit < self.size:
             log.warning("%s: queue file size limit exceeded", self.queue_id)
@@ -181,7 +153,7 @@ class Intake:
     @property
     def failed(self) -> bool:
         """Something is wrong already (too big, disk full): the rest of the content need not be given."""
-        return self.trouble is not None and not (self.returnable and self.trouble.code in (550, 554))
+        return self.trouble is not None and not (self.returnable and self.trouble.code in _RETURNED)
 
     def refuse(self, code: int, status: str, text: str) -> None:
         """The first reason counts."""
@@ -221,11 +193,14 @@ class Intake:
             # Cut, but never at a line end: what follows is still the same field.
             self._rest = self._rest[:limit].rstrip(b"\n")
         text = await header.fields(fields)
+        self._header_size += len(text)
         if body is None:
             self._store(text)
             return
         self._header = None
-        text += await header.end(await self._final_sender())
+        missing = await header.end(await self._final_sender())
+        self._header_size += len(missing)
+        text += missing
         if self._check_body:
             self._body = BodyPass(self.cleanup.checks, self, header.content_type)
             body = await self._body.lines(body)
@@ -255,7 +230,7 @@ class Intake:
                 self._store(await self._body.end())
             sender = await self._final_sender()
             if self.trouble is None and not self.discarded:
-                await self._add_copies(sender)
+                sender = await self._complete(sender)
             if self.trouble is not None:
                 if self.returnable and not self.failed:
                     self.trouble.returned = self._as_message(sender)
@@ -264,20 +239,27 @@ class Intake:
         finally:
             self.abort()
 
-    async def _add_copies(self, sender: str) -> None:
-        """bcc recipients; or REDIRECT's instead of all."""
-        envelope = self.envelope
-        if envelope.redirect:
-            original = self.recipients[0].original if self.recipients else envelope.redirect
-            self.recipients.clear()
-            self._keys.clear()
-            await self._expand(Recipient(envelope.redirect, original))
-            return
-        copies = list(envelope.bcc)
-        if Handling.BCC in envelope.handling:
-            copies += await self._ask(self.cleanup.rewriter.bcc(sender, self._originals))
-        for address in copies:
-            await self._expand(Recipient(address, address, notify=Notify.NEVER))
+    async def _complete(self, sender: str) -> str:
+        """Copies; the inspectors' decisions and edits; REDIRECT. Returns the sender as it is now."""
+        try:
+            if not self.envelope.redirect:
+                await self.list.copies(sender)
+            if inspectors := [*self.cleanup.first, *self.inspectors, *self.cleanup.last]:
+                assert self._file is not None
+                await inspect(self, inspectors, self._file.writer, self._header_size, self.cleanup.store.pool)
+            if self.envelope.redirect:
+                await self.list.redirect(self.envelope.redirect)
+        except Refused as error:
+            self.trouble = self.trouble or error
+        except OSError as error:
+            log.warning("%s: write queue file: %s", self.queue_id, error)
+            self.trouble = self.trouble or _storage(error)
+        return await self._final_sender()
+
+    async def change_sender(self, address: str) -> None:
+        """An inspector's wish. Raises Refused."""
+        self.envelope.sender, self._sender = address, None
+        await self._final_sender()
 
     def _as_message(self, sender: str) -> Message | None:
         """The refused message for a notice; its descriptor is the caller's to close."""
@@ -286,8 +268,8 @@ class Intake:
         try:
             recipients = file.finish(self.envelope.facts(), self.recipients)
             file.writer.complete()
-            return Message(self.queue_id, self.envelope, HEAD, file.writer.size, recipients, time.time(), "",
-                           fd=os.dup(file.fd))
+            return Message(self.queue_id, self.envelope, file.writer.start, file.writer.size, recipients, time.time(),
+                           "", fd=os.dup(file.fd))
         except OSError as error:
             log.warning("%s: write queue file: %s", self.queue_id, error)
             return None

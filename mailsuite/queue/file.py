@@ -15,8 +15,9 @@ Layout, all text in UTF-8 (surrogateescape), numbers in decimal, padded with zer
 
 The head is written last, so a file whose writer died has none and is recognised (`Unfinished`). crc is the CRC-32 of
 the tail with every recipient at "-". A head or tail that does not fit is `Damaged`: qmgr moves it to corrupt/.
-Recipients found after the content (bcc, milters) cost nothing: the tail comes after it. Limits: TAIL_LIMIT octets of
-envelope, which is some 400,000 recipients.
+Recipients found after the content (bcc, milters) cost nothing: the tail comes after it. Where somebody may change the
+header of a whole message (inspection.py), a hole of RESERVE octets before the content lets it grow without a copy of
+the body. Limits: TAIL_LIMIT octets of envelope, which is some 400,000 recipients.
 """
 
 import errno
@@ -24,8 +25,9 @@ import json
 import os
 import re
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 from mailsuite.base.errors import TemporaryError
 from mailsuite.queue.envelope import Envelope, Notify, Recipient
@@ -34,6 +36,7 @@ HEAD = 128
 TAIL_LIMIT = 64 * 1024 * 1024
 EXPIRE = 0o010                   # this bit of the file's mode: postsuper -e wants it returned
 BLOCK = 64 * 1024                # content waits in memory until there is this much
+RESERVE = 32 * 1024 - HEAD       # room for a header that grows
 
 _MAGIC = b"MSQ1 "
 _HEAD = re.compile(rb"MSQ1 (\d{12}) (\d{12}) (\d{12}) (\d{10}) ([0-9a-f]{8}) *\n")
@@ -61,9 +64,10 @@ class Stored:
 
 class Writer:
     """Writes one file from its start: add the content, finish, complete. A small message is one write call, made by
-    complete (in a thread). Raises OSError from add and complete."""
+    complete (in a thread). Between the last octet and finish the content may be read and changed.
+    reserve: octets left free before the content, set before the first `add`. Raises OSError."""
 
-    __slots__ = ("_fd", "_flushed", "_head", "_waiting", "_waiting_size", "size", "whole")
+    __slots__ = ("_fd", "_flushed", "_head", "_waiting", "_waiting_size", "reserve", "size", "start", "whole")
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -71,41 +75,122 @@ class Writer:
         self._waiting_size = 0
         self._flushed = False
         self._head = b""
-        self.size = self.whole = 0      # octets of content so far; of the file, once it is finished
+        self.start, self.reserve = HEAD, 0
+        self.size = self.whole = 0      # octets of content so far; of the file without holes, once it is finished
 
     def add(self, octets: bytes) -> None:
         self._waiting.append(octets)
         self._waiting_size += len(octets)
         self.size += len(octets)
         if self._waiting_size >= BLOCK:
-            self._flush(b"" if self._flushed else bytes(HEAD))
+            if not self._flushed:
+                self.start += self.reserve
+                os.lseek(self._fd, self.start, os.SEEK_SET)
+            self._flush()
 
-    def _flush(self, before: bytes) -> None:
-        self._waiting.insert(0, before)
+    def _flush(self) -> None:
         write_all(self._fd, b"".join(self._waiting))
         self._waiting.clear()
         self._waiting_size, self._flushed = 0, True
 
     def finish(self, facts: dict[str, Any], recipients: list[Recipient]) -> list[Recipient]:
         """The content is over: make head and tail; return the recipients with their numbers. Writes nothing."""
-        start = HEAD + self.size
-        tail, numbered = make_tail(facts, recipients, start)
-        self._head = make_head(HEAD, self.size, start, tail)
-        self.whole = start + len(tail)
+        end = self.start + self.size
+        tail, numbered = make_tail(facts, recipients, end)
+        self._head = make_head(self.start, self.size, end, tail)
+        self.whole = HEAD + self.size + len(tail)
         self._waiting.append(tail)
         return numbered
 
     def complete(self, *, sync: bool = False) -> None:
         """Write what is left. The file is whole then; with sync, it is also on disk."""
         if self._flushed:
-            self._flush(b"")
+            self._flush()
             os.pwrite(self._fd, self._head, 0)
             if sync:
                 os.fsync(self._fd)
         elif sync:
             write_synced(self._fd, b"".join([self._head, *self._waiting]))
         else:
-            self._flush(self._head)
+            self._waiting.insert(0, self._head)
+            self._flush()
+
+    # --- the content as it stands, before finish ----------------------------------------------------------------
+
+    def read(self, at: int, size: int) -> bytes:
+        """Octets at..at+size of the content, fewer at its end. Blocks no longer than the page cache does."""
+        if self._flushed:
+            self._settle()
+            return os.pread(self._fd, max(0, min(size, self.size - at)), self.start + at)
+        if len(self._waiting) > 1:
+            self._waiting = [b"".join(self._waiting)]
+        return self._waiting[0][at:at + size] if self._waiting else b""
+
+    def share(self) -> IO[bytes] | None:
+        """The file for a reader who may outlive us, closed with the last reference; None: all is in memory."""
+        if not self._flushed:
+            return None
+        self._settle()
+        return open(os.dup(self._fd), "rb", buffering=0)
+
+    def _settle(self) -> None:
+        """What waits in memory goes behind what is in the file."""
+        if self._waiting:
+            self._flush()
+
+    def replace_start(self, old_size: int, new: bytes) -> None:
+        """Put `new` in the place of the first old_size octets. Cheap while it fits the reserve; else the kernel copies
+        the rest behind it."""
+        if not self._flushed:
+            self._waiting = [new, self.read(old_size, self.size)]
+            self._waiting_size = sum(map(len, self._waiting))
+            self.size = self._waiting_size
+            return
+        self._settle()
+        rest_at, rest_size = self.start + old_size, self.size - old_size
+        if len(new) <= rest_at - HEAD:
+            self.start = rest_at - len(new)
+            os.pwrite(self._fd, new, self.start)
+        else:
+            self.start = rest_at + rest_size + RESERVE       # so that the next change is cheap again
+            os.pwrite(self._fd, new, self.start)
+            copy_within(self._fd, rest_at, self.start + len(new), rest_size)
+        self.size = len(new) + rest_size
+        os.lseek(self._fd, self.start + self.size, os.SEEK_SET)
+
+    def replace_rest(self, keep: int, blocks: Iterable[bytes]) -> None:
+        """Put blocks in the place of all that follows the first `keep` octets."""
+        if not self._flushed:
+            kept = self.read(0, keep)
+            self._waiting, self._waiting_size, self.size = [], 0, 0
+            self.add(kept)
+        else:
+            self._settle()
+            os.ftruncate(self._fd, self.start + keep)
+            os.lseek(self._fd, self.start + keep, os.SEEK_SET)
+            self.size = keep
+        for block in blocks:
+            self.add(block)
+
+
+def copy_within(fd: int, source: int, target: int, size: int) -> None:
+    """Copy octets to a later place that does not overlap, by the kernel where it can. Raises OSError."""
+    by_kernel = True
+    while size > 0:
+        done = 0
+        if by_kernel:
+            try:
+                done = os.copy_file_range(fd, fd, size, source, target)
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF):
+                    raise
+            by_kernel = done > 0
+        if not done:
+            block = os.pread(fd, min(size, 1 << 20), source)
+            if not block:
+                raise OSError(errno.EIO, "the content ends early")
+            done = os.pwrite(fd, block, target)
+        source, target, size = source + done, target + done, size - done
 
 
 def write_synced(fd: int, octets: bytes) -> None:

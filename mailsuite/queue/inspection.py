@@ -9,19 +9,22 @@
 
 Cleanup asks them in this order in `commit`, after header and body checks, rewriting and the last octet, before anything
 is synced. The edits of one are applied before the next one looks. Without inspectors nothing of this costs anything;
-with edits the queue file is written anew, its content copied by the kernel where it did not change.
+with edits a new header is put in front of the body, which stays where it is (file.py, RESERVE).
+Those of Cleanup see our own notices too, and look at envelope.program, is_bounce and handling for what is theirs.
+`intake.inspectors` is set before the content's first octet. Not asked: mail that is refused or discarded already.
 Raises: TemporaryError of an inspector is a 451 to the client; any other exception too, with a traceback in the log.
-Envelope, recipients and fields are the inspector's to read; changes go through edits only.
+Envelope, recipients and fields are the inspector's to read; changes go through edits only. What an inspector decided is
+its own to log.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from mailsuite.queue.envelope import Envelope, Recipient
 
 if TYPE_CHECKING:
-    from mailsuite.queue.cleanup import Refused
+    from mailsuite.queue.refused import Refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +40,18 @@ class Inspected(Protocol):
     """A message on its way in; all of it is in the queue file, LF line ends."""
 
     queue_id: str
-    envelope: Envelope
-    recipients: Sequence[Recipient]
-    fields: Sequence[Field]              # in order; [0] is the Received: header of ours
-    size: int                            # octets of header and body
+    envelope: Envelope                   # its sender is the one of MAIL FROM, or of the last ChangeSender
+    recipients: Sequence[Recipient]      # expanded; their `original` is what the client gave. Copies (bcc) included
+
+    @property
+    def fields(self) -> Sequence[Field]:
+        """In order. What access tables PREPEND comes first, then the Received: header of ours."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Octets of header and body."""
+        ...
 
     def header(self) -> bytes:
         """The header's octets, without the empty line."""
@@ -48,17 +59,19 @@ class Inspected(Protocol):
 
     def body(self, block: int = 65536) -> Iterator[bytes]:
         """The body in blocks, from its beginning at each call. Reads the page cache; whoever hashes much of it does
-        so in a thread."""
+        so in a thread. It stays readable there when the connection is lost meanwhile."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class InsertHeader:
-    """index: where among the fields, 0 is the top (above our Received:). value is unfolded or folded with LF."""
+    """index: where among the fields, 0 is the top (above our Received:); beyond the last one: at the end.
+    value is unfolded or folded with LF. verbatim: it stands right behind the colon; else a blank comes between."""
 
     index: int
     name: str
     value: str
+    verbatim: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,22 +80,26 @@ class AddHeader:
 
     name: str
     value: str
+    verbatim: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeHeader:
-    """occurrence: 1 is the first field of that name. value None takes it away."""
+    """occurrence: 1 is the first field of that name (in any case). value None takes it away. Where there are not so
+    many, a value is added at the end of the header."""
 
     name: str
     occurrence: int
     value: str | None
+    verbatim: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ReplaceBody:
-    """The new body, LF line ends; a file when it is big."""
+    """The new body, LF line ends. blocks is iterated once, in a thread when the message is big; it must not read the
+    message any more (`[*message.body(), footer]` is a list already, so it may)."""
 
-    blocks: Sequence[bytes]
+    blocks: Iterable[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,20 +107,23 @@ class AddRecipient:
     """address in internal form. It is mapped and expanded as one that the client gave."""
 
     address: str
-    parameters: str = ""                 # ESMTP: NOTIFY=, ORCPT=
+    parameters: str = ""                 # ESMTP: NOTIFY=, ORCPT=; others are ignored with a warning
 
 
 @dataclass(frozen=True, slots=True)
 class RemoveRecipient:
-    """All recipients that came from this address, before or after expansion."""
+    """All recipients that came from this address, before or after expansion. A message without any that are left is
+    taken and forgotten."""
 
     address: str
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeSender:
+    """address in internal form, "" for the null sender; canonical maps apply."""
+
     address: str
-    parameters: str = ""
+    parameters: str = ""                 # ESMTP: RET=, ENVID=
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from mailsuite.base.errors import PeerError
-from mailsuite.smtp.commands.mail import read_notify, read_orcpt
+from mailsuite.smtp.dsn import read_notify, read_orcpt
 from mailsuite.smtp.reply import consistent, encode, split_status, with_footer
 from mailsuite.smtp.syntax import (
     is_address_literal,

@@ -1,15 +1,15 @@
 """MAIL, RCPT, RSET: the transaction."""
 
-import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mailsuite.base.errors import PeerError
 from mailsuite.base.log import logger
 from mailsuite.smtp import questions
+from mailsuite.smtp.dsn import decoded_xtext, read_notify, read_orcpt
 from mailsuite.smtp.facts import BdatState
 from mailsuite.smtp.outcome import Done, Outcome, Pending, refused
-from mailsuite.smtp.syntax import Word, parse_address, printable, read_xtext, size_number
+from mailsuite.smtp.syntax import Word, parse_address, printable, size_number
 
 if TYPE_CHECKING:
     from mailsuite.smtp.session import ServerSession
@@ -19,8 +19,6 @@ log = logger("smtpd")
 OK_MAIL = Done("250 2.1.0 Ok")
 OK_RCPT = Done("250 2.1.5 Ok")
 OK = Done("250 2.0.0 Ok")
-_NOTIFY = {"NEVER": 1, "SUCCESS": 2, "FAILURE": 4, "DELAY": 8}
-_ORCPT_TYPE = re.compile(r"[!-~]+")
 
 
 def abandon(session: "ServerSession", then: Callable[[], Outcome]) -> Outcome:
@@ -137,7 +135,7 @@ def _mail_option(session: "ServerSession", text: str) -> str:
         case "ENVID" if "=" in text:
             if _without_dsn(session):
                 return "501 5.7.1 DSN support is disabled"
-            envid = _xtext(value)
+            envid = decoded_xtext(value)
             if facts.envid or not envid or not envid.isprintable() or len(value) > 100:
                 return "501 5.5.4 Bad ENVID parameter syntax"
             facts.envid = envid
@@ -153,17 +151,10 @@ def _mail_auth(session: "ServerSession", value: str) -> str:
         return "503 5.5.4 Error: authentication disabled"
     if facts.sasl_sender:
         return "503 5.5.4 Error: multiple AUTH= options"
-    author = _xtext(value) or value
+    author = decoded_xtext(value) or value
     if author != "<>":
         facts.sasl_sender = printable(author)
     return ""
-
-
-def _xtext(text: str) -> str | None:
-    try:
-        return read_xtext(text)
-    except PeerError:
-        return None
 
 
 def _without_dsn(session: "ServerSession") -> bool:
@@ -234,28 +225,6 @@ def _rcpt(session: "ServerSession", words: list[Word]) -> Outcome:
         said = said[1:-1] if said[:1] == "<" and said[-1:] == ">" else said
         orcpt = f"{'rfc822' if said.isascii() or not facts.smtputf8 else 'utf-8'};{said}"
     return Pending(questions.RcptTo(recipient, orcpt, notify), judged)
-
-
-def read_notify(value: str) -> int:
-    """NOTIFY= as a mask of queue.envelope.Notify; 0 when it is wrong. RFC 3461 section 4.1."""
-    mask = 0
-    for word in value.upper().split(","):
-        bit = _NOTIFY.get(word, 0)
-        if not bit:
-            return 0
-        mask |= bit
-    return 0 if mask & 1 and mask != 1 else mask        # NEVER stands alone
-
-
-def read_orcpt(value: str) -> str:
-    """ORCPT=type;xtext, decoded; "" when it is wrong. RFC 3461 section 4.2."""
-    kind, _, address = value.partition(";")
-    if not _ORCPT_TYPE.fullmatch(kind) or not address:
-        return ""
-    decoded = _xtext(address)
-    if not decoded or not decoded.isprintable():
-        return ""
-    return f"{kind};{decoded}"
 
 
 def do_rset(session: "ServerSession", words: list[Word]) -> Outcome:

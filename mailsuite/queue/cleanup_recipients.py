@@ -1,0 +1,98 @@
+"""The recipients of one message on its way in: mapped, expanded, without doubles.
+
+    recipients = RecipientList(rewriter, envelope, queue_id, by_original=True, remembered=1000)
+    await recipients.add(Recipient("a@b.test"))       what the client gave: aliases are expanded
+    recipients.remove("a@b.test")                     all that came from this address
+    recipients.all                                    list[Recipient]
+
+Raises: Refused (451 4.6.0 Alias expansion error, 451 4.3.0 Temporary lookup failure).
+Limits: duplicate_filter_limit recipients are remembered as doubles.
+"""
+
+from typing import TYPE_CHECKING
+
+from mailsuite.base.errors import MailError, PermanentError
+from mailsuite.base.log import logger
+from mailsuite.queue.envelope import Envelope, Handling, Notify, Recipient
+from mailsuite.queue.refused import Refused
+from mailsuite.rewrite.mapping import MESSAGE
+
+if TYPE_CHECKING:
+    from mailsuite.rewrite.rewriter import Rewriter
+
+log = logger("cleanup")
+
+
+class RecipientList:
+    """One message's."""
+
+    def __init__(self, rewriter: "Rewriter", envelope: Envelope, queue_id: str, *, by_original: bool,
+                 remembered: int) -> None:
+        self.all: list[Recipient] = []
+        self.originals: list[str] = []          # as the client gave them, for bcc
+        self._rewriter, self._envelope, self._queue_id = rewriter, envelope, queue_id
+        self._by_original, self._remembered = by_original, remembered
+        self._keys: set[tuple[str, str, str, int]] = set()
+
+    async def add(self, recipient: Recipient) -> None:
+        """Raises Refused."""
+        envelope = self._envelope
+        original = recipient.original or recipient.address
+        orcpt = recipient.orcpt or f"rfc822;{original}"
+        addresses = [recipient.address]
+        if Handling.MAP in envelope.handling:
+            addresses = await self._expanded(recipient.address)
+        notify = recipient.notify
+        if len(addresses) > 1 and notify & Notify.SUCCESS:
+            notify &= ~Notify.SUCCESS        # RFC 3461 section 5.2.7.3: an expansion is the end of the duty
+            envelope.expanded.append((recipient.address, original, orcpt))
+            if not notify:
+                notify = Notify.NEVER
+        for address in addresses:
+            key = (address.lower(), original.lower() if self._by_original else "", orcpt.lower(), int(notify))
+            if key in self._keys:
+                continue
+            if len(self._keys) < self._remembered or not self._remembered:
+                self._keys.add(key)
+            self.all.append(Recipient(address, original, orcpt, notify))
+
+    async def _expanded(self, address: str) -> list[str]:
+        MESSAGE.set(self._queue_id)
+        try:
+            return await self._rewriter.expand_recipient(address)
+        except PermanentError as error:
+            log.warning("%s: %s", self._queue_id, error)
+            raise Refused(451, "4.6.0", "Alias expansion error", detail=str(error)) from error
+        except MailError as error:
+            raise Refused(451, "4.3.0", "Temporary lookup failure", detail=str(error)) from error
+
+    async def copies(self, sender: str) -> None:
+        """Add what access tables, always_bcc and the bcc maps ask for. Raises Refused."""
+        copies = list(self._envelope.bcc)
+        if Handling.BCC in self._envelope.handling:
+            MESSAGE.set(self._queue_id)
+            try:
+                copies += await self._rewriter.bcc(sender, self.originals)
+            except MailError as error:
+                raise Refused(451, "4.3.0", "Temporary lookup failure", detail=str(error)) from error
+        for address in copies:
+            await self.add(Recipient(address, address, notify=Notify.NEVER))
+
+    async def redirect(self, address: str) -> None:
+        """One instead of all. Raises Refused."""
+        original = self.all[0].original if self.all else address
+        self.clear()
+        await self.add(Recipient(address, original))
+
+    def clear(self) -> None:
+        self.all.clear()
+        self._keys.clear()
+
+    def remove(self, address: str) -> int:
+        """Take away what came from address, whatever its aliases made of it; and what goes there. How many went."""
+        kept = [one for one in self.all if address not in (one.original, one.address)]
+        gone = len(self.all) - len(kept)
+        if gone:
+            self.all[:] = kept
+            self._keys.clear()              # it may be added again
+        return gone

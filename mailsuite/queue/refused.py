@@ -1,0 +1,20 @@
+"""Refused: cleanup does not take a message. Raised by its parts, answered by whoever brought the message."""
+
+from typing import TYPE_CHECKING
+
+from mailsuite.base.errors import MailError
+
+if TYPE_CHECKING:
+    from mailsuite.queue.active import Message
+
+
+class Refused(MailError):
+    """An SMTP server answers f"{code} {status} {public}", e.g. 552 5.3.4 Error: message file too big.
+
+    lines: more lines of the reply behind the first.
+    """
+
+    def __init__(self, code: int, status: str, public: str, *, detail: str = "", lines: tuple[str, ...] = ()) -> None:
+        super().__init__(public, status=status, detail=detail)
+        self.code, self.lines = code, lines
+        self.returned: Message | None = None       # what a notice can return, when the intake is `returnable`
