@@ -11,6 +11,7 @@ PACKAGES = {
     "config": "ground", "base": "ground",
     "message": "formats", "address": "formats",
     "store": "mechanism", "maps": "mechanism", "dns": "mechanism", "tls": "mechanism",
+    "anvil": "mechanism",
     "rewrite": "decisions", "queue": "decisions", "sieve": "decisions",
     "access": "I/O", "deliver": "I/O", "net": "I/O",
     "cli": "start", "master": "start",

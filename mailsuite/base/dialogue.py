@@ -63,6 +63,7 @@ class TlsInfo:
     server_name: str = ""         # SNI
     peer_certificate: bytes = b""  # DER, empty when none was given
     peer_verified: bool = False
+    resumed: bool = False         # a session that was agreed on earlier
 
 
 @dataclass(frozen=True, slots=True)

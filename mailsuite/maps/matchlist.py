@@ -200,6 +200,17 @@ class AddressList(DomainList):
 
     _addresses = True
 
+    def matches_host_now(self, hostname: str, address: str) -> bool | None:
+        """As matches_host, where no table is in the list; else None. Raises TemporaryError."""
+        hostname, address = fold(hostname), fold(address)
+        for group in self._groups:
+            if group.maps is not None:
+                return None
+            for key in (hostname, address):
+                if key and self._fits(group, key):
+                    return not group.negated
+        return False
+
     async def matches_host(self, hostname: str, address: str) -> bool:
         """Whether the host's name or its address is in the list, the first item that fits either deciding."""
         hostname, address = fold(hostname), fold(address)

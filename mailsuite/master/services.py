@@ -34,7 +34,8 @@ _STORE = ("mailsuite.store", "mailsuite.message", "mailsuite.sasl")
 # Command names of master.cf, in the place of the programs in daemon_directory.
 COMMANDS: dict[str, ServiceKind] = {
     "smtpd": ServiceKind("mailsuite.smtp.server:serve", Reload.REPLACE, eager=True, spread=True,
-                         preload=(*_MAIL, *_DNS, "mailsuite.smtp", "mailsuite.sasl", "mailsuite.tls")),
+                         preload=(*_MAIL, *_DNS, "mailsuite.anvil", "mailsuite.smtp", "mailsuite.sasl",
+                                  "mailsuite.tls")),
     "pickup": ServiceKind("mailsuite.queue.pickup_server:serve", eager=True, preload=_MAIL),
     "qmgr": ServiceKind("mailsuite.queue.server:serve", eager=True, preload=_MAIL),
     "showq": ServiceKind("mailsuite.queue.showq_server:serve", preload=_MAIL),
@@ -49,12 +50,12 @@ COMMANDS: dict[str, ServiceKind] = {
     "virtual": ServiceKind("mailsuite.deliver.virtual:serve", root=True,
                            preload=(*_MAIL, "mailsuite.deliver", "mailsuite.store.delivery")),
     "pipe": ServiceKind("mailsuite.deliver.pipe:serve", root=True, preload=(*_MAIL, "mailsuite.deliver")),
+    "anvil": ServiceKind("mailsuite.anvil.server:serve", preload=("mailsuite.anvil", "mailsuite.net")),
     "postlogd": ServiceKind("mailsuite.master.postlogd:serve", eager=True),
 }
 
 # Programs that are function calls here; their lines in master.cf are read for their -o overrides.
-LIBRARY = frozenset({"cleanup", "trivial-rewrite", "bounce", "verify", "flush", "proxymap", "tlsmgr", "scache",
-                     "anvil"})
+LIBRARY = frozenset({"cleanup", "trivial-rewrite", "bounce", "verify", "flush", "proxymap", "tlsmgr", "scache"})
 
 # Programs of Postfix that are not there yet; a line that names one is refused.
 MISSING = frozenset({"postscreen", "dnsblog", "tlsproxy", "qmqpd", "spawn", "oqmgr", "nqmgr"})

@@ -313,6 +313,7 @@ def _tls_info(transport: asyncio.BaseTransport) -> TlsInfo | None:
     certificate = ssl_object.getpeercert(binary_form=True) or b""
     return TlsInfo(protocol=ssl_object.version() or "", cipher=name, cipher_bits=bits, cipher_algorithm_bits=bits,
                    server_name=getattr(ssl_object, "mailsuite_server_name", ""), peer_certificate=certificate,
-                   peer_verified=bool(certificate) and bool(ssl_object.getpeercert()))
+                   peer_verified=bool(certificate) and bool(ssl_object.getpeercert()),
+                   resumed=bool(getattr(ssl_object, "session_reused", False)))
 
 

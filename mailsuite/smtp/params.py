@@ -30,8 +30,6 @@ SMTPD_SASL_RESPONSE_LIMIT = declare(Param("smtpd_sasl_response_limit", "12288", 
     "Octets of a line that answers an AUTH challenge."))
 SMTPD_CLIENT_CONNECTION_COUNT_LIMIT = declare(Param("smtpd_client_connection_count_limit", "50", integer(),
     "Connections of one client at once; 0 for no limit."))
-ANVIL_RATE_TIME_UNIT = declare(Param("anvil_rate_time_unit", "60s", seconds(least=1),
-    "The time over which the rate limits count."))
 SMTPD_CLIENT_CONNECTION_RATE_LIMIT = declare(Param("smtpd_client_connection_rate_limit", "0", integer(),
     "Connections of one client per anvil_rate_time_unit; 0 for no limit."))
 SMTPD_CLIENT_MESSAGE_RATE_LIMIT = declare(Param("smtpd_client_message_rate_limit", "0", integer(),

@@ -152,7 +152,10 @@ class AuthFailed:
 
 @dataclass(frozen=True, slots=True)
 class RateCheck:
-    """May this client do one more of `event` ("message", "recipient", "tls", "auth")? -> bool"""
+    """May this client do one more of `event` ("message", "recipient", "tls", "auth")? -> bool
+
+    "tls" looks before a handshake, "newtls" counts one that is done.
+    """
 
     event: str
 

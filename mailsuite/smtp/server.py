@@ -11,6 +11,9 @@ import os
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from mailsuite.anvil import params as anvil_params
+from mailsuite.anvil.client import AnvilClient
+from mailsuite.anvil.client_key import ClientKey
 from mailsuite.base.dialogue import Peer
 from mailsuite.base.errors import ConfigError, TemporaryError
 from mailsuite.base.log import logger
@@ -65,6 +68,9 @@ class Server:
         self.asks_certificate = settings[params.SMTPD_TLS_ASK_CCERT]
         queue_directory = settings.text("queue_directory")
         self._queue_directory = queue_directory
+        self.anvil = AnvilClient(f"{queue_directory}/private/anvil", context.name) if self.rates.any else None
+        self.client_key = ClientKey(settings[anvil_params.SMTPD_CLIENT_IPV4_PREFIX_LENGTH],
+                                    settings[anvil_params.SMTPD_CLIENT_IPV6_PREFIX_LENGTH])
         self.notifier = Notifier(f"{queue_directory}/public/qmgr")
         self.cleanup = Cleanup(context.settings_of("cleanup"), self.rewriter, open_store(settings), self.notifier)
         self.handling = Handling.EXTERNAL
@@ -97,6 +103,8 @@ class Server:
 
     async def finish(self) -> None:
         """Let notices that are being queued get there."""
+        if self.anvil is not None:
+            self.anvil.close()
         if self._notices:
             await asyncio.wait(self._notices, timeout=GOODBYE_S)
 
@@ -138,12 +146,27 @@ class Server:
             self._names[address] = asyncio.get_running_loop().time(), name
         return *name, found.warning
 
-    async def is_exempt(self, client: Client) -> bool:
-        """smtpd_client_event_limit_exceptions."""
-        try:
-            return await self._exempt.matches_host(client.name, client.address)
-        except TemporaryError:
+    def is_counted_now(self, client: Client) -> bool | None:
+        """As is_counted, when no table has to be asked; else None. The client's name must be known."""
+        if self.anvil is None or not client.address:
             return False
+        try:
+            answers = [exempt.matches_host_now(client.name, client.address)
+                       for exempt in (self._exempt, self.xclient_hosts)]
+        except TemporaryError:
+            return None
+        return False if True in answers else None if None in answers else True
+
+    async def is_counted(self, client: Client) -> bool:
+        """Whether the smtpd_client_*_limit parameters concern a client: not those of
+        smtpd_client_event_limit_exceptions, nor who may speak for others (XCLIENT)."""
+        if self.anvil is None or not client.address:
+            return False
+        try:
+            return not (await self._exempt.matches_host(client.name, client.address) or
+                        await self.xclient_hosts.matches_host(client.name, client.address))
+        except TemporaryError:
+            return True
 
     async def discarded_keywords(self, client: Client) -> frozenset[str]:
         """smtpd_discard_ehlo_keyword_address_maps, else smtpd_discard_ehlo_keywords."""
@@ -245,6 +268,8 @@ async def serve(context: ServiceContext) -> None:
         acceptors.append(Acceptor(listener, lambda peer: _handler(server, peer), limit=limit,
                                   proxy_timeout_s=context.settings[params.SMTPD_UPSTREAM_PROXY_TIMEOUT],
                                   tls=lambda: tls.context() if tls is not None else None))
+    if server.anvil is not None:
+        server.anvil.start()
     await serve_connections(context, acceptors, _say_goodbye)
     await server.finish()
 

@@ -18,6 +18,7 @@ from mailsuite.smtp import questions
 from mailsuite.smtp.commands.proxy import apply_xclient
 from mailsuite.smtp.facts import Client, Facts, NameStatus
 from mailsuite.smtp.ledger import log_connect
+from mailsuite.smtp.policy.rates import EVENTS, KINDS
 from mailsuite.smtp.questions import Refusal
 from mailsuite.smtp.received import received_header
 from mailsuite.smtp.session import ServerSession
@@ -43,7 +44,8 @@ class SmtpHandler:
         self._intake: Intake | None = None
         self._header_due = False
         self._auth_id: int | None = None
-        self._counted = False
+        self._counted = ""               # what this client is to anvil; "" when it is not counted
+        self._at_once = 0
 
     # --- what the driver calls ----------------------------------------------------------------------------------
 
@@ -53,8 +55,10 @@ class SmtpHandler:
         known = self.server.known_name(self.peer.address)
         if known is not None:
             self._take_name(*known)
-        at_once = self._count_in()
-        ask = known is None or self.server.asks_at_connect or 0 < self.server.rates.at_once < at_once
+        counted = self.server.is_counted_now(self.facts.client) if known is not None else None
+        if counted:
+            self._count_in()
+        ask = counted is None or self.server.asks_at_connect or 0 < self.server.rates.at_once < self._at_once
         self._session = ServerSession(self.server.config, self.facts, ask_connect=ask,
                                       ask_mail=self.server.space_is_low())
         return self._session
@@ -76,8 +80,8 @@ class SmtpHandler:
             self.server.report_trouble(self._session)
         self._drop_intake()
         self._drop_auth()
-        if self._counted:
-            self.server.rates.disconnect(self.peer.address)
+        if self._counted and self.server.anvil is not None:
+            self.server.anvil.disconnect(self._counted)
 
     async def answer(self, question: object) -> object:
         match question:
@@ -130,18 +134,36 @@ class SmtpHandler:
         if self._session is not None:
             self._session.may_xclient = await server.xclient_hosts.matches_host(client.name, client.address)
             self._session.may_xforward = await server.xforward_hosts.matches_host(client.name, client.address)
-        at_once = server.rates.open_now(self.peer.address)
-        if await server.is_exempt(client):
-            return await server.policy.client(self.facts) if server.policy.judges_connect else None
-        if 0 < server.rates.at_once < at_once:
-            log.warning("Connection concurrency limit exceeded: %d from %s for service %s", at_once, client.host,
-                        server.name)
-            return Refusal(f"421 4.7.0 {server.config.hostname} Error: too many connections from {client.host}")
-        seen = server.rates.event("connection", client.address) if "connection" in server.rates.events else 0
-        if server.rates.exceeded("connection", seen):
-            log.warning("Connection rate limit exceeded: %d from %s for service %s", seen, client.host, server.name)
-            return Refusal(f"421 4.7.0 {server.config.hostname} Error: too many connections from {client.host}")
+        if not self._counted and await server.is_counted(client):
+            self._count_in()
+        if self._counted and (refusal := await self._too_many()) is not None:
+            return refusal
         return await server.policy.client(self.facts) if server.policy.judges_connect else None
+
+    def _count_in(self) -> None:
+        """Tell anvil of this connection."""
+        if self.server.anvil is not None:
+            self._counted = self.server.client_key.of(self.peer.address)
+            self._at_once = self.server.anvil.connect(self._counted)
+
+    async def _too_many(self) -> Refusal | None:
+        """smtpd_client_connection_count_limit, smtpd_client_connection_rate_limit."""
+        server, rates, anvil, host = self.server, self.server.rates, self.server.anvil, self.facts.client.host
+        assert anvil is not None
+        no = Refusal(f"421 4.7.0 {server.config.hostname} Error: too many connections from {host}")
+        if 0 < rates.at_once < self._at_once:
+            seen = await anvil.seen(self._counted)
+            at_once = seen.open if seen is not None else self._at_once
+            if at_once > rates.at_once:
+                log.warning("Connection concurrency limit exceeded: %d from %s for service %s", at_once, host,
+                            server.name)
+                return no
+        if "connection" in rates.events:
+            rate = await anvil.rate(self._counted)
+            if rate is not None and rates.exceeded("connection", rate):
+                log.warning("Connection rate limit exceeded: %d from %s for service %s", rate, host, server.name)
+                return no
+        return None
 
     async def _become(self, question: questions.BecomeClient) -> Refusal | None:
         """XCLIENT: what is decided by the real client is decided first."""
@@ -169,19 +191,21 @@ class SmtpHandler:
         client.name_status = _STATUSES.get(status, NameStatus.PERMANENT)
         client.reverse_status = _STATUSES.get(reverse_status, NameStatus.PERMANENT)
 
-    def _count_in(self) -> int:
-        self._counted = True
-        return self.server.rates.connect(self.peer.address)
-
     async def _may(self, event: str) -> bool:
-        rates, client = self.server.rates, self.facts.client
-        seen = rates.event(event, client.address)
-        if not rates.exceeded(event, seen) or await self.server.is_exempt(client):
+        """The smtpd_client_*_rate_limit parameters; with anvil away everything goes on."""
+        server, client, anvil = self.server, self.facts.client, self.server.anvil
+        if anvil is None or not await server.is_counted(client):
             return True
-        kinds = {"message": "Message delivery request", "recipient": "Recipient address", "tls": "New TLS session",
-                 "auth": "Client authentication"}
-        log.warning("%s rate limit exceeded: %d from %s for service %s", kinds[event], seen, client.host,
-                    self.server.name)
+        key = server.client_key.of(client.address)
+        ask = anvil.peek if event == "tls" else anvil.event
+        seen = await ask(EVENTS[event], key)
+        if seen is None or not server.rates.exceeded(event, seen):
+            return True
+        if event == "tls":
+            log.warning("Refusing STARTTLS request from %s for service %s", client.host, server.name)
+        else:
+            log.warning("%s rate limit exceeded: %d from %s for service %s", KINDS[event], seen, client.host,
+                        server.name)
         return False
 
     async def _options(self) -> questions.Offer:

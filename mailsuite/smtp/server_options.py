@@ -37,8 +37,7 @@ def make_rates(settings: "Settings") -> Rates:
                   "recipient": settings[params.SMTPD_CLIENT_RECIPIENT_RATE_LIMIT],
                   "tls": settings[params.SMTPD_CLIENT_NEW_TLS_SESSION_RATE_LIMIT],
                   "auth": settings[params.SMTPD_CLIENT_AUTH_RATE_LIMIT]},
-                 at_once=settings[params.SMTPD_CLIENT_CONNECTION_COUNT_LIMIT],
-                 unit_s=float(settings[params.ANVIL_RATE_TIME_UNIT]))
+                 at_once=settings[params.SMTPD_CLIENT_CONNECTION_COUNT_LIMIT])
 
 
 def make_config(settings: "Settings", policy: "Policy | None", rates: Rates) -> SessionConfig:

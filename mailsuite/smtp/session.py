@@ -113,7 +113,18 @@ class ServerSession:
         self.offer = None
         self.bdat, self.chunks = BdatState.NONE, None
         self._note_tls()
+        if "newtls" in self.config.rates and not tls.resumed:
+            return self._carry_out(Pending(questions.RateCheck("newtls"), self._after_tls))
         return self._carry_out(Done(""))
+
+    def _after_tls(self, fine: object) -> Done:
+        """Whether this handshake was one too many (smtpd_client_new_tls_session_rate_limit)."""
+        return Done("") if fine else self._refuse_tls()
+
+    def _refuse_tls(self) -> Done:
+        self.trouble.add("policy")
+        return refused(f"421 4.7.0 {self.config.hostname} Error: too many new TLS sessions "
+                       f"from {self.facts.client.host}")
 
     def timed_out(self) -> list[Action]:
         if self._ended:
@@ -361,8 +372,16 @@ class ServerSession:
 
     # --- greeting -----------------------------------------------------------------------------------------------
 
-    def greet(self, answer: object) -> Done:
+    def greet(self, answer: object) -> Outcome:
         """The banner, or what was said against the client."""
+        tls = self.facts.tls
+        if tls is not None and "newtls" in self.config.rates and not tls.resumed:
+            return Pending(questions.RateCheck("newtls"),
+                           lambda fine: self.banner(answer) if fine else self._refuse_tls())
+        return self.banner(answer)
+
+    def banner(self, answer: object) -> Done:
+        """As greet, when it is not about the connection any more (XCLIENT)."""
         if isinstance(answer, questions.Refusal):
             self.denied = True
             return self.refuse(answer)

@@ -192,23 +192,11 @@ def test_policy_request_holds_no_line_ends() -> None:
 
 
 def test_rates() -> None:
-    class Turned:
-        at = 0.0
-
-        def now(self) -> float:
-            return self.at
-
-        monotonic = now
-
-    clock = Turned()
-    rates = Rates({"message": 2, "auth": 0}, at_once=3, clock=clock)
-    assert rates.events == {"message"}
-    assert [rates.exceeded("message", rates.event("message", "a")) for _ in range(3)] == [False, False, True]
-    clock.at = 61.0
-    assert not rates.exceeded("message", rates.event("message", "a"))
-    assert [rates.connect("a"), rates.connect("a")] == [1, 2]
-    rates.disconnect("a")
-    assert rates.open_now("a") == 1
+    rates = Rates({"message": 2, "auth": 0, "tls": 1}, at_once=3)
+    assert rates.events == {"message", "tls", "newtls"}
+    assert [rates.exceeded("message", seen) for seen in (2, 3)] == [False, True]
+    assert not rates.exceeded("auth", 1000)
+    assert rates.any and Rates({}, at_once=1).any and not Rates({"auth": 0}).any
 
 
 def test_mechanisms() -> None:

@@ -35,7 +35,7 @@ def do_auth(session: "ServerSession", words: list[Word]) -> Outcome:
         return refused("501 5.5.4 Syntax: AUTH mechanism")
     if "auth" in config.rates:
         return Pending(questions.RateCheck("auth"), lambda fine: _begin(session, words) if fine else refused(
-            f"450 4.7.1 Error: too many AUTH commands from {facts.client.host}"))
+            f"450 4.7.1 Error: too many AUTH commands from {facts.client.address}"))
     return _begin(session, words)
 
 

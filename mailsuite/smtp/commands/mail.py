@@ -54,7 +54,7 @@ def do_mail(session: "ServerSession", words: list[Word]) -> Outcome:
         return refused("501 5.5.4 Syntax: MAIL FROM:<address>")
     if "message" in config.rates:
         return Pending(questions.RateCheck("message"), lambda fine: _mail(session, words) if fine else refused(
-            f"450 4.7.1 Error: too much mail from {facts.client.host}"))
+            f"450 4.7.1 Error: too much mail from {facts.client.address}"))
     return _mail(session, words)
 
 
@@ -177,7 +177,7 @@ def do_rcpt(session: "ServerSession", words: list[Word]) -> Outcome:
         return refused("501 5.5.4 Syntax: RCPT TO:<address>")
     if "recipient" in session.config.rates:
         return Pending(questions.RateCheck("recipient"), lambda fine: _rcpt(session, words) if fine else refused(
-            f"450 4.7.1 Error: too many recipients from {facts.client.host}"))
+            f"450 4.7.1 Error: too many recipients from {facts.client.address}"))
     return _rcpt(session, words)
 
 

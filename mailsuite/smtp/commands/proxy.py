@@ -106,7 +106,7 @@ def do_xclient(session: "ServerSession", words: list[Word]) -> Outcome:
     def judged(answer: object) -> Outcome:
         session.offer = None
         # The dialogue begins anew: neither an error nor a success.
-        outcome = session.greet(answer)
+        outcome = session.banner(answer)
         return Done(outcome.reply, ok=False, blameless=not isinstance(answer, questions.Refusal))
 
     return Pending(questions.BecomeClient(tuple(said.items())), judged)
