@@ -102,15 +102,11 @@ class Writer:
         self._waiting.append(tail)
         return numbered
 
-    def complete(self, *, sync: bool = False) -> None:
-        """Write what is left. The file is whole then; with sync, it is also on disk."""
+    def complete(self) -> None:
+        """Write what is left. The file is whole then, and not synced."""
         if self._flushed:
             self._flush()
             os.pwrite(self._fd, self._head, 0)
-            if sync:
-                os.fsync(self._fd)
-        elif sync:
-            write_synced(self._fd, b"".join([self._head, *self._waiting]))
         else:
             self._waiting.insert(0, self._head)
             self._flush()
@@ -191,20 +187,6 @@ def copy_within(fd: int, source: int, target: int, size: int) -> None:
                 raise OSError(errno.EIO, "the content ends early")
             done = os.pwrite(fd, block, target)
         source, target, size = source + done, target + done, size - done
-
-
-def write_synced(fd: int, octets: bytes) -> None:
-    """Write a whole new file and sync it, in one call where that can be had. Raises OSError."""
-    written = 0
-    try:
-        written = os.pwritev(fd, [octets], 0, os.RWF_SYNC)
-    except OSError as error:
-        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
-            raise
-    if written < len(octets):
-        os.lseek(fd, written, os.SEEK_SET)
-        write_all(fd, octets[written:])
-        os.fsync(fd)
 
 
 def write_all(fd: int, octets: bytes) -> None:

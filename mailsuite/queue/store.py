@@ -7,9 +7,11 @@
     path = store.path("active", queue_id); store.move(queue_id, "incoming", "active"); store.remove("active", queue_id)
     for queue_id in store.scan("deferred"): ...
 
-A new file has no name (O_TMPFILE) until it is whole and synced; then it gets its name by link(2), and the folder is
-synced. So a scan never sees half a file, and a crash leaves none. Where the file system has no O_TMPFILE, it begins as
-".new-..." and is renamed. Messages that wait for a commit at the same time are committed together (committer.py).
+A new file has no name (O_TMPFILE) until it is whole; then it gets its name by link(2), and is synced with it: one sync
+for both where the file system promises that (`base/filesystems.py`), else one more of the folder. So a scan never sees
+half a file, and a crash leaves none; what it leaves of messages that nobody was promised is delivered. Where the file
+system has no O_TMPFILE, a file begins as ".new-..." and is renamed. Messages that wait for a commit at the same time
+are committed together (committer.py).
 Sync calls run in a pool of SYNC_THREADS threads, never in the event loop.
 Raises OSError untouched: ENOSPC is the caller's to name. Names that are no queue ids are not looked at.
 """
@@ -20,8 +22,11 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from mailsuite.base.filesystems import syncs_new_names
 from mailsuite.queue import ids, params
 from mailsuite.queue.committer import Committer
 from mailsuite.queue.envelope import Recipient
@@ -52,10 +57,10 @@ class QueueFile:
         """No content follows; the recipients come back with their numbers. The commit writes."""
         return self.writer.finish(facts, recipients)
 
-    def sync_and_name(self, path: str) -> None:
-        """Write what is left, sync it, then give it its name. Blocks. Raises OSError."""
+    def write_and_name(self, path: str) -> None:
+        """Write what is left, then give the whole file its name; `sync` has to follow. Blocks. Raises OSError."""
         if not self._complete:
-            self.writer.complete(sync=True)
+            self.writer.complete()
             self._complete = True
         if self._temp:
             os.rename(self._temp, path)
@@ -63,6 +68,10 @@ class QueueFile:
         else:
             # src_dir_fd makes CPython use linkat, which alone follows the link in /proc.
             os.link(f"/proc/self/fd/{self.fd}", path, src_dir_fd=self.fd, follow_symlinks=True)
+
+    def sync(self) -> None:
+        """Content and inode reach the disk, and the name too where `syncs_new_names`. Blocks. Raises OSError."""
+        os.fsync(self.fd)
 
     def close(self) -> None:
         """Let go; a file without a name is gone then. May be called twice."""
@@ -160,7 +169,7 @@ class QueueStore:
                 raise error
 
     def _commit_batch(self, items: Sequence[tuple[QueueFile, str]]) -> list[BaseException | None]:
-        """In a thread: all contents and names, then each folder once."""
+        """In a thread: all contents and names, then the syncs: of each file, and of each folder where it needs one."""
         errors: list[BaseException | None] = [None] * len(items)
         by_folder: dict[str, list[int]] = {}
         for number, (file, queue) in enumerate(items):
@@ -171,12 +180,21 @@ class QueueStore:
             except OSError as error:
                 errors[number] = error
         for folder, numbers in by_folder.items():
-            try:
-                os.fsync(self._folder(folder))
-            except OSError as error:
-                for number in numbers:      # not promised: the clients will send it again
-                    os.unlink(f"{folder}/{items[number][0].queue_id}")
+            for number in numbers:
+                try:
+                    items[number][0].sync()
+                except OSError as error:
                     errors[number] = error
+            if not self._names_are_synced:
+                try:
+                    os.fsync(self._folder(folder))
+                except OSError as error:
+                    for number in numbers:
+                        errors[number] = errors[number] or error
+            for number in numbers:
+                if errors[number] is not None:      # not promised: the client will send it again
+                    with suppress(FileNotFoundError):
+                        os.unlink(f"{folder}/{items[number][0].queue_id}")
         for file, _ in items:
             file.close()
         return errors
@@ -191,10 +209,14 @@ class QueueStore:
 
     def _write_and_name(self, file: QueueFile, path: str) -> None:
         try:
-            file.sync_and_name(path)
+            file.write_and_name(path)
         except FileNotFoundError:
             self.make_folder(os.path.dirname(path))
-            file.sync_and_name(path)
+            file.write_and_name(path)
+
+    @cached_property
+    def _names_are_synced(self) -> bool:
+        return syncs_new_names(self.directory)
 
     def _folder(self, path: str) -> int:
         """A descriptor of a folder, kept open."""

@@ -41,7 +41,7 @@ def test_an_aborted_file_leaves_nothing(store: QueueStore) -> None:
     assert names(store, "incoming") == []
 
 
-@pytest.mark.parametrize("call", ["pwritev", "fsync"])
+@pytest.mark.parametrize("call", ["write", "fsync"])
 def test_a_failed_sync_leaves_no_name(store: QueueStore, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     monkeypatch.setattr(os, call, Mock(side_effect=OSError(errno.EIO, "disk broken")))
     file = store.create()
@@ -69,13 +69,32 @@ def test_foreign_names_are_passed_over(store: QueueStore) -> None:
     assert list(store.scan("incoming")) == []
 
 
-def test_where_a_write_cannot_sync(store: QueueStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "pwritev", Mock(side_effect=OSError(errno.EOPNOTSUPP, "no")))
+def test_where_the_name_needs_a_sync_of_its_own(store: QueueStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(os.readlink(f"/proc/self/fd/{fd}")), real(fd))[1])
+    for promised, folders in ((True, 0), (False, 1)):
+        monkeypatch.setattr("mailsuite.queue.store.syncs_new_names", lambda folder, promised=promised: promised)
+        store.__dict__.pop("_names_are_synced", None)
+        synced.clear()
+        file = store.create()
+        store.commit_now(file, "incoming")
+        assert len(synced) == 1 + folders
+        assert sum(path == f"{store.directory}/incoming" for path in synced) == folders
+
+
+def test_a_file_that_was_taken_before_its_sync_failed(store: QueueStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """qmgr's scan may be faster than the disk: the client hears of the failure all the same."""
     file = store.create()
-    file.writer.add(b"x\n")
-    file.finish({"sender": "", "arrival_time": 1.0, "origin": {}}, [])
-    store.commit_now(file, "incoming")
-    assert store.read("incoming", file.queue_id).size == 2
+
+    def taken(fd: int) -> None:
+        store.move(file.queue_id, "incoming", "active")
+        raise OSError(errno.EIO, "disk broken")
+
+    monkeypatch.setattr(os, "fsync", taken)
+    with pytest.raises(OSError, match="disk broken"):
+        store.commit_now(file, "incoming")
+    assert store.find(file.queue_id) == "active"
 
 
 def test_a_commit_outlives_who_waits_for_it(store: QueueStore) -> None:
