@@ -12,7 +12,7 @@ PACKAGES = {
     "message": "formats", "address": "formats",
     "store": "mechanism", "maps": "mechanism", "dns": "mechanism", "tls": "mechanism",
     "anvil": "mechanism",
-    "rewrite": "decisions", "queue": "decisions", "sieve": "decisions",
+    "rewrite": "decisions", "queue": "decisions", "auth_results": "decisions", "sieve": "decisions",
     "access": "I/O", "deliver": "I/O", "net": "I/O",
     "cli": "start", "master": "start",
 }

@@ -9,22 +9,19 @@ Limits of the walk: WALK_QUERIES names, asked side by side.
 
 import asyncio
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+from publicsuffixlist import PublicSuffixList
 
 from mailsuite.auth_results.dkim_key import TxtDns
 from mailsuite.auth_results.dmarc_record import DmarcRecord, find_record
-
-if TYPE_CHECKING:
-    from publicsuffixlist import PublicSuffixList
 
 WALK_QUERIES = 8
 
 
 @lru_cache(maxsize=1)
-def public_suffixes() -> "PublicSuffixList":
+def public_suffixes() -> PublicSuffixList:
     """The list; takes some 50 ms the first time."""
-    from publicsuffixlist import PublicSuffixList
-
     return PublicSuffixList()
 
 

@@ -81,13 +81,16 @@ def forward_main(settings: Settings) -> Main:
 
 
 async def _serve(channel: WorkerChannel, settings: Settings) -> None:
+    from mailsuite.auth_results.wiring import add_signer, load_keys
     from mailsuite.queue.cleanup import Cleanup
     from mailsuite.queue.notify import Notifier
     from mailsuite.queue.store import open_store
     from mailsuite.rewrite.rewriter import Rewriter
 
-    cleanup = Cleanup(settings, Rewriter(settings), open_store(settings),
+    rewriter = Rewriter(settings)
+    cleanup = Cleanup(settings, rewriter, open_store(settings),
                       Notifier(f"{settings.text('queue_directory')}/public/qmgr"))
+    add_signer(cleanup, settings, rewriter, load_keys(settings))      # an ARC seal, with mail_owner's rights
     channel.set_blocking(False)
     loop, ended, tasks = asyncio.get_running_loop(), asyncio.Event(), set()
 

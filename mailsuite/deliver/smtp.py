@@ -214,7 +214,7 @@ def _remote(endpoint: Endpoint) -> str:
 
 
 async def serve(context: ServiceContext) -> None:
-    agent = RemoteAgent(context.settings, context.command, Resolver())
+    agent = RemoteAgent(context.settings, context.command, Resolver.of(context.settings))
     context.on_reload = lambda new, dovecot: agent.configure(new)
     try:
         await serve_agent(context, agent.deliver)

@@ -1,6 +1,6 @@
 """Asynchronous look-ups with a small cache, over dnspython and the machine's resolv.conf.
 
-    resolver = Resolver()
+    resolver = Resolver()                                Resolver.of(settings) asks the servers of dns_servers
     answer = await resolver.mx("example.test")           Answer(records=(Mx(10, "mx.example.test"),), exists=True)
     answer = await resolver.addresses("mx.example.test") /etc/hosts first, as gethostbyname does
 
@@ -14,6 +14,7 @@ import os
 import random
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
@@ -21,9 +22,12 @@ from mailsuite.address.hostname import is_ipv4, is_ipv6
 from mailsuite.address.idna import to_ascii
 from mailsuite.base.errors import TemporaryError
 from mailsuite.dns.hosts import Hosts
+from mailsuite.dns.params import DNS_SERVERS, Server
 
 if TYPE_CHECKING:
     import dns.asyncresolver
+
+    from mailsuite.config.settings import Settings
 
 R = TypeVar("R", covariant=True)
 
@@ -77,16 +81,26 @@ class ClientName(NamedTuple):
 
 
 class Resolver:
-    """One per process. timeout_s: for one question with its repetitions. cache_limit: answers kept."""
+    """One per process. timeout_s: for one question with its repetitions. cache_limit: answers kept.
+
+    servers: in the place of those of resolv_conf.
+    """
 
     def __init__(self, *, timeout_s: float = 10.0, cache_limit: int = 2000, resolv_conf: str = "/etc/resolv.conf",
-                 hosts: str = "/etc/hosts") -> None:
+                 hosts: str = "/etc/hosts", servers: Sequence[Server] = ()) -> None:
+        self._servers = servers
         self._timeout_s, self._cache_limit, self._resolv_conf = timeout_s, cache_limit, resolv_conf
         self.hosts = Hosts(hosts)
         self._cache: OrderedDict[tuple[str, str], tuple[float, Answer[Any]]] = OrderedDict()
         self._asking: dict[tuple[str, str], asyncio.Task[Answer[Any]]] = {}
         self._resolver: dns.asyncresolver.Resolver | None = None
         self._stamp, self._look_again = 0, 0.0
+
+    @classmethod
+    def of(cls, settings: "Settings") -> "Resolver":
+        """The resolver of a service."""
+        servers = settings[DNS_SERVERS]
+        return cls(servers=servers)
 
     # -- questions -------------------------------------------------------------------------------------------------
 
@@ -210,6 +224,7 @@ class Resolver:
         if self._resolver is None:
             import dns.asyncresolver
             import dns.flags
+            import dns.nameserver
             import dns.resolver
 
             try:
@@ -217,6 +232,8 @@ class Resolver:
             except (dns.resolver.NoResolverConfiguration, OSError):
                 self._resolver = dns.asyncresolver.Resolver(configure=False)
                 self._resolver.nameservers = ["127.0.0.1"]
+            if self._servers:
+                self._resolver.nameservers = [dns.nameserver.Do53Nameserver(*server) for server in self._servers]
             self._resolver.use_edns(0, 0, 1232)
             self._resolver.flags = dns.flags.RD | dns.flags.AD
         return self._resolver

@@ -28,16 +28,17 @@ class ServiceKind:
 
 
 _MAIL = ("mailsuite.queue", "mailsuite.rewrite", "mailsuite.maps", "mailsuite.address", "mailsuite.net")
+_SIGN = ("mailsuite.auth_results", "mailsuite.dns")
 _DNS = ("mailsuite.dns", "dns.asyncresolver", "dns.rdtypes.ANY", "dns.rdtypes.IN")
 _STORE = ("mailsuite.store", "mailsuite.message", "mailsuite.sasl")
 
 # Command names of master.cf, in the place of the programs in daemon_directory.
 COMMANDS: dict[str, ServiceKind] = {
     "smtpd": ServiceKind("mailsuite.smtp.server:serve", Reload.REPLACE, eager=True, spread=True,
-                         preload=(*_MAIL, *_DNS, "mailsuite.anvil", "mailsuite.smtp", "mailsuite.sasl",
+                         preload=(*_MAIL, *_DNS, *_SIGN, "mailsuite.anvil", "mailsuite.smtp", "mailsuite.sasl",
                                   "mailsuite.tls")),
-    "pickup": ServiceKind("mailsuite.queue.pickup_server:serve", eager=True, preload=_MAIL),
-    "qmgr": ServiceKind("mailsuite.queue.server:serve", eager=True, preload=_MAIL),
+    "pickup": ServiceKind("mailsuite.queue.pickup_server:serve", eager=True, preload=(*_MAIL, *_SIGN)),
+    "qmgr": ServiceKind("mailsuite.queue.server:serve", eager=True, preload=(*_MAIL, *_SIGN)),
     "showq": ServiceKind("mailsuite.queue.showq_server:serve", preload=_MAIL),
     "smtp": ServiceKind("mailsuite.deliver.smtp:serve",
                         preload=(*_MAIL, *_DNS, "mailsuite.deliver", "mailsuite.smtp", "mailsuite.tls")),
@@ -46,7 +47,7 @@ COMMANDS: dict[str, ServiceKind] = {
     "error": ServiceKind("mailsuite.deliver.error:serve", preload=(*_MAIL, "mailsuite.deliver")),
     "discard": ServiceKind("mailsuite.deliver.discard:serve", preload=(*_MAIL, "mailsuite.deliver")),
     "local": ServiceKind("mailsuite.deliver.local:serve", root=True,
-                         preload=(*_MAIL, "mailsuite.deliver", "mailsuite.store.delivery")),
+                         preload=(*_MAIL, *_SIGN, "mailsuite.deliver", "mailsuite.store.delivery")),
     "virtual": ServiceKind("mailsuite.deliver.virtual:serve", root=True,
                            preload=(*_MAIL, "mailsuite.deliver", "mailsuite.store.delivery")),
     "pipe": ServiceKind("mailsuite.deliver.pipe:serve", root=True, preload=(*_MAIL, "mailsuite.deliver")),

@@ -10,7 +10,7 @@ import re
 from mailsuite.base.log import logger
 from mailsuite.queue.envelope import Notify, Ret
 from mailsuite.queue.headers import name_of
-from mailsuite.queue.inspection import AddHeader, ChangeHeader, Field, InsertHeader
+from mailsuite.queue.inspection import AddHeader, ChangeHeader, Field, InsertHeader, RemoveFields
 from mailsuite.smtp.dsn import decoded_xtext, read_notify, read_orcpt
 
 log = logger("cleanup")
@@ -36,7 +36,7 @@ class Header:
     def octets(self) -> bytes:
         return b"".join(raw + b"\n" for raw in self._raw)
 
-    def apply(self, edit: InsertHeader | AddHeader | ChangeHeader) -> None:
+    def apply(self, edit: InsertHeader | AddHeader | ChangeHeader | RemoveFields) -> None:
         self._fields, self.changed = None, True
         match edit:
             case InsertHeader():
@@ -45,6 +45,8 @@ class Header:
                 self._raw.append(_rendered(edit.name, edit.value, edit.verbatim))
             case ChangeHeader():
                 self._change(edit)
+            case RemoveFields():
+                self._raw = [raw for at, raw in enumerate(self._raw) if at not in edit.places]
 
     def _change(self, edit: ChangeHeader) -> None:
         name = edit.name.encode("utf-8", "surrogateescape").lower()

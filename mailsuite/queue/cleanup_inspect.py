@@ -29,6 +29,7 @@ from mailsuite.queue.inspection import (
     Inspection,
     Inspector,
     Quarantine,
+    RemoveFields,
     RemoveRecipient,
     ReplaceBody,
 )
@@ -83,7 +84,7 @@ class WholeMessage:
 
     # --- edits --------------------------------------------------------------------------------------------------
 
-    def edit_header(self, edit: InsertHeader | AddHeader | ChangeHeader) -> None:
+    def edit_header(self, edit: InsertHeader | AddHeader | ChangeHeader | RemoveFields) -> None:
         self._head.apply(edit)
 
     async def store(self, edit: ReplaceBody | None, pool: "SyncPool") -> None:
@@ -138,7 +139,7 @@ async def inspect(case: Case, inspectors: Sequence[Inspector], writer: Writer, h
             return
         body: ReplaceBody | None = None
         for edit in found.edits:
-            if isinstance(edit, InsertHeader | AddHeader | ChangeHeader):
+            if isinstance(edit, InsertHeader | AddHeader | ChangeHeader | RemoveFields):
                 message.edit_header(edit)
             elif isinstance(edit, ReplaceBody):
                 body = edit

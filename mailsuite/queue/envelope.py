@@ -111,6 +111,7 @@ class Envelope:
     verify: str = ""                   # sendmail -bv / -v: "verify" or "record": report by mail what was done
     program: str = "smtpd"             # who accepted it: smtpd, pickup, bounce, local...
     is_bounce: bool = False            # made by us: never answered by another
+    dmarc: frozenset[str] = frozenset()     # what restrictions ask for when DMARC fails (auth_results/verifier.py)
     expanded: list[tuple[str, str, str]] = field(default_factory=list)   # aliases whose success is to be told of
 
     def facts(self) -> dict[str, Any]:

@@ -95,6 +95,13 @@ class ChangeHeader:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoveFields:
+    """Fields by their places among message.fields, as they stand when this edit's turn comes; any number in one go."""
+
+    places: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
 class ReplaceBody:
     """The new body, LF line ends. blocks is iterated once, in a thread when the message is big; it must not read the
     message any more (`[*message.body(), footer]` is a list already, so it may)."""
@@ -133,8 +140,8 @@ class Quarantine:
     reason: str
 
 
-Edit = (InsertHeader | AddHeader | ChangeHeader | ReplaceBody | AddRecipient | RemoveRecipient | ChangeSender
-        | Quarantine)
+Edit = (InsertHeader | AddHeader | ChangeHeader | RemoveFields | ReplaceBody | AddRecipient | RemoveRecipient
+        | ChangeSender | Quarantine)
 
 
 @dataclass(slots=True)

@@ -21,9 +21,10 @@ import os
 import socket
 import stat
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mailsuite.address.syntax import quote_local
+from mailsuite.auth_results.wiring import add_signer, load_keys, reload_keys
 from mailsuite.base.errors import MailError
 from mailsuite.base.log import logger
 from mailsuite.net.ipc import receive_with_fds
@@ -42,6 +43,7 @@ from mailsuite.rewrite.rewriter import Rewriter
 from mailsuite.smtp.received import header_date
 
 if TYPE_CHECKING:
+    from mailsuite.auth_results.key_ring import KeyRing
     from mailsuite.config.dovecot import DovecotSettings
     from mailsuite.config.settings import Settings
 
@@ -66,13 +68,21 @@ class Pickup:
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._complained: set[str] = set()
+        self._keys = cast("KeyRing | None", context.prepared)
         self._configure(context.settings)
 
-    def _configure(self, settings: "Settings", dovecot: "DovecotSettings | None" = None) -> None:
+    def reload(self, settings: "Settings", dovecot: "DovecotSettings | None" = None) -> None:
+        """Take new settings."""
+        self._keys = reload_keys(self._keys, settings)
+        self._configure(settings)
+
+    def _configure(self, settings: "Settings") -> None:
         self.settings = settings
         overrides = self._context.library.get("cleanup")
         own = settings.with_overrides(overrides) if overrides else settings
-        self._cleanup = Cleanup(own, Rewriter(settings), self.store, self._notifier)
+        rewriter = Rewriter(settings)
+        self._cleanup = Cleanup(own, rewriter, self.store, self._notifier)
+        add_signer(self._cleanup, settings, rewriter, self._keys)
         self._bouncer = Bouncer(settings, self._cleanup)
         self._hostname, self._mail_name = settings.text("myhostname"), settings.text("mail_name")
         self._handling = handling_of(settings.text("receive_override_options"))
@@ -82,7 +92,7 @@ class Pickup:
         for listener in context.listeners:
             listener.sock.setblocking(False)
             loop.add_reader(listener.sock.fileno(), self._accept, listener.sock)
-        context.on_reload = self._configure
+        context.on_reload = self.reload
         context.ready()
         stopping = loop.create_task(context.stopping.wait())
         try:
@@ -278,6 +288,11 @@ def handling_of(override_options: str) -> Handling:
     for word in override_options.replace(",", " ").split():
         handling &= ~without.get(word, Handling.NONE)
     return handling
+
+
+def prepare(context: ServiceContext) -> "KeyRing | None":
+    """Read the keys that sign mail; called while root still may."""
+    return load_keys(context.settings)
 
 
 async def serve(context: ServiceContext) -> None:

@@ -22,6 +22,7 @@ import struct
 import time
 from typing import TYPE_CHECKING, Any, cast
 
+from mailsuite.auth_results.wiring import add_signer, load_keys, reload_keys
 from mailsuite.base.log import logger
 from mailsuite.net.service import ServiceContext
 from mailsuite.queue import params
@@ -37,6 +38,7 @@ from mailsuite.queue.store import open_store
 from mailsuite.rewrite.rewriter import Rewriter
 
 if TYPE_CHECKING:
+    from mailsuite.auth_results.key_ring import KeyRing
     from mailsuite.config.dovecot import DovecotSettings
     from mailsuite.config.settings import Settings
     from mailsuite.queue.active import Message
@@ -55,6 +57,7 @@ class QueueManager:
         self.settings = settings = context.settings
         self._context = context
         self.store = open_store(settings)
+        self.keys = cast("KeyRing | None", context.prepared)
         self.agents = Agents(lambda report: self.manager.report(report), lambda seq: self.manager.done(seq),
                              lambda name, seqs, was_up: self.manager.lost(name, seqs, was_up))
         rewriter = Rewriter(settings)
@@ -69,10 +72,12 @@ class QueueManager:
         own = settings.with_overrides(overrides) if overrides else settings
         cleanup = Cleanup(own, rewriter, self.store)
         cleanup.notifier = cast(Any, _Own(self))
+        add_signer(cleanup, settings, rewriter, self.keys)
         return Bouncer(settings, cleanup)
 
     def reload(self, settings: "Settings", dovecot: "DovecotSettings | None" = None) -> None:
         self.settings = settings
+        self.keys = reload_keys(self.keys, settings)
         rewriter = Rewriter(settings)
         self.rounds.configure(settings, self._bouncer(settings, rewriter))
         self.manager.reload(settings, rewriter)
@@ -228,6 +233,11 @@ class Notices(asyncio.Protocol):
 def peer_uid(sock: socket.socket) -> int:
     """Who is at the other end of a Unix socket, by the kernel's word."""
     return int(struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1])
+
+
+def prepare(context: ServiceContext) -> "KeyRing | None":
+    """Read the keys that sign our own notices; called while root still may."""
+    return load_keys(context.settings)
 
 
 async def serve(context: ServiceContext) -> None:

@@ -71,6 +71,7 @@ class Treatment:
     redirect: str = ""
     bcc: list[str] = field(default_factory=list)
     prepend: list[str] = field(default_factory=list)
+    dmarc: set[str] = field(default_factory=set)        # what is to be done when DMARC fails: auth_results/verifier.py
 
 
 @dataclass(slots=True)

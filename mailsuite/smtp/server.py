@@ -9,11 +9,15 @@ away (AUTH is not offered); a full disk (452 at MAIL).
 import asyncio
 import os
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mailsuite.anvil import params as anvil_params
 from mailsuite.anvil.client import AnvilClient
 from mailsuite.anvil.client_key import ClientKey
+from mailsuite.auth_results.organization import public_suffixes
+from mailsuite.auth_results.params import DMARC_ORGANIZATIONAL_DOMAIN, DMARC_VERIFY
+from mailsuite.auth_results.verifier import Verifier
+from mailsuite.auth_results.wiring import add_signer, load_keys
 from mailsuite.base.dialogue import Peer
 from mailsuite.base.errors import ConfigError, TemporaryError
 from mailsuite.base.log import logger
@@ -36,6 +40,7 @@ from mailsuite.smtp.server_options import allowed_mechanisms, known_options, mak
 from mailsuite.smtp.session import ServerSession
 
 if TYPE_CHECKING:
+    from mailsuite.auth_results.key_ring import KeyRing
     from mailsuite.config.settings import Settings
 
 log = logger("smtpd")
@@ -53,9 +58,10 @@ class Server:
 
     def __init__(self, context: ServiceContext) -> None:
         settings = context.settings
+        prepared = context.prepared if isinstance(context.prepared, Prepared) else Prepared()
         self.name = context.name
         self.settings = settings
-        self.resolver = Resolver()
+        self.resolver = Resolver.of(settings)
         self.rewriter = Rewriter(settings)
         self.policy = Policy(settings, self.rewriter, self.resolver)
         self.rates = make_rates(settings)
@@ -73,6 +79,10 @@ class Server:
                                     settings[anvil_params.SMTPD_CLIENT_IPV6_PREFIX_LENGTH])
         self.notifier = Notifier(f"{queue_directory}/public/qmgr")
         self.cleanup = Cleanup(context.settings_of("cleanup"), self.rewriter, open_store(settings), self.notifier)
+        self.verifier = Verifier(settings, self.policy.resources.checks, self.policy.resources.source)
+        if self.verifier.wanted:
+            self.cleanup.first.append(self.verifier)
+        add_signer(self.cleanup, settings, self.rewriter, prepared.keys)
         self.handling = Handling.EXTERNAL
         for word in settings.text("receive_override_options").replace(",", " ").split():
             self.handling &= ~_OVERRIDES.get(word, Handling.NONE)
@@ -235,9 +245,24 @@ class Server:
         return "250 Queuing started"
 
 
-def prepare(context: ServiceContext) -> ServerTls | None:
-    """Read certificate and key; called while root still may. A bad one is logged, and TLS is then not available."""
+class Prepared(NamedTuple):
+    """What was read while root still might: certificate and key for TLS, keys that sign mail."""
+
+    tls: ServerTls | None = None
+    keys: "KeyRing | None" = None
+
+
+def prepare(context: ServiceContext) -> Prepared:
+    """Called while root still may."""
     settings = context.settings
+    uses_dmarc = settings[DMARC_VERIFY] or any("_dmarc_" in text for text in settings.written.values())
+    if uses_dmarc and settings[DMARC_ORGANIZATIONAL_DOMAIN] == "psl":
+        public_suffixes()                   # a file that may be out of reach later
+    return Prepared(_load_tls(settings), load_keys(settings))
+
+
+def _load_tls(settings: "Settings") -> ServerTls | None:
+    """A bad certificate is logged, and TLS is then not available."""
     if tls_level(settings) == "none" and not settings[params.SMTPD_TLS_WRAPPERMODE]:
         return None
     tls = ServerTls(smtpd_tls(settings))
@@ -259,7 +284,7 @@ async def serve(context: ServiceContext) -> None:
         context.ready()                     # one of us says it; nobody serves
         await context.stopping.wait()
         return
-    tls = context.prepared if isinstance(context.prepared, ServerTls) else None
+    tls = context.prepared.tls if isinstance(context.prepared, Prepared) else None
     wrapped = context.settings[params.SMTPD_TLS_WRAPPERMODE]
     limit = max(1, -(-context.process_limit // context.workers)) if context.process_limit else 0
     acceptors = []

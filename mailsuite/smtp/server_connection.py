@@ -313,10 +313,17 @@ class SmtpHandler:
     def _write_header(self, intake: Intake) -> None:
         server = self.server
         self._header_due = False
+        self._engage_verifier(intake)
         prepend = "".join(line + "\n" for line in self.facts.treatment.prepend)
         intake.write(prepend.encode("utf-8", "surrogateescape") + received_header(
             self.facts, hostname=server.config.hostname, mail_name=server.mail_name, now=time.time(),
             show_tls=server.show_tls, asked_certificate=server.asks_certificate, show_login=server.show_login))
+
+    def _engage_verifier(self, intake: Intake) -> None:
+        """A restriction on DMARC was met: what decides it has to look at the message, though no setting says so."""
+        verifier = self.server.verifier
+        if self.facts.treatment.dmarc and not verifier.wanted and verifier not in intake.inspectors:
+            intake.inspectors.insert(0, verifier)
 
     async def _data(self) -> Refusal | None:
         facts = self.facts
@@ -348,6 +355,8 @@ class SmtpHandler:
         envelope.filter = treatment.filter or envelope.filter
         envelope.redirect = treatment.redirect or envelope.redirect
         envelope.bcc += treatment.bcc
+        envelope.dmarc = frozenset(treatment.dmarc)
+        self._engage_verifier(intake)
         self._intake = None
         try:
             accepted = await intake.commit()

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from mailsuite.auth_results.checks import Checks
 from mailsuite.config.interfaces import own_interfaces
 from mailsuite.maps.maps import Maps, MapSource, open_maps
 from mailsuite.maps.matchlist import AddressList
@@ -20,6 +21,7 @@ class Resources:
     def __init__(self, settings: "Settings", rewriter: "Rewriter", resolver: "Resolver") -> None:
         self.settings, self.rewriter, self.resolver = settings, rewriter, resolver
         self.source = MapSource(settings, "smtpd")
+        self.checks = Checks(settings, resolver)
         self.mynetworks = AddressList(settings.text("mynetworks"), self.source, name="mynetworks")
         self.mx_backup_networks = AddressList(settings.text("permit_mx_backup_networks"), self.source,
                                               name="permit_mx_backup_networks")
