@@ -55,8 +55,9 @@ def results(message: bytes, zone: dict[str, list[str]] = ZONE, now: float = 1528
 
 def test_rfc_8463_message() -> None:
     first, second = results(MESSAGE)
-    assert (first.result, first.algorithm, first.selector, first.key_bits) == ("pass", "ed25519-sha256", "brisbane", 256)
-    assert (second.result, second.algorithm, second.selector, second.key_bits) == ("pass", "rsa-sha256", "test", 1024)
+    assert (first.result, first.algorithm, first.selector) == ("pass", "ed25519-sha256", "brisbane")
+    assert (second.result, second.algorithm, second.selector) == ("pass", "rsa-sha256", "test")
+    assert (first.key_bits, second.key_bits) == (256, 1024)
     assert first.domain == "football.example.com" and first.identity == "@football.example.com"
     assert first.start == "/gCrinpc"
 
