@@ -131,7 +131,8 @@ class LoginHandler:
                 case Authenticate():
                     return await auth.begin(
                         question.mechanism, service=self._server.protocol, initial=question.initial, peer=self._peer,
-                        tls=session.tls, session_id=self._session_id, secured=session.is_secure)
+                        tls=session.tls, session_id=self._session_id, secured=session.is_secure,
+                        extra={"no-penalty": ""} if self._peer.address in self._server.trusted else None)
                 case Proceed():
                     return await auth.proceed(question.request_id, question.response)
                 case Cancel():

@@ -25,7 +25,7 @@ from mailsuite.base.dialogue import Peer, TlsInfo
 from mailsuite.base.errors import TemporaryError
 from mailsuite.sasl import wire
 
-REQUESTS_LIMIT = 1000            # requests open at once on one connection; more are refused for now
+REQUESTS_LIMIT = 5000            # requests open at once on one connection; more are refused for now
 ANSWER_TIMEOUT_S = 150.0         # Dovecot's AUTH_REQUEST_TIMEOUT_SECS: a service that is silent longer is stuck
 CONNECT_TIMEOUT_S = 30.0
 

@@ -23,7 +23,7 @@ from mailsuite.sasl import wire
 from mailsuite.sasl.request import AuthRequest
 from mailsuite.sasl.service import Attempt, AuthService, Continue, Denied, Granted, Reply
 
-OPEN_LIMIT = 1000
+OPEN_LIMIT = 5000
 REQUEST_TIMEOUT_S = 150.0
 MAJOR, MINOR = 1, 2
 _VALUELESS = frozenset({"proxy", "nologin", "anonymous"})
@@ -91,6 +91,8 @@ class ClientSession:
             timer.cancel()
         for task in self._tasks:
             task.cancel()
+        for attempt in self._attempts.values():
+            attempt.close()
         self._attempts.clear()
         self._hub.closing(self._cookie)
 
@@ -182,7 +184,9 @@ class ClientSession:
         self._write(wire.line("FAIL", str(number), "code=invalid_base64", f"reason=Invalid base64 data in {where}"))
 
     def _drop(self, number: int) -> None:
-        self._attempts.pop(number, None)
+        attempt = self._attempts.pop(number, None)
+        if attempt is not None:
+            attempt.close()
         self._busy.discard(number)
         if (timer := self._timers.pop(number, None)) is not None:
             timer.cancel()

@@ -19,6 +19,7 @@ from mailsuite.base.log import access_logger
 from mailsuite.net.service import Listener, ServiceContext
 from mailsuite.sasl.client_protocol import ClientSession
 from mailsuite.sasl.master_protocol import MasterSession
+from mailsuite.sasl.penalty import Penalties, PenaltyRules
 from mailsuite.sasl.pool import HashPool
 from mailsuite.sasl.request import AuthRequest
 from mailsuite.sasl.service import AuthService
@@ -129,13 +130,14 @@ async def serve(context: ServiceContext) -> None:
     """Run until context.stopping."""
     assert context.dovecot is not None
     pool = HashPool()
-    hub = AuthHub(AuthService(context.dovecot, pool))
+    penalties = Penalties(PenaltyRules.of(context.dovecot))
+    hub = AuthHub(AuthService(context.dovecot, pool, penalties))
 
     def on_reload(settings: "Settings", dovecot: "DovecotSettings | None") -> None:
         if dovecot is None:
             return
         try:
-            new = AuthService(dovecot, pool)
+            new = AuthService(dovecot, pool, penalties)
             hub.service.close()         # its idle helpers; what is under way ends in the old
             hub.service = new
         except ConfigErrors as errors:

@@ -10,6 +10,7 @@ One AuthService stands for one state of the configuration; a reload makes a new 
 old.
 """
 
+import asyncio
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from mailsuite.sasl.chain import PassdbChain, UserdbChain, Verdict
 from mailsuite.sasl.entries import Databases
 from mailsuite.sasl.mech import Claim, End, Facts, Fetch, Mech, MechError, Name, Proved, Refused, Say
 from mailsuite.sasl.mechanisms import chosen
+from mailsuite.sasl.penalty import Guess, Outcome, Penalties, PenaltyRules, Place, TooManyGuesses, guess_of
 from mailsuite.sasl.pool import HashPool
 from mailsuite.sasl.request import AuthRequest
 from mailsuite.sasl.schemes import SchemeError
@@ -58,6 +60,9 @@ Reply = Continue | Granted | Denied
 
 # Services for which a `protocol NAME { }` may set rules for user names.
 SERVICES = ("imap", "pop3", "lmtp", "lda", "smtp", "submission", "sieve", "doveadm")
+
+
+WORTH_A_LINE = 4        # different wrong passwords of one lane; fewer are a user's slips
 
 
 class BadName(MechError):
@@ -115,7 +120,9 @@ class NameRules:
 class AuthService:
     """All that a configuration says of authentication."""
 
-    def __init__(self, settings: "DovecotSettings", pool: HashPool | None = None) -> None:
+    def __init__(self, settings: "DovecotSettings", pool: HashPool | None = None,
+                 penalties: Penalties | None = None) -> None:
+        """penalties: outlives the service, as a reload must not forgive; it follows these settings from now on."""
         errors: list[ConfigError] = []
         self.pool = pool or HashPool()
         verbose = settings.flag("auth_verbose") or settings.flag("auth_debug")
@@ -133,6 +140,8 @@ class AuthService:
         self.userdbs = UserdbChain(self.databases.userdbs, self.pool, verbose=verbose)
         self.names = NameRules.of(settings)
         self._names_of = {name: NameRules.of(settings.for_protocol(name)) for name in SERVICES}
+        self.penalties = penalties or Penalties(PenaltyRules.of(settings))
+        self.penalties.rules = PenaltyRules.of(settings)
         self.failure_delay_s = settings.time_s("auth_failure_delay")
         self.anonymous_user = settings.text("auth_anonymous_username")
         self.certificate_names = settings.flag("auth_ssl_username_from_cert")
@@ -198,6 +207,7 @@ class Attempt:
     request: AuthRequest
     named: bool = False
     _verdict: Verdict = field(default=Verdict.UNKNOWN)
+    _place: Place | None = None             # among those who guess; see penalty.py
 
     async def start(self, initial: bytes | None) -> Reply:
         """Begin. initial: the initial response; b"" is an empty one, None none."""
@@ -234,11 +244,14 @@ class Attempt:
             return await self._end(stop.value)
         except (MechError, SchemeError) as error:
             return self._broken(error)
+        except TooManyGuesses:
+            return Denied(self.request, self.named, Verdict.INTERNAL.value, self.request.fields.get("reason", ""))
 
     async def _fetch(self, move: Fetch) -> bytes | None:
         self.named = True
         names, authzid = self.service.names_for(self.request.service), move.authzid
         names.apply(self.request, move.user, authzid if authzid != move.user else "")
+        await self._wait_turn(None)
         self._verdict, secret = await self.service.passdbs.fetch(self.request, move.scheme)
         return secret if self._verdict is Verdict.OK else None
 
@@ -248,6 +261,7 @@ class Attempt:
                 case Claim():
                     self.named = True
                     self.service.names_for(self.request.service).apply(self.request, end.user, end.authzid)
+                    await self._wait_turn(guess_of(end.password.reveal()))
                     return self._judge(await self.service.passdbs.run(self.request, end.password))
                 case Proved(anonymous=True):
                     log.info("anonymous(%s): login", end.trace)
@@ -258,7 +272,7 @@ class Attempt:
                     await self._fetch(Fetch(end.user, ""))
                     return self._judge(self._verdict)
                 case Proved():
-                    return Granted(self.request)
+                    return self._judge(Verdict.OK)
                 case Refused():
                     if self._verdict is Verdict.OK and self.service.verbose:
                         log.info("%s(%s): Password mismatch", self.mech.name.lower(), self.request.who)
@@ -266,7 +280,41 @@ class Attempt:
         except MechError as error:
             return self._broken(error)
 
+    async def _wait_turn(self, guess: Guess | None) -> None:
+        """Who guesses passwords waits before the next is looked at. Raises TooManyGuesses."""
+        request, facts = self.request, self.request.facts
+        if "no-penalty" in facts or self._place is not None:
+            return
+        try:
+            self._place = self.service.penalties.admit(facts.get("rip", ""), request.user, guess)
+        except TooManyGuesses:
+            log.info("penalty(%s): invalid credentials too often: refused unchecked", request.who)
+            request.fields["reason"] = "Too many failed logins, try again later"
+            raise
+        if self._place.wait_s > 0:
+            await asyncio.sleep(self._place.wait_s)
+
+    def close(self) -> None:
+        """Nobody waits for the end of it any more."""
+        if self._place is not None:
+            self._place.drop()
+            self._place = None
+
+    def _settle(self, verdict: Verdict) -> None:
+        place, self._place = self._place, None
+        if place is None:
+            return
+        if verdict in (Verdict.INTERNAL, Verdict.EXPIRED):      # says nothing of the password, or that it was right
+            place.drop()
+            return
+        wrong = place.settle(Outcome.PASSED if verdict is Verdict.OK else Outcome.FAILED)
+        if wrong >= WORTH_A_LINE:
+            # In the grammar of fail2ban's filter for Dovecot: word(user,address): invalid credentials
+            log.info("penalty(%s): invalid credentials, %d different ones lately from %s: attempts wait up to %.0f s",
+                     self.request.who, wrong, place.network, self.service.penalties.rules.max_delay_s)
+
     def _judge(self, verdict: Verdict) -> Reply:
+        self._settle(verdict)
         if verdict is Verdict.OK:
             return Granted(self.request)
         code = ""
@@ -277,6 +325,7 @@ class Attempt:
         return Denied(self.request, self.named, code, self.request.fields.get("reason", ""))
 
     def _broken(self, error: MechError | SchemeError) -> Denied:
+        self._settle(Verdict.MISMATCH)
         if self.service.verbose:
             log.info("%s(%s): %s", self.mech.name.lower(), self.request.who, error.detail)
         return Denied(self.request, self.named)

@@ -6,6 +6,7 @@ dialogue without a commit throws it away (`closed`).
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mailsuite.base.dialogue import Peer, Session
@@ -227,7 +228,7 @@ class SmtpHandler:
             if isinstance(question, questions.AuthStart):
                 initial = question.initial.reveal() if question.initial is not None else None
                 step: AuthStep = await server.auth.begin(
-                    question.mechanism, service=server.sasl_service, initial=initial, peer=self.peer,
+                    question.mechanism, service=server.sasl_service, initial=initial, peer=self._who(),
                     tls=self._channel.tls if self._channel is not None else None)
             elif self._auth_id is not None:
                 step = await server.auth.proceed(self._auth_id, question.response.reveal())
@@ -244,6 +245,12 @@ class SmtpHandler:
         if isinstance(step, Success):
             return questions.AuthDone(step.user)
         return questions.AuthFailed(step.user, step.reason, step.temporary)
+
+    def _who(self) -> Peer:
+        """The client as the auth service is told: after XCLIENT, the one it names."""
+        client = self.facts.client
+        return replace(self.peer, address=client.address, port=client.port, server_address=client.server_address,
+                       server_port=client.server_port)
 
     def _drop_auth(self) -> None:
         if self._auth_id is not None and self.server.auth is not None:

@@ -1,0 +1,260 @@
+"""Brute force: who guesses passwords waits longer and longer, whatever protocol he uses.
+
+    penalties = Penalties(PenaltyRules.of(dovecot));  lane = penalties.admit("192.0.2.9", "alice", guess_of("secret"))
+    await asyncio.sleep(lane.wait_s);  ... check the password ...;  lane.settle(Outcome.FAILED)     or lane.drop()
+
+Two lanes are queued in: one of (network, user), one of the network (for all users, after `allowance` wrong passwords).
+In a lane attempts start one after the other; the pause grows with the different wrong passwords seen there: delay_s,
+doubled up to max_delay_s. Attempts under way count as if they had failed, so opening connections side by side gains
+nothing; who would wait longer than max_wait_s, or is one of more than `waiting` of his network, is refused unchecked.
+
+  * The same wrong password again (a phone with an old one) is one guess, however often it comes.
+  * The password with which a user last logged in from a network passes at once, and other users' guesses there (the
+    network's lane) don't concern a user who logs in from there. So nobody locks out an owner where he usually is.
+  * A lane forgets one wrong password each decay_s. Right ones clear the lane of that user.
+
+Passwords are kept as keyed checksums, which say nothing outside of this process. Memory: `memory` lanes, and as many
+users' last networks (NETWORKS_KEPT each), at most; the oldest go first. Requests without an address never wait.
+"""
+
+import hashlib
+import ipaddress
+import math
+import os
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from mailsuite.base.clock import SYSTEM_CLOCK, Clock
+
+if TYPE_CHECKING:
+    from mailsuite.config.dovecot import DovecotSettings
+
+GUESSES_KEPT = 32               # wrong passwords that a lane knows again
+NETWORKS_KEPT = 8               # of one user's successful logins
+LEVEL_LIMIT = 12                # wrong passwords over the allowance that count; the pause is the longest by then
+_KEY = os.urandom(32)
+Guess = bytes
+
+
+def guess_of(password: bytes) -> Guess:
+    """What stands for a password here."""
+    return hashlib.blake2b(password, digest_size=8, key=_KEY).digest()
+
+
+class Outcome(Enum):
+    """PASSED: the password was right. FAILED: it was wrong."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+
+
+class TooManyGuesses(Exception):
+    """Too many wait in this lane: refused without a look at the password."""
+
+
+@dataclass(frozen=True)
+class PenaltyRules:
+    """The auth_penalty_* settings; see docs/limits.md."""
+
+    on: bool = True
+    delay_s: float = 2.0
+    max_delay_s: float = 15.0
+    max_wait_s: float = 30.0
+    decay_s: float = 600.0
+    allowance: int = 5
+    waiting: int = 10
+    ipv4_bits: int = 32
+    ipv6_bits: int = 64
+    known_s: float = 30 * 86400.0
+    memory: int = 100_000
+
+    @classmethod
+    def of(cls, settings: "DovecotSettings") -> "PenaltyRules":
+        """Dovecot's own switch holds too: `service anvil { unix_listener anvil-auth-penalty { mode = 0 } }`."""
+        anvil = settings.section("service", "anvil")
+        listeners = anvil.sections("unix_listener") if anvil is not None else []
+        off = any(listener.name == "anvil-auth-penalty" and listener.number("mode") == 0 for listener in listeners)
+        return cls(
+            on=settings.flag("auth_penalty") and not off, delay_s=settings.time_s("auth_penalty_delay"),
+            max_delay_s=settings.time_s("auth_penalty_max_delay"), max_wait_s=settings.time_s("auth_penalty_max_wait"),
+            decay_s=max(1.0, settings.time_s("auth_penalty_decay")),
+            allowance=settings.number("auth_penalty_network_allowance"),
+            waiting=max(1, settings.number("auth_penalty_waiting")),
+            ipv4_bits=min(32, settings.number("auth_penalty_ipv4_prefix")),
+            ipv6_bits=min(128, settings.number("auth_penalty_ipv6_prefix")),
+            known_s=settings.time_s("auth_penalty_known_time"),
+            memory=max(1000, settings.number("auth_penalty_memory")))
+
+    def network(self, address: str) -> str:
+        """What counts as one place; an address that is none stands for itself."""
+        try:
+            parsed = ipaddress.ip_address(address.partition("%")[0])
+        except ValueError:
+            return address
+        bits = self.ipv4_bits if parsed.version == 4 else self.ipv6_bits
+        return str(ipaddress.ip_network((parsed, bits), strict=False))
+
+    def pause_s(self, level: int) -> float:
+        """How long after the last attempt the next one starts."""
+        return 0.0 if level <= 0 else min(self.max_delay_s, self.delay_s * 2.0 ** (min(level, 30) - 1))
+
+
+@dataclass(slots=True)
+class _Lane:
+    """wrong: different wrong passwords. under_way: guesses being checked or waited for -> [their start, how many]."""
+
+    wrong: int = 0
+    decayed: float = 0.0
+    last_start: float = -math.inf
+    guesses: deque[Guess] = field(default_factory=lambda: deque(maxlen=GUESSES_KEPT))
+    under_way: dict[Guess, list[float]] = field(default_factory=dict)
+
+    def level(self, now: float, decay_s: float) -> int:
+        if self.wrong:
+            forgotten = int((now - self.decayed) / decay_s)
+            if forgotten > 0:
+                self.wrong = max(0, self.wrong - forgotten)
+                self.decayed += forgotten * decay_s
+        return self.wrong + len(self.under_way)
+
+    def enter(self, guess: Guess, start: float) -> None:
+        entry = self.under_way.setdefault(guess, [start, 0])
+        entry[1] += 1
+        self.last_start = max(self.last_start, start)
+
+    def leave(self, guess: Guess) -> None:
+        entry = self.under_way.get(guess)
+        if entry is not None:
+            entry[1] -= 1
+            if entry[1] <= 0:
+                del self.under_way[guess]
+
+    def fail(self, guess: Guess, now: float, most: int) -> bool:
+        """Whether this was a wrong password not seen lately."""
+        if guess in self.guesses:
+            return False
+        self.guesses.append(guess)
+        if not self.wrong:
+            self.decayed = now
+        self.wrong = min(most, self.wrong + 1)
+        return True
+
+
+class Place:
+    """An attempt's place in its lanes. wait_s: seconds until it may be looked at."""
+
+    __slots__ = ("_lanes", "_penalties", "guess", "network", "user", "wait_s")
+
+    def __init__(self, penalties: "Penalties", network: str, user: str, guess: Guess, wait_s: float,
+                 lanes: tuple[_Lane, ...]) -> None:
+        self._penalties, self._lanes = penalties, lanes
+        self.network, self.user, self.guess, self.wait_s = network, user, guess, wait_s
+
+    def settle(self, outcome: Outcome) -> int:
+        """The attempt is over. Returns how many wrong passwords its place has now, 0 when nothing changed."""
+        lanes, self._lanes = self._lanes, ()
+        return self._penalties.settled(self, lanes, outcome)
+
+    def drop(self) -> None:
+        """It came to no end: the client is gone, or a database did not answer."""
+        for lane in self._lanes:
+            lane.leave(self.guess)
+        self._lanes = ()
+
+
+class Penalties:
+    """One process's memory of guessing. unique: makes a stand-in for a password that is not known (SCRAM, CRAM-MD5)."""
+
+    def __init__(self, rules: PenaltyRules, clock: Clock = SYSTEM_CLOCK,
+                 unique: Callable[[], bytes] = lambda: os.urandom(8)) -> None:
+        self.rules, self._clock, self._unique = rules, clock, unique
+        self._lanes: OrderedDict[tuple[str, str], _Lane] = OrderedDict()
+        self._known: OrderedDict[str, OrderedDict[str, tuple[float, Guess]]] = OrderedDict()
+        self._waiting: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._lanes) + len(self._known)
+
+    def admit(self, address: str, user: str, guess: Guess | None) -> Place:
+        """A place for an attempt. guess None: the mechanism does not show the password. Raises TooManyGuesses."""
+        rules = self.rules
+        # One password tried on many users is many guesses.
+        guess = guess_of(user.encode("utf-8", "surrogateescape") + b"\0" + (guess or self._unique()))
+        if not rules.on or not address:
+            return Place(self, "", user, guess, 0.0, ())
+        now, network = self._clock.monotonic(), rules.network(address)
+        last = self._last_login(user, network, now)
+        if last is not None and last == guess:
+            return Place(self, network, user, guess, 0.0, ())
+        own, whole = self._lane(network, user), self._lane(network, "")
+        start = self._start(own, guess, now, 0)
+        if last is None:
+            start = max(start, self._start(whole, guess, now, rules.allowance))
+        if start > now and (start - now > rules.max_wait_s or self._in_queue(whole, now) >= rules.waiting):
+            raise TooManyGuesses(network)
+        own.enter(guess, start)
+        whole.enter(guess, start)
+        return Place(self, network, user, guess, start - now, (own, whole))
+
+    def settled(self, place: Place, lanes: tuple[_Lane, ...], outcome: Outcome) -> int:
+        """A Place is over; its own settle calls this."""
+        if not place.network:
+            return 0
+        now, wrong = self._clock.monotonic(), 0
+        for lane in lanes:
+            lane.leave(place.guess)
+        if outcome is Outcome.PASSED:
+            self._remember(place, now)
+            self._lanes.pop((place.network, place.user), None)
+            return 0
+        for lane in lanes:
+            if lane.fail(place.guess, now, LEVEL_LIMIT + self.rules.allowance):
+                wrong = max(wrong, lane.wrong)
+        return wrong
+
+    def _start(self, lane: _Lane, guess: Guess, now: float, allowance: int) -> float:
+        """When an attempt may begin in a lane."""
+        rules = self.rules
+        if (same := lane.under_way.get(guess)) is not None:
+            return max(now, same[0])            # one guess on several connections
+        if guess in lane.guesses:
+            return now + (rules.delay_s if len(lane.under_way) > 1 else 0.0)
+        return max(now, lane.last_start + rules.pause_s(lane.level(now, rules.decay_s) - allowance))
+
+    @staticmethod
+    def _in_queue(lane: _Lane, now: float) -> int:
+        return sum(int(count) for start, count in lane.under_way.values() if start > now)
+
+    def _lane(self, network: str, user: str) -> _Lane:
+        key = network, user
+        lane = self._lanes.get(key)
+        if lane is None:
+            while len(self._lanes) >= self.rules.memory:
+                self._lanes.popitem(last=False)
+            lane = self._lanes[key] = _Lane()
+        else:
+            self._lanes.move_to_end(key)
+        return lane
+
+    # --- owners -----------------------------------------------------------------------------------------------------
+
+    def _last_login(self, user: str, network: str, now: float) -> Guess | None:
+        """With what this user last logged in from there; None: not lately."""
+        networks = self._known.get(user)
+        found = networks.get(network) if networks is not None else None
+        return found[1] if found is not None and now - found[0] < self.rules.known_s else None
+
+    def _remember(self, place: Place, now: float) -> None:
+        networks = self._known.get(place.user)
+        if networks is None:
+            while len(self._known) >= self.rules.memory:
+                self._known.popitem(last=False)
+            networks = self._known[place.user] = OrderedDict()
+        self._known.move_to_end(place.user)
+        networks[place.network] = now, place.guess
+        networks.move_to_end(place.network)
+        if len(networks) > NETWORKS_KEPT:
+            networks.popitem(last=False)
