@@ -90,6 +90,15 @@ def _rank(result: DmarcResult) -> tuple[int, int]:
     return POLICIES.index(result.disposition), _WORST.index(result.result)
 
 
+async def discover(domain: str, resolver: DmarcDns, *,
+                   tree_walk: bool = False) -> tuple[str, DmarcRecord | None, str, str]:
+    """For people: whose record it is, the record, the policy for domain, its organizational domain. Raises DnsError."""
+    discovery = _TreeWalk(resolver) if tree_walk else _SuffixList(resolver)
+    found_at, record = await discovery.policy(domain)
+    policy = await _policy(domain, found_at, record, resolver) if record is not None else ""
+    return found_at, record, policy, await discovery.organization(domain)
+
+
 async def _one(domain: str, spf: SpfResult | None, dkim: Sequence[DkimResult], resolver: DmarcDns, tree_walk: bool,
                sample: Callable[[], float]) -> DmarcResult:
     discovery = _TreeWalk(resolver) if tree_walk else _SuffixList(resolver)

@@ -1,6 +1,6 @@
 """mailsuite: start, stop and look after the mail system.
 
-    mailsuite [-c DIR] start|stop|reload|status|check|run|accounts|setup
+    mailsuite [-c DIR] start|stop|reload|status|check|run|accounts|setup|dkim|dmarc|spf
 """
 
 import click
@@ -88,6 +88,71 @@ def demo(site: str) -> None:
     """Run the mail server of the folder SITE in the foreground, with a table of what to try."""
     from mailsuite.cli.setup import run_site
     raise SystemExit(run_site(site))
+
+
+@cli.group()
+def dkim() -> None:
+    """Keys that sign our mail, and what DNS says of them."""
+
+
+@dkim.command("key")
+@click.argument("domain")
+@click.option("--selector", default="mail", show_default=True, help="The key's name in DNS.")
+@click.option("--algorithm", type=click.Choice(["rsa", "ed25519"]), default="rsa", show_default=True)
+@click.option("--bits", type=click.Choice(["1024", "2048", "3072", "4096"]), default="2048", show_default=True,
+              help="Of an RSA key.")
+@click.pass_obj
+def dkim_key(directory: str, domain: str, selector: str, algorithm: str, bits: str) -> None:
+    """Make a key for DOMAIN; print its DNS record and how to use it."""
+    from mailsuite.cli.mail_identity import key_command
+    key_command(directory, domain, selector, algorithm, int(bits))
+
+
+@dkim.command("record")
+@click.argument("domain", default="")
+@click.pass_obj
+def dkim_record(directory: str, domain: str) -> None:
+    """Print the DNS records of the keys of DOMAIN, or of all."""
+    from mailsuite.cli.mail_identity import record_command
+    record_command(directory, domain)
+
+
+@dkim.command("check")
+@click.argument("domain", default="")
+@click.pass_obj
+def dkim_check(directory: str, domain: str) -> None:
+    """Compare the keys of DOMAIN, or all, with DNS."""
+    from mailsuite.cli.mail_identity import check_command
+    check_command(directory, domain)
+
+
+@dkim.command("verify")
+@click.argument("file", default="-")
+@click.pass_obj
+def dkim_verify(directory: str, file: str) -> None:
+    """Verify the DKIM signatures and the ARC chain of a message."""
+    from mailsuite.cli.mail_identity import verify_command
+    verify_command(directory, file)
+
+
+@cli.command()
+@click.argument("domain")
+@click.pass_obj
+def dmarc(directory: str, domain: str) -> None:
+    """What DOMAIN asks receivers of its mail to do, and where it wants reports."""
+    from mailsuite.cli.mail_identity import dmarc_command
+    dmarc_command(directory, domain)
+
+
+@cli.command()
+@click.argument("address")
+@click.argument("sender")
+@click.option("--helo", default="", help="The client's HELO name.")
+@click.pass_obj
+def spf(directory: str, address: str, sender: str, helo: str) -> None:
+    """Whether the client ADDRESS may send for SENDER (an address or a domain)."""
+    from mailsuite.cli.mail_identity import spf_command
+    spf_command(directory, address, sender, helo)
 
 
 def main() -> None:

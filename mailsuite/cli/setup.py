@@ -62,6 +62,7 @@ def make_site(site: str, ports: Mapping[str, int] = PORTS) -> int:
         owner = _owner()
         _make_files(top, owner, ports)
         _make_certificates(top)
+        _make_signing_key(top)
         _make_folders(top, owner)
         _build_tables(top)
     except ConfigError as error:
@@ -127,6 +128,15 @@ def _make_certificates(top: Path) -> None:
     from certs.authority import ensure_certificates
 
     ensure_certificates(top / "certs", ["localhost", HOST, "127.0.0.1", "::1"], datetime.datetime.now(datetime.UTC))
+
+
+def _make_signing_key(top: Path) -> None:
+    """The key that dkim_domains names."""
+    from mailsuite.cli.mail_identity import make_key
+    from mailsuite.config.settings import Settings
+
+    if not (top / "dkim" / DOMAIN / "mail.key").exists():
+        make_key(Settings.load(str(top), strict=False), DOMAIN, "mail", "rsa")
 
 
 def _make_folders(top: Path, owner: SiteOwner) -> None:

@@ -55,6 +55,16 @@ virtual_uid_maps = static:{uid}
 virtual_gid_maps = static:{gid}
 virtual_minimum_uid = 100
 
+# Who mail really comes from (docs/authentication-results.md): our own is signed, that of strangers is checked.
+dkim_sign_domains = texthash:{site}/dkim_domains
+dkim_key_directory = {site}/dkim
+spf_verify = yes
+dkim_verify = yes
+dmarc_verify = yes
+arc_verify = yes
+smtpd_recipient_restrictions = permit_mynetworks, permit_sasl_authenticated, reject_spf_fail,
+    reject_dmarc_reject, mark_dmarc_quarantine
+
 # Who may send to the world: this machine and whoever has logged in.
 smtpd_relay_restrictions = permit_mynetworks, permit_sasl_authenticated, defer_unauth_destination
 smtpd_sasl_type = dovecot
@@ -188,6 +198,10 @@ mailer-daemon: postmaster
 
 VMAILBOX = "# address, folder below virtual_mailbox_base (a slash at the end: Maildir); \"postmap\" after a change\n"
 VIRTUAL = "# address, where its mail goes instead; \"postmap\" after a change\npostmaster@{domain} anna@{domain}\n"
+DKIM_DOMAINS = """\
+# domain of From:, selector:key file below dkim_key_directory; "mailsuite dkim record" prints what to publish in DNS.
+{domain} mail:{domain}/mail.key
+"""
 USERS_FILE = "# address:password hash; \"doveadm pw -s SHA512-CRYPT\" makes one\n"
 
 
@@ -208,5 +222,6 @@ def render(site: Path, owner: SiteOwner, hashes: dict[str, str],
         "aliases": (ALIASES.format(**values), 0o644),
         "vmailbox": (vmailbox, 0o644),
         "virtual": (VIRTUAL.format(**values), 0o644),
+        "dkim_domains": (DKIM_DOMAINS.format(**values), 0o644),
         "users": (users, 0o600),
     }
