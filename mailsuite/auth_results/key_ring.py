@@ -8,6 +8,7 @@ Limits: FILES_LIMIT files, two folders deep. Contents never reach a log.
 """
 
 import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,10 @@ class KeyRing:
             return None
         ring = cls(settings[params.DKIM_KEY_DIRECTORY])
         top = Path(ring.directory)
-        paths = sorted([*top.glob("*"), *top.glob("*/*")])[:FILES_LIMIT] if top.is_dir() else []
+        try:
+            paths = sorted([*top.glob("*"), *top.glob("*/*")])[:FILES_LIMIT] if top.is_dir() else []
+        except OSError:
+            paths = []
         for path in paths:
             ring._remember(str(path))
         named = settings[params.ARC_SEAL].split(":", 2)
@@ -48,13 +52,14 @@ class KeyRing:
             fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             return
-        with open(fd, "rb") as file:
-            if os.fstat(fd).st_mode & 0o007:
-                return                      # read_key says what is wrong
-            try:
-                self._contents[path] = file.read(FILE_LIMIT)
-            except OSError:
-                return                      # a folder
+        try:
+            mode = os.fstat(fd).st_mode
+            if stat.S_ISREG(mode) and not mode & 0o007:     # else read_key says what is wrong
+                self._contents[path] = os.read(fd, FILE_LIMIT)
+        except OSError:
+            return
+        finally:
+            os.close(fd)
 
     def path(self, name: str) -> str:
         """Where a key file that configuration names is."""

@@ -296,7 +296,7 @@ class Intake:
             self._file = None
             committed = store.commit_soon(file, queue)
             if self.cleanup.notifier is not None and queue == "incoming":
-                notice = {"op": "new", "id": self.queue_id, "size": size, "facts": facts,
+                notice = {"op": "new", "id": self.queue_id, "offset": file.writer.start, "size": size, "facts": facts,
                           "to": [[r.number, r.address, r.original, r.orcpt, int(r.notify)] for r in recipients]}
                 committed.add_done_callback(lambda done: self._tell(done, notice))
             await asyncio.shield(committed)

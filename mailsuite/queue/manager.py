@@ -104,7 +104,7 @@ class Manager:
             return
         recipients = [Recipient(address, original, orcpt, Notify(notify), number)
                       for number, address, original, orcpt, notify in notice["to"]]
-        stored = Stored(Envelope.of_facts(notice["facts"]), recipients, 0, 128, int(notice["size"]))
+        stored = Stored(Envelope.of_facts(notice["facts"]), recipients, 0, int(notice["offset"]), int(notice["size"]))
         try:
             self.store.move(queue_id, "incoming", "active")
         except FileNotFoundError:

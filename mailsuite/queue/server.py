@@ -2,7 +2,7 @@
 
 Listens on public/qmgr for one JSON object a line:
 
-    {"op": "new", "id": ..., "size": ..., "facts": {...}, "to": [...]}     a message in incoming/
+    {"op": "new", "id": ..., "offset": ..., "size": ..., "facts": {...}, "to": [...]}     a message in incoming/
     {"op": "flush"} {"op": "flush_one", "id": ...} {"op": "flush", "site": ...}      try deferred mail now
     {"op": "scan"}                                                         look into incoming/
 

@@ -22,6 +22,7 @@ from mailsuite.queue.inspection import (
     Inspected,
     Inspection,
     Quarantine,
+    RemoveFields,
     RemoveRecipient,
     ReplaceBody,
 )
@@ -77,6 +78,8 @@ def kept(world: World, content: bytes, queue: str = "incoming", **more: Any) -> 
     pytest.param([ChangeHeader("X-B", 1, None)], HEADER.replace(b"X-B: 2\n\tfolded\n", b""), id="a folded one goes"),
     pytest.param([ChangeHeader("X-A", 1, None), ChangeHeader("X-A", 1, None)],
                  HEADER.replace(b"X-A: 1\n", b"").replace(b"X-A: 3\n", b""), id="both, one after the other"),
+    pytest.param([RemoveFields(frozenset({4, 6, 99})), InsertHeader(0, "X-N", "n")],
+                 b"X-N: n\n" + HEADER.replace(b"X-A: 1\n", b"").replace(b"X-A: 3\n", b""), id="by place"),
     pytest.param([ChangeHeader("X-A", 3, None), ChangeHeader("X-None", 1, None)], HEADER, id="none to take away"),
     pytest.param([ChangeHeader("X-None", 1, "new")], HEADER + b"X-None: new\n", id="none to change: added"),
     pytest.param([AddHeader("X-N", "a\nBcc: x\r\n\nbody\n\n")], HEADER + b"X-N: a\n\tBcc: x\n\t\n\tbody\n",
@@ -99,6 +102,14 @@ def test_another_body(new: bytes, body: bytes, tmp_path: Path) -> None:
     world = world_of(tmp_path, Asks(ReplaceBody(blocks), AddHeader("X-N", "n")), last := Asks(), message_size_limit="0")
     assert kept(world, HEADER + b"\n" + body) == HEADER + b"X-N: n\n\n" + new
     assert last.body == new
+
+
+@SIZES
+def test_qmgr_is_told_where_the_content_begins(body: bytes, tmp_path: Path) -> None:
+    world = world_of(tmp_path, Asks(InsertHeader(0, "X-N", "n")), message_size_limit="0")
+    queue_id = asyncio.run(world.put(HEADER + b"\n" + body)).queue_id
+    stored = world.store.read("incoming", queue_id)
+    assert [(told["offset"], told["size"]) for told in world.told] == [(stored.offset, stored.size)]
 
 
 def test_a_body_made_of_the_old_one(tmp_path: Path) -> None:
