@@ -105,11 +105,13 @@ class Signer:
         form = BodyForm(self._options.relaxed_body)
         body = (await hashes_of(message, {form}))[form]
         now = self._clock()
+        # Below our Received:, which a signature does not cover: whoever reads the header finds the hop first.
+        place = next((at + 1 for at, field in enumerate(message.fields[:20]) if field.name.lower() == b"received"), 0)
         edits: list[InsertHeader] = []
         for key in keys:
             value = (await asyncio.to_thread(sign, index, body, key, self._options, now) if key.slow
                      else sign(index, body, key, self._options, now))
-            edits.insert(0, InsertHeader(0, "DKIM-Signature", value))
+            edits.insert(0, InsertHeader(place, "DKIM-Signature", value))
             log.info("%s: DKIM-Signature field added (s=%s, d=%s)", message.queue_id, key.selector, key.domain)
         return Inspection([*edits])
 
