@@ -116,11 +116,17 @@ class CidrTable(RuleTable[Network]):
         bits, number = parsed
         if self._plain:
             place = self._index.first(bits, number)
-            return None if place < 0 else str(self.rules[place].value)
+            if place < 0:
+                return None
+            self.fitted = self.rules[place].line
+            return str(self.rules[place].value)
         # A network of the other family says nothing of the address, negated or not.
         fit = first_fit(self.rules, self._all, lambda _, rule: number & rule.pattern.mask == rule.pattern.base
                         if bits == rule.pattern.bits else rule.negated)
-        return None if fit is None else str(fit.value)
+        if fit is None:
+            return None
+        self.fitted = fit.line
+        return str(fit.value)
 
 
 def _split(text: str) -> tuple[str, str, str]:

@@ -32,12 +32,12 @@ class _Composite(Table):
         specs = _items(self, "type:name")
         if any(":" not in spec for spec in specs):
             raise BadTable(f"bad syntax: \"{self.spec}\"; need \"{type}:{{type:name...}}\"")
-        self._tables = [open_table(spec, source, folds=folds) for spec in specs]
-        self.waits = any(table.waits for table in self._tables)
-        self.pattern = any(table.pattern for table in self._tables)
+        self.parts = [open_table(spec, source, folds=folds) for spec in specs]
+        self.waits = any(table.waits for table in self.parts)
+        self.pattern = any(table.pattern for table in self.parts)
 
     def close(self) -> None:
-        for table in self._tables:
+        for table in self.parts:
             table.close()
 
 
@@ -45,11 +45,11 @@ class UnionTable(_Composite):
     """unionmap."""
 
     def lookup(self, key: str) -> str | None:
-        values = [value for table in self._tables if (value := table.lookup(key)) is not None]
+        values = [value for table in self.parts if (value := table.lookup(key)) is not None]
         return ",".join(values) if values else None
 
     async def ask(self, key: str) -> str | None:
-        values = [value for table in self._tables if (value := await table.ask(key)) is not None]
+        values = [value for table in self.parts if (value := await table.ask(key)) is not None]
         return ",".join(values) if values else None
 
 
@@ -57,7 +57,7 @@ class PipeTable(_Composite):
     """pipemap."""
 
     def lookup(self, key: str) -> str | None:
-        for table in self._tables:
+        for table in self.parts:
             value = table.lookup(key)
             if value is None:
                 return None
@@ -65,7 +65,7 @@ class PipeTable(_Composite):
         return key
 
     async def ask(self, key: str) -> str | None:
-        for table in self._tables:
+        for table in self.parts:
             value = await table.ask(key)
             if value is None:
                 return None

@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 
 from mailsuite.base.errors import TemporaryError
 from mailsuite.base.log import logger
+from mailsuite.base.trace import TRACE
 from mailsuite.maps.table import BadTable, Table, TableError, UnavailableTable
 
 if TYPE_CHECKING:
@@ -99,6 +100,11 @@ def _cached_table(spec: str, source: MapSource, *, again: bool = False) -> Table
     return table
 
 
+def _tell_trace(table: Table, key: str, value: str) -> None:
+    from mailsuite.maps.whence import tell
+    tell(table, key, value)
+
+
 class Maps:
     """Tables in order."""
 
@@ -135,6 +141,8 @@ class Maps:
                 self._complain(table, key, error)
                 raise
             if value is not None:
+                if TRACE.get() is not None:
+                    _tell_trace(table, key, value)
                 return value if value else self._refuse_empty(table, key)
         return None
 
@@ -153,6 +161,8 @@ class Maps:
                 self._complain(table, key, error)
                 raise
             if value is not None:
+                if TRACE.get() is not None:
+                    _tell_trace(table, key, value)
                 return Found(value if value else self._refuse_empty(table, key), table.spec)
         return None
 

@@ -166,6 +166,7 @@ class RegexTable(RuleTable[Pattern]):
         rule = first_fit(self.rules, numbers, fits)
         if rule is None:
             return None
+        self.fitted = rule.line
         return rule.value.fill(self._groups(rule, subject)) if isinstance(rule.value, Template) else str(rule.value)
 
     def _groups(self, rule: Rule[Pattern], subject: bytes) -> list[bytes | None]:

@@ -41,6 +41,7 @@ class RuleTable(FileTable, Generic[P]):
 
     pattern = True
     rules: list[Rule[P]]
+    fitted = 0          # the line of the rule that answered last
     # Postfix's words for the two differ from table to table.
     lonely_endif = "ignoring ENDIF without matching IF"
     after_endif = "ignoring extra text after ENDIF"

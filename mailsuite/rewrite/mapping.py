@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from mailsuite.address.header import parse_addresses
 from mailsuite.address.syntax import unquote_local
 from mailsuite.base.errors import TemporaryError
-from mailsuite.maps.lookup import find_address
+from mailsuite.base.trace import TRACE
+from mailsuite.maps.lookup import AddressFound, find_address
 from mailsuite.maps.maps import Maps
 
 if TYPE_CHECKING:
@@ -47,6 +48,16 @@ class AddressMapping:
             raise
         if found is None:
             return None
+        if (trace := TRACE.get()) is None:
+            return self._applied(address, found)
+        step = trace.step(self.name, address)
+        with trace.inside(step):
+            new = self._applied(address, found)
+        step.result, step.results = ", ".join(new), tuple(new)
+        return new
+
+    def _applied(self, address: str, found: AddressFound) -> list[str]:
+        """What an entry makes of an address."""
         value = found.value
         if value.startswith("@"):
             local = address.rpartition("@")[0] or address

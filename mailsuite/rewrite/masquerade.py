@@ -6,6 +6,7 @@ masquerade_exceptions keep their host. Source: ADDRESS_REWRITING_README.
 
 from typing import TYPE_CHECKING
 
+from mailsuite.base.trace import TRACE
 from mailsuite.maps.matchlist import NameList
 
 if TYPE_CHECKING:
@@ -37,5 +38,8 @@ class Masquerade:
             if lower == name or lower.endswith("." + name):
                 if not hides or lower == name or await self._exceptions.matches(local):
                     return address
-                return f"{local}@{domain[-len(name):]}"
+                hidden = f"{local}@{domain[-len(name):]}"
+                if (trace := TRACE.get()) is not None:
+                    trace.step("masquerade_domains", address, hidden, table=False)
+                return hidden
         return address

@@ -15,6 +15,7 @@ from mailsuite.address import tokens as t
 from mailsuite.address.hostname import is_ipv4, is_mail_domain
 from mailsuite.address.syntax import quote_local
 from mailsuite.address.tokens import Token
+from mailsuite.base.trace import TRACE
 from mailsuite.maps.lookup import find_address
 from mailsuite.maps.maps import MapSource, open_maps
 from mailsuite.rewrite import params
@@ -43,6 +44,23 @@ class Resolution:
     error: str = ""
     bad_syntax: bool = False
     routed: bool = False
+
+
+_TRANSPORT_PARAMETER = {"local": "local_transport", "virtual_mailbox": "virtual_transport", "relay": "relay_transport",
+                        "default": "default_transport"}
+_LISTED_IN = {"local": "mydestination", "virtual_alias": "virtual_alias_domains",
+              "virtual_mailbox": "virtual_mailbox_domains", "relay": "relay_domains"}
+
+
+def _class_decided_by(address_class: str, domain: str) -> str:
+    if address_class == "local" and domain[:1] == "[":
+        return "inet_interfaces, proxy_interfaces"
+    return _LISTED_IN.get(address_class, "no list of domains")
+
+
+def _tell(by: str, subject: str, result: str, *, table: bool = True) -> None:
+    if (trace := TRACE.get()) is not None:
+        trace.step(by, subject, result, table=table)
 
 
 class AddressResolver:
@@ -80,16 +98,21 @@ class AddressResolver:
         else:
             recipient, routed, local = await self._unroute(address)
             domain = recipient.rpartition("@")[2]
+            if (trace := TRACE.get()) is not None and recipient != address:
+                trace.step("route in the local part" if routed else "resolve", address, recipient, table=False)
         if not is_mail_domain(domain, utf8=self._utf8) or (recipient[:1] == "-" and not self._allow_minus):
             return Resolution("error", "5.1.3 bad address syntax", recipient, "local" if local else "default",
                               "5.1.3 bad address syntax", bad_syntax=True, routed=routed)
         address_class = await self._domains.class_of(domain) if local else await self._domains.class_of_foreign(domain)
+        if (trace := TRACE.get()) is not None:
+            trace.step(_class_decided_by(address_class, domain), domain, address_class)
         transport, nexthop = await self._route(sender, domain, address_class)
         transport, nexthop = await self._transports.choose(recipient, transport, nexthop)
         if not self._relocated.empty:
             moved = await find_address(self._relocated, recipient, delimiter=self._delimiter,
                                        is_local=self.has_local_names)
             if moved is not None:
+                _tell("relocated_maps", recipient, f"error:5.1.6 User has moved to {moved.value}")
                 transport, nexthop = "error", f"5.1.6 User has moved to {moved.value}"
         if transport == "error":
             return Resolution(transport, nexthop, recipient, address_class, nexthop, routed=routed)
@@ -103,14 +126,17 @@ class AddressResolver:
     async def _route(self, sender: str, domain: str, address_class: str) -> tuple[str, str]:
         """Transport and nexthop of the class. Raises TemporaryError."""
         if address_class == "virtual_alias":
+            _tell("virtual_alias_domains", domain, f"error:{self._unknown_alias}", table=False)
             return "error", self._unknown_alias
         transport, destination = self._transport[address_class]
-        nexthop = domain
+        nexthop, decided_by = domain, _TRANSPORT_PARAMETER[address_class]
         if address_class == "default" and not self._sender_transport.empty:
             found = await find_address(self._sender_transport, sender or self._null_transport_key,
                                        delimiter=self._delimiter, is_local=self.has_local_names)
             if found is not None and found.value.upper() != "DUNNO":
                 transport, destination = split_transport(found.value)
+                decided_by = "sender_dependent_default_transport_maps"
+        _tell(decided_by, domain, f"{transport}:{destination}", table=decided_by.startswith("sender_"))
         if address_class in ("relay", "default"):
             nexthop = await self._relay_for(sender) or domain
         return transport, destination or nexthop
@@ -120,7 +146,10 @@ class AddressResolver:
             found = await find_address(self._sender_relayhost, sender or self._null_relay_key,
                                        delimiter=self._delimiter, is_local=self.has_local_names)
             if found is not None and found.value.upper() != "DUNNO":
+                _tell("sender_dependent_relayhost_maps", sender, found.value)
                 return found.value
+        if self._relayhost:
+            _tell("relayhost", "", self._relayhost, table=False)
         return self._relayhost
 
     async def _unroute(self, address: str) -> tuple[str, bool, bool]:

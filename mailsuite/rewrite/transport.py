@@ -10,6 +10,7 @@ transport without nexthop goes to the recipient's domain. Raises TemporaryError.
 from typing import TYPE_CHECKING, NamedTuple
 
 from mailsuite.base.errors import TemporaryError
+from mailsuite.base.trace import TRACE
 from mailsuite.maps.lookup import Strategy, find_address
 from mailsuite.maps.maps import MapSource, open_maps
 from mailsuite.rewrite.domains import parents_match
@@ -50,6 +51,8 @@ class Transports:
             raise
         if value is None:
             return Choice(transport, nexthop)
+        if (trace := TRACE.get()) is not None:
+            trace.step("transport_maps", address, value)
         new = split_transport(value)
         if new.transport:
             if not new.nexthop and new.transport in ("error", "retry"):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from mailsuite.address import tokens as t
 from mailsuite.address.syntax import quote_local
 from mailsuite.address.tokens import Token
+from mailsuite.base.trace import TRACE
 from mailsuite.rewrite.params import ALLOW_PERCENT_HACK, APPEND_AT_MYORIGIN, APPEND_DOT_MYDOMAIN, SWAP_BANGPATH
 
 if TYPE_CHECKING:
@@ -55,7 +56,12 @@ class Trivial:
         """Internal to internal form. origin, domain: what is appended; "" appends nothing."""
         if not address or STANDARD.fullmatch(address):
             return address
-        return t.internalize(self.tokens(t.scan(quote_local(address)), origin=origin, domain=domain))
+        new = t.internalize(self.tokens(t.scan(quote_local(address)), origin=origin, domain=domain))
+        if (trace := TRACE.get()) is not None:
+            if new != address:
+                trace.step(", ".join(trace.notes) or "standard form", address, new, table=False)
+            trace.notes.clear()
+        return new
 
     def standard_text(self, text: str, *, origin: str, domain: str) -> str:
         """An address as a header has it (external form, routes and all) in standard form."""
@@ -70,25 +76,35 @@ class Trivial:
         if tokens[0].kind == "@":
             colon = find(tokens, ":")
             if 0 <= colon < len(tokens) - 1:
+                _note("source route")
                 tokens = tokens[colon + 1:]
         at = rfind(tokens, "@")
         if at < 0:
             tokens, at = self._without_at(tokens, origin)
         if self.append_domain and domain and 0 <= at < len(tokens) - 1 and tokens[-1].kind != t.LITERAL \
                 and not any(token.kind in (".", t.LITERAL) for token in tokens[at:]):
+            _note("append_dot_mydomain")
             tokens = tokens + _dotted(domain, ".")
         return strip_last_dot(tokens)
 
     def _without_at(self, tokens: list[Token], origin: str) -> tuple[list[Token], int]:
         """Tokens with an "@" where one can be made, and its position (-1 when the domain is complete or missing)."""
         if self.swap_bangpath and (bang := find(tokens, "!")) >= 0:
+            _note("swap_bangpath")
             host, user = tokens[:bang], tokens[bang + 1:]
             return [*user, Token("@", "@"), *host], len(user)
         if self.percent_hack and (percent := rfind(tokens, "%")) >= 0:
+            _note("allow_percent_hack")
             return [*tokens[:percent], Token("@", "@"), *tokens[percent + 1:]], percent
         if self.append_origin and origin:
+            _note("append_at_myorigin")
             return tokens + _dotted(origin, "@"), -1
         return tokens, -1
+
+
+def _note(rule: str) -> None:
+    if (trace := TRACE.get()) is not None:
+        trace.note(rule)
 
 
 def _dotted(domain: str, sign: str) -> list[Token]:
