@@ -14,7 +14,7 @@ PACKAGES = {
     "anvil": "mechanism",
     "rewrite": "decisions", "queue": "decisions", "auth_results": "decisions", "sieve": "decisions",
     "access": "I/O", "deliver": "I/O", "net": "I/O",
-    "cli": "start", "master": "start",
+    "cli": "start", "master": "start", "explain": "start", "check": "start",
 }
 # Packages that stand in several rows: which module stands where.
 PARTS = {

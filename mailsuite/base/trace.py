@@ -1,7 +1,7 @@
 """What decided, for `mailsuite explain`: the code that decides tells it, while somebody listens.
 
     with tracing() as trace:  await rewriter.resolve("", address)
-    trace.steps -> [Step(by="virtual_alias_maps", subject="info@a.test", result="b@a.test", hit=Hit("hash:/etc/virtual", ...))]
+    trace.steps -> [Step(by="transport_maps", subject="x@a.test", result="smtp:b.test", hit=Hit(...))]
 
 In the code that decides:
 
@@ -47,9 +47,13 @@ class Step:
 
 
 class Trace:
-    """Steps in their order. hits: what tables answered since the last step."""
+    """Steps in their order. hits: what tables answered since the last step.
+
+    passed_over: restrictions that are told of, but not carried out: asking them would change something elsewhere.
+    """
 
     def __init__(self) -> None:
+        self.passed_over: frozenset[str] = frozenset()
         self.steps: list[Step] = []
         self.hits: list[Hit] = []
         self.notes: list[str] = []
@@ -68,9 +72,12 @@ class Trace:
         """Something was decided. table: by what a table answered last."""
         hit = None
         if table:
-            hit = self.hits[-1] if self.hits else None
+            hit = next((hit for hit in reversed(self.hits) if hit.key == subject), self.hits[-1] if self.hits else None)
             self.hits.clear()
-        step = Step(by, subject, result, hit)
+        return self.add(Step(by, subject, result, hit))
+
+    def add(self, step: Step) -> Step:
+        """One more step of the listener's own."""
         self._count += 1
         if self._count <= STEPS_LIMIT:
             self.steps.append(step)

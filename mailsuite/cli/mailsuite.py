@@ -1,11 +1,12 @@
 """mailsuite: start, stop and look after the mail system.
 
-    mailsuite [-c DIR] start|stop|reload|status|check|run|accounts|setup|dkim|dmarc|spf
+    mailsuite [-c DIR] start|stop|reload|status|check|run|accounts|setup|explain|dkim|dmarc|spf
 """
 
 import click
 
 from mailsuite import __version__
+from mailsuite.cli.explain import explain
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -153,6 +154,9 @@ def spf(directory: str, address: str, sender: str, helo: str) -> None:
     """Whether the client ADDRESS may send for SENDER (an address or a domain)."""
     from mailsuite.cli.mail_identity import spf_command
     spf_command(directory, address, sender, helo)
+
+
+cli.add_command(explain)
 
 
 def main() -> None:

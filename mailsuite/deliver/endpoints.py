@@ -68,7 +68,7 @@ class Endpoints:
 
     async def read_include(self, node: "Node", path: str) -> FileText:
         """An :include: file, read with the rights that the node has."""
-        identity = self._rights(node).identity
+        identity = self.rights(node).identity
         answer = await self._world.files.ask(identity, mailbox.ask_read([path], owners=[]))
         warning = answer.get("warning", "")
         if warning.startswith("file "):
@@ -76,7 +76,7 @@ class Endpoints:
         warning = warning.replace("cannot open file", "cannot open include file")
         return FileText(answer["path"], answer.get("text", ""), warning, answer.get("uid", 0))
 
-    def _rights(self, node: "Node") -> Account:
+    def rights(self, node: "Node") -> Account:
         """Never root."""
         if node.account is not None and (node.account.uid != 0 or os.geteuid() != 0):
             return node.account
@@ -129,15 +129,20 @@ class Endpoints:
 
     # --- mailboxes and files ----------------------------------------------------------------------------------------
 
-    async def _mailbox_file(self, expansion: "Expansion", node: "Node", account: Account) -> None:
+    def mailbox_of(self, account: Account) -> tuple[str, Identity]:
+        """An account's mailbox, with "/" at the end for a Maildir, and whose rights a delivery has."""
         world = self._world
         if world.home_mailbox:
-            path, identity = f"{account.home}/{world.home_mailbox}", account.identity
-        else:
-            path = f"{world.spool.rstrip('/')}/{account.name}"
-            identity = spool_identity(world.spool, account)
-            if world.spool.endswith("/"):
-                identity, path = maildir_identity(path, account, identity), path + "/"
+            return f"{account.home}/{world.home_mailbox}", account.identity
+        path = f"{world.spool.rstrip('/')}/{account.name}"
+        identity = spool_identity(world.spool, account)
+        if world.spool.endswith("/"):
+            return path + "/", maildir_identity(path, account, identity)
+        return path, identity
+
+    async def _mailbox_file(self, expansion: "Expansion", node: "Node", account: Account) -> None:
+        world = self._world
+        path, identity = self.mailbox_of(account)
         if path.endswith("/"):
             await self._maildir(expansion, node, path, identity)
             return
@@ -154,7 +159,7 @@ class Endpoints:
     async def file(self, expansion: "Expansion", node: "Node", path: str) -> None:
         """Deliver to /file/name or /dir/ of an alias or .forward."""
         world = self._world
-        account = self._rights(node)
+        account = self.rights(node)
         if expansion.seen(f"file {account.uid} {path}"):
             return
         if expansion.job.probe:
@@ -208,7 +213,7 @@ class Endpoints:
     async def command(self, expansion: "Expansion", node: "Node", command: str) -> None:
         """Run a command with the message on its standard input."""
         world, request = self._world, expansion.job.request
-        account = self._rights(node)
+        account = self.rights(node)
         if expansion.seen(f"command {account.uid}:{account.gid} {command}"):
             return
         if expansion.job.probe:

@@ -25,12 +25,15 @@ def split_code(text: str, default: str, warn: Callable[[str], None] = lambda cod
     return match[1], match[2]
 
 
-async def serve(context: ServiceContext) -> None:
-    retry = context.name == "retry"
+def fail(job: Job, *, retry: bool) -> None:
+    """End all recipients with the nexthop's text."""
+    dsn, reason = split_code(job.request.nexthop, "4.0.0" if retry else "5.0.0", lambda code: job.log.warning(
+        '%s: ignoring dsn code "%s"', "defer_append" if retry else "bounce_append", code))
+    job.report_rest(DEFERRED if retry else BOUNCED, dsn, reason)
 
+
+async def serve(context: ServiceContext) -> None:
     async def deliver(job: Job) -> None:
-        dsn, reason = split_code(job.request.nexthop, "4.0.0" if retry else "5.0.0", lambda code: job.log.warning(
-            '%s: ignoring dsn code "%s"', "defer_append" if retry else "bounce_append", code))
-        job.report_rest(DEFERRED if retry else BOUNCED, dsn, reason)
+        fail(job, retry=context.name == "retry")
 
     await serve_agent(context, deliver)

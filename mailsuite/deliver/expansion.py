@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from mailsuite.address.syntax import quote_local, split_domain, split_extension
 from mailsuite.base.errors import MailError
+from mailsuite.base.trace import inside
 from mailsuite.deliver.agent import CONFIGURATION_ERROR, Job
 from mailsuite.deliver.aliases import Destination, Kind, parse_destinations, parse_file
 from mailsuite.deliver.forward import Forwards
@@ -198,8 +199,9 @@ class Expansion:
         if not destinations:
             self.world.log.warning("no recipient in alias lookup result for %s", name)
             self.end(node, DEFERRED, "4.3.5", "alias database unavailable")
-        for destination in destinations:
-            await self._destination(inner, destination)
+        with inside("alias_maps", name, found.value):
+            for destination in destinations:
+                await self._destination(inner, destination)
         return True
 
     def _tell_expansion(self, node: Node, action: str) -> None:
@@ -251,8 +253,9 @@ class Expansion:
         node = replace(node, notify=node.notify & ~Notify.SUCCESS)
         inner = replace(node, owner=node.user, source="forward", alias="", account=account, personal=True,
                         unmatched=unmatched)
-        for destination in destinations:
-            await self._destination(inner, destination)
+        with inside("forward_path", node.user, answer.path):
+            for destination in destinations:
+                await self._destination(inner, destination)
         return True
 
     async def _unknown(self, node: Node) -> None:
@@ -270,7 +273,9 @@ class Expansion:
             self.end(node, BOUNCED, "5.4.6", f"alias database loop for {node.local}")
             return
         if relay:
-            await self._destination(replace(node, alias="", source="", unmatched=""), Destination(Kind.ADDRESS, relay))
+            with inside("luser_relay", node.user, relay):
+                await self._destination(replace(node, alias="", source="", unmatched=""),
+                                        Destination(Kind.ADDRESS, relay))
             return
         self.end(node, BOUNCED, "5.1.1", f'unknown user: "{node.user}"')
 
@@ -346,5 +351,6 @@ class Expansion:
         if inner.level > LEVEL_LIMIT:
             self.end(node, BOUNCED, "5.4.6", f"alias database loop for {path}")
             return
-        for destination in parse_file(answer.text):
-            await self._destination(inner, destination)
+        with inside(":include:", path):
+            for destination in parse_file(answer.text):
+                await self._destination(inner, destination)

@@ -9,6 +9,7 @@ Raises TemporaryError when a table could not be asked.
 
 from mailsuite.base.errors import TemporaryError
 from mailsuite.base.log import logger
+from mailsuite.base.trace import TRACE
 from mailsuite.config.settings import Settings
 from mailsuite.deliver.params import VIRTUAL_MAILBOX_BASE, VIRTUAL_MINIMUM_UID
 from mailsuite.maps import Maps, MapSource, open_maps
@@ -42,7 +43,10 @@ class MailboxTables:
         found = await find_address(self._mailboxes, address.lower(), delimiter=self._delimiter)
         if found is None:
             return None
-        return f"{self._base}/{found.value}" if self._base else found.value
+        path = f"{self._base}/{found.value}" if self._base else found.value
+        if (trace := TRACE.get()) is not None:
+            trace.step("virtual_mailbox_maps", address, path)
+        return path
 
     async def owner(self, address: str) -> Identity:
         """Whose rights a delivery to address has."""
@@ -59,4 +63,6 @@ class MailboxTables:
         if not (text.isascii() and text.isdigit() and least <= int(text) <= _LARGEST_ID):
             self._log.warning("recipient %s: bad %s %s in %s", address, what, found.value, parameter)
             raise BadOwner("mail system configuration error")
+        if (trace := TRACE.get()) is not None:
+            trace.step(parameter, address, text)
         return int(text)

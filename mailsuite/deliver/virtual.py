@@ -58,11 +58,12 @@ class VirtualAgent:
         with job.message_file() as fd:
             recipients = job.request.recipients
             if len(recipients) == 1:
-                await self._one(job, recipients[0], fd)
+                await self.one(job, recipients[0], fd)
             else:
-                await asyncio.gather(*(self._one(job, recipient, fd) for recipient in recipients))
+                await asyncio.gather(*(self.one(job, recipient, fd) for recipient in recipients))
 
-    async def _one(self, job: Job, recipient: Recipient, fd: int) -> None:
+    async def one(self, job: Job, recipient: Recipient, fd: int) -> None:
+        """Deliver to one recipient, and report it; fd is not used by a probe."""
         try:
             path = await self._tables.mailbox(recipient.address)
             if path is None:

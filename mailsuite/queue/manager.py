@@ -33,6 +33,7 @@ from mailsuite.queue.agent import (
 from mailsuite.queue.envelope import Envelope, Notify, Recipient
 from mailsuite.queue.file import EXPIRE, Damaged, Stored, Unfinished, read
 from mailsuite.queue.limits import TransportTable
+from mailsuite.queue.route import route_of
 from mailsuite.queue.scheduler import Entry, Outcome, Scheduler
 from mailsuite.smtp.params import SOFT_BOUNCE
 
@@ -197,12 +198,7 @@ class Manager:
     async def _resolve(self, message: Message, recipient: Recipient) -> "tuple[Recipient, tuple[str, str, str]] | None":
         """The recipient as it goes to the agent, and (transport, destination, nexthop); None: it ended here."""
         resolution = await self.rewriter.resolve(message.envelope.sender, recipient.address)
-        transport, nexthop = resolution.transport, resolution.nexthop
-        if resolution.bad_syntax:
-            transport, nexthop = "error", "5.1.3 bad address syntax"
-        if message.envelope.filter:
-            transport, _, nexthop = message.envelope.filter.partition(":")
-            nexthop = nexthop or split_domain(recipient.address)[1]
+        transport, nexthop = route_of(resolution, recipient.address, message.envelope.filter)
         local = split_domain(recipient.address)[0].lower()
         if local == self._double_bounce and resolution.address_class == "local":
             self._end_here(message, recipient, SENT, "2.0.0", "undeliverable postmaster notification discarded")

@@ -136,7 +136,8 @@ class AddressResolver:
             if found is not None and found.value.upper() != "DUNNO":
                 transport, destination = split_transport(found.value)
                 decided_by = "sender_dependent_default_transport_maps"
-        _tell(decided_by, domain, f"{transport}:{destination}", table=decided_by.startswith("sender_"))
+        _tell(decided_by, domain, f"{transport}:{destination}" if destination else transport,
+              table=decided_by.startswith("sender_"))
         if address_class in ("relay", "default"):
             nexthop = await self._relay_for(sender) or domain
         return transport, destination or nexthop

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from mailsuite.address.syntax import quote_local
 from mailsuite.base.errors import TemporaryError
 from mailsuite.base.log import logger
+from mailsuite.base.trace import TRACE, Trace
 from mailsuite.smtp.facts import Deferral, Facts
 from mailsuite.smtp.policy.verdict import Verdict
 from mailsuite.smtp.questions import Refusal
@@ -74,6 +75,7 @@ class Judge:
             self.server_error()
         self._depth += 1
         outer_warn = self.warn_only
+        trace = TRACE.get()
         try:
             for step in steps:
                 if self.facts.treatment.discard is not None:
@@ -81,7 +83,7 @@ class Judge:
                 if step.warns:
                     self.warn_only = True
                     continue
-                verdict = await step.rule(self, step.argument)
+                verdict = await (step.rule(self, step.argument) if trace is None else self._told(step, trace))
                 self.warn_only = outer_warn
                 if verdict is not None:
                     return verdict
@@ -91,6 +93,27 @@ class Judge:
         finally:
             self._depth -= 1
             self.warn_only = outer_warn
+
+    async def _told(self, step: "Step", trace: Trace) -> Verdict:
+        """Carry out a restriction, and report what it said."""
+        told = trace.step(step.name, step.text, table=False)
+        if step.name in trace.passed_over:
+            told.result = "not asked"
+            return None
+        trace.hits.clear()
+        with trace.inside(told):
+            try:
+                verdict = await step.rule(self, step.argument)
+            except TemporaryError as error:
+                told.result = f"cannot be asked: {error.detail or error.public}"
+                raise
+            except ServerError as error:
+                told.result = error.refusal.reply
+                raise
+        told.hit = trace.hits[-1] if trace.hits else None
+        trace.hits.clear()
+        told.result = verdict.reply if isinstance(verdict, Refusal) else "permit" if verdict is not None else ""
+        return verdict
 
     # --- verdicts -----------------------------------------------------------------------------------------------
 
@@ -137,6 +160,8 @@ class Judge:
 
     def note(self, what: str, text: str) -> None:
         """The log line of a decision: "NOQUEUE: reject: RCPT from host: text; from=<> to=<> proto= helo=<>"."""
+        if (trace := TRACE.get()) is not None:
+            trace.step(f"log {what}", self.name, text, table=False)
         facts = self.facts
         parts = []
         if facts.sender is not None:

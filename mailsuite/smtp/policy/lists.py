@@ -22,12 +22,13 @@ Rule = Callable[[Judge, object], Awaitable[Verdict]]
 
 
 class Step(NamedTuple):
-    """One restriction of a list. warns: it is warn_if_reject."""
+    """One restriction of a list. warns: it is warn_if_reject. text: its argument as it was written."""
 
     name: str
     rule: Rule
     argument: object = None
     warns: bool = False
+    text: str = ""
 
 
 class Restriction(NamedTuple):
@@ -92,12 +93,12 @@ def parse_list(text: str, resources: "Resources", classes: Mapping[str, list[Ste
                 steps.append(Step(name, _unknown, words[at]))
                 at += 1
             else:
-                steps.append(Step(name, entry.rule, entry.prepare(resources, words[at])))
+                steps.append(Step(name, entry.rule, entry.prepare(resources, words[at]), text=words[at]))
                 at += 1
         elif ":" in word and default and tables:
             chosen = RESTRICTIONS[default]
             assert chosen.prepare is not None
-            steps.append(Step(default, chosen.rule, chosen.prepare(resources, word)))
+            steps.append(Step(default, chosen.rule, chosen.prepare(resources, word), text=word))
         elif word in classes:
             steps.append(Step(word, _class, classes[word]))
         else:

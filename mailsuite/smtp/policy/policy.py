@@ -10,6 +10,7 @@ recipient is known. Source: SMTPD_ACCESS_README of Postfix.
 from typing import TYPE_CHECKING
 
 from mailsuite.base.errors import ConfigError
+from mailsuite.base.trace import TRACE
 from mailsuite.smtp import params
 from mailsuite.smtp.facts import Facts
 from mailsuite.smtp.policy import blocklists, delegation, rules_address, rules_auth, rules_dns, rules_generic
@@ -104,11 +105,13 @@ class Policy:
         refusal = None
         for name in self._recipient_lists:
             if self._lists[name]:
+                _tell_list(name)
                 verdict = await judge.run(self._lists[name], recipient, "Recipient address")
                 if isinstance(verdict, Refusal):
                     return verdict
         refusal = self._deferred(judge)
         if refusal is None and self._unlisted_recipient and facts.treatment.discard is None:
+            _tell_list("unlisted_recipient")
             verdict = await judge.run([_UNLISTED_RECIPIENT], recipient, "Recipient address")
             refusal = verdict if isinstance(verdict, Refusal) else None
         return refusal
@@ -153,10 +156,12 @@ class Policy:
             name, kind = facts.sender or "", "Sender address"
         steps = self._lists[stage]
         if steps:
+            _tell_list(stage)
             verdict = await judge.run(steps, name, kind)
             if isinstance(verdict, Refusal):
                 return verdict
         if stage == "sender" and self._unlisted_sender and facts.sender and facts.treatment.discard is None:
+            _tell_list("unlisted_sender")
             verdict = await judge.run([_UNLISTED_SENDER], name, kind)
             if isinstance(verdict, Refusal):
                 return verdict
@@ -179,5 +184,13 @@ class Policy:
         return judge.reject(deferral.code, deferral.status, deferral.text)
 
 
+def _tell_list(name: str) -> None:
+    """For who listens: which parameter the restrictions that follow stand in."""
+    if (trace := TRACE.get()) is not None:
+        parameter = f"smtpd_reject_{name}" if name.startswith("unlisted") else f"smtpd_{name}_restrictions"
+        trace.step(LIST_MARK, parameter, table=False)
+
+
+LIST_MARK = "restriction list"
 _UNLISTED_RECIPIENT = Step("reject_unlisted_recipient", rules_address.reject_unlisted_recipient)
 _UNLISTED_SENDER = Step("reject_unlisted_sender", rules_address.reject_unlisted_sender)
