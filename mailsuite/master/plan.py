@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from mailsuite.base.errors import ConfigError, ConfigErrors
 from mailsuite.master.accounts import Accounts
-from mailsuite.master.services import ACCESS, COMMANDS, LIBRARY, MISSING, ServiceKind
+from mailsuite.master.services import ACCESS, COMMANDS, LIBRARY, MISSING, PASSABLE, ServiceKind
 
 if TYPE_CHECKING:
     from mailsuite.config.dovecot import DovecotSettings, Section
@@ -25,7 +25,7 @@ DEFAULT_PROCESS_LIMIT = 100
 
 @dataclass(frozen=True)
 class SocketSpec:
-    """One socket to listen on. kind: "inet", "unix" or "unix-dgram"; owner: (uid, gid) or None to leave it."""
+    """One socket to listen on. kind: "inet", "unix", "pass" or "unix-dgram"; owner: (uid, gid) or None to leave it."""
 
     kind: str
     name: str
@@ -121,8 +121,8 @@ def _mail_service(entry: "MasterEntry", settings: "Settings", accounts: Accounts
     kind = COMMANDS.get(entry.command)
     if kind is None:
         raise ConfigError(f"{where}unknown command name \"{entry.command}\"")
-    if entry.type == "pass":
-        raise ConfigError(f"{where}service type \"pass\" is not implemented (see docs/differences.md)")
+    if entry.type == "pass" and entry.command not in PASSABLE:
+        raise ConfigError(f"{where}service type \"pass\": only {', '.join(sorted(PASSABLE))} can take sockets so")
     own = settings.with_overrides(dict(entry.overrides)) if entry.overrides else settings
     limit = entry.maxproc if entry.maxproc is not None else int(settings.text("default_process_limit"))
     processes = 1
@@ -148,7 +148,7 @@ def _mail_sockets(entry: "MasterEntry", settings: "Settings", accounts: Accounts
             yield SocketSpec("inet", entry.name, address=address, port=port, tls=tls, haproxy=haproxy)
         return
     folder = "private" if entry.private else "public"
-    yield SocketSpec("unix-dgram" if entry.type == "unix-dgram" else "unix", entry.name,
+    yield SocketSpec(entry.type if entry.type in ("unix-dgram", "pass") else "unix", entry.name,
                      path=os.path.join(settings.text("queue_directory"), folder, entry.name),
                      owner=accounts.owner_of_sockets)
 

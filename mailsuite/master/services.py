@@ -51,15 +51,21 @@ COMMANDS: dict[str, ServiceKind] = {
     "virtual": ServiceKind("mailsuite.deliver.virtual:serve", root=True,
                            preload=(*_MAIL, "mailsuite.deliver", "mailsuite.store.delivery")),
     "pipe": ServiceKind("mailsuite.deliver.pipe:serve", root=True, preload=(*_MAIL, "mailsuite.deliver")),
+    "postscreen": ServiceKind("mailsuite.postscreen.server:serve", Reload.REPLACE, eager=True,
+                              preload=(*_MAIL, *_DNS, "mailsuite.postscreen", "mailsuite.smtp", "mailsuite.tls")),
     "anvil": ServiceKind("mailsuite.anvil.server:serve", preload=("mailsuite.anvil", "mailsuite.net")),
     "postlogd": ServiceKind("mailsuite.master.postlogd:serve", eager=True),
 }
 
 # Programs that are function calls here; their lines in master.cf are read for their -o overrides.
-LIBRARY = frozenset({"cleanup", "trivial-rewrite", "bounce", "verify", "flush", "proxymap", "tlsmgr", "scache"})
+LIBRARY = frozenset({"cleanup", "trivial-rewrite", "bounce", "verify", "flush", "proxymap", "tlsmgr", "scache",
+                     "dnsblog", "tlsproxy"})
+
+# Commands that a line of type `pass` may name.
+PASSABLE = frozenset({"smtpd"})
 
 # Programs of Postfix that are not there yet; a line that names one is refused.
-MISSING = frozenset({"postscreen", "dnsblog", "tlsproxy", "qmqpd", "spawn", "oqmgr", "nqmgr"})
+MISSING = frozenset({"qmqpd", "spawn", "oqmgr", "nqmgr"})
 
 # Services of dovecot.conf. `access` is ours: the parent of the users' workers.
 ACCESS: dict[str, ServiceKind] = {

@@ -50,13 +50,13 @@ class Sockets:
         wanted = {spec.key for plan in plans for spec in plan.sockets}
         for key in [key for key in self._open if key not in wanted]:
             self._open.pop(key).close()
-            if key[0].startswith("unix"):
+            if key[0] != "inet":
                 _unlink_socket(key[1])
 
     def close(self) -> None:
         for key, sock in self._open.items():
             sock.close()
-            if key[0].startswith("unix"):
+            if key[0] != "inet":
                 _unlink_socket(key[1])
         self._open.clear()
 

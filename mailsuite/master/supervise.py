@@ -224,7 +224,7 @@ class Master:
         for other in self.services.values():
             for process in other.processes.values():
                 process.control.close()
-        listeners = [Listener(spec.name, self.sockets.of(spec), "inet" if spec.kind == "inet" else "unix",
+        listeners = [Listener(spec.name, self.sockets.of(spec), spec.kind if spec.kind in ("inet", "pass") else "unix",
                               spec.tls, spec.haproxy) for spec in plan.sockets]
         own = {listener.sock for listener in listeners}
         for sock in self.sockets.all():

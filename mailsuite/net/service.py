@@ -33,7 +33,8 @@ log = logging.getLogger("mailsuite.net")
 class Listener:
     """One bound, listening socket. name: the master.cf service or dovecot inet_listener/unix_listener name.
 
-    tls: implicit TLS. haproxy: a PROXY header comes first. kind: "inet" or "unix".
+    tls: implicit TLS. haproxy: a PROXY header comes first. kind: "inet", "unix", or "pass": what is accepted there
+    brings a client's socket (passing.py).
     """
 
     name: str
@@ -128,7 +129,11 @@ class Acceptor:
         connection: Connection | None = None
         try:
             sock.setblocking(False)
-            peer = peer_of(sock, address)
+            if self.listener.kind == "pass":
+                from mailsuite.net.passing import take_socket
+                peer, sock = await take_socket(sock)
+            else:
+                peer = peer_of(sock, address)
             if self.listener.haproxy:
                 from mailsuite.net.proxy import read_header
                 if not self._proxy_trusted(peer.address):

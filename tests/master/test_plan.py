@@ -48,7 +48,7 @@ def test_public_and_private(tmp_path: Path) -> None:
 
 def test_all_errors_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigErrors) as caught:
-        plans(tmp_path, "smtp inet n - n - 1 postscreen\nx unix - - n - - nonsense\n99999 inet n - n - - smtpd\n"
+        plans(tmp_path, "smtp inet n - n - 1 qmqpd\nx unix - - n - - nonsense\n99999 inet n - n - - smtpd\n"
                         "25 inet n - n - - smtpd\n127.0.0.1:25 inet n - n - - smtpd\n")
     text = caught.value.public.split("\n")
     assert all(word in line for word, line in zip(["line 1", "line 2", "line 3", "both listen on"], text, strict=True))
