@@ -6,7 +6,7 @@ SHARED ?= ../shared
 READY = $(VENV)/.ready
 PYTHON = $(VENV)/bin/python
 
-.PHONY: run test check unit system interop soak fuzz bench lock clean
+.PHONY: run test check docs unit system interop soak fuzz bench lock clean
 
 run: $(READY)
 	@$(VENV)/bin/mailsuite setup $(SITE)
@@ -20,6 +20,10 @@ test: $(READY)
 check: $(READY)
 	$(VENV)/bin/ruff check mailsuite certs tests scripts
 	$(VENV)/bin/mypy
+
+# Written from the source: docs/parameters.md, docs/dovecot-settings.md, a list in docs/differences.md.
+docs: $(READY)
+	$(PYTHON) -m mailsuite.config.manual.write
 
 unit: $(READY)
 	$(PYTHON) -m pytest -n $(JOBS) -m "not system" tests

@@ -6,6 +6,7 @@
 import click
 
 from mailsuite import __version__
+from mailsuite.cli.config import config
 from mailsuite.cli.explain import explain
 
 
@@ -157,6 +158,7 @@ def spf(directory: str, address: str, sender: str, helo: str) -> None:
 
 
 cli.add_command(explain)
+cli.add_command(config)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
     errors, warnings = check_settings(settings)
     errors[0].public == "/etc/postfix/main.cf, line 7: relayhots: unknown parameter, did you mean relayhost?"
+    warnings[0] == "/etc/postfix/main.cf, line 8: biff: known, but not obeyed (...); see docs/differences.md"
 
 Known names are those of names.py, with the transports that every master.cf has.
 A value is checked by the Param that declares it, else by the kind that Postfix's default shows.
@@ -28,7 +29,9 @@ _PARSERS = {"time": registry.seconds(most=2**63), "boolean": registry.boolean(),
 
 
 def check_settings(settings: Settings) -> tuple[list[ConfigError], list[str]]:
-    """Everything wrong with names and values, in the order of lines; and warnings of names that nobody defines."""
+    """Everything wrong with names and values, in the order of lines; and warnings: what nobody defines, or obeys."""
+    from mailsuite.config.manual.unobeyed import unobeyed
+
     registry.import_all()
     entries = _entries(settings.config_directory)
     names = Names(settings.written, [
@@ -39,7 +42,7 @@ def check_settings(settings: Settings) -> tuple[list[ConfigError], list[str]]:
                for text in _check_overrides(settings, entry, names)]
     warnings = [f"{settings.config_directory}/{file}: undefined parameter: {name}"
                 for file, name in names.undefined()]
-    return errors, warnings
+    return errors, [*warnings, *unobeyed(settings, entries)]
 
 
 def in_order(errors: list[ConfigError]) -> list[ConfigError]:

@@ -4,7 +4,8 @@
     references("${a?{$b}:{c}}") -> ["a", "b"]                   all names, also of the branch that would not be taken
 
 Grammar inside ${}: name | name?text | name:text | name?{text} | name?{text}:{text} | name:{text}
-    | {left} OP {right} [? {text} [: {text}] | : {text}]        OP: == != < <= >= > and these followed by "level"
+    | function{text} | {left} OP {right} [? {text} [: {text}] | : {text}]
+OP: == != < <= >= > and these followed by "level". Functions: domain_to_ascii, the A-label form of a domain.
 Both sides of OP are compared as numbers when both are numbers, else as octets; OPlevel compares compatibility levels
 (major.minor.patch). Without a branch a comparison that holds gives "true". What find returns is not looked at again.
 Raises: ExpansionError, worded as Postfix words its warning.
@@ -12,7 +13,7 @@ Raises: ExpansionError, worded as Postfix words its warning.
 
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mailsuite.base.errors import ConfigError
@@ -24,6 +25,17 @@ class ExpansionError(ConfigError):
     """A text that is not in the macro language."""
 
 
+def _domain_to_ascii(text: str) -> str:
+    import idna
+
+    try:
+        return idna.encode(text, uts46=True).decode("ascii") if not text.isascii() else text
+    except idna.IDNAError:
+        return text
+
+
+# Postfix 3.11.
+FUNCTIONS: Mapping[str, Callable[[str], str]] = {"domain_to_ascii": _domain_to_ascii}
 _NAME = re.compile(r"[A-Za-z0-9_]+")
 _BLANKS = re.compile(r"[ \t\r\n\f\v]*")
 _OPERATOR = re.compile(r"==|!=|<=|>=|<|>")
@@ -130,6 +142,10 @@ class _Expander:
         match = _NAME.match(body, at)
         name = match[0] if match else ""
         at = _skip_blanks(body, match.end() if match else at)
+        if name in FUNCTIONS and body.startswith("{", at):
+            text, at = self._curly(body, at)
+            if at == len(body):
+                return FUNCTIONS[name](self.expand(text, depth + 1))
         if at < len(body) and body[at] not in "?:":
             start, at = match.span() if match else (at, at)
             raise _syntax_error("attribute name syntax error", body, start, at)

@@ -1,4 +1,4 @@
-"""Every parameter that Postfix 3.7 knows, with its default.
+"""Every parameter that Postfix 3.7 to 3.11 know, with its default (that of 3.7 where versions differ).
 
     DEFAULTS["queue_run_delay"] -> "300s"              as written, unexpanded
     COMPUTED["myhostname"](settings) -> "mx.test"      what depends on the machine, the moment or other parameters
@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Literal, Protocol
 
 from mailsuite import __version__
+from mailsuite.config.postfix_later import LATER
 from mailsuite.config.postfix_table import TABLE
 
 RELEASE_DATE = "20261121"
@@ -36,7 +37,8 @@ def _read_table(table: str) -> dict[str, str]:
     return {name: value.lstrip(" ") for name, _, value in pairs}
 
 
-DEFAULTS: dict[str, str] = _read_table(TABLE)
+DEFAULTS: dict[str, str] = {
+    name: value for table in (TABLE, *LATER.values()) for name, value in _read_table(table).items()}
 
 
 def _myhostname(values: Values) -> str:

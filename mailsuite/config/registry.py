@@ -74,6 +74,25 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _TIME = re.compile(r"(\d+)\s*([smhdw]?)", re.ASCII)
 
 
+_KINDS: dict[object, str] = {}
+
+
+def _kind(parse: Callable[[str], T], text: str) -> Callable[[str], T]:
+    """Remember, for the manual, what a parser takes."""
+    _KINDS[parse] = text
+    return parse
+
+
+def kind_text(parse: Callable[[str], object]) -> str:
+    """What a parser takes: "time", "yes or no", "one of: may, encrypt"; "" for one that is not from here."""
+    return _KINDS.get(parse, "")
+
+
+def _limits(least: float, most: float, usual: float) -> str:
+    """" from 1 to 10", " from 1", or nothing."""
+    return (f" from {least}" if least else "") + (f" to {most}" if most < usual else "")
+
+
 def _within(text: str, value: int, least: int, most: int) -> int:
     if not least <= value <= most:
         raise ConfigError(f"{text} is not between {least} and {most}")
@@ -89,7 +108,7 @@ def seconds(*, least: int = 0, most: int = INT_MAX, unit: str = "s") -> Callable
             raise ConfigError(f"bad time value or unit: {text}")
         return _within(text, int(match[1]) * _UNITS[match[2] or unit], least, most)
 
-    return parse
+    return _kind(parse, f"time{_limits(least, most, INT_MAX)}; without a unit: {unit}")
 
 
 def integer(*, least: int = 0, most: int = INT_MAX) -> Callable[[str], int]:
@@ -100,12 +119,12 @@ def integer(*, least: int = 0, most: int = INT_MAX) -> Callable[[str], int]:
             raise ConfigError(f"bad numerical value: {text}")
         return _within(text, int(text), least, most)
 
-    return parse
+    return _kind(parse, f"number{_limits(least, most, INT_MAX)}")
 
 
 def size(*, least: int = 0, most: int = 2**63 - 1) -> Callable[[str], int]:
     """Parser for a number of octets. Raises ConfigError."""
-    return integer(least=least, most=most)
+    return _kind(integer(least=least, most=most), f"octets{_limits(least, most, 2**63 - 1)}")
 
 
 def number(*, least: float = 0.0) -> Callable[[str], float]:
@@ -120,7 +139,7 @@ def number(*, least: float = 0.0) -> Callable[[str], float]:
             raise ConfigError(f"{text} is less than {least}")
         return value
 
-    return parse
+    return _kind(parse, f"number{_limits(least, 1, 0)}, also with a fraction")
 
 
 def boolean() -> Callable[[str], bool]:
@@ -132,7 +151,7 @@ def boolean() -> Callable[[str], bool]:
             raise ConfigError(f"bad boolean value: {text}, use yes or no")
         return word == "yes"
 
-    return parse
+    return _kind(parse, "yes or no")
 
 
 def enum(*choices: str) -> Callable[[str], str]:
@@ -144,7 +163,7 @@ def enum(*choices: str) -> Callable[[str], str]:
             raise ConfigError(f"bad value: {text}, use one of: {', '.join(name or '(empty)' for name in choices)}")
         return word
 
-    return parse
+    return _kind(parse, f"one of: {', '.join(name or '(empty)' for name in choices)}")
 
 
 def string(*, least: int = 0, most: int = 0) -> Callable[[str], str]:
@@ -157,7 +176,7 @@ def string(*, least: int = 0, most: int = 0) -> Callable[[str], str]:
             raise ConfigError(f"longer than {most} characters")
         return text
 
-    return parse
+    return _kind(parse, "text")
 
 
 def split_items(text: str, separators: str = ", \t\r\n") -> list[str]:
@@ -192,7 +211,7 @@ def words(*, allowed: Iterable[str] | None = None, lower: bool = False) -> Calla
             raise ConfigError(f"bad value: {', '.join(wrong)}, use: {', '.join(sorted(closed))}")
         return found
 
-    return parse
+    return _kind(parse, "list" if closed is None else f"list of: {', '.join(sorted(closed))}")
 
 
 items = words
@@ -206,7 +225,7 @@ def octal() -> Callable[[str], int]:
             raise ConfigError(f"bad permissions: {text}, use an octal number such as 0600")
         return int(text, 8)
 
-    return parse
+    return _kind(parse, "file mode, octal")
 
 
 def absolute_path(*, empty: bool = False) -> Callable[[str], str]:
@@ -217,4 +236,4 @@ def absolute_path(*, empty: bool = False) -> Callable[[str], str]:
             raise ConfigError(f"not an absolute path: {text or '(empty)'}")
         return text
 
-    return parse
+    return _kind(parse, "absolute path")

@@ -116,7 +116,7 @@ class Master:
         self._stop()
 
     def _warn(self) -> None:
-        for text in self.configuration.warnings:
+        for text in (*self.configuration.settings.warnings, *self.configuration.warnings):
             log.warning("%s", text)
 
     def _all_ready(self) -> bool:

@@ -1,0 +1,144 @@
+"""What those settings of dovecot.conf mean that we obey; all others of Dovecot 2.3 are known, read, and change nothing.
+
+Lines are NAME: MEANING, section/NAME for what stands in sections. tests/config/test_manual.py compares with what the
+source reads.
+"""
+
+from collections.abc import Mapping
+
+TEXT = r"""
+auth_anonymous_username: The user that SASL ANONYMOUS logs in.
+auth_debug: Log how logins are decided.
+auth_default_realm: The domain of user names that have none.
+auth_failure_delay: How long the answer to a failed login waits.
+auth_master_user_separator: The character between user and master user in a login name.
+auth_mechanisms: SASL mechanisms that are offered.
+auth_penalty: Whether who guesses passwords waits longer and longer. Not in Dovecot.
+auth_penalty_decay: The time in which one wrong password is forgotten. Not in Dovecot.
+auth_penalty_delay: The first pause after a wrong password. Not in Dovecot.
+auth_penalty_ipv4_prefix: How many bits of an IPv4 address count as one client. Not in Dovecot.
+auth_penalty_ipv6_prefix: How many bits of an IPv6 address count as one client. Not in Dovecot.
+auth_penalty_known_time: How long a login makes an address a user's own. Not in Dovecot.
+auth_penalty_max_delay: The longest pause. Not in Dovecot.
+auth_penalty_max_wait: Who would wait longer than this is refused unchecked. Not in Dovecot.
+auth_penalty_memory: Addresses and users that are remembered. Not in Dovecot.
+auth_penalty_network_allowance: Different wrong passwords of a network before it waits as a whole. Not in Dovecot.
+auth_penalty_waiting: Attempts of one network that may wait at once. Not in Dovecot.
+auth_realms: Realms that DIGEST-MD5 offers.
+auth_socket_path: The socket of the auth service for user lookups.
+auth_ssl_username_from_cert: Take the user name from the client's certificate.
+auth_username_chars: Characters that a user name may have; empty: any.
+auth_username_format: How a login name becomes the name that is looked up, as %Lu.
+auth_username_translation: Pairs of characters; the first of each becomes the second.
+auth_verbose: Log why logins fail.
+base_dir: Where sockets are; names of sockets are below it.
+default_internal_group: The group of internal sockets.
+default_internal_user: The account of processes that need no rights.
+default_login_user: The account of login processes; nothing may belong to it.
+default_process_limit: Most processes of a service.
+disable_plaintext_auth: Passwords in plain text only under TLS, or on this machine.
+first_valid_gid: The lowest group id that a user may have.
+first_valid_uid: The lowest user id that a user may have.
+haproxy_timeout: How long a proxy's header may take.
+haproxy_trusted_networks: Networks whose proxies are believed.
+hostname: The machine's name where messages show one.
+imap_capability: The capability list after login; "+NAME" adds.
+imap_id_send: What ID answers.
+imap_idle_notify_interval: How often IDLE says "Still here".
+imap_logout_format: The log line at the end of an IMAP session.
+imap_max_line_length: Octets of an IMAP command line.
+import_environment: Environment variables that processes keep.
+info_log_path: The log of information, when it is not log_path.
+last_valid_gid: The highest group id that a user may have; 0: no limit.
+last_valid_uid: The highest user id that a user may have; 0: no limit.
+lda_mailbox_autocreate: Make a missing mailbox that mail is delivered to.
+lda_mailbox_autosubscribe: Subscribe to such a new mailbox.
+listen: Addresses on which services listen.
+lmtp_add_received_header: Put a Received header on mail that comes by LMTP.
+lmtp_hdr_delivery_address: What Delivered-To names: none, final or original.
+lmtp_save_to_detail_mailbox: Deliver user+NAME into the mailbox NAME.
+log_core_filter: Events that end the process; not for production.
+log_debug: Events that are logged in detail.
+log_path: The log: syslog, a file, or /dev/stderr.
+log_timestamp: The time in lines of a log file.
+login_greeting: What a server says first.
+login_log_format: The log line of a login.
+login_log_format_elements: Parts of that line; empty ones are left out.
+login_trusted_networks: Networks of proxies that may tell a client's address (ID, XCLIENT).
+mail_access_groups: Further groups of mail processes.
+mail_fsync: When files are synced: optimized, always or never.
+mail_gid: The group of users who have none of their own.
+mail_home: The home of users who have none of their own.
+mail_location: Where mail is: maildir:PATH or mbox:PATH, with options.
+mail_max_keyword_length: Characters of a keyword.
+mail_max_userip_connections: Connections of one user from one address.
+mail_privileged_group: The group that may make locks in the mail spool.
+mail_temp_dir: Where temporary files are.
+mail_uid: The account of users who have none of their own.
+mbox_dotlock_change_timeout: After how long an unchanged lock file of others is taken away.
+mbox_lazy_writes: Write flags into an mbox when it is closed.
+mbox_lock_timeout: How long to wait for an mbox lock.
+mbox_read_locks: Locks for reading an mbox, in order.
+mbox_write_locks: Locks for writing an mbox, in order.
+pop3_client_workarounds: Help for faulty POP3 clients.
+pop3_delete_type: expunge or flag: what DELE does.
+pop3_deleted_flag: The flag that marks deleted mail with pop3_delete_type = flag.
+pop3_enable_last: The old command LAST.
+pop3_lock_session: Lock the mailbox for the whole session.
+pop3_logout_format: The log line at the end of a POP3 session.
+pop3_no_flag_updates: RETR does not mark mail as seen.
+pop3_uidl_format: How UIDL names messages.
+protocols: imap, pop3, lmtp: what is served.
+quota_full_tempfail: A full mailbox defers mail rather than bouncing it.
+recipient_delimiter: Characters between user and detail of an address.
+ssl: yes, no or required: TLS of IMAP and POP3.
+ssl_alt_cert: A second certificate, of another algorithm.
+ssl_alt_key: The key of ssl_alt_cert.
+ssl_cert: The certificate with its chain, as <FILE.
+ssl_cipher_list: OpenSSL's list of ciphers.
+ssl_key: The key, as <FILE.
+ssl_min_protocol: The oldest TLS version.
+ssl_prefer_server_ciphers: The server's order of ciphers counts.
+ssl_verify_client_cert: Ask clients for certificates.
+state_dir: Where state is kept between runs.
+syslog_facility: The syslog facility.
+passdb/driver: How passwords are looked up: passwd-file, pam, passwd, shadow, static...
+passdb/args: What the driver needs: a file, options.
+passdb/deny: Who is found here is refused.
+passdb/master: Who is found here may log in as others.
+passdb/pass: After a match the next database decides.
+passdb/skip: When the database is passed over: never, authenticated or unauthenticated.
+passdb/result_success: What follows a match.
+passdb/result_failure: What follows a mismatch.
+passdb/result_internalfail: What follows when the database cannot be asked.
+passdb/default_fields: Fields that hold where the database gives none.
+passdb/override_fields: Fields that replace the database's.
+passdb/mechanisms: Mechanisms for which the database is asked.
+passdb/username_filter: User names for which the database is asked.
+userdb/driver: How users are looked up: passwd, passwd-file, static, prefetch...
+userdb/args: What the driver needs: a file, or fields such as uid=vmail.
+userdb/default_fields: Fields that hold where the database gives none.
+userdb/override_fields: Fields that replace the database's.
+namespace/prefix: What mailbox names of the namespace begin with.
+namespace/separator: The character between levels of names.
+namespace/location: Where its mail is, when not at mail_location.
+namespace/inbox: Whether INBOX is here.
+namespace/list: Whether LIST shows it.
+namespace/hidden: Whether NAMESPACE leaves it out.
+namespace/subscriptions: Whether subscriptions are kept here.
+namespace/type: private, shared or public.
+mailbox/auto: no, create or subscribe: a mailbox that everybody has.
+mailbox/special_use: The role of the mailbox, as \Sent.
+service/process_limit: Most processes of the service.
+service/user: The account of the service.
+service/group: The group of the service.
+unix_listener/mode: Permissions of the socket.
+unix_listener/user: Owner of the socket.
+unix_listener/group: Group of the socket.
+inet_listener/port: The port; 0: none.
+inet_listener/address: The address, when not those of listen.
+inet_listener/ssl: TLS from the first octet.
+inet_listener/haproxy: A proxy's header comes first.
+"""
+
+MEANINGS: Mapping[str, str] = dict(line.split(": ", 1) for line in TEXT.strip().split("\n"))

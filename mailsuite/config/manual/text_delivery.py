@@ -1,0 +1,105 @@
+"""What parameters mean: local delivery, the queue, transports, content. The form of a line is in tables.py."""
+
+TEXT = r"""
+alias_database: The alias tables that newaliases builds.
+alias_maps: Tables of local aliases: addresses, files, commands, :include: files.
+biff !biff=no: Whether local users are told of new mail by the comsat service.
+command_execution_directory: The folder in which commands of local deliveries run.
+command_expansion_filter: Characters that may stand in what is put into mailbox_command.
+confirm_delay_cleared !queue: Tell the sender when mail arrives after a warning of delay.
+default_delivery_slot_cost !slots: How many recipients earn a small message the right to overtake a large one; 0: off.
+default_delivery_slot_discount !slots: Per cent by which the price of overtaking is lowered.
+default_delivery_slot_loan !slots: Slots that a message may use before it earned them.
+default_delivery_status_filter: The delivery_status_filter of agents that have none of their own.
+default_destination_concurrency_failed_cohort_limit: How many failures in a row make a destination count as down.
+default_destination_concurrency_limit: Most deliveries to one destination at once.
+default_destination_concurrency_negative_feedback: How much a failed delivery lowers a destination's concurrency.
+default_destination_concurrency_positive_feedback: How much a good delivery raises a destination's concurrency.
+default_destination_rate_delay !queue: The pause between deliveries to one destination.
+default_destination_recipient_limit: Most recipients in one delivery.
+default_extra_recipient_limit !slots: Recipients in memory that overtaking messages may have besides.
+default_minimum_delivery_slots !slots: Messages with fewer deliveries than this are never overtaken.
+default_recipient_limit !slots: Most recipients of a transport in memory.
+default_recipient_refill_delay !slots: How often recipients are read from large messages.
+default_recipient_refill_limit !slots: How many recipients are read at once from a large message.
+default_transport_rate_delay !queue: The pause between deliveries of one transport.
+default_verp_delimiters !verp: The two characters with which VERP puts the recipient into the sender.
+destination_concurrency_feedback_debug !debug: Log how a destination's concurrency changes.
+detect_8bit_encoding_header !mime: Label mail with 8-bit content by a Content-Transfer-Encoding header.
+disable_dns_lookups !dns: Old: send mail without asking DNS for mail exchangers; see smtp_dns_support_level.
+disable_mime_input_processing !mime: Take a message's body as one text: MIME parts are not looked at.
+disable_mime_output_conversion: Never turn 8-bit mail into quoted-printable for hosts without 8BITMIME.
+disable_verp_bounces !verp: One bounce for each sender, not for each recipient, of VERP mail.
+enable_threaded_bounces !queue: Put In-Reply-To and References headers into bounces.
+execution_directory_expansion_filter: Characters that may stand in what is put into command_execution_directory.
+fallback_transport: The transport of local recipients that are neither user nor alias.
+fallback_transport_maps: Tables that choose fallback_transport for single recipients.
+fast_flush_domains: Destinations whose mail ETRN and "postqueue -s" may ask for.
+fast_flush_purge_time !flush: When an unused log of a destination is removed.
+fast_flush_refresh_time !flush: When a destination's log is used without being asked for.
+force_mime_input_conversion !mime: Turn 8-bit content into quoted-printable before checks, milters and filters.
+forward_expansion_filter: Characters that may stand in what is put into forward_path.
+forward_path: Where a user's forward file is looked for; $home, $user, $extension... are replaced.
+frozen_delivered_to !aliases: Whether only the Delivered-To headers that mail came with count as loops.
+home_mailbox: The mailbox below the user's home; with "/" at the end a Maildir.
+in_flow_delay !queue=0s: How long taking a message pauses when mail comes faster than it leaves.
+initial_destination_concurrency: How many deliveries to a destination start at once.
+local_command_shell: The shell for commands of local deliveries; by default only what needs one gets /bin/sh.
+local_delivery_status_filter: As default_delivery_status_filter, for local.
+local_destination_concurrency_limit: Most deliveries to one local mailbox at once.
+local_destination_recipient_limit: Recipients of one local delivery; 1, so that Delivered-To is right.
+luser_relay: Where mail for unknown local users goes; $user and the like are replaced.
+mail_spool_directory: Where local mailboxes are; with "/" at the end they are Maildirs.
+mailbox_command: A command that takes mail of local users in place of a mailbox.
+mailbox_command_maps: Tables that choose mailbox_command for single users.
+mailbox_transport: The transport of all local users, aliases coming before.
+mailbox_transport_maps: Tables that choose mailbox_transport for single users.
+message_reject_characters !mime: Characters whose presence refuses a message.
+message_strip_characters !mime: Characters that are taken out of messages.
+mime_boundary_length_limit !mime: Characters of a MIME boundary that are compared.
+mime_nesting_limit !mime: How deep MIME parts may be nested before the rest is taken as text.
+non_empty_end_of_header_action !mime: What happens when the headers end without an empty line.
+pipe_delivery_status_filter: As default_delivery_status_filter, for pipe.
+qmgr_clog_warn_time !logging: How often qmgr may warn that mail for one destination fills the active queue.
+qmgr_daemon_timeout !process: After how long without progress qmgr is ended.
+qmgr_fudge_factor !slots: Per cent of other messages' capacity that a mailing list may use (old queue manager).
+qmgr_ipc_timeout !process: How long qmgr waits for an answer from another program.
+qmgr_message_recipient_minimum !slots: Recipients in memory that every message may have.
+queue_file_attribute_count_limit !queue: Most attributes in a queue file.
+require_home_directory !aliases: Whether local mail waits while the user's home is missing.
+sendmail_fix_line_endings !submit: Whether sendmail takes CRLF as line end: always, strict or never.
+smtputf8_autodetect_classes !mime: From where mail is searched for the need of SMTPUTF8.
+strict_7bit_headers !mime: Refuse mail with 8-bit characters in headers.
+strict_8bitmime !mime: Both strict_7bit_headers and strict_8bitmime_body.
+strict_8bitmime_body !mime: Refuse 8-bit content that no MIME header announces.
+strict_mime_encoding_domain !mime: Refuse MIME parts whose encoding is not allowed for their type.
+sun_mailtool_compatibility !mailtool: Old: give mailbox files locks that SunOS mailtool understands.
+verp_delimiter_filter !verp: Characters that may be VERP delimiters.
+virtual_delivery_status_filter: As default_delivery_status_filter, for virtual.
+virtual_gid_maps: Tables that give the group id with which a virtual mailbox is written; static:5000 for one.
+virtual_uid_maps: Tables that give the user id with which a virtual mailbox is written; static:5000 for one.
+milter_command_timeout !milter: How long a milter may take for a command.
+milter_connect_macros !milter: Macros that milters get with the connection.
+milter_connect_timeout !milter: How long connecting to a milter may take.
+milter_content_timeout !milter: How long a milter may take for a message's content.
+milter_data_macros !milter: Macros that milters get with DATA.
+milter_default_action !milter: What happens when a milter is away: accept, reject, tempfail, quarantine or shutdown.
+milter_end_of_data_macros !milter: Macros that milters get with the end of a message.
+milter_end_of_header_macros !milter: Macros that milters get with the end of the headers.
+milter_header_checks !milter: Header checks for headers that milters add.
+milter_helo_macros !milter: Macros that milters get with HELO.
+milter_macro_daemon_name !milter: What milters see as {daemon_name}.
+milter_macro_defaults !milter: Values of macros that would be missing otherwise.
+milter_macro_v !milter: What milters see as {v}.
+milter_mail_macros !milter: Macros that milters get with MAIL FROM.
+milter_protocol !milter: Version of the milter protocol, and options.
+milter_rcpt_macros !milter: Macros that milters get with RCPT TO.
+milter_unknown_command_macros !milter: Macros that milters get with unknown commands.
+non_smtpd_milters !milter: Milters for mail that does not come by SMTP.
+smtpd_milters !milter: Milters for mail that comes by SMTP.
+smtpd_milter_maps !milter: Tables that choose smtpd_milters by the client's address; DISABLE for none.
+qmqpd_authorized_clients !qmqp: Clients that may use the QMQP service.
+qmqpd_client_port_logging !qmqp: Log the QMQP client's port.
+qmqpd_error_delay !qmqp: The pause before a QMQP error reply.
+qmqpd_timeout !qmqp: How long a QMQP client may be silent.
+"""

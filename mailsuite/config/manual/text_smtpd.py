@@ -1,0 +1,85 @@
+"""What parameters mean: the SMTP server and its restrictions. The form of a line is in tables.py."""
+
+TEXT = r"""
+cyrus_sasl_config_path !cyrus: Where Cyrus SASL looks for its configuration.
+default_rbl_reply: The reply to clients that a blocklist refuses; $rbl_domain, $rbl_reason and others are replaced.
+maps_rbl_domains: Old: the blocklists of reject_maps_rbl; use reject_rbl_client NAME.
+reject_tempfail_action !policies: What a reject_ restriction does when its facts cannot be found out now.
+relay_clientcerts: Tables of certificate fingerprints of clients that permit_tls_clientcerts lets relay.
+send_cyrus_sasl_authzid !cyrus: Whether an authorization id is sent with AUTH where none is needed.
+smtpd_authorized_verp_clients !verp: Clients that may ask for VERP with XVERP.
+smtpd_authorized_xclient_hosts: Clients that may claim another client's attributes with XCLIENT.
+smtpd_authorized_xforward_hosts: Clients (content filters) that may pass on attributes for the log with XFORWARD.
+smtpd_client_event_limit_exceptions: Clients without connection and rate limits.
+smtpd_client_restrictions: Restrictions that are asked about the client's address and name.
+smtpd_command_filter !filters: A table that rewrites commands of clients before they are parsed.
+smtpd_data_restrictions: Restrictions that are asked at DATA.
+smtpd_delay_open_until_valid_rcpt !unobeyed: Whether a message gets its queue file at the first accepted recipient.
+smtpd_discard_ehlo_keyword_address_maps: Tables that choose, by the client's address, EHLO keywords not to offer.
+smtpd_dns_reply_filter !filters: A table that changes what smtpd learns from DNS.
+smtpd_end_of_data_restrictions: Restrictions that are asked when the message is here.
+smtpd_etrn_restrictions: Restrictions that are asked at ETRN.
+smtpd_expansion_filter !unobeyed: Characters that may stand in what is put into replies; others become "_".
+smtpd_forbid_bare_newline !smuggling=normalize|yes: What happens to lines of mail that end in a bare LF.
+smtpd_forbid_bare_newline_exclusions !smuggling: Clients to which smtpd_forbid_bare_newline does not apply.
+smtpd_forbid_bare_newline_reject_code !smuggling: Reply code for mail that is refused for a bare LF.
+smtpd_forbid_unauth_pipelining !unobeyed: Disconnect clients that send on without waiting where they must wait.
+smtpd_helo_restrictions: Restrictions that are asked about the name in HELO.
+smtpd_hide_client_session !unseen: Leave name and address of an authenticated client out of the Received header.
+smtpd_history_flush_threshold !unobeyed: After how many lines the record of a session, for the postmaster, is cut.
+smtpd_log_access_permit_actions !logging: Permitting actions that are logged.
+smtpd_min_data_rate !deadline:
+smtpd_per_request_deadline !deadline: Count smtpd_timeout over a whole command, not for each read.
+smtpd_policy_service_default_action: What counts as the policy server's answer when it is away.
+smtpd_policy_service_max_idle: How long an unused connection to a policy server stays open.
+smtpd_policy_service_max_ttl: How old a connection to a policy server may grow.
+smtpd_policy_service_policy_context: A word that the policy server gets as policy_context.
+smtpd_policy_service_request_limit !policies: How many requests one policy connection carries; 0: any number.
+smtpd_policy_service_retry_delay: The pause before a policy server is tried again.
+smtpd_policy_service_timeout: How long a policy server may take.
+smtpd_policy_service_try_limit: How often a policy server is tried.
+smtpd_proxy_ehlo !proxyfilter: The name in the EHLO to a before-queue filter.
+smtpd_proxy_filter !proxyfilter: The SMTP proxy through which mail passes before it is accepted.
+smtpd_proxy_options !proxyfilter: speed_adjust: hand over to the proxy only when the whole message is here.
+smtpd_proxy_timeout !proxyfilter: How long the proxy may take.
+smtpd_recipient_restrictions: Restrictions that are asked about each recipient, after smtpd_relay_restrictions.
+smtpd_reject_filter_maps: Tables that replace refusing replies.
+smtpd_reject_footer_maps: Tables that choose smtpd_reject_footer by the reply.
+smtpd_relay_before_recipient_restrictions: Whether relay restrictions come before recipient restrictions.
+smtpd_relay_restrictions: Restrictions that decide who may relay; asked about each recipient.
+smtpd_restriction_classes: Names of restriction lists that access tables may call.
+smtpd_sasl_local_domain !cyrus: The realm of SASL logins without one; Dovecot knows auth_default_realm.
+smtpd_sender_login_maps: Tables of the logins that own a sender's address (reject_sender_login_mismatch).
+smtpd_sender_restrictions: Restrictions that are asked about the sender.
+smtpd_starttls_timeout !tlsdetail: How long the TLS handshake of a client may take.
+smtpd_upstream_proxy_protocol: haproxy: the connection begins with a proxy's header that names the client.
+smtpd_tls_CAfile: A file of authorities for clients' certificates, or for the own certificate's chain.
+smtpd_tls_CApath: A folder of authorities, for clients' certificates.
+smtpd_tls_always_issue_session_ids !tlsdetail: Whether clients get a TLS session id though sessions are not kept.
+smtpd_tls_ccert_verifydepth !tlsdetail: The longest chain of a client's certificate.
+smtpd_tls_cert_file: The server's certificate (RSA) with its chain, PEM.
+smtpd_tls_chain_files: Files with keys and their chains, in order; better than the *_cert_file and *_key_file.
+smtpd_tls_ciphers: How strong ciphers must be where TLS is optional: medium, high...
+smtpd_tls_dcert_file: A DSA certificate; such are not used any more.
+smtpd_tls_dh1024_param_file !tlsdetail=auto: Old: Diffie-Hellman parameters; the library's own are used.
+smtpd_tls_dh512_param_file !tlsdetail: Old: Diffie-Hellman parameters for export ciphers, which are gone.
+smtpd_tls_dkey_file: The key of smtpd_tls_dcert_file.
+smtpd_tls_eccert_file: The server's ECDSA certificate.
+smtpd_tls_eckey_file: The key of smtpd_tls_eccert_file.
+smtpd_tls_eecdh_grade !tlsdetail: Old: the strength of elliptic curves; see tls_eecdh_auto_curves.
+smtpd_tls_enable_rpk !unseen: Ask clients for raw public keys in place of certificates.
+smtpd_tls_exclude_ciphers: Ciphers never used by the server.
+smtpd_tls_fingerprint_digest: The digest of fingerprints in relay_clientcerts and check_ccert_access.
+smtpd_tls_key_file: The key of smtpd_tls_cert_file.
+smtpd_tls_mandatory_ciphers: How strong ciphers must be where TLS is demanded.
+smtpd_tls_mandatory_exclude_ciphers: Ciphers never used by the server where TLS is demanded.
+smtpd_tls_mandatory_protocols: TLS versions where TLS is demanded, as >=TLSv1.2.
+smtpd_tls_protocols: TLS versions where TLS is optional.
+smtpd_tls_req_ccert: Demand a certificate of the client where TLS is demanded.
+smtpd_tls_session_cache_database !sessions: A table that keeps TLS sessions; here tickets do that.
+smtpd_tls_session_cache_timeout !sessions: How long a TLS session may be taken up again.
+unknown_address_tempfail_action !policies=defer_if_permit: As reject_tempfail_action, for
+    reject_unknown_sender_domain and _recipient_domain.
+unknown_helo_hostname_tempfail_action !policies=defer_if_permit: As reject_tempfail_action, for
+    reject_unknown_helo_hostname.
+"""
