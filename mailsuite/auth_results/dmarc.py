@@ -5,12 +5,13 @@
     result.disposition  "none", "quarantine" or "reject": what the domain's owner asks for this message
 
 A message with several author domains is judged for each, and the worst counts: nobody hides a forged one behind a good
-one (section 6.6.1). Limits: AUTHORS_LIMIT domains; more are a permerror with disposition reject.
+one (section 6.6.1). Limits: AUTHORS_LIMIT domains, FROM_LIMIT octets of From:; more is a permerror with disposition
+reject.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from mailsuite.address.header import parse_addresses
 from mailsuite.address.hostname import is_hostname
@@ -23,7 +24,7 @@ from mailsuite.auth_results.spf import SpfResult
 from mailsuite.dns.resolver import Answer, DnsError
 
 AUTHORS_LIMIT = 4
-FROM_LIMIT = 16 * 1024          # octets of From: that are looked at
+FROM_LIMIT = 8 * 1024
 _WORST = ("none", "pass", "permerror", "temperror", "fail")
 
 
@@ -51,12 +52,22 @@ class DmarcResult:
     record: DmarcRecord | None = None
 
 
-def from_domains(index: FieldIndex) -> list[str]:
-    """Domains of all authors, A-labels in lower case, each once; at most AUTHORS_LIMIT + 1."""
+class Authors(NamedTuple):
+    """domains: of From:, A-labels in lower case, each once. too_many: more than are looked at."""
+
+    domains: list[str]
+    too_many: bool = False
+
+
+def from_domains(index: FieldIndex) -> Authors:
+    """All From: fields are read: which one a reader sees is not known."""
     found: list[str] = []
-    for field in index.all(b"from"):
-        text = field.value[:FROM_LIMIT].replace(b"\n", b"").decode("utf-8", "surrogateescape")
-        for address in parse_addresses(text, 1000).addresses():
+    fields = index.all(b"from")
+    if sum(len(field.value) for field in fields) > FROM_LIMIT:
+        return Authors([], too_many=True)
+    for field in fields:
+        text = field.value.replace(b"\n", b"").decode("utf-8", "surrogateescape")
+        for address in parse_addresses(text).addresses():
             domain = address.rpartition("@")[2] if "@" in address else ""
             try:
                 domain = to_ascii(domain.strip().removesuffix(".")).lower()
@@ -65,20 +76,20 @@ def from_domains(index: FieldIndex) -> list[str]:
             if domain not in found and is_hostname(domain):
                 found.append(domain)
             if len(found) > AUTHORS_LIMIT:
-                return found
-    return found
+                return Authors(found[:AUTHORS_LIMIT], too_many=True)
+    return Authors(found)
 
 
-async def evaluate(domains: Sequence[str], spf: SpfResult | None, dkim: Sequence[DkimResult], resolver: DmarcDns, *,
+async def evaluate(authors: Authors, spf: SpfResult | None, dkim: Sequence[DkimResult], resolver: DmarcDns, *,
                    tree_walk: bool = False, sample: Callable[[], float]) -> DmarcResult:
     """Never raises. sample: a number from 0 to 1 for pct=."""
-    if not domains:
+    if authors.too_many:
+        return DmarcResult("permerror", next(iter(authors.domains), ""), policy="reject", disposition="reject",
+                           reason="too many authors in From")
+    if not authors.domains:
         return DmarcResult("permerror", reason="no domain in From")
-    if len(domains) > AUTHORS_LIMIT:
-        return DmarcResult("permerror", domains[0], policy="reject", disposition="reject",
-                           reason="too many domains in From")
     worst: DmarcResult | None = None
-    for domain in domains:
+    for domain in authors.domains:
         one = await _one(domain, spf, dkim, resolver, tree_walk, sample)
         if worst is None or _rank(one) > _rank(worst):
             worst = one

@@ -13,6 +13,8 @@ NAME = "Authentication-Results"
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+\Z")
 _VALUE = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~@/-]+\Z")
 _WORD = re.compile(rb'[^\x00-\x20()<>@,;:\\"/\[\]?=]+')
+_QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_COMMENT = re.compile(rb"\([^()]*\)")
 VALUE_LIMIT = 320
 COMMENT_DEPTH = 100
 
@@ -63,7 +65,7 @@ def _quoted(text: str) -> str:
 
 
 def _comment(text: str) -> str:
-    return "".join(char if char.isascii() and char.isprintable() and char not in "()\\" else "?"
+    return "".join(char if char.isascii() and char.isprintable() and char not in "()\\\";" else "?"
                    for char in text[:VALUE_LIMIT])
 
 
@@ -115,5 +117,6 @@ def is_from(value: bytes, identifier: str) -> bool:
 
 def method_result(value: bytes, method: str) -> str:
     """The first result of a method in a header that `render` made; "" where it is not in it."""
-    match = re.search(rb"[;\s]" + method.encode() + rb"=([a-z]+)", value)
+    bare = _COMMENT.sub(b" ", _QUOTED.sub(b" ", value))         # peers' texts may look like results
+    match = re.search(rb"[;\s]" + method.encode() + rb"=([a-z]+)", bare)
     return match[1].decode() if match else ""

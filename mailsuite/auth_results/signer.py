@@ -97,7 +97,7 @@ class Signer:
 
     async def _sign(self, message: Inspected) -> Inspection:
         index = FieldIndex(message.fields)
-        authors = from_domains(index)
+        authors = from_domains(index).domains
         keys = await self._keys(authors[0]) if authors else []
         keys = [key for key in keys if not _has_signature(index, key)]
         if not keys:
