@@ -11,8 +11,9 @@ PACKAGES = {
     "config": "ground", "base": "ground",
     "message": "formats", "address": "formats",
     "store": "mechanism", "maps": "mechanism", "dns": "mechanism", "tls": "mechanism",
-    "anvil": "mechanism", "postscreen": "decisions",
-    "rewrite": "decisions", "queue": "decisions", "auth_results": "decisions", "sieve": "decisions",
+    "anvil": "mechanism", "postscreen": "decisions", "verify": "decisions",
+    "rewrite": "decisions", "queue": "decisions", "auth_results": "decisions",
+    "sieve": "decisions",
     "access": "I/O", "deliver": "I/O", "net": "I/O",
     "cli": "start", "master": "start", "explain": "start", "check": "start",
 }

@@ -89,7 +89,7 @@ class Job:
                  word: str = "") -> None:
         """The delivery's line in the log; word: what stands there for the status."""
         if self.probe:
-            word = {SENT: "deliverable", BOUNCED: "undeliverable"}.get(report.status, "")
+            word = "deliverable" if report.status == SENT else "undeliverable"
         log_delivery(self.log, self.request, recipient, report, times or self.times, status=word)
 
     def report_rest(self, status: str, dsn: str, reason: str, *, relay: str = "none") -> None:

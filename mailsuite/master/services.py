@@ -54,12 +54,13 @@ COMMANDS: dict[str, ServiceKind] = {
     "postscreen": ServiceKind("mailsuite.postscreen.server:serve", Reload.REPLACE, eager=True,
                               preload=(*_MAIL, *_DNS, "mailsuite.postscreen", "mailsuite.smtp", "mailsuite.tls")),
     "anvil": ServiceKind("mailsuite.anvil.server:serve", preload=("mailsuite.anvil", "mailsuite.net")),
+    "verify": ServiceKind("mailsuite.verify.server:serve", preload=(*_MAIL, "mailsuite.verify")),
     "postlogd": ServiceKind("mailsuite.master.postlogd:serve", eager=True),
 }
 
 # Programs that are function calls here; their lines in master.cf are read for their -o overrides.
-LIBRARY = frozenset({"cleanup", "trivial-rewrite", "bounce", "verify", "flush", "proxymap", "tlsmgr", "scache",
-                     "dnsblog", "tlsproxy"})
+LIBRARY = frozenset({"cleanup", "trivial-rewrite", "bounce", "flush", "proxymap", "tlsmgr", "scache", "dnsblog",
+                     "tlsproxy"})
 
 # Commands that a line of type `pass` may name.
 PASSABLE = frozenset({"smtpd"})

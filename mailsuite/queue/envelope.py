@@ -108,7 +108,7 @@ class Envelope:
     filter: str = ""
     redirect: str = ""
     bcc: list[str] = field(default_factory=list)
-    verify: str = ""                   # sendmail -bv / -v: "verify" or "record": report by mail what was done
+    verify: str = ""                   # sendmail -bv, -v: "verify", "record": report by mail; verify(8): "probe"
     program: str = "smtpd"             # who accepted it: smtpd, pickup, bounce, local...
     is_bounce: bool = False            # made by us: never answered by another
     dmarc: frozenset[str] = frozenset()     # what restrictions ask for when DMARC fails (auth_results/verifier.py)

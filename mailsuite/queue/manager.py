@@ -33,9 +33,11 @@ from mailsuite.queue.agent import (
 from mailsuite.queue.envelope import Envelope, Notify, Recipient
 from mailsuite.queue.file import EXPIRE, Damaged, Stored, Unfinished, read
 from mailsuite.queue.limits import TransportTable
+from mailsuite.queue.probes import is_probe, probe_rewriter
 from mailsuite.queue.route import route_of
 from mailsuite.queue.scheduler import Entry, Outcome, Scheduler
 from mailsuite.smtp.params import SOFT_BOUNCE
+from mailsuite.verify.sender import ProbeSender
 
 if TYPE_CHECKING:
     from mailsuite.config.settings import Settings
@@ -68,7 +70,8 @@ class Manager:
         self._configure(settings, rewriter)
 
     def _configure(self, settings: "Settings", rewriter: "Rewriter") -> None:
-        self.rewriter = rewriter
+        self.rewriter, self._probe_rewriter = rewriter, probe_rewriter(settings, rewriter)
+        self._probe_sender = ProbeSender(settings)
         deferred = settings[params.DEFER_TRANSPORTS]
         self.defer_transports = frozenset(deferred)
         self.soft_bounce = settings[SOFT_BOUNCE]
@@ -197,10 +200,12 @@ class Manager:
 
     async def _resolve(self, message: Message, recipient: Recipient) -> "tuple[Recipient, tuple[str, str, str]] | None":
         """The recipient as it goes to the agent, and (transport, destination, nexthop); None: it ended here."""
-        resolution = await self.rewriter.resolve(message.envelope.sender, recipient.address)
+        rewriter = self._probe_rewriter if is_probe(message.envelope) else self.rewriter
+        resolution = await rewriter.resolve(message.envelope.sender, recipient.address)
         transport, nexthop = route_of(resolution, recipient.address, message.envelope.filter)
         local = split_domain(recipient.address)[0].lower()
-        if local == self._double_bounce and resolution.address_class == "local":
+        if resolution.address_class == "local" and (local == self._double_bounce
+                                                    or self._probe_sender.is_ours(recipient.address)):
             self._end_here(message, recipient, SENT, "2.0.0", "undeliverable postmaster notification discarded")
             return None
         if transport in self.defer_transports and not message.flush:
@@ -238,7 +243,7 @@ class Manager:
         return DeliveryRequest(
             self._seq, message.queue_id, message.path, message.offset, message.size, envelope.sender, transport,
             nexthop, recipients, envelope.arrival_time, message.active_time, time.time(), envelope.encoding,
-            envelope.smtputf8, envelope.envid, envelope.ret.value, envelope.verify,
+            envelope.smtputf8, envelope.envid, envelope.ret.value, "verify" if is_probe(envelope) else envelope.verify,
             {**message.facts(), "soft_bounce": "yes"} if self.soft_bounce else message.facts())
 
     def _send(self, entry: Entry[Work]) -> None:

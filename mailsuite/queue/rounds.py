@@ -22,6 +22,7 @@ from mailsuite.base.log import logger
 from mailsuite.queue import bouncelog, deferlog, params
 from mailsuite.queue.active import Message
 from mailsuite.queue.file import mark_done
+from mailsuite.queue.probes import Probed, is_probe, tell_outcome
 
 if TYPE_CHECKING:
     from mailsuite.config.settings import Settings
@@ -32,11 +33,11 @@ log = logger("qmgr")
 
 
 class Rounds:
-    """The end of rounds. forget(message): it left the active queue."""
+    """The end of rounds. forget(message): it left the active queue. probed: what became of a probe of verify(8)."""
 
     def __init__(self, settings: "Settings", store: "QueueStore", bouncer: "Bouncer",
-                 forget: Callable[[Message], None]) -> None:
-        self.store, self._forget = store, forget
+                 forget: Callable[[Message], None], probed: Probed = lambda address, status, text: None) -> None:
+        self.store, self._forget, self._probed = store, forget, probed
         self._tasks: set[asyncio.Task[None]] = set()
         self._marking: dict[str, set[asyncio.Task[None]]] = {}      # queue id -> marks that are being written
         self.configure(settings, bouncer)
@@ -111,6 +112,10 @@ class Rounds:
 
     async def _settle(self, message: Message) -> None:
         try:
+            if is_probe(message.envelope):
+                tell_outcome(message, self._probed)
+                self._remove(message)
+                return
             owed = await self._notices(message)
             if message.deferred or owed:
                 await self._defer(message)

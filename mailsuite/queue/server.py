@@ -36,6 +36,7 @@ from mailsuite.queue.rounds import Rounds
 from mailsuite.queue.scanner import Scanner
 from mailsuite.queue.store import open_store
 from mailsuite.rewrite.rewriter import Rewriter
+from mailsuite.verify.client import VerifyClient, service_path
 
 if TYPE_CHECKING:
     from mailsuite.auth_results.key_ring import KeyRing
@@ -61,7 +62,9 @@ class QueueManager:
         self.agents = Agents(lambda report: self.manager.report(report), lambda seq: self.manager.done(seq),
                              lambda name, seqs, was_up: self.manager.lost(name, seqs, was_up))
         rewriter = Rewriter(settings)
-        self.rounds = Rounds(settings, self.store, self._bouncer(settings, rewriter), self._forget)
+        self._verifier = VerifyClient(service_path(settings))
+        self.rounds = Rounds(settings, self.store, self._bouncer(settings, rewriter), self._forget,
+                             self._verifier.update)
         self.manager = Manager(settings, rewriter, self.store, self.agents.send, self.rounds.settle, self.rounds.mark)
         self.scanner = Scanner(self.store, self.manager)
         self.stopping = False
@@ -150,6 +153,7 @@ class QueueManager:
         while (self.manager.busy or self.rounds.busy) and loop.time() < until:
             await asyncio.sleep(0.02)
         self.agents.close()
+        self._verifier.close()
 
     async def _ticks(self) -> None:
         """Scans by the clock."""

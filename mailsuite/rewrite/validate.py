@@ -14,6 +14,7 @@ from mailsuite.maps.lookup import find_address
 from mailsuite.maps.maps import Maps, MapSource, open_maps
 from mailsuite.rewrite import params
 from mailsuite.rewrite.resolve import Resolution
+from mailsuite.verify.sender import ProbeSender
 
 if TYPE_CHECKING:
     from mailsuite.config.settings import Settings
@@ -46,7 +47,8 @@ class Recipients:
                            ("recipient_canonical_maps", "canonical_maps", "virtual_alias_maps")]
         self._rewritten = [maps for maps in self._rewritten if not maps.empty]
         self._sender_canonical = open_maps(text("sender_canonical_maps"), source)
-        self._always_local = tuple(name.lower() for name in (text("double_bounce_sender"), "postmaster",
+        self._probe_sender = ProbeSender(settings)
+        self._always_local = tuple(f"{name.lower()}@" for name in (text("double_bounce_sender"), "postmaster",
                                                               "mailer-daemon") if name)
         self._alias_code = settings[params.UNKNOWN_VIRTUAL_ALIAS_REJECT_CODE]
         shown = settings[params.SHOW_USER_UNKNOWN_TABLE_NAME]
@@ -78,7 +80,8 @@ class Recipients:
         if known is None:
             return None
         maps, code, text = known
-        if resolution.address_class == "local" and recipient.lower().startswith(self._always_local):
+        if resolution.address_class == "local" and (recipient.lower().startswith(self._always_local)
+                                                    or self._probe_sender.is_ours(recipient)):
             return None
         if await self._knows(maps, recipient):
             return None

@@ -110,8 +110,8 @@ SMTPD_NULL_ACCESS_LOOKUP_KEY = declare(Param("smtpd_null_access_lookup_key", "<>
 SMTPD_MIN_DATA_RATE = declare(Param("smtpd_min_data_rate", "500", number(), "Octets a second of a message, at least."))
 
 
-def _code(name: str, default: int, what: str) -> Param[int]:
-    return declare(Param(name, str(default), integer(least=400, most=599), f"Reply code for {what}."))
+def _code(name: str, default: int, what: str, *, least: int = 400) -> Param[int]:
+    return declare(Param(name, str(default), integer(least=least, most=599), f"Reply code for {what}."))
 
 
 ACCESS_MAP_REJECT_CODE = _code("access_map_reject_code", 554, "REJECT in an access table")
@@ -124,8 +124,32 @@ NON_FQDN_REJECT_CODE = _code("non_fqdn_reject_code", 504, "a name without its do
 UNKNOWN_ADDRESS_REJECT_CODE = _code("unknown_address_reject_code", 450, "an address whose domain is not in DNS")
 UNKNOWN_CLIENT_REJECT_CODE = _code("unknown_client_reject_code", 450, "a client without a name")
 UNKNOWN_HOSTNAME_REJECT_CODE = _code("unknown_hostname_reject_code", 450, "a HELO name that is not in DNS")
+UNVERIFIED_SENDER_REJECT_CODE = _code(
+    "unverified_sender_reject_code", 450, "a sender that a probe found bad; 2xx permits", least=200)
+UNVERIFIED_SENDER_DEFER_CODE = _code(
+    "unverified_sender_defer_code", 450, "a sender that a probe could not judge; 2xx permits", least=200)
+UNVERIFIED_SENDER_REJECT_REASON = declare(Param("unverified_sender_reject_reason", "", string(),
+    "Said instead of what the probe was told about a sender."))
+UNVERIFIED_RECIPIENT_REJECT_CODE = _code(
+    "unverified_recipient_reject_code", 450, "a recipient that a probe found bad; 2xx permits", least=200)
+UNVERIFIED_RECIPIENT_DEFER_CODE = _code(
+    "unverified_recipient_defer_code", 450, "a recipient that a probe could not judge; 2xx permits", least=200)
+UNVERIFIED_RECIPIENT_REJECT_REASON = declare(Param("unverified_recipient_reject_reason", "", string(),
+    "Said instead of what the probe was told about a recipient."))
 MAPS_RBL_REJECT_CODE = _code("maps_rbl_reject_code", 554, "a client on a block list")
 PLAINTEXT_REJECT_CODE = _code("plaintext_reject_code", 450, "reject_plaintext_session")
 MULTI_RECIPIENT_BOUNCE_REJECT_CODE = _code("multi_recipient_bounce_reject_code", 550, "bounces to several recipients")
 SMTPD_UPSTREAM_PROXY_TIMEOUT = declare(Param("smtpd_upstream_proxy_timeout", "5s", seconds(least=1),
     "How long a PROXY header may take to arrive, with smtpd_upstream_proxy_protocol = haproxy."))
+
+_ACTION = "defer_if_permit: refuse for now unless another restriction refuses for good; defer: refuse for now at once."
+REJECT_TEMPFAIL_ACTION = declare(Param("reject_tempfail_action", "defer_if_permit", string(),
+    f"What becomes of mail when a restriction cannot be judged: {_ACTION}"))
+UNKNOWN_ADDRESS_TEMPFAIL_ACTION = declare(Param("unknown_address_tempfail_action", "$reject_tempfail_action", string(),
+    f"When reject_unknown_sender_domain or _recipient_domain cannot ask DNS: {_ACTION}"))
+UNKNOWN_HELO_HOSTNAME_TEMPFAIL_ACTION = declare(Param("unknown_helo_hostname_tempfail_action",
+    "$reject_tempfail_action", string(), f"When reject_unknown_helo_hostname cannot ask DNS: {_ACTION}"))
+UNVERIFIED_SENDER_TEMPFAIL_ACTION = declare(Param("unverified_sender_tempfail_action", "$reject_tempfail_action",
+    string(), f"When reject_unverified_sender cannot tell: {_ACTION}"))
+UNVERIFIED_RECIPIENT_TEMPFAIL_ACTION = declare(Param("unverified_recipient_tempfail_action", "$reject_tempfail_action",
+    string(), f"When reject_unverified_recipient cannot tell: {_ACTION}"))

@@ -38,6 +38,8 @@ from mailsuite.smtp.server_connection import SmtpHandler
 from mailsuite.smtp.server_notice import send_transcript, watched_classes
 from mailsuite.smtp.server_options import allowed_mechanisms, known_options, make_config, make_rates, tls_level
 from mailsuite.smtp.session import ServerSession
+from mailsuite.verify.client import VerifyClient
+from mailsuite.verify.client import service_path as verify_path
 
 if TYPE_CHECKING:
     from mailsuite.auth_results.key_ring import KeyRing
@@ -64,6 +66,7 @@ class Server:
         self.resolver = Resolver.of(settings)
         self.rewriter = Rewriter(settings)
         self.policy = Policy(settings, self.rewriter, self.resolver)
+        self.policy.resources.verifier = VerifyClient(verify_path(settings))
         self.rates = make_rates(settings)
         self.config = make_config(settings, self.policy, self.rates)
         self.mail_name = settings[params.MAIL_NAME]

@@ -147,6 +147,13 @@ class Judge:
         elif self.defer_if_permit is None:
             self.defer_if_permit = Deferral(code, status, text)
 
+    def tempfail(self, action: str, code: int, status: str, text: str) -> Refusal | None:
+        """Something could not be found out; action is the value of a *_tempfail_action parameter."""
+        if action == "defer":
+            return self.reject(code, status, text)
+        self.defer_when_permitted(code, status, text)
+        return None
+
     def defer_when_rejected(self, code: int, status: str, text: str) -> None:
         """If the lists reject in the end, this is the reply instead."""
         if self.defer_if_reject is None:

@@ -13,7 +13,15 @@ from mailsuite.base.errors import ConfigError
 from mailsuite.base.trace import TRACE
 from mailsuite.smtp import params
 from mailsuite.smtp.facts import Facts
-from mailsuite.smtp.policy import blocklists, delegation, rules_address, rules_auth, rules_dns, rules_generic
+from mailsuite.smtp.policy import (
+    blocklists,
+    delegation,
+    rules_address,
+    rules_auth,
+    rules_dns,
+    rules_generic,
+    rules_verify,
+)
 from mailsuite.smtp.policy.judge import Judge
 from mailsuite.smtp.policy.lists import Step, parse_list
 from mailsuite.smtp.policy.resources import Resources
@@ -26,7 +34,7 @@ if TYPE_CHECKING:
     from mailsuite.rewrite.rewriter import Rewriter
 
 # Importing these enters their rules into the table.
-RULES = (rules_generic, rules_address, rules_dns, rules_auth, blocklists, delegation)
+RULES = (rules_generic, rules_address, rules_dns, rules_auth, rules_verify, blocklists, delegation)
 _DEFAULTS = {"client": "check_client_access", "helo": "check_helo_access", "sender": "check_sender_access",
              "relay": "check_recipient_access", "recipient": "check_recipient_access", "etrn": "check_etrn_access"}
 STOPS_RELAYING = ("reject_unauth_destination", "defer_unauth_destination", "reject", "defer", "defer_if_permit",

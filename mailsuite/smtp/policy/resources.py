@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mailsuite.dns.resolver import Resolver
     from mailsuite.rewrite.rewriter import Resolution, Rewriter
     from mailsuite.smtp.policy.lists import Step
+    from mailsuite.smtp.policy.rules_verify import Verifier
 
 
 class Resources:
@@ -48,6 +49,7 @@ class Resources:
         self.classes: dict[str, list[Step]] = {}
         self._own: set[str] | None = None
         self.services: dict[str, object] = {}
+        self.verifier: Verifier | None = None       # set by who has an event loop and a verify service
         self.rbl_reply_maps = self.table(settings.text("rbl_reply_maps"))
         self.login_maps = self.table(settings.text("smtpd_sender_login_maps"))
 

@@ -3,6 +3,7 @@
 from mailsuite.dns.resolver import DnsError
 from mailsuite.maps.lookup import find_address
 from mailsuite.maps.maps import Maps
+from mailsuite.smtp import params
 from mailsuite.smtp.policy.access import find_mail, judge_as, open_table
 from mailsuite.smtp.policy.judge import Judge
 from mailsuite.smtp.policy.lists import restriction
@@ -146,8 +147,8 @@ async def _unknown_domain(judge: Judge, address: str, kind: str) -> Verdict:
         if mx or await resources.resolver.addresses(domain, use_hosts=False):
             return None
     except DnsError:
-        judge.defer_when_permitted(resources.unknown_address_code, status, head + "Domain not found")
-        return None
+        action = resources.settings[params.UNKNOWN_ADDRESS_TEMPFAIL_ACTION]
+        return judge.tempfail(action, resources.unknown_address_code, status, head + "Domain not found")
     return judge.reject(resources.unknown_address_code, status, head + "Domain not found")
 
 

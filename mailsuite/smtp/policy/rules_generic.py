@@ -6,6 +6,7 @@ import hashlib
 from mailsuite.base.log import logger
 from mailsuite.dns.resolver import DnsError
 from mailsuite.maps.maps import Maps
+from mailsuite.smtp import params
 from mailsuite.smtp.facts import NameStatus
 from mailsuite.smtp.policy.access import find_client, find_name, judge_as, open_table
 from mailsuite.smtp.policy.judge import Judge
@@ -222,9 +223,9 @@ async def reject_unknown_helo_hostname(judge: Judge, argument: object) -> Verdic
                                                      or await resources.resolver.mx(name)):
             return None
     except DnsError:
-        judge.defer_when_permitted(resources.unknown_hostname_code, "4.7.1",
-                                   f"<{name}>: Helo command rejected: Host not found")
-        return None
+        return judge.tempfail(resources.settings[params.UNKNOWN_HELO_HOSTNAME_TEMPFAIL_ACTION],
+                              resources.unknown_hostname_code, "4.7.1",
+                              f"<{name}>: Helo command rejected: Host not found")
     return judge.reject_helo(resources.unknown_hostname_code, "4.7.1", "Host not found")
 
 
