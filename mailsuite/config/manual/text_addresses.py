@@ -46,33 +46,12 @@ virtual_alias_maps: Tables that replace recipients by one or more others, in eve
 virtual_mailbox_domains: Domains whose mailboxes are in virtual_mailbox_maps (class virtual mailbox).
 virtual_mailbox_maps: Tables of all addresses of virtual_mailbox_domains, with their mailboxes.
 virtual_transport: Transport of virtual_mailbox_domains; lmtp:unix:... hands them to another store.
-address_verify_cache_cleanup_interval !verify: How often old results are taken out of the cache.
-address_verify_default_transport !verify: default_transport for probes.
-address_verify_local_transport !verify: local_transport for probes.
-address_verify_map !verify: The table that keeps results; without it they are lost at a restart.
-address_verify_negative_cache !verify: Whether failures are kept too.
-address_verify_negative_expire_time !verify: How long a failure stays in the cache.
-address_verify_negative_refresh_time !verify: When a failure is probed again.
-address_verify_pending_request_limit !verify: Most probes under way.
-address_verify_poll_count !verify: How often smtpd asks for the result of a probe before it answers "try again".
-address_verify_poll_delay !verify: The pause between these questions.
-address_verify_positive_expire_time !verify: How long a success stays in the cache.
-address_verify_positive_refresh_time !verify: When a success is probed again.
-address_verify_relay_transport !verify: relay_transport for probes.
-address_verify_relayhost !verify: relayhost for probes.
-address_verify_sender !verify: The envelope sender of probes.
-address_verify_sender_dependent_default_transport_maps !verify: sender_dependent_default_transport_maps for probes.
-address_verify_sender_dependent_relayhost_maps !verify: sender_dependent_relayhost_maps for probes.
-address_verify_sender_ttl !verify: How often the sender of probes changes its name; 0: never.
-address_verify_service_name !verify: The service that keeps results.
-address_verify_transport_maps !verify: transport_maps for probes.
-address_verify_virtual_transport !verify: virtual_transport for probes.
-unverified_recipient_defer_code !verify: Reply code while a recipient's probe has no result.
-unverified_recipient_reject_code !verify: Reply code for a recipient whose probe failed.
-unverified_recipient_reject_reason !verify: The text that stands for the probe's failure.
-unverified_recipient_tempfail_action !verify: What to do while a recipient's probe cannot be answered.
-unverified_sender_defer_code !verify: Reply code while a sender's probe has no result.
-unverified_sender_reject_code !verify: Reply code for a sender whose probe failed.
-unverified_sender_reject_reason !verify: The text that stands for the probe's failure.
-unverified_sender_tempfail_action !verify: What to do while a sender's probe cannot be answered.
+address_verify_default_transport: default_transport for probes.
+address_verify_local_transport: local_transport for probes.
+address_verify_relay_transport: relay_transport for probes.
+address_verify_relayhost: relayhost for probes.
+address_verify_sender_dependent_default_transport_maps: sender_dependent_default_transport_maps for probes.
+address_verify_sender_dependent_relayhost_maps: sender_dependent_relayhost_maps for probes.
+address_verify_transport_maps: transport_maps for probes.
+address_verify_virtual_transport: virtual_transport for probes.
 """

@@ -4,7 +4,6 @@ TEXT = r"""
 cyrus_sasl_config_path !cyrus: Where Cyrus SASL looks for its configuration.
 default_rbl_reply: The reply to clients that a blocklist refuses; $rbl_domain, $rbl_reason and others are replaced.
 maps_rbl_domains: Old: the blocklists of reject_maps_rbl; use reject_rbl_client NAME.
-reject_tempfail_action !policies: What a reject_ restriction does when its facts cannot be found out now.
 relay_clientcerts: Tables of certificate fingerprints of clients that permit_tls_clientcerts lets relay.
 send_cyrus_sasl_authzid !cyrus: Whether an authorization id is sent with AUTH where none is needed.
 smtpd_authorized_verp_clients !verp: Clients that may ask for VERP with XVERP.
@@ -78,8 +77,4 @@ smtpd_tls_protocols: TLS versions where TLS is optional.
 smtpd_tls_req_ccert: Demand a certificate of the client where TLS is demanded.
 smtpd_tls_session_cache_database !sessions: A table that keeps TLS sessions; here tickets do that.
 smtpd_tls_session_cache_timeout !sessions: How long a TLS session may be taken up again.
-unknown_address_tempfail_action !policies=defer_if_permit: As reject_tempfail_action, for
-    reject_unknown_sender_domain and _recipient_domain.
-unknown_helo_hostname_tempfail_action !policies=defer_if_permit: As reject_tempfail_action, for
-    reject_unknown_helo_hostname.
 """
