@@ -9,6 +9,7 @@ ROOT = Path(__file__).parent.parent / "mailsuite"
 ROWS = ["ground", "formats", "protocol", "mechanism", "decisions", "I/O", "start"]
 PACKAGES = {
     "config": "ground", "base": "ground",
+    "database": "mechanism",
     "message": "formats", "address": "formats",
     "store": "mechanism", "maps": "mechanism", "dns": "mechanism", "tls": "mechanism",
     "anvil": "mechanism", "postscreen": "decisions", "verify": "decisions",

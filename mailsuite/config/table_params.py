@@ -7,20 +7,23 @@ Such a legacy table keeps its settings in main.cf; one whose name is a path (pgs
 
 import re
 
-_COMMON = ("domain", "expansion_limit", "query", "result_format", "result_filter", "require_result_set",
-           "select_field", "table", "where_field", "additional_conditions")
-_SQL = (*_COMMON, "hosts", "user", "password", "dbname", "dbpath", "select_function", "option_file", "option_group",
-        "tls_key_file", "tls_cert_file", "tls_CAfile", "tls_CApath", "tls_ciphers", "tls_verify_cert", "charset",
-        "encoding", "retry_interval", "idle_interval")
-_LDAP = ("bind", "bind_dn", "bind_pw", "cache", "cache_expiry", "cache_size", "chase_referrals", "debuglevel",
-         "dereference", "domain", "expansion_limit", "leaf_result_attribute", "query_filter", "recursion_limit",
-         "result_attribute", "result_filter", "result_format", "scope", "search_base", "server_host", "server_port",
-         "size_limit", "special_result_attribute", "start_tls", "terminal_result_attribute", "timeout",
-         "tls_ca_cert_dir", "tls_ca_cert_file", "tls_cert", "tls_cipher_suite", "tls_key", "tls_random_file",
-         "tls_require_cert", "version", "sasl_mechs", "sasl_realm", "sasl_authz_id", "sasl_minssf")
+# "timeout", "connection_limit", "retry_interval", "idle_interval" are ours where Postfix's manual does not have them.
+_COMMON = ("domain", "expansion_limit", "result_format", "timeout", "connection_limit", "retry_interval",
+           "idle_interval")
+_QUERY = (*_COMMON, "result_filter", "query", "select_field", "table", "where_field", "additional_conditions")
+_SERVER = (*_QUERY, "hosts", "user", "password", "dbname")
+_PGSQL = (*_SERVER, "select_function", "encoding")
+_MYSQL = (*_SERVER, "option_file", "option_group", "require_result_set", "tls_key_file", "tls_cert_file", "tls_CAfile",
+          "tls_CApath", "tls_ciphers", "tls_verify_cert", "charset")
+_SQLITE = (*_QUERY, "dbpath")
+_LDAP = (*_COMMON, "bind", "bind_dn", "bind_pw", "cache", "cache_expiry", "cache_size", "chase_referrals", "debuglevel",
+         "dereference", "leaf_result_attribute", "query_filter", "recursion_limit", "result_attribute", "result_filter",
+         "scope", "search_base", "server_host", "server_port", "size_limit", "special_result_attribute", "start_tls",
+         "terminal_result_attribute", "tls_ca_cert_dir", "tls_ca_cert_file", "tls_cert", "tls_cipher_suite", "tls_key",
+         "tls_random_file", "tls_require_cert", "version", "sasl_mechs", "sasl_realm", "sasl_authz_id", "sasl_minssf")
 _MEMCACHE = ("memcache", "backup", "flags", "ttl", "domain", "key_format", "line_size_limit", "max_try", "retry_pause",
-             "timeout", "data_size_limit")
-SUFFIXES = {"ldap": _LDAP, "mysql": _SQL, "pgsql": _SQL, "sqlite": _SQL, "memcache": _MEMCACHE}
+             "timeout", "data_size_limit", "connection_limit", "retry_interval", "idle_interval")
+SUFFIXES = {"ldap": _LDAP, "mysql": _MYSQL, "pgsql": _PGSQL, "sqlite": _SQLITE, "memcache": _MEMCACHE}
 _TABLE = re.compile(r"(?:^|[\s,{])(?:proxy:)?(ldap|mysql|pgsql|sqlite|memcache):([A-Za-z0-9_]+)(?=$|[\s,}])")
 
 

@@ -146,7 +146,7 @@ class Tool:
                              key.encode("utf-8", "replace").decode())
             return None
         try:
-            value = _run(table, key) if table.waits else table.lookup(key)
+            value = table.ask_now(key)
         except TemporaryError as error:
             if error.detail:
                 self.log.warning("%s", error.detail)
@@ -205,8 +205,8 @@ class Tool:
     def _delete(self, spec: str, keys: list[str]) -> bool:
         type, name = split_spec(spec)
         if type not in WRITABLE:
-            check_type(type)
-            raise BadTable(f"{type}:{name} map requires O_RDONLY access mode")
+            table = self.open(spec)
+            return sum(table.remove(key) for key in keys) > 0
         from mailsuite.maps.indexed import SUFFIX, updating
 
         path = name + SUFFIX[type]
@@ -223,19 +223,6 @@ def split_spec(spec: str) -> tuple[str, str]:
     """Type and name. Raises BadTable for an empty type."""
     type, colon, name = spec.partition(":")
     return (type, name) if colon else ("hash", spec)
-
-
-def _run(table: Table, key: str) -> str | None:
-    """A look-up in a table that suspends; asyncio is imported for those only, as commands should start fast."""
-    import asyncio
-
-    async def ask() -> str | None:
-        try:
-            return await table.ask(key)
-        finally:
-            table.close()
-
-    return asyncio.run(ask())
 
 
 @contextmanager

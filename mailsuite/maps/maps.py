@@ -85,7 +85,7 @@ def _cached_table(spec: str, source: MapSource, *, again: bool = False) -> Table
     """again: it could not be opened before, which was logged then."""
     key = (source.settings.config_directory, spec, source.restricted)
     table = _OPEN.get(key)
-    if table is None:
+    if table is None or table.outdated(source):
         from mailsuite.maps.opening import open_table
         try:
             table = open_table(spec, source)

@@ -24,6 +24,8 @@ _TYPES = {
     "fail": ("simple", "FailTable"), "internal": ("simple", "InternalTable"), "nis": ("simple", "NisTable"),
     "unix": ("system", "UnixTable"),
     "tcp": ("network", "TcpTable"), "socketmap": ("network", "SocketmapTable"),
+    "pgsql": ("sql", "PgsqlTable"), "mysql": ("sql", "MysqlTable"), "sqlite": ("sql", "SqliteTable"),
+    "ldap": ("ldap", "LdapTable"), "memcache": ("memcache", "MemcacheTable"),
     "unionmap": ("combined", "UnionTable"), "pipemap": ("combined", "PipeTable"),
     "randmap": ("combined", "RandomTable"),
 }
@@ -46,8 +48,10 @@ def open_table(spec: str, source: "MapSource", *, folds: bool = True) -> Table:
     type, colon, name = spec.partition(":")
     if not colon or not type or not name:
         raise BadTable(f"open dictionary: expecting \"type:name\" form instead of \"{spec}\"")
-    if type == "proxy":         # the tables are opened in place: our services need no proxy to share them
-        return open_table(name, source, folds=folds)
+    if type == "proxy":
+        from mailsuite.maps.proxied import open_proxied
+
+        return open_proxied(name, source, folds=folds)
     entry = _TYPES.get(type)
     if entry is None:
         raise BadTable(f"unsupported dictionary type: {type}")

@@ -10,8 +10,15 @@ Keys are folded to lower case by the table (`folds`), as Postfix folds them for 
 
 import time
 from collections.abc import Iterator
+from functools import cache
+from typing import TYPE_CHECKING
 
 from mailsuite.base.errors import ConfigError, TemporaryError
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from mailsuite.maps.maps import MapSource
 
 CHECK_INTERVAL_S = 0.05     # how stale a file's answer may be after it changed
 
@@ -39,6 +46,14 @@ def fold(key: str) -> str:
     return key.lower() if key.isascii() else key.casefold()
 
 
+@cache
+def _runner() -> "asyncio.Runner":
+    """One event loop for all that a command asks, so that connections are used again."""
+    import asyncio  # commands should start fast
+
+    return asyncio.Runner()
+
+
 class Table:
     """Base of all tables. type and name are what stood in the configuration before and after the colon."""
 
@@ -60,12 +75,35 @@ class Table:
         """The value, or None when absent, of any table. Raises TableError."""
         return self.lookup(key)
 
+    def ask_now(self, key: str) -> str | None:
+        """As ask, of any table, in a program without an event loop: it blocks. Raises TableError."""
+        if not self.waits:
+            return self.lookup(key)
+        return _runner().run(self.ask(key))
+
+    def outdated(self, source: "MapSource") -> bool:
+        """Whether the configuration that the table was opened with is not that of source: it has to be opened anew."""
+        return False
+
     def items(self) -> Iterator[tuple[str, str]]:
         """All keys and values. Raises BadTable when the type cannot list them."""
         raise BadTable(f"table {self.spec}: sequence operation is not supported")
 
+    def remove(self, key: str) -> bool:
+        """Delete a key; whether it was there. Raises BadTable when the type cannot."""
+        raise BadTable(f"{self.spec} map requires O_RDONLY access mode")
+
     def close(self) -> None:
         """Give back what the table holds open."""
+
+
+def refuse_untrusted(table: Table, source: "MapSource") -> None:
+    """For types whose answers anybody on the network may have made: not for who runs commands and writes files.
+
+    Raises TableError.
+    """
+    if source.restricted:
+        raise TableError(f"{table.spec} map is not allowed for security-sensitive data", config=True)
 
 
 class UnavailableTable(Table):

@@ -22,7 +22,7 @@ import random
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from mailsuite.base.errors import ConfigError
@@ -223,3 +223,16 @@ def preload(kinds: list[tuple[str, ...]]) -> None:
     for codec in ("idna", "ascii", "latin_1", "utf_8", "punycode", "unicode_escape"):
         importlib.import_module(f"encodings.{codec}")
     assert "asyncio" in sys.modules
+
+
+# What a table type needs besides our own modules: memory that a site without such tables does not spend.
+_DRIVERS = {"pgsql:": "psycopg", "mysql:": "pymysql"}
+
+
+def preload_drivers(values: Iterable[str]) -> None:
+    """Import the database drivers of the tables that these parameters name; a missing one is told by its table."""
+    text = "\n".join(values)
+    for type, module in _DRIVERS.items():
+        if type in text:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(module)

@@ -27,7 +27,8 @@ class ServiceKind:
     preload: tuple[str, ...] = ()
 
 
-_MAIL = ("mailsuite.queue", "mailsuite.rewrite", "mailsuite.maps", "mailsuite.address", "mailsuite.net")
+_MAIL = ("mailsuite.queue", "mailsuite.rewrite", "mailsuite.maps", "mailsuite.database", "mailsuite.address",
+         "mailsuite.net")
 _SIGN = ("mailsuite.auth_results", "mailsuite.dns")
 _DNS = ("mailsuite.dns", "dns.asyncresolver", "dns.rdtypes.ANY", "dns.rdtypes.IN")
 _STORE = ("mailsuite.store", "mailsuite.message", "mailsuite.sasl")

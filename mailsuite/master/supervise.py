@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from mailsuite.base.errors import ConfigError, ConfigErrors
-from mailsuite.master.child import preload, run_child
+from mailsuite.master.child import preload, preload_drivers, run_child
 from mailsuite.master.configuration import Configuration, load_configuration
 from mailsuite.master.logging import LogFiles, setup_logging
 from mailsuite.master.plan import ServicePlan
@@ -97,6 +97,7 @@ class Master:
         """Serve until SIGTERM. Raises nothing that a service or a reload does wrong."""
         self._handle_signals()
         preload([(*plan.kind.preload, plan.kind.entry.partition(":")[0]) for plan in self.configuration.plans])
+        preload_drivers(value for plan in self.configuration.plans for value in plan.settings.written.values())
         gc.collect()
         gc.disable()
         gc.freeze()
@@ -338,6 +339,7 @@ class Master:
         setup_logging(fresh.settings, fresh.dovecot, self.files)
         log.info("reload -- version %s, configuration %s", fresh.settings.text("mail_version"), fresh.directory)
         preload([(*plan.kind.preload, plan.kind.entry.partition(":")[0]) for plan in fresh.plans])
+        preload_drivers(value for plan in fresh.plans for value in plan.settings.written.values())
         self.configuration = fresh
         self._warn()
         self._retire({plan.key for plan in fresh.plans})

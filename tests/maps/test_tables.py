@@ -31,7 +31,6 @@ def find(spec: str, key: str, *, partial: bool = False) -> str | None:
     pytest.param("inline:{a=1}", "c", None, id="inline absent"),
     pytest.param("inline:{a=1},inline:{a=2,c=3}", "a", "1", id="the first table answers"),
     pytest.param("inline:{a=1} inline:{a=2,c=3}", "c", "3", id="the next table is asked"),
-    pytest.param("proxy:inline:{a=1}", "a", "1", id="proxy opens in place"),
     pytest.param("unionmap:{inline:{a=1}, inline:{b=2}, inline:{a=3}}", "a", "1,3", id="unionmap joins"),
     pytest.param("unionmap:{inline:{a=1}, inline:{b=2}}", "c", None, id="unionmap absent"),
     pytest.param("pipemap:{inline:{a=b}, inline:{b=c}}", "a", "c", id="pipemap chains"),

@@ -29,6 +29,8 @@ ASKING = frozenset({"text", "raw", "raw_or_none", "is_set", "flag", "number", "t
 # What the {...} of f-strings stand for, by the last word of the expression.
 VALUES = {"prefix": "smtp|lmtp", "_prefix": "smtp|lmtp", "program": "smtp|lmtp|local|virtual|pipe",
           "kind": "|mandatory_", "hello_word": "ehlo|lhlo", "stage": "[a-z_]+"}
+# Parameters whose default names others only to list them: that gives those no effect.
+LISTING = frozenset({"proxy_read_maps", "proxy_write_maps"})
 _FIRST = "smtp|lmtp|local|virtual|pipe"
 _PLAIN = re.compile(r"\w*_\w{3,}|\w{3,}_\w*")
 
@@ -140,6 +142,8 @@ def _add_defaults(found: dict[str, list[str]]) -> None:
     while waiting:
         name = waiting.pop()
         default = DEFAULTS.get(name) or transport_default(name) or ""
+        if name in LISTING:
+            continue
         for other in expansion.references(default) if "$" in default else ():
             if other not in found:
                 found[other] = [f"the default of {name}"]

@@ -91,7 +91,7 @@ process_id: The process that asks; cannot be set.
 process_id_directory !process: The folder, below the queue, of lock files of processes.
 process_name: The name of the program that asks; cannot be set.
 proxy_interfaces: Addresses of a NAT or proxy in front that count as this host in mail routing.
-proxy_read_maps !proxymap: Tables that the proxymap service may read for others; here proxy: opens them in place.
+proxy_read_maps: Tables that the proxymap service may read for others; here proxy: opens them in place.
 proxy_write_maps !proxymap: Tables that the proxywrite service may change for others.
 proxymap_service_name !proxymap: The service behind proxy: tables.
 proxywrite_service_name !proxymap: The service behind proxy: tables that are written.
@@ -107,7 +107,6 @@ service_throttle_time !process: How long the master waits before it starts a bro
 setgid_group: The group of commands that submit mail and look at the queue; no user belongs to it.
 shlib_directory !install: Where Postfix's shared libraries are.
 showq_service_name !names: The service that lists the queue.
-socketmap_max_reply_size !unseen: Octets of a reply of a socketmap server.
 stress: "yes" while a service is under load; defaults such as smtpd_timeout depend on it. Postfix's master sets it.
 syslog_facility: The syslog facility: mail, local0 to local7 and others.
 syslog_name: What stands before the program's name in every log line.
