@@ -12,7 +12,6 @@ from mailsuite.address.tokens import Token
 
 _ADDRESS = "address"        # a Token of this kind holds an address in external form
 _GROUP = "group"            # the ":" behind a group's name
-_SEPARATORS = (",", ";", _GROUP)
 _WORDS = frozenset((t.ATOM, t.QUOTED, t.COMMENT, t.LITERAL, _ADDRESS))
 FOLD_AT = 70
 
@@ -25,7 +24,7 @@ class AddressParts:
         self._places = [place for place, item in enumerate(items) if item.kind == _ADDRESS]
 
     def addresses(self) -> list[str]:
-        """All addresses in external form, an empty one ("<>") left out."""
+        """All addresses in external form; "" for "<>"."""
         return [self._items[place].text for place in self._places]
 
     def replace(self, number: int, address: str) -> None:
@@ -42,8 +41,7 @@ class AddressParts:
                 continue
             out.append(item.text if item.kind == _ADDRESS else t.quote(item))
             if item.kind == _GROUP:
-                if number < last and self._items[number + 1].kind != ";":
-                    out.append(" ")
+                out.append(" ")
             elif number < last:
                 following = self._items[number + 1].kind
                 if following == "<" or (item.kind in _WORDS and following in _WORDS):
@@ -53,108 +51,98 @@ class AddressParts:
 
 def parse_addresses(text: str, limit: int = 10240) -> AddressParts:
     """Parse a list. limit: tokens; what follows is left out."""
-    tokens = _mark_groups(t.scan(text, limit))
-    items: list[Token] = []
-    segment: list[Token] = []
-    in_angle = False
-    for token in tokens:
-        kind = token.kind
-        if in_angle:
-            segment.append(token)
-            if kind == ">":
-                in_angle = False
-                _close(items, segment)
-                segment = []
-            continue
-        if kind in _SEPARATORS:
-            if kind == _GROUP:
-                _comma(items)
-                items += segment
+    return AddressParts(_Parser().parse(t.scan(text, limit)))
+
+
+class _Parser:
+    """Reads a list from its end, so that a ">" or ";" tells what stands before it.
+
+    Outside of brackets a run of tokens is an address, until another word follows a word: there a comma was forgotten.
+    Before a "<...>" and before the ":" of a group stands a name, which is left as it is.
+    """
+
+    def __init__(self) -> None:
+        self._items: list[Token] = []       # from the end to the start, as all lists here
+        self._address: list[Token] = []
+        self._comments: list[Token] = []    # of the address at hand; they will follow it
+        self._in_angle = self._in_name = self._in_group_name = self._in_group = False
+
+    def parse(self, tokens: list[Token]) -> list[Token]:
+        for token in reversed(tokens):
+            if self._in_angle:
+                self._inside_angle(token)
+            elif token.kind in (",", ";"):
+                self._separator(token)
+            elif token.kind == ":" and self._in_group and not self._in_group_name:
+                self._close(comma=False)
+                self._items.append(Token(_GROUP, ":"))
+                self._in_name = self._in_group_name = True
+            elif token.kind == ">" and not self._in_group_name:
+                self._close(comma=True)
+                self._items.append(token)
+                self._in_angle, self._in_name = True, False
+            elif self._in_name:
+                self._items.append(token)
+                if token.kind == ":" and not self._in_group_name:
+                    self._in_name = False
             else:
-                _close(items, segment)
-            segment = []
-            items.append(token)
-            continue
-        if kind == "<":
-            in_angle = True
-        segment.append(token)
-    _close(items, segment)
-    return AddressParts(items)
+                self._plain(token)
+        self._close(comma=False)
+        self._items.reverse()
+        return self._items
 
+    def _inside_angle(self, token: Token) -> None:
+        if token.kind == "<":
+            self._close(comma=False)
+            self._items.append(token)
+            self._in_angle, self._in_name = False, True
+        elif token.kind == t.COMMENT:
+            self._comments.append(token)
+        elif token.kind == t.ATOM and self._address and self._address[-1].kind == t.ATOM:
+            self._address[-1] = Token(t.ATOM, token.text + self._address[-1].text)      # blanks inside mean nothing
+        else:
+            self._address.append(token)
 
-def _mark_groups(tokens: list[Token]) -> list[Token]:
-    """A ":" begins a group when a ";" ends it; others belong to an address."""
-    ends, in_angle = False, False
-    for place in range(len(tokens) - 1, -1, -1):
-        kind = tokens[place].kind
-        if kind == ">":
-            in_angle = True
-        elif kind == "<":
-            in_angle = False
-        elif in_angle:
-            continue
-        elif kind == ";":
-            ends = True
-        elif kind == ":" and ends:
-            tokens[place] = Token(_GROUP, ":")
-            ends = False
-    return tokens
+    def _separator(self, token: Token) -> None:
+        self._close(comma=token.kind == ";")
+        self._items.append(token)
+        if token.kind == "," or not self._in_group_name:
+            self._in_name = self._in_group_name = False
+        self._in_group = self._in_group or token.kind == ";"
 
-
-def _comma(items: list[Token]) -> None:
-    """Put the comma in that should part what is there from what comes."""
-    for item in reversed(items):
-        if item.kind in (",", _GROUP):
-            return
-        if item.kind != t.COMMENT:
-            items.append(Token(",", ","))
-            return
-
-
-def _close(items: list[Token], segment: list[Token]) -> None:
-    """Add what stood between two separators."""
-    if not segment:
-        return
-    start = next((place for place, token in enumerate(segment) if token.kind == "<"), -1)
-    if start >= 0:
-        _comma(items)
-        items += segment[:start + 1]
-        inside = [token for token in segment[start + 1:] if token.kind not in (">", t.COMMENT)]
-        if inside:
-            items.append(Token(_ADDRESS, t.externalize(inside, separator=",")))
-        items += [token for token in segment[start + 1:] if token.kind == t.COMMENT]
-        items.append(Token(">", ">"))
-        return
-    words: list[Token] = []
-    comments: list[Token] = []
-    for token in segment:
+    def _plain(self, token: Token) -> None:
         if token.kind == t.COMMENT:
-            comments.append(token)
-            continue
-        if words and words[-1].kind in _WORDS and token.kind in _WORDS:
-            _add_plain(items, words, comments)
-            words, comments = [], []
-        words.append(token)
-    _add_plain(items, words, comments)
+            (self._comments if self._address else self._items).append(token)
+            return
+        if self._address and token.kind in _WORDS and self._address[-1].kind in _WORDS:
+            self._close(comma=True)
+        self._address.append(token)
 
-
-def _add_plain(items: list[Token], words: list[Token], comments: list[Token]) -> None:
-    if words:
-        _comma(items)
-        items.append(Token(_ADDRESS, t.externalize(words, separator=",")))
-    items += comments
+    def _close(self, *, comma: bool) -> None:
+        """The address at hand is whole. comma: what stands before it must be parted from it."""
+        self._items += self._comments
+        if self._address or self._in_angle:
+            self._items.append(Token(_ADDRESS, t.externalize(self._address[::-1])))
+            if comma:
+                self._items.append(Token(",", ","))
+        self._address, self._comments = [], []
 
 
 def fold_header(name: str, text: str) -> str:
-    """name and text, whose lines end where commas were, joined to lines of fewer than FOLD_AT characters."""
+    """name and text, whose lines end where commas were, joined to lines of fewer than FOLD_AT octets."""
     lines = text.split("\n")
-    out: list[str] = []
-    current = f"{name}: {lines[0]}"
+    out = [f"{name}: {lines[0]}"]
+    used = _octets(out[0])
     for line in lines[1:]:
-        if len(current) + 1 + len(line) < FOLD_AT:
-            current += " " + line
-        else:
-            out.append(current)
-            current = line
-    out.append(current)
-    return "\n\t".join(out)
+        size = _octets(line)
+        if used + 1 + size < FOLD_AT:
+            out.append(" " + line)
+            used += 1 + size
+        else:                   # a line that was inside a comment has its own blank
+            out.append("\n" + line if line[:1] in (" ", "\t") else "\n\t" + line)
+            used = size
+    return "".join(out)
+
+
+def _octets(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogateescape"))

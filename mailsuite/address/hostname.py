@@ -8,18 +8,21 @@ Underscores are let through: such names are in the DNS. Source: RFC 1123 section
 import re
 import socket
 
+from mailsuite.address.idna import to_ascii
+
 _LABEL = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
 _NAME = re.compile(rf"(?=.{{1,255}}\Z)(?:{_LABEL})(?:\.{_LABEL})*\Z", re.DOTALL)
-_UNICODE_LABEL = r"(?!-)[\w-]{1,63}(?<!-)"
-_UNICODE_NAME = re.compile(rf"(?=.{{1,255}}\Z)(?:{_UNICODE_LABEL})(?:\.{_UNICODE_LABEL})*\Z", re.DOTALL)
 _NUMERIC = re.compile(r"[0-9.]+\Z")
 
 
 def is_hostname(name: str, *, utf8: bool = False) -> bool:
-    """Whether name is made of labels and not all of digits. utf8: U-labels count."""
-    if _NAME.match(name) is None and not (utf8 and not name.isascii() and _UNICODE_NAME.match(name)):
-        return False
-    return _NUMERIC.match(name) is None
+    """Whether name is made of labels and not all of digits. utf8: U-labels count, as IDNA 2008 allows them."""
+    if utf8 and not name.isascii():
+        try:
+            name = to_ascii(name)
+        except ValueError:
+            return False
+    return _NAME.match(name) is not None and _NUMERIC.match(name) is None
 
 
 def is_ipv4(text: str) -> bool:

@@ -25,14 +25,15 @@ _TOKEN = re.compile(r"""
     \s+
   | (?P<quoted>"(?:[^"\\]|\\.)*(?:"|\\?\Z))
   | (?P<literal>\[(?:[^\]\\]|\\.)*(?:\]|\\?\Z))
-  | (?P<operator>[<>@,;:.%!|])
+  | (?P<operator>[<>@,;:.%!|)\]])
   | (?P<open>\()
-  | (?P<atom>(?:\\.|[^\s()<>@,;:\\".\[%!|])+|.)
+  | (?P<atom>(?:\\(?:.|\Z)|[^\s()<>@,;:\\".\[\]%!|])+)
 """, re.VERBOSE | re.DOTALL)
-_PAIR = re.compile(r"\\(.)", re.DOTALL)
+_PAIR = re.compile(r"\\(.?)", re.DOTALL)        # one at the end of the text says nothing
+_ATOM_NEEDS_QUOTES = re.compile(r"[\x00-\x20\x7f()<>@,;:\\\".%!\[\]]")
+_BLANK = re.compile(r"[\t\n\v\f\r]")        # inside quotes each stands for a blank
 _IN_COMMENT = re.compile(r"[()]|\\.", re.DOTALL)
 _WORDS = frozenset((ATOM, QUOTED, COMMENT, LITERAL))
-_ATOM_NEEDS_QUOTES = re.compile(r"[\x00-\x20\x7f()<>@,;:\\\".\[\]]")
 
 
 def scan(text: str, limit: int = 102400) -> list[Token]:
@@ -54,18 +55,17 @@ def scan(text: str, limit: int = 102400) -> list[Token]:
             tokens.append(_atom(piece))
         elif kind == "open":
             start, position = position - 1, _comment_end(text, position)
-            comment = text[start:position]
-            tokens.append(Token(COMMENT, comment if comment.endswith(")") else comment + ")"))
+            tokens.append(Token(COMMENT, text[start:position]))
         else:
             closed = len(piece) > 1 and piece[-1] == ('"' if kind == "quoted" else "]")
-            tokens.append(Token(kind, _PAIR.sub(r"\1", piece[1:-1] if closed else piece[1:])))
+            tokens.append(Token(kind, _BLANK.sub(" ", _PAIR.sub(r"\1", piece[1:-1] if closed else piece[1:]))))
     return tokens
 
 
 def _atom(piece: str) -> Token:
     if "\\" in piece:
         piece = _PAIR.sub(r"\1", piece)
-        if _ATOM_NEEDS_QUOTES.search(piece):
+        if not piece or _ATOM_NEEDS_QUOTES.search(piece):
             return Token(QUOTED, piece)
     return Token(ATOM, piece)
 
@@ -113,6 +113,8 @@ def internalize(tokens: Sequence[Token]) -> str:
     last = len(tokens) - 1
     for number, token in enumerate(tokens):
         out.append("[" + token.text + "]" if token.kind == LITERAL else token.text)
-        if number < last and token.kind in _WORDS and tokens[number + 1].kind in _WORDS:
-            out.append(" ")
+        if number < last:
+            following = tokens[number + 1].kind
+            if token.kind == "," or following == "<" or (token.kind in _WORDS and following in _WORDS):
+                out.append(" ")
     return "".join(out)

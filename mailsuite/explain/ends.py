@@ -142,7 +142,8 @@ class Ends:
         assert case.service.entry is not None
         end = End(case.address, "relayed", transport=case.recipient.transport, nexthop=nexthop)
         with tracing() as trace:
-            known_as = await Rewriter(settings).generic(case.address)
+            generic = Rewriter(settings).generic_maps(f"{case.service.entry.command}_generic_maps")
+            known_as = await generic.address(case.address)
             end.steps = [self.site.locate(decision_of(step), case.service) for step in trace.steps]
         if known_as != case.address:
             end.reason = f"to <{quote_local(known_as)}>"

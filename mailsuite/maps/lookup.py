@@ -4,7 +4,8 @@
     await find_domain(maps, "a.b.test", parents=Parents.DOTTED) -> value | None
 
 Addresses are in internal form (local part without quotes); a key is tried in external form first, then, where the two
-differ, in internal form, so `"odd name"@domain` and `odd name@domain` both work in a table.
+differ, in internal form, so `"odd name"@domain` and `odd name@domain` both work in a table. An internationalised domain
+is tried in its other form as well (U-labels, A-labels).
 Raises TemporaryError when a table could not be asked.
 """
 
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from enum import Flag, auto
 from typing import NamedTuple
 
+from mailsuite.address.idna import other_form
 from mailsuite.address.syntax import quote_local, split_extension
 from mailsuite.maps.maps import Maps
 
@@ -60,16 +62,16 @@ async def find_address(maps: Maps, address: str, *, delimiter: str = "",
             return AddressFound(value, dropped, key)
     if at and Strategy.LOCAL_PART in strategy and is_local(domain):
         for key, dropped in ((local, ""), (bare, extension)) if extension else ((local, ""),):
-            value = await _find_both_forms(maps, key, True)
+            value = await _find_quoted_or_not(maps, key, True)
             if value is not None:
                 return AddressFound(value, dropped, key)
     if Strategy.ACCESS in strategy:
         for key, dropped in ((local, ""), (bare, extension)) if extension else ((local, ""),):
-            value = await _find_both_forms(maps, key + "@", True)
+            value = await _find_quoted_or_not(maps, key + "@", True)
             if value is not None:
                 return AddressFound(value, dropped, key + "@")
     if at and Strategy.AT_DOMAIN in strategy:
-        value = await maps.find("@" + domain, partial=True)
+        value = await _find(maps, "@" + domain, partial=True)
         if value is not None:
             return AddressFound(value, "", "@" + domain)
     if at and Strategy.DOMAIN in strategy:
@@ -90,7 +92,22 @@ def _address_keys(strategy: Strategy, local: str, bare: str, extension: str,
     return keys
 
 
+async def _find(maps: Maps, key: str, *, partial: bool) -> str | None:
+    """A key that ends in a domain: in a table, U-labels and A-labels mean the same."""
+    value = await maps.find(key, partial=partial)
+    if value is None and (other := other_form(key)):
+        value = await maps.find(other, partial=partial)
+    return value
+
+
 async def _find_both_forms(maps: Maps, key: str, partial: bool) -> str | None:
+    value = await _find_quoted_or_not(maps, key, partial)
+    if value is None and (other := other_form(key)):
+        value = await _find_quoted_or_not(maps, other, partial)
+    return value
+
+
+async def _find_quoted_or_not(maps: Maps, key: str, partial: bool) -> str | None:
     quoted = quote_local(key)
     value = await maps.find(quoted, partial=partial)
     if value is None and quoted != key:
@@ -104,12 +121,12 @@ async def find_domain(maps: Maps, domain: str, *, parents: bool = False, dotted:
 
     Parents are partial keys: tables of patterns see the whole name only. Raises TemporaryError.
     """
-    value = await maps.find(domain, partial=partial)
+    value = await _find(maps, domain, partial=partial)
     if value is not None or not (parents or dotted):
         return value
     dot = domain.find(".", 1)
     while dot >= 0 and dot + 1 < len(domain):
-        value = await maps.find(domain[dot:] if dotted else domain[dot + 1:], partial=True)
+        value = await _find(maps, domain[dot:] if dotted else domain[dot + 1:], partial=True)
         if value is not None:
             return value
         dot = domain.find(".", dot + 1)

@@ -6,13 +6,15 @@
     names = NameList(text, source)                         whole names only
 
 An item is a pattern, `!item` (not), `/file` (items, read in place) or `type:table` (the key's presence counts). The
-first that fits decides. Lists are compiled once: runs of plain names become sets, so long lists cost one look-up. An
-empty list matches nothing. What cannot be read or parsed is logged, and asking the list then fails.
+first that fits decides; U-labels and A-labels of a domain mean the same. Lists are compiled once: runs of plain names
+become sets, so long lists cost one look-up. An empty list matches nothing. What cannot be read or parsed is logged, and
+asking the list then fails.
 """
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from mailsuite.address.idna import other_form
 from mailsuite.base.errors import TemporaryError
 from mailsuite.maps.cidr import NetworkIndex, parse_address, parse_network
 from mailsuite.maps.maps import Maps, MapSource, open_maps, split_specs
@@ -135,7 +137,7 @@ class NameList:
                 if self._fits(group, key):
                     return not group.negated
             else:
-                coroutine = self._in_table(group.maps, key)
+                coroutine = self._in_either_form(group.maps, key)
                 try:
                     coroutine.send(None)
                 except StopIteration as done:
@@ -150,12 +152,15 @@ class NameList:
         """Whether key is in the list. Raises TemporaryError."""
         key = fold(key)
         for group in self._groups:
-            if self._fits(group, key) if group.maps is None else await self._in_table(group.maps, key):
+            if self._fits(group, key) if group.maps is None else await self._in_either_form(group.maps, key):
                 return not group.negated
         return False
 
     def _fits(self, group: _Group, key: str) -> bool:
         if key in group.names:
+            return True
+        if not self._addresses and (other := other_form(key)) and (
+                other in group.names or (group.suffixes and other.endswith(group.suffixes))):
             return True
         if group.suffixes and key.endswith(group.suffixes):
             return True
@@ -166,6 +171,10 @@ class NameList:
         if group.failure:
             raise TemporaryError("Temporary lookup failure", detail=group.failure)
         return False
+
+    async def _in_either_form(self, maps: Maps, key: str) -> bool:
+        other = other_form(key)
+        return await self._in_table(maps, key) or bool(other and await self._in_table(maps, other))
 
     async def _in_table(self, maps: Maps, key: str) -> bool:
         return await maps.find(key) is not None

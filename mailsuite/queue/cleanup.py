@@ -122,6 +122,8 @@ class Intake:
 
         as Postfix does: the reply to RCPT is the access policy's, the message as a whole is taken or not.
         """
+        if self.trouble is not None:
+            return                          # told already; nothing more is looked up for this message
         self.list.originals.append(recipient.address)
         try:
             await self.list.add(recipient)

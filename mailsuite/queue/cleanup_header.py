@@ -112,7 +112,7 @@ class HeaderPass:
         new = await self.work.rewriter.header(label.strip().decode("ascii"), value, self.case.envelope.local)
         if new == value:
             return field
-        return label.rstrip() + b": " + new.strip()
+        return label.rstrip() + b": " + new
 
     def _hop(self) -> None:
         self.hops += 1

@@ -11,6 +11,7 @@ Limits: duplicate_filter_limit recipients are remembered as doubles.
 
 from typing import TYPE_CHECKING
 
+from mailsuite.address.syntax import quote_local
 from mailsuite.base.errors import MailError, PermanentError
 from mailsuite.base.log import logger
 from mailsuite.queue.envelope import Envelope, Handling, Notify, Recipient
@@ -34,14 +35,14 @@ class RecipientList:
         self._by_original, self._remembered = by_original, remembered
         self._keys: set[tuple[str, str, str, int]] = set()
 
-    async def add(self, recipient: Recipient) -> None:
-        """Raises Refused."""
+    async def add(self, recipient: Recipient, *, canonical: bool = True) -> None:
+        """canonical: else its address was rewritten already. Raises Refused."""
         envelope = self._envelope
         original = recipient.original or recipient.address
         orcpt = recipient.orcpt or f"rfc822;{original}"
         addresses = [recipient.address]
         if Handling.MAP in envelope.handling:
-            addresses = await self._expanded(recipient.address)
+            addresses = await self._expanded(recipient.address, canonical)
         notify = recipient.notify
         if len(addresses) > 1 and notify & Notify.SUCCESS:
             notify &= ~Notify.SUCCESS        # RFC 3461 section 5.2.7.3: an expansion is the end of the duty
@@ -56,10 +57,10 @@ class RecipientList:
                 self._keys.add(key)
             self.all.append(Recipient(address, original, orcpt, notify))
 
-    async def _expanded(self, address: str) -> list[str]:
+    async def _expanded(self, address: str, canonical: bool) -> list[str]:
         MESSAGE.set(self._queue_id)
         try:
-            return await self._rewriter.expand_recipient(address)
+            return await (self._rewriter.expand_recipient if canonical else self._rewriter.aliases)(address)
         except PermanentError as error:
             log.warning("%s: %s", self._queue_id, error)
             raise Refused(451, "4.6.0", "Alias expansion error", detail=str(error)) from error
@@ -73,10 +74,12 @@ class RecipientList:
             MESSAGE.set(self._queue_id)
             try:
                 copies += await self._rewriter.bcc(sender, self.originals)
+                if Handling.MAP in self._envelope.handling:
+                    copies = [await self._rewriter.recipient(address) for address in copies]
             except MailError as error:
                 raise Refused(451, "4.3.0", "Temporary lookup failure", detail=str(error)) from error
-        for address in copies:
-            await self.add(Recipient(address, address, notify=Notify.NEVER))
+        for address in copies:              # what a copy became by canonical tables is its original address
+            await self.add(Recipient(address, address, f"rfc822;{quote_local(address)}", Notify.NEVER), canonical=False)
 
     async def redirect(self, address: str) -> None:
         """One instead of all. Raises Refused."""

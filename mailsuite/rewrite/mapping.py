@@ -60,7 +60,7 @@ class AddressMapping:
         """What an entry makes of an address."""
         value = found.value
         if value.startswith("@"):
-            local = address.rpartition("@")[0] or address
+            local = address.rpartition("@")[0] if "@" in address else address
             if found.extension and not self._propagate:
                 local = local[:-len(found.extension)]
             return [local + value]
@@ -73,9 +73,18 @@ class AddressMapping:
         local, at, domain = address.rpartition("@")
         return local + extension + at + domain if at else address + extension
 
+    async def once(self, address: str) -> str:
+        """Map once; of several results the first counts."""
+        if self._maps.empty or not address:
+            return address
+        new = await self.find(address)
+        if new is not None and len(new) > 1:
+            self._log.warning("multi-valued %s result for %s", self.name, address)
+        return new[0] if new else address
+
     async def apply(self, address: str) -> str:
         """Map again and again until nothing changes; a loop is logged and left at its tenth step."""
-        if self._maps.empty:
+        if self._maps.empty or not address:
             return address
         for _ in range(RECURSION_LIMIT):
             new = await self.find(address)
@@ -83,7 +92,7 @@ class AddressMapping:
                 return address
             if len(new) > 1:
                 self._warn("multi-valued %s entry for %s", address)
-            if new[0].lower() == address.lower():
+            if not new[0] or new[0].lower() == address.lower():
                 return new[0]
             address = new[0]
         self._warn("unreasonable %s map nesting for %s -- message not accepted, try again later", address)

@@ -92,7 +92,7 @@ class AddressResolver:
 
     async def resolve(self, sender: str, address: str) -> Resolution:
         """Raises TemporaryError."""
-        if STANDARD.fullmatch(address) and "%" not in address and "!" not in address:
+        if STANDARD.fullmatch(address) and "%" not in address and "!" not in address and not address[-1].isdigit():
             domain = address.rpartition("@")[2]
             recipient, routed, local = address, False, await self._domains.is_local(domain)
         else:

@@ -43,8 +43,8 @@ def _words(text: str) -> frozenset[str]:
 class Rewriter:
     """Address rewriting and resolving with the tables of one configuration."""
 
-    def __init__(self, settings: "Settings") -> None:
-        source = MapSource(settings, "cleanup")
+    def __init__(self, settings: "Settings", program: str = "cleanup") -> None:
+        source = MapSource(settings, program)
         trivial_source, text = source.for_program("trivial-rewrite"), settings.text
         self._trivial = Trivial(settings)
         self._origin, self._mydomain = text("myorigin"), text("mydomain")
@@ -54,7 +54,7 @@ class Rewriter:
         self.domains = Domains(settings, trivial_source)
         self._resolver = AddressResolver(settings, self.domains, self._trivial, trivial_source)
         self._recipients = Recipients(settings, source.for_program("smtpd"), self._resolver.has_local_names)
-        self._source = source
+        self._settings, self._source = settings, source
         propagated = _words(text("propagate_unmatched_extensions"))
         # Classes ("envelope_sender", "header_recipient"...) -> tables that rewrite them, in order.
         self._canonical: dict[str, list[AddressMapping]] = {}
@@ -73,8 +73,7 @@ class Rewriter:
         self._always_bcc = text("always_bcc")
         self._sender_bcc = open_maps(text("sender_bcc_maps"), source)
         self._recipient_bcc = open_maps(text("recipient_bcc_maps"), source)
-        self._generic_spec, self._propagate_generic = text("smtp_generic_maps"), "generic" in propagated
-        self._generics: dict[str, AddressMapping] = {}
+        self._propagate_generic = "generic" in propagated
 
     def _mapping(self, name: str, spec: str, propagate: bool) -> AddressMapping:
         return AddressMapping(name, open_maps(spec, self._source), self._source.log, complete=self._complete,
@@ -123,7 +122,10 @@ class Rewriter:
 
         Raises PermanentError (4.6.0 Alias expansion error) for an expansion without end.
         """
-        address = await self.recipient(address)
+        return await self.aliases(await self.recipient(address))
+
+    async def aliases(self, address: str) -> list[str]:
+        """virtual_alias_maps alone. Raises PermanentError as expand_recipient does."""
         if self._virtual.empty:
             return [address]
         return await virtual.expand(self._virtual, address, self._limits)
@@ -140,7 +142,7 @@ class Rewriter:
         return await self._recipients.check(resolution, address, sender=sender)
 
     async def bcc(self, sender: str, recipients: Sequence[str]) -> list[str]:
-        """Addresses of always_bcc, sender_bcc_maps, recipient_bcc_maps, without doubles."""
+        """Addresses of always_bcc, sender_bcc_maps, recipient_bcc_maps, without doubles; taken as they are written."""
         found = [self._complete(self._always_bcc)] if self._always_bcc else []
         if not self._sender_bcc.empty and sender:
             found += await self._bcc_of(self._sender_bcc, sender)
@@ -151,7 +153,7 @@ class Rewriter:
 
     async def _bcc_of(self, maps: Maps, address: str) -> list[str]:
         found = await find_address(maps, address, delimiter=self._delimiter, is_local=self._resolver.has_local_names)
-        return [self._complete(unquote_local(found.value))] if found is not None else []
+        return [self._complete(found.value)] if found is not None else []
 
     # -- header fields ---------------------------------------------------------------------------------------------
 
@@ -174,19 +176,31 @@ class Rewriter:
 
         async def change(address: str) -> str:
             if STANDARD.fullmatch(address):
-                return quote_local(await self._map(address, address_class)) if mapped else address
+                return (quote_local(await self._map(address, address_class)) or '""') if mapped else address
+            if address == '""':         # the null address: nothing to complete
+                return address
             new = self._trivial.standard_text(address, origin=origin[0], domain=origin[1])
             if not mapped or new == '""':
                 return new
-            return quote_local(await self._map(unquote_local(new), address_class))
+            return quote_local(await self._map(unquote_local(new), address_class)) or '""'
 
-        return await self._changed(name, value, change)
+        return await self.changed_field(name, value, change)
 
-    async def _changed(self, name: str, value: bytes, change: Change) -> bytes:
+    # -- mail that leaves ------------------------------------------------------------------------------------------
+
+    def generic_maps(self, name: str) -> "Generic":
+        """smtp_generic_maps or lmtp_generic_maps."""
+        return Generic(self, self._mapping(name, self._settings.text(name), self._propagate_generic))
+
+    async def changed_field(self, name: str, value: bytes, change: Change) -> bytes:
+        """The value of an address header field with each address (external form) changed, folded anew; unchanged when
+
+        nothing changes.
+        """
         parts = parse_addresses(value.decode("utf-8", "surrogateescape"), self._token_limit)
         differs = False
         for number, address in enumerate(parts.addresses()):
-            new = await change(address)
+            new = await change(address) if address else ""
             if new != address:
                 parts.replace(number, new)
                 differs = True
@@ -195,29 +209,23 @@ class Rewriter:
         text = fold_header(name, parts.text(separator=",\n"))
         return text[len(name) + 2:].encode("utf-8", "surrogateescape")
 
-    # -- mail that leaves ------------------------------------------------------------------------------------------
 
-    def _generic(self, spec: str | None) -> AddressMapping:
-        """spec: None for smtp_generic_maps."""
-        wanted = self._generic_spec if spec is None else spec
-        mapping = self._generics.get(wanted)
-        if mapping is None:
-            mapping = self._mapping("smtp_generic_maps", wanted, self._propagate_generic)
-            if len(self._generics) < 100:
-                self._generics[wanted] = mapping
-        return mapping
+class Generic:
+    """The tables of smtp_generic_maps: addresses of the inside become addresses that the outside can answer to."""
 
-    async def generic(self, address: str, spec: str | None = None) -> str:
-        """smtp_generic_maps (or the tables of spec) applied to an envelope address."""
-        return await self._generic(spec).apply(address) if address else ""
+    def __init__(self, rewriter: Rewriter, mapping: AddressMapping) -> None:
+        self._rewriter, self._mapping, self.empty = rewriter, mapping, mapping.empty
 
-    async def generic_header(self, name: str, value: bytes, spec: str | None = None) -> bytes:
-        """smtp_generic_maps applied to an address header field; unchanged when nothing changes."""
-        mapping = self._generic(spec)
-        if mapping.empty or not self.is_address_header(name):
+    async def address(self, address: str) -> str:
+        """An envelope address, internal form. Raises TemporaryError."""
+        return await self._mapping.once(address)
+
+    async def header(self, name: str, value: bytes) -> bytes:
+        """The value of a header field; what is no address field stays. Raises TemporaryError."""
+        if self.empty or not self._rewriter.is_address_header(name):
             return value
 
         async def change(address: str) -> str:
-            return quote_local(await mapping.apply(unquote_local(address)))
+            return quote_local(await self._mapping.once(unquote_local(address))) or '""'
 
-        return await self._changed(name, value, change)
+        return await self._rewriter.changed_field(name, value, change)

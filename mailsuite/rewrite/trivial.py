@@ -65,7 +65,11 @@ class Trivial:
 
     def standard_text(self, text: str, *, origin: str, domain: str) -> str:
         """An address as a header has it (external form, routes and all) in standard form."""
-        return quote_local(t.internalize(self.tokens(t.scan(text), origin=origin, domain=domain))) or '""'
+        new = t.internalize(self.tokens(t.scan(text), origin=origin, domain=domain))
+        colon = new.find(":") + 1
+        if new[:1] == "@" and colon:        # a route that stood in quotes
+            return t.externalize(t.scan(new[:colon])) + quote_local(new[colon:])
+        return quote_local(new) or '""'
 
     def tokens(self, tokens: list[Token], *, origin: str, domain: str) -> list[Token]:
         """The same on tokens."""

@@ -68,6 +68,9 @@ class Recipients:
     async def check(self, resolution: Resolution, address: str, *, sender: bool = False) -> Unknown | None:
         """None: known, or not ours to know. Raises TemporaryError."""
         recipient = resolution.recipient
+        if resolution.address_class == "local" and (recipient.lower().startswith(self._always_local)
+                                                    or self._probe_sender.is_ours(recipient)):
+            return None             # never asked: mail to us must get in while a table is away
         for maps in self._rewritten:
             if await self._knows(maps, recipient):
                 return None
@@ -80,9 +83,6 @@ class Recipients:
         if known is None:
             return None
         maps, code, text = known
-        if resolution.address_class == "local" and (recipient.lower().startswith(self._always_local)
-                                                    or self._probe_sender.is_ours(recipient)):
-            return None
         if await self._knows(maps, recipient):
             return None
         return Unknown(code, f"{str(code)[0]}.{default}", text)

@@ -31,7 +31,6 @@ class SessionConfig:
     strict_envelopes: bool = False
     smtputf8: bool = True
     strict_smtputf8: bool = False
-    leading_dash: bool = False
     noop_commands: frozenset[str] = frozenset()
     ipv6: bool = True
     tls: bool = False

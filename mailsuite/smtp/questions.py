@@ -49,6 +49,17 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
+class AddressSyntax:
+    """Is this an address mail could be sent to, once it is in standard form? -> bool
+
+    utf8: the client declared SMTPUTF8; without, a domain must be ASCII.
+    """
+
+    address: str
+    utf8: bool
+
+
+@dataclass(frozen=True, slots=True)
 class MailFrom:
     """facts.sender is set for the check. -> Refusal | None"""
 

@@ -96,6 +96,8 @@ class SmtpHandler:
                 return await self._become(question)
             case questions.Greeted():
                 return await self.server.policy.helo(self.facts)
+            case questions.AddressSyntax():
+                return await self.server.policy.is_address(self.facts, question.address, utf8=question.utf8)
             case questions.MailFrom():
                 return await self._mail()
             case questions.Verify():

@@ -59,7 +59,6 @@ def make_config(settings: "Settings", policy: "Policy | None", rates: Rates) -> 
         disable_vrfy=settings[params.DISABLE_VRFY_COMMAND],
         strict_envelopes=settings[params.STRICT_RFC821_ENVELOPES], smtputf8=settings[params.SMTPUTF8_ENABLE],
         strict_smtputf8=settings[params.STRICT_SMTPUTF8],
-        leading_dash=settings.text("allow_min_user") == "yes",
         noop_commands=frozenset(noop),
         ipv6=settings.text("inet_protocols") not in ("ipv4",),
         tls=level in ("may", "encrypt") and policy is not None, tls_required=level == "encrypt" and not wrapped,

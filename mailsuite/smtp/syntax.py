@@ -111,14 +111,22 @@ _GROUP = re.compile(r"[^:;@\"]+:([^:;]*);")
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
 
-def parse_address(text: str, *, strict: bool = False, empty: bool = False, leading_dash: bool = False) -> str:
+def is_plain_address(text: str) -> bool:
+    """Whether an address needs no second look: plain characters, a domain of labels that no rewriting makes invalid."""
+    if _PLAIN.fullmatch(text) is None or text[0] == "-" or "%" in text or "!" in text:
+        return False
+    domain = text.rpartition("@")[2]
+    return len(domain) < 64 or (len(domain) < 256 and max(map(len, domain.split("."))) < 64)
+
+
+def parse_address(text: str, *, strict: bool = False, empty: bool = False) -> str:
     """The address of a MAIL or RCPT word, in internal form; "" for <> where empty allows it.
 
-    strict: <> are required. leading_dash: "-x@..." is taken (allow_min_user). Raises PeerError.
+    strict: <> are required. Whether the domain is one is not looked at. Raises PeerError.
     """
     bracketed = len(text) >= 2 and text[0] == "<" and text[-1] == ">"
     inner = text[1:-1] if bracketed else text
-    if _PLAIN.fullmatch(inner) and (bracketed or not strict) and (inner[0] != "-" or leading_dash):
+    if _PLAIN.fullmatch(inner) and (bracketed or not strict):
         return inner
     if strict and not bracketed:
         raise PeerError("address without <>")
@@ -126,11 +134,8 @@ def parse_address(text: str, *, strict: bool = False, empty: bool = False, leadi
     inner = _from_mailbox(inner)
     route = _ROUTE.match(inner)
     address = _internal(inner[route.end():] if route else inner)
-    if not address:
-        if empty:
-            return ""
+    if not address and not empty:
         raise PeerError("no address")
-    _check(address, leading_dash)
     return address
 
 
@@ -191,19 +196,6 @@ def _without_comments(text: str) -> str:
     if depth:
         raise PeerError("comment without end")
     return "".join(out)
-
-
-def _check(address: str, leading_dash: bool) -> None:
-    if address[0] == "-" and not leading_dash:
-        raise PeerError("address begins with a dash")     # programs would take it for an option
-    local, at, domain = address.rpartition("@")
-    if not at:
-        return
-    if domain.startswith("["):
-        if not is_address_literal(domain):
-            raise PeerError("bad address literal")
-    elif not is_hostname(domain.removesuffix(".")):
-        raise PeerError("bad domain")
 
 
 def is_address_literal(text: str) -> bool:

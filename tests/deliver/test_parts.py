@@ -172,9 +172,11 @@ HEADER = (b"Received: by x\n\tid 1\nFrom: \"Bob, B\" <bob@in.test>, (c@in.test) 
 
 @pytest.mark.parametrize(("size", "settings", "want"), [
     (1000, {"smtp_generic_maps": "inline:{ bob@in.test=b@isp.test, @in.test=us@isp.test }"},
-     HEADER.replace(b"bob@in.test>", b"b@isp.test>").replace(b"To: c@in.test\n", b"To: us@isp.test\n")),
+     HEADER.replace(b"bob@in.test>, (c@in.test) x@far.test", b"b@isp.test>, x@far.test (c@in.test)").replace(
+         b"To: c@in.test\n", b"To: us@isp.test\n")),
     (7, {"smtp_generic_maps": "inline:{ @in.test=@isp.test }"},
-     HEADER.replace(b"bob@in.test>", b"bob@isp.test>").replace(b"To: c@in.test\n", b"To: c@isp.test\n")),
+     HEADER.replace(b"bob@in.test>, (c@in.test) x@far.test", b"bob@isp.test>, x@far.test (c@in.test)").replace(
+         b"To: c@in.test\n", b"To: c@isp.test\n")),
     (9, {"smtp_header_checks": "regexp:{ {/^Received:/ IGNORE}, {/^Subject:/ REPLACE Subject: new}, "
                                "{/^To:/ PREPEND X: y} }"},
      HEADER.replace(b"Received: by x\n\tid 1\n", b"").replace(b"Subject: a@in.test", b"Subject: new").replace(

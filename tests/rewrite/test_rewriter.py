@@ -252,15 +252,32 @@ def test_bcc() -> None:
     assert run(made.bcc("bob@example.test", ["alice", "bob", "carol"])) == [
         "all@d.test", "sent@d.test", "got@d.test", "dom@d.test"]
     assert run(rewriter().bcc("bob@example.test", ["alice"])) == []
+    as_written = rewriter(sender_bcc_maps='inline:{ {bob="r b"@d.test} }')
+    assert run(as_written.bcc("bob@example.test", [])) == ['"r b"@d.test']
 
 
 def test_generic() -> None:
     made = rewriter(smtp_generic_maps="inline:{ {bob@example.test = bob.public@isp.test}, "
                                       "{@example.test = ours@isp.test} }")
-    assert run(made.generic("bob@example.test")) == "bob.public@isp.test"
-    assert run(made.generic("")) == ""
-    assert run(made.generic_header("To", b" x@far.test, alice@example.test")) == b"x@far.test, ours@isp.test"
-    assert run(made.generic_header("Subject", b" bob@example.test")) == b" bob@example.test"
+    generic = made.generic_maps("smtp_generic_maps")
+    assert run(generic.address("bob@example.test")) == "bob.public@isp.test"
+    assert run(generic.address("")) == ""
+    assert run(generic.header("To", b" x@far.test, alice@example.test")) == b"x@far.test, ours@isp.test"
+    assert run(generic.header("Subject", b" bob@example.test")) == b" bob@example.test"
+
+
+def test_generic_takes_the_first_and_asks_once(caplog: pytest.LogCaptureFixture) -> None:
+    generic = rewriter(lmtp_generic_maps="inline:{ {x@far.test=one@isp.test, two@isp.test}, "
+                                         "{one@isp.test=never@isp.test} }").generic_maps("lmtp_generic_maps")
+    assert run(generic.address("x@far.test")) == "one@isp.test"
+    assert "multi-valued lmtp_generic_maps result for x@far.test" in caplog.text
+
+
+def test_the_null_address_as_a_result() -> None:
+    made = rewriter(canonical_maps="inline:{ {gone@example.test=<>}, {@old.test=@new.test} }")
+    assert run(made.sender("gone")) == ""
+    assert run(made.header("To", b" gone")) == b'""'
+    assert run(made.recipient("@old.test")) == "@new.test"
 
 
 @pytest.mark.parametrize("broken", [

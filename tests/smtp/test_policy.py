@@ -206,3 +206,39 @@ def test_mechanisms() -> None:
     assert allowed_mechanisms(offered, ["noanonymous"], default) == ("PLAIN", "CRAM-MD5")
     assert allowed_mechanisms(offered, ["noanonymous", "noplaintext"], default) == ("CRAM-MD5",)
     assert allowed_mechanisms(offered, [], "plain") == ("PLAIN",)
+
+
+@pytest.mark.parametrize(("address", "values", "fine"), [
+    ("u@", {}, False), ("u@", {"resolve_null_domain": "yes"}, True), ("u@[192.0.2.300]", {}, False),
+    ("u@[192.0.2.3]", {}, True), ("-u@far.test", {}, False), ("-u@far.test", {"allow_min_user": "yes"}, True),
+    ("u@far..test", {}, False), ("u@192.0.2.3", {}, False), ("u@192.0.2.3", {"resolve_numeric_domain": "yes"}, True),
+    ("u@123", {}, False), ("u@123", {"append_dot_mydomain": "yes"}, True), ("u@-far.test", {}, False),
+    ("u@" + "x" * 64 + ".test", {}, False), ("u%far..test@example.test", {}, False),
+    ("u%far..test@example.test", {"allow_percent_hack": "no"}, True), ("caf\u00e9@far.test", {}, True),
+])
+def test_address_syntax_after_rewriting(address: str, values: dict[str, str], fine: bool) -> None:
+    policy = make(**{"mydomain": "example.test", **values})
+    assert asyncio.run(policy.is_address(facts(), address, utf8=False)) is fine
+
+
+@pytest.mark.parametrize(("domain", "values", "utf8", "fine"), [
+    ("caf\u00e9.test", {}, False, False), ("caf\u00e9.test", {}, True, True), ("xn--caf-dma.test", {}, False, True),
+    ("caf\u00e9.test", {"smtputf8_enable": "no"}, True, False), ("\u65e5\u672c.test", {}, True, True),
+    ("-\u00e9.test", {}, True, False), ("\u0301a.test", {}, True, False), ("\u00e9..test", {}, True, False),
+    ("\u00e9" * 60 + ".test", {}, True, False), ("\u2603.test", {}, True, False), ("\udcc3.test", {}, True, False),
+    ("x" * 2000 + "\u00e9.test", {}, True, False),
+])
+def test_internationalised_domains(domain: str, values: dict[str, str], utf8: bool, fine: bool) -> None:
+    """As IDNA 2008 allows them, and only where the client declared SMTPUTF8."""
+    policy = make(**values)
+    assert asyncio.run(policy.is_address(facts(), f"u@{domain}", utf8=utf8)) is fine
+
+
+@pytest.mark.parametrize(("clients", "address", "local"), [
+    ("", "127.0.0.1", False), ("permit_mynetworks", "127.0.0.1", True), ("static:all", "192.0.2.9", True),
+    ("check_address_map inline:{192.0.2.9=x}", "192.0.2.9", True), ("inline:{192.0.2=x}", "192.0.2.9", False),
+])
+def test_local_header_rewrite_clients(clients: str, address: str, local: bool) -> None:
+    policy = make(local_header_rewrite_clients=clients)
+    client = Facts(Client(address, 1234, name="c.test"))
+    assert asyncio.run(policy.is_local(client)) is local

@@ -9,7 +9,7 @@ from mailsuite.smtp import questions
 from mailsuite.smtp.dsn import decoded_xtext, read_notify, read_orcpt
 from mailsuite.smtp.facts import BdatState
 from mailsuite.smtp.outcome import Done, Outcome, Pending, refused
-from mailsuite.smtp.syntax import Word, parse_address, printable, size_number
+from mailsuite.smtp.syntax import Word, is_plain_address, parse_address, printable, size_number
 
 if TYPE_CHECKING:
     from mailsuite.smtp.session import ServerSession
@@ -59,14 +59,17 @@ def do_mail(session: "ServerSession", words: list[Word]) -> Outcome:
 
 
 def _mail(session: "ServerSession", words: list[Word]) -> Outcome:
+    utf8 = session.config.smtputf8 and any(word.text.upper() == "SMTPUTF8" for word in words[3:])
+    return with_address(session, words[2], "501 5.1.7 Bad sender address syntax",
+                        lambda sender: _mail_from(session, sender, words[3:]), empty=True, utf8=utf8)
+
+
+def _mail_from(session: "ServerSession", sender: str, options: list[Word]) -> Outcome:
     facts = session.facts
-    sender = read_address(session, words[2], empty=True)
-    if sender is None:
-        return refused("501 5.1.7 Bad sender address syntax")
     facts.reset_mail()
     session.overshoot = 0
     session.content_failed = False
-    for word in words[3:]:
+    for word in options:
         problem = _mail_option(session, word.text)
         if problem:
             facts.reset_mail()
@@ -90,24 +93,36 @@ def _mail(session: "ServerSession", words: list[Word]) -> Outcome:
     return Pending(questions.MailFrom(), judged)
 
 
-def read_address(session: "ServerSession", word: Word, *, empty: bool = False,
-                 sloppy: bool = False) -> str | None:
-    """The address of a path, None (and a line in the log) when it cannot be understood."""
+def with_address(session: "ServerSession", word: Word, bad: str, then: Callable[[str], Outcome], *, utf8: bool,
+                 empty: bool = False, sloppy: bool = False) -> Outcome:
+    """Go on with the address of a path; answer bad (with a line in the log) when it cannot be understood.
+
+    utf8: SMTPUTF8 was declared.
+    """
     config = session.config
-    if word.bad:
-        session.trouble.add("protocol")
-        return None
-    try:
-        address = parse_address(word.text, strict=config.strict_envelopes and not sloppy, empty=empty,
-                                leading_dash=config.leading_dash)
-        if config.strict_smtputf8 and not session.facts.smtputf8 and not address.isascii():
-            raise PeerError("UTF-8 without SMTPUTF8")
-    except PeerError:
+
+    def wrong() -> Outcome:
         session.trouble.add("protocol")
         log.warning("Illegal address syntax from %s in %s command: %s", session.facts.client.host,
                     session.facts.where, printable(word.text))
-        return None
-    return address
+        return refused(bad)
+
+    def known(address: str) -> Outcome:
+        if config.strict_smtputf8 and not utf8 and not address.isascii():
+            session.trouble.add("protocol")
+            return refused("553 5.6.7 Must declare SMTPUTF8 to send unicode address")
+        return then(address)
+
+    if word.bad:
+        session.trouble.add("protocol")
+        return refused(bad)
+    try:
+        address = parse_address(word.text, strict=config.strict_envelopes and not sloppy, empty=empty)
+    except PeerError:
+        return wrong()
+    if not address or config.standalone or is_plain_address(address):
+        return known(address)
+    return Pending(questions.AddressSyntax(address, utf8), lambda fine: known(address) if fine else wrong())
 
 
 def _mail_option(session: "ServerSession", text: str) -> str:
@@ -182,10 +197,12 @@ def do_rcpt(session: "ServerSession", words: list[Word]) -> Outcome:
 
 
 def _rcpt(session: "ServerSession", words: list[Word]) -> Outcome:
+    return with_address(session, words[2], "501 5.1.3 Bad recipient address syntax",
+                        lambda recipient: _rcpt_to(session, recipient, words), utf8=session.facts.smtputf8)
+
+
+def _rcpt_to(session: "ServerSession", recipient: str, words: list[Word]) -> Outcome:
     facts, config = session.facts, session.config
-    recipient = read_address(session, words[2])
-    if recipient is None:
-        return refused("501 5.1.3 Bad recipient address syntax")
     orcpt, notify = "", 0
     for word in words[3:]:
         name, _, value = word.text.partition("=")

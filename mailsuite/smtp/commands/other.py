@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from mailsuite.smtp import questions
-from mailsuite.smtp.commands.mail import read_address
+from mailsuite.smtp.commands.mail import with_address
 from mailsuite.smtp.outcome import Done, Outcome, Pending, refused
 from mailsuite.smtp.syntax import Word, is_address_literal, is_hostname
 
@@ -16,21 +16,24 @@ def do_noop(session: "ServerSession", words: list[Word]) -> Outcome:
 
 
 def do_vrfy(session: "ServerSession", words: list[Word]) -> Outcome:
-    config, facts = session.config, session.facts
+    config = session.config
     if config.disable_vrfy:
         session.trouble.add("protocol")
         return refused("502 5.5.1 VRFY command is disabled")
     if len(words) < 2:
         session.trouble.add("protocol")
         return refused(f"501 5.5.4 Syntax: VRFY address{' [SMTPUTF8]' if config.smtputf8 else ''}")
-    if len(words) > 2 and config.smtputf8 and words[-1].text.upper() == "SMTPUTF8":
-        words = words[:-1]
-    said = " ".join(word.text for word in words[1:])
-    # A bracket that is never closed is looked up as it stands: the answer is "unknown", not a syntax error.
-    recipient = said if words[1].bad else read_address(session, Word(said), sloppy=True)
-    if recipient is None:
-        return refused("501 5.1.3 Bad recipient address syntax")
-    if config.standalone:
+    utf8 = len(words) > 2 and config.smtputf8 and words[-1].text.upper() == "SMTPUTF8"
+    said = " ".join(word.text for word in (words[1:-1] if utf8 else words[1:]))
+    if words[1].bad:        # a bracket that is never closed is looked up as it stands: unknown, no syntax error
+        return _verify(session, said, said)
+    return with_address(session, Word(said), "501 5.1.3 Bad recipient address syntax",
+                        lambda recipient: _verify(session, recipient, said), utf8=utf8, sloppy=True)
+
+
+def _verify(session: "ServerSession", recipient: str, said: str) -> Outcome:
+    facts = session.facts
+    if session.config.standalone:
         return Done(f"252 2.0.0 {said}")
     before, facts.recipient = facts.recipient, recipient
 

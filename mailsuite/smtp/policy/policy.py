@@ -9,7 +9,7 @@ recipient is known. Source: SMTPD_ACCESS_README of Postfix.
 
 from typing import TYPE_CHECKING
 
-from mailsuite.base.errors import ConfigError
+from mailsuite.base.errors import ConfigError, TemporaryError
 from mailsuite.base.trace import TRACE
 from mailsuite.smtp import params
 from mailsuite.smtp.facts import Facts
@@ -57,7 +57,8 @@ class Policy:
         self._lists = {name: parse_list(settings.text(f"smtpd_{name}_restrictions"), self.resources, classes,
                                         default=_DEFAULTS.get(name, ""))
                        for name in ("client", "helo", "sender", "relay", "recipient", "data", "end_of_data", "etrn")}
-        self._local_clients = parse_list(settings.text("local_header_rewrite_clients"), self.resources, classes)
+        self._local_clients = parse_list(settings.text("local_header_rewrite_clients"), self.resources, classes,
+                                         default="check_address_map")
         relay_first = settings.text("smtpd_relay_before_recipient_restrictions") != "no"
         self._recipient_lists = ("relay", "recipient") if relay_first else ("recipient", "relay")
         both = [step.name for name in self._recipient_lists for step in self._lists[name]]
@@ -138,6 +139,14 @@ class Policy:
                 return refusal
         verdict = await judge.run(self._lists["etrn"], facts.etrn_name, "Etrn command")
         return verdict if isinstance(verdict, Refusal) else self._deferred(judge)
+
+    async def is_address(self, facts: Facts, address: str, *, utf8: bool) -> bool:
+        """Whether an address has a valid domain in the end. utf8: else that must be ASCII, as before SMTPUTF8."""
+        try:
+            resolution = await self.resources.resolve(facts.sender or "", address)
+        except TemporaryError:
+            return True             # the next question about it will fail in the same way, and say so
+        return not resolution.bad_syntax and (utf8 or resolution.recipient.rpartition("@")[2].isascii())
 
     async def is_local(self, facts: Facts) -> bool:
         """Whether headers are rewritten and completed as for our own users (local_header_rewrite_clients)."""

@@ -85,10 +85,9 @@ async def permit_inet_interfaces(judge: Judge, argument: object) -> Verdict:
 
 @restriction("check_address_map", prepare=open_table)
 async def check_address_map(judge: Judge, argument: object) -> Verdict:
-    """In local_header_rewrite_clients: whoever the table lists."""
+    """In local_header_rewrite_clients: whose address the table lists; its networks are not looked up."""
     assert isinstance(argument, Maps)
-    client = judge.facts.client
-    return PERMIT if await find_client(judge, argument, client.name, client.address) is not None else None
+    return PERMIT if await argument.find(judge.facts.client.address) is not None else None
 
 
 @restriction("permit_sasl_authenticated")
