@@ -63,7 +63,9 @@ dkim_verify = yes
 dmarc_verify = yes
 arc_verify = yes
 smtpd_recipient_restrictions = permit_mynetworks, permit_sasl_authenticated, reject_spf_fail,
-    reject_dmarc_reject, mark_dmarc_quarantine
+    reject_dmarc_reject, mark_dmarc_quarantine, check_greylist
+# An account that sends to more in an hour was probably stolen: its mail waits, the postmaster is told (docs/policy.md).
+smtpd_sasl_recipient_rate_limit = 500
 
 # Who may send to the world: this machine and whoever has logged in.
 smtpd_relay_restrictions = permit_mynetworks, permit_sasl_authenticated, defer_unauth_destination

@@ -2,8 +2,8 @@
 
     judgement = await judge(site, service, "bob@example.test", Asker(client="198.51.100.7"), resolver)
 
-The policy of smtp/policy is asked with the facts of an imagined client. Policy services are not asked (they remember: a
-greylist would count the question), nor does anybody sleep.
+The policy of smtp/policy is asked with the facts of an imagined client. Policy services, the greylist
+and the verify service are not asked (they remember, and would count the question), nor does anybody sleep.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,8 @@ from mailsuite.smtp.policy.policy import LIST_MARK, Policy
 from mailsuite.smtp.questions import Refusal
 
 STRANGERS = ("203.0.113.1", "198.51.100.1", "192.0.2.1")       # RFC 5737: nobody's
-NOT_ASKED = frozenset({"check_policy_service", "sleep"})
+NOT_ASKED = frozenset({"check_policy_service", "check_greylist", "reject_unverified_sender",
+                       "reject_unverified_recipient", "sleep"})
 _STATUSES = {"ok": NameStatus.OK, "temporary": NameStatus.TEMPORARY, "permanent": NameStatus.PERMANENT,
              "forged": NameStatus.FORGED}
 

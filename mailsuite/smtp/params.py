@@ -153,3 +153,33 @@ UNVERIFIED_SENDER_TEMPFAIL_ACTION = declare(Param("unverified_sender_tempfail_ac
     string(), f"When reject_unverified_sender cannot tell: {_ACTION}"))
 UNVERIFIED_RECIPIENT_TEMPFAIL_ACTION = declare(Param("unverified_recipient_tempfail_action", "$reject_tempfail_action",
     string(), f"When reject_unverified_recipient cannot tell: {_ACTION}"))
+
+GREYLIST_DELAY = declare(Param("greylist_delay", "300s", seconds(),
+    "check_greylist: how long a stranger's mail has to wait before another attempt passes."))
+GREYLIST_RETRY_WINDOW = declare(Param("greylist_retry_window", "2d", seconds(least=1),
+    "check_greylist: who does not come back within this time begins anew."))
+GREYLIST_MAX_AGE = declare(Param("greylist_max_age", "35d", seconds(least=1),
+    "check_greylist: how long a client, sender and recipient that passed are remembered after their last mail."))
+GREYLIST_AUTO_ALLOW = declare(Param("greylist_auto_allow", "5", integer(),
+    "check_greylist: after so many different mails have passed from a network, all its mail passes; 0 never."))
+GREYLIST_IPV4_PREFIX_LENGTH = declare(Param("greylist_ipv4_prefix_length", "24", integer(most=32),
+    "check_greylist: clients whose IPv4 addresses agree in so many bits count as one; large senders have many hosts."))
+GREYLIST_IPV6_PREFIX_LENGTH = declare(Param("greylist_ipv6_prefix_length", "64", integer(most=128),
+    "check_greylist: the same for IPv6."))
+GREYLIST_CLIENT_EXCEPTIONS = declare(Param("greylist_client_exceptions", "", string(),
+    "check_greylist: clients that never wait: names, addresses, networks and tables, as in mynetworks."))
+GREYLIST_RECIPIENT_DOMAINS_EXCEPTIONS = declare(Param("greylist_recipient_domain_exceptions", "", string(),
+    "check_greylist: domains whose recipients get all mail at once: names and tables."))
+GREYLIST_MAP = declare(Param("greylist_map", "btree:$data_directory/greylist", string(),
+    "check_greylist: where it remembers; the file belongs to mail_owner."))
+GREYLIST_CACHE_SIZE_LIMIT = declare(Param("greylist_cache_size_limit", "268435456", integer(least=1 << 20),
+    "check_greylist: octets that the entries of greylist_map may have; beyond, nobody new waits."))
+SMTPD_SASL_RECIPIENT_RATE_LIMIT = declare(Param("smtpd_sasl_recipient_rate_limit", "0", integer(),
+    "Recipients that one logged-in account may send to in smtpd_sasl_rate_time_unit; what is beyond goes on hold, and "
+    "the postmaster is told; beyond ten times as many it is refused for now. 0: no limit."))
+SMTPD_SASL_RECIPIENT_RATE_LIMIT_MAPS = declare(Param("smtpd_sasl_recipient_rate_limit_maps", "", string(),
+    "Tables with another smtpd_sasl_recipient_rate_limit for single accounts: login name to number, 0 for no limit."))
+SMTPD_SASL_RATE_TIME_UNIT = declare(Param("smtpd_sasl_rate_time_unit", "1h", seconds(least=1),
+    "The time over which smtpd_sasl_recipient_rate_limit counts."))
+SMTPD_SASL_RATE_MAP = declare(Param("smtpd_sasl_rate_map", "btree:$data_directory/smtpd_sasl_rate", string(),
+    "Where smtpd_sasl_recipient_rate_limit counts; the file belongs to mail_owner."))

@@ -34,8 +34,9 @@ from mailsuite.sasl.auth_client import AuthClient
 from mailsuite.smtp import params
 from mailsuite.smtp.facts import Client, Facts
 from mailsuite.smtp.policy.policy import Policy
+from mailsuite.smtp.policy.sending import SendingLimit, Verdict
 from mailsuite.smtp.server_connection import SmtpHandler
-from mailsuite.smtp.server_notice import send_transcript, watched_classes
+from mailsuite.smtp.server_notice import Notice, account_notice, send_notice, transcript, watched_classes
 from mailsuite.smtp.server_options import allowed_mechanisms, known_options, make_config, make_rates, tls_level
 from mailsuite.smtp.session import ServerSession
 from mailsuite.verify.client import VerifyClient
@@ -66,6 +67,7 @@ class Server:
         self.resolver = Resolver.of(settings)
         self.rewriter = Rewriter(settings)
         self.policy = Policy(settings, self.rewriter, self.resolver)
+        self.sending_limit = SendingLimit(settings)
         self.policy.resources.verifier = VerifyClient(verify_path(settings))
         self.rates = make_rates(settings)
         self.config = make_config(settings, self.policy, self.rates)
@@ -229,10 +231,16 @@ class Server:
     def report_trouble(self, session: ServerSession) -> None:
         """A session is over: mail its transcript to the postmaster, where notify_classes asks for it."""
         if session.history and session.trouble & self._watched:
-            task = asyncio.get_running_loop().create_task(send_transcript(
-                self.settings, self.cleanup, session.facts.client.host, session.history))
-            self._notices.add(task)
-            task.add_done_callback(self._notices.discard)
+            self._send(transcript(self.settings, session.facts.client.host, session.history))
+
+    def tell_of_account(self, facts: Facts, verdict: Verdict) -> None:
+        """The postmaster hears that an account sends more than it may."""
+        self._send(account_notice(facts, verdict, self.sending_limit.unit_s))
+
+    def _send(self, notice: Notice) -> None:
+        task = asyncio.get_running_loop().create_task(send_notice(self.settings, self.cleanup, notice))
+        self._notices.add(task)
+        task.add_done_callback(self._notices.discard)
 
     async def etrn(self, facts: Facts, domain: str) -> str:
         """The reply to ETRN."""

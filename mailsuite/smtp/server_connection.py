@@ -20,6 +20,7 @@ from mailsuite.smtp.commands.proxy import apply_xclient
 from mailsuite.smtp.facts import Client, Facts, NameStatus
 from mailsuite.smtp.ledger import log_connect
 from mailsuite.smtp.policy.rates import EVENTS, KINDS
+from mailsuite.smtp.policy.sending import Excess
 from mailsuite.smtp.questions import Refusal
 from mailsuite.smtp.received import received_header
 from mailsuite.smtp.session import ServerSession
@@ -270,7 +271,7 @@ class SmtpHandler:
 
     async def _rcpt(self, question: questions.RcptTo) -> Refusal | None:
         facts = self.facts
-        refusal = await self.server.policy.rcpt(facts)
+        refusal = await self.server.policy.rcpt(facts) or await self._count_for_account()
         if refusal is not None:
             return refusal
         try:
@@ -281,6 +282,24 @@ class SmtpHandler:
                                                    notify=Notify(question.notify)))
         except MailError as error:
             return self._refusal(error)
+        return None
+
+    async def _count_for_account(self) -> Refusal | None:
+        """smtpd_sasl_recipient_rate_limit: what an account sends beyond it is put on hold."""
+        facts, limit = self.facts, self.server.sending_limit
+        if not facts.sasl_username or not limit.is_on:
+            return None
+        verdict = await limit.take(facts.sasl_username, time.time())
+        if verdict.excess is Excess.NONE:
+            return None
+        log.warning("sending limit of account %s exceeded: %d recipients in %ds (limit %d) from %s",
+                    facts.sasl_username, verdict.sent, limit.unit_s, verdict.limit, facts.client.host)
+        if verdict.excess is Excess.REFUSE:
+            return Refusal(f"450 4.7.1 <{facts.recipient}>: Recipient address rejected: "
+                           "too many recipients for this account, try again later")
+        if verdict.excess is Excess.FIRST:
+            self.server.tell_of_account(facts, verdict)
+        facts.treatment.hold = f"sending limit of account {facts.sasl_username} exceeded"
         return None
 
     async def _begin(self) -> None:

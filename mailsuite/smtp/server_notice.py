@@ -1,8 +1,8 @@
-"""A transcript of a session with trouble, by mail to the postmaster (notify_classes policy, protocol, software...)."""
+"""Mail to the postmaster: transcripts of sessions with trouble (notify_classes), accounts that send too much."""
 
 import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mailsuite.base.errors import MailError
 from mailsuite.base.log import logger
@@ -12,6 +12,8 @@ from mailsuite.smtp.received import header_date
 if TYPE_CHECKING:
     from mailsuite.config.settings import Settings
     from mailsuite.queue.cleanup import Cleanup
+    from mailsuite.smtp.facts import Facts
+    from mailsuite.smtp.policy.sending import Verdict
 
 log = logger("smtpd")
 CLASSES = frozenset({"policy", "protocol", "resource", "software", "data"})
@@ -23,26 +25,53 @@ def watched_classes(settings: "Settings") -> frozenset[str]:
     return CLASSES & set(settings.text("notify_classes").lower().replace(",", " ").split())
 
 
-async def send_transcript(settings: "Settings", cleanup: "Cleanup", client: str, lines: list[str]) -> None:
-    """Queue the notice. Never raises: what goes wrong is logged."""
+class Notice(NamedTuple):
+    """A message to a role of this site. lines: its text."""
+
+    recipient: str
+    subject: str
+    lines: list[str]
+
+
+def transcript(settings: "Settings", client: str, lines: list[str]) -> Notice:
+    """A session that had trouble."""
+    return Notice(settings.text("error_notice_recipient"),
+                  f"{settings.text('mail_name')} SMTP server: errors from {client}",
+                  ["Transcript of session follows.", "", *(_SECRET.sub(r"\1 ...", line) for line in lines), "", "",
+                   "For other details, see the local mail logfile"])
+
+
+def account_notice(facts: "Facts", verdict: "Verdict", unit_s: int) -> Notice:
+    """An account that sends more than it may."""
+    account = facts.sasl_username
+    return Notice("postmaster", f"Account {account} sends more than it may: its mail is on hold", [
+        f"The account {account} has sent to {verdict.sent} recipients within {unit_s} seconds;",
+        f"smtpd_sasl_recipient_rate_limit allows {verdict.limit}. What it sends beyond is kept on hold.",
+        "", f"Now it sends from {facts.client.host}, as <{facts.sender or ''}>.", "",
+        "If its owner did not send this, change the password, and delete the mail:",
+        "    postqueue -p", "    postsuper -d QUEUE_ID hold", "",
+        "If he did, release it, and give the account a higher limit (smtpd_sasl_recipient_rate_limit_maps):",
+        "    postsuper -H QUEUE_ID"])
+
+
+async def send_notice(settings: "Settings", cleanup: "Cleanup", notice: Notice) -> None:
+    """Queue it. Never raises: what goes wrong is logged."""
     hostname, mail_name = settings.text("myhostname"), settings.text("mail_name")
-    postmaster = settings.text("error_notice_recipient")
+    recipient = notice.recipient
     sender = f"{settings.text('double_bounce_sender')}@{hostname}"
-    shown = postmaster if "@" in postmaster else f"{postmaster}@{settings.text('myorigin')}"
+    shown = recipient if "@" in recipient else f"{recipient}@{settings.text('myorigin')}"
     date = header_date(time.time())
     try:
         intake = cleanup.begin(Envelope(sender=sender, handling=Handling.INTERNAL, program="bounce", is_bounce=True))
         try:
-            await intake.recipient(Recipient(postmaster, notify=Notify.NEVER))
+            await intake.recipient(Recipient(recipient, notify=Notify.NEVER))
             header = [f"Received: by {hostname} ({mail_name})", f"\tid {intake.queue_id}; {date}", f"Date: {date}",
                       f"From: Mail Delivery System <MAILER-DAEMON@{hostname}>", f"To: Postmaster <{shown}>",
-                      f"Subject: {mail_name} SMTP server: errors from {client}",
+                      f"Subject: {notice.subject}",
                       f"Message-Id: <{time.strftime('%Y%m%d%H%M%S')}.{intake.queue_id}@{hostname}>"]
-            body = ["Transcript of session follows.", "", *(_SECRET.sub(r"\1 ...", line) for line in lines), "", "",
-                    "For other details, see the local mail logfile"]
-            intake.write("\n".join([*header, "", *body, ""]).encode("utf-8", "surrogateescape"))
+            intake.write("\n".join([*header, "", *notice.lines, ""]).encode("utf-8", "surrogateescape"))
             await intake.commit()
         finally:
             intake.abort()
     except MailError as error:
-        log.warning("cannot queue a notice for %s: %s", postmaster, error.detail or error.public)
+        log.warning("cannot queue a notice for %s: %s", recipient, error.detail or error.public)
