@@ -52,6 +52,18 @@ class Body:
 Action = Send | StartTls | Close | Ask | Body
 
 
+@dataclass(slots=True)
+class Pace:
+    """A session that wants whole requests within its timeout_s, not just an octet now and then, has one as `pace`.
+
+    requests: how many came so far. content: message content is under way: each min_rate octets of it gain a second.
+    """
+
+    min_rate: float
+    requests: int = 0
+    content: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class TlsInfo:
     """What a handshake agreed on, as logs and Received headers tell it."""

@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
-from mailsuite.base.dialogue import Ask, Body, Close, Peer, Send, Session, StartTls, TlsInfo
+from mailsuite.base.dialogue import Ask, Body, Close, Pace, Peer, Send, Session, StartTls, TlsInfo
 
 BACKLOG_LIMIT = 256 * 1024       # octets that may wait in a session while its question is open
 LINGER_S = 5.0                   # how long a closed connection may take to read our last words
@@ -69,7 +69,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, handler: Handler, *, peer: Peer | None = None,
                  tls: Callable[[], ssl.SSLContext | None] = lambda: None,
-                 on_close: Callable[["Connection"], None] | None = None) -> None:
+                 on_close: Callable[["Connection"], None] | None = None, handshake_timeout_s: float = 60.0) -> None:
         self.handler, self._tls_context, self._on_close = handler, tls, on_close
         self.peer = peer or Peer("")
         self.tls: TlsInfo | None = None
@@ -79,6 +79,9 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._last_octet = 0.0
+        self._handshake_timeout_s = handshake_timeout_s
+        self._pace: Pace | None = None
+        self._requests = 0
         self._can_write: asyncio.Event | None = None
         self._reading = True
         self._closing = self._gone = self._handshaking = False
@@ -96,18 +99,31 @@ class Connection(asyncio.Protocol):
             self.tls = already
         self._last_octet = self._loop.time()
         self.session = self.handler.open(self)
+        self._pace = getattr(self.session, "pace", None)
         self._watch()
         self.perform(self.session.opened())
 
     def data_received(self, octets: bytes) -> None:
         if self._closing or self._handshaking or self.session is None:
             return
-        self._last_octet = self._loop.time()
-        self.perform(self.session.feed(octets))
+        if self._pace is None:
+            self._last_octet = self._loop.time()
+            self.perform(self.session.feed(octets))
+        else:
+            self.perform(self.session.feed(octets))
+            self._keep_pace(self._pace, len(octets))
         if self._task is None:
             self._wait_for_reader()
         elif self.session.backlog > BACKLOG_LIMIT:
             self._pause()
+
+    def _keep_pace(self, pace: Pace, size: int) -> None:
+        """Time runs from the last whole request; content moves that on by what it is worth, never beyond now."""
+        now = self._loop.time()
+        if pace.requests != self._requests:
+            self._requests, self._last_octet = pace.requests, now
+        elif pace.content:
+            self._last_octet = min(now, self._last_octet + size / pace.min_rate)
 
     def eof_received(self) -> bool:
         return False
@@ -254,7 +270,7 @@ class Connection(asyncio.Protocol):
             if context is None:
                 raise ssl.SSLError("no certificate")
             transport = await self._loop.start_tls(self._transport, self, context, server_side=True,
-                                                   ssl_handshake_timeout=60.0)
+                                                   ssl_handshake_timeout=self._handshake_timeout_s)
         except (OSError, ssl.SSLError) as error:
             self._task = None
             self._close_reason = f"TLS handshake failed: {error}"

@@ -81,8 +81,14 @@ class Acceptor:
 
     def __init__(self, listener: Listener, handler: Callable[[Peer], Handler | None], *,
                  tls: Callable[[], ssl.SSLContext | None] = lambda: None, limit: int = 0,
-                 proxy_timeout_s: float = 5.0, proxy_trusted: Callable[[str], bool] = lambda address: True) -> None:
-        """proxy_trusted: whether a PROXY header from this address is believed; others are turned away."""
+                 proxy_timeout_s: float = 5.0, handshake_timeout_s: float = 60.0,
+                 proxy_failed: Callable[[socket.socket, Peer, str], None] = lambda sock, peer, why: None,
+                 proxy_trusted: Callable[[str], bool] = lambda address: True) -> None:
+        """proxy_trusted: whether a PROXY header from this address is believed; others are turned away.
+
+        proxy_failed: says a last word (without blocking) to who sent no good header.
+        """
+        self._handshake_timeout_s, self._proxy_failed = handshake_timeout_s, proxy_failed
         self.listener, self._handler, self._tls = listener, handler, tls
         self.limit, self._proxy_timeout_s, self._proxy_trusted = limit, proxy_timeout_s, proxy_trusted
         self.connections: set[Connection] = set()
@@ -99,6 +105,11 @@ class Acceptor:
             self._loop.add_reader(self.listener.sock.fileno(), self._accept)
 
     def stop(self) -> None:
+        """Accept no more, for good."""
+        self._full = False
+        self._pause()
+
+    def _pause(self) -> None:
         if self._accepting:
             self._accepting = False
             self._loop.remove_reader(self.listener.sock.fileno())
@@ -106,7 +117,7 @@ class Acceptor:
     def _accept(self) -> None:
         for _ in range(16):             # leave some for the other workers and for the loop
             if self.limit and len(self.connections) + self._opening >= self.limit:
-                self.stop()
+                self._pause()
                 self._full = True
                 return
             try:
@@ -116,7 +127,7 @@ class Acceptor:
             except OSError as error:
                 # Out of descriptors: accepting again at once would spin.
                 log.warning("cannot accept a connection: %s", error)
-                self.stop()
+                self._pause()
                 self._loop.call_later(1.0, self.start)
                 return
             self._opening += 1
@@ -126,7 +137,6 @@ class Acceptor:
     _full = False
 
     async def _run(self, sock: socket.socket, address: object) -> None:
-        connection: Connection | None = None
         try:
             sock.setblocking(False)
             if self.listener.kind == "pass":
@@ -138,32 +148,37 @@ class Acceptor:
                 from mailsuite.net.proxy import read_header
                 if not self._proxy_trusted(peer.address):
                     raise ValueError(f"{peer.address} is not trusted to send a PROXY header")
-                peer = await asyncio.wait_for(read_header(sock, peer), self._proxy_timeout_s)
+                try:
+                    peer = await asyncio.wait_for(read_header(sock, peer), self._proxy_timeout_s)
+                except (ValueError, TimeoutError) as error:
+                    self._proxy_failed(sock, peer, str(error) or "timeout error")
+                    raise
             if sock.family != socket.AF_UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             handler = self._handler(peer)
             if handler is None:
                 sock.close()
                 return
-            made = Connection(handler, peer=peer, tls=self._tls, on_close=self._forget)
+            made = Connection(handler, peer=peer, tls=self._tls, on_close=self._forget,
+                              handshake_timeout_s=self._handshake_timeout_s)
             context = self._tls() if self.listener.tls else None
             if self.listener.tls and context is None:
                 raise ssl.SSLError("no certificate")
             self.connections.add(made)
             try:
                 await self._loop.connect_accepted_socket(lambda: made, sock, ssl=context,
-                                                         ssl_handshake_timeout=60.0 if context else None)
+                                                         ssl_handshake_timeout=self._handshake_timeout_s
+                                                         if context else None)
             except BaseException:
                 self.connections.discard(made)
                 raise
-            connection = made
         except (OSError, ssl.SSLError, TimeoutError, ValueError) as error:
             log.info("connection to %s failed before it began: %s", self.listener.name, error)
             sock.close()
         finally:
+            # While it was in both numbers the place count may have looked full: accept again then.
             self._opening -= 1
-            if connection is None:
-                self._check_idle()
+            self._check_idle()
 
     def _forget(self, connection: Connection) -> None:
         self.connections.discard(connection)

@@ -12,6 +12,9 @@ class SessionConfig:
 
     rates: events that RateCheck is asked for. footer: makes smtpd_reject_footer's text for a reply.
     ask_helo, ask_mail, ask_data: somebody has restrictions there; without, the session answers by itself.
+    footer_map: the same by smtpd_reject_footer_maps; None there: footer's. filters: smtpd_command_filter is asked.
+    bare_lf_reply: what a line or message with a bare LF is refused with; "": it is not.
+    min_rate: octets a second of a message at least, with deadlines for whole requests; 0: the time-out is for silence.
     standalone: a program on a pipe (sendmail -bs): no STARTTLS, no AUTH, no restrictions.
     """
 
@@ -47,5 +50,10 @@ class SessionConfig:
     ask_helo: bool = False
     ask_mail: bool = False
     ask_data: bool = False
+    footer_map: Callable[[str, Facts], str | None] | None = None
+    filters: bool = False
+    forbid_pipelining: bool = False
+    bare_lf_reply: str = ""
+    min_rate: float = 0.0
     standalone: bool = False
     keep_history: bool = False

@@ -87,6 +87,18 @@ def log_pipelining(facts: Facts, name: str, rest: bytes) -> None:
     log.info("improper command pipelining after %s from %s: %s", name, facts.client.host, escape(rest))
 
 
+def log_bare_lf(facts: Facts, where: str) -> None:
+    """A line that ends in LF alone, refused (smtpd_forbid_bare_newline = reject)."""
+    parts = [f"from=<{facts.sender}>"] if facts.sender is not None else []
+    if facts.first_recipient and facts.recipients == 1:
+        parts.append(f"to=<{facts.first_recipient}>")
+    parts.append(f"proto={facts.protocol}")
+    if facts.helo is not None:
+        parts.append(f"helo=<{facts.helo}>")
+    log.info("%s: reject: %s from %s: bare <LF> received; %s", facts.queue_id or "NOQUEUE", where, facts.client.host,
+             " ".join(parts))
+
+
 def log_stranger(facts: Facts, line: str) -> None:
     """What came is not SMTP at all."""
     log.warning("non-SMTP command from %s: %s", facts.client.host, escape(line.encode("utf-8", "replace")))

@@ -25,7 +25,19 @@ SMTPD_JUNK_COMMAND_LIMIT = declare(Param("smtpd_junk_command_limit", "100", inte
 SMTPD_RECIPIENT_LIMIT = declare(Param("smtpd_recipient_limit", "1000", integer(least=1), "Recipients of a message."))
 SMTPD_RECIPIENT_OVERSHOOT_LIMIT = declare(Param("smtpd_recipient_overshoot_limit", "1000", integer(least=1),
     "Recipients over the limit that are refused without being counted as errors."))
-SMTPD_TIMEOUT = declare(Param("smtpd_timeout", "300s", seconds(least=1), "How long a client may be silent."))
+SMTPD_TIMEOUT = declare(Param("smtpd_timeout", "${stress?{10}:{300}}s", seconds(least=1),
+    "How long a client may be silent; 10s while under stress: all connections of the service are taken."))
+SMTPD_STARTTLS_TIMEOUT = declare(Param("smtpd_starttls_timeout", "${stress?{10}:{300}}s", seconds(least=1),
+    "How long a TLS handshake may take."))
+SMTPD_PER_REQUEST_DEADLINE = declare(Param("smtpd_per_request_deadline",
+    "${smtpd_per_record_deadline?{$smtpd_per_record_deadline}:{${stress?{yes}:{no}}}}", boolean(),
+    "smtpd_timeout is for a whole command, not for silence; message content gains 1 s for smtpd_min_data_rate octets."))
+SMTPD_FORBID_UNAUTH_PIPELINING = declare(Param("smtpd_forbid_unauth_pipelining", "no", boolean(),
+    "End sessions of clients that send commands where they must wait for a reply."))
+SMTPD_FORBID_BARE_NEWLINE = declare(Param("smtpd_forbid_bare_newline", "no", enum("no", "yes", "normalize", "reject"),
+    "reject: refuse lines that end in LF alone. Else they are line ends, but never the end of a message."))
+SMTPD_FORBID_BARE_NEWLINE_REJECT_CODE = declare(Param("smtpd_forbid_bare_newline_reject_code", "550",
+    integer(least=400, most=599), "Reply code of reject."))
 SMTPD_SASL_RESPONSE_LIMIT = declare(Param("smtpd_sasl_response_limit", "12288", integer(least=512),
     "Octets of a line that answers an AUTH challenge."))
 SMTPD_CLIENT_CONNECTION_COUNT_LIMIT = declare(Param("smtpd_client_connection_count_limit", "50", integer(),

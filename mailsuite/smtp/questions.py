@@ -119,6 +119,13 @@ class Forbidden:
 
 
 @dataclass(frozen=True, slots=True)
+class FilterCommand:
+    """What smtpd_command_filter makes of a command line. -> str | None"""
+
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
 class AuthStart:
     """-> AuthMore | AuthDone | AuthFailed"""
 

@@ -7,7 +7,9 @@ away (AUTH is not offered); a full disk (452 at MAIL).
 """
 
 import asyncio
+import contextlib
 import os
+import socket
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,6 +34,7 @@ from mailsuite.queue.store import open_store
 from mailsuite.rewrite.rewriter import Rewriter
 from mailsuite.sasl.auth_client import AuthClient
 from mailsuite.smtp import params
+from mailsuite.smtp.config import SessionConfig
 from mailsuite.smtp.facts import Client, Facts
 from mailsuite.smtp.policy.policy import Policy
 from mailsuite.smtp.policy.sending import SendingLimit, Verdict
@@ -50,6 +53,7 @@ log = logger("smtpd")
 NAME_TTL_S = 60.0            # how long a client's name is believed without asking again
 NAMES_LIMIT = 10_000
 GOODBYE_S = 3.0              # how long connections may take to end when the suite stops
+BUSY_WARN_S = 60.0           # between two warnings that all places are taken
 SPACE_TTL_S = 1.0            # how old a look at the free space of the queue may be
 _OVERRIDES = {"no_address_mappings": Handling.MAP | Handling.BCC, "no_header_body_checks": Handling.FILTER,
               "no_milters": Handling.MILTER}
@@ -71,6 +75,11 @@ class Server:
         self.policy.resources.verifier = VerifyClient(verify_path(settings))
         self.rates = make_rates(settings)
         self.config = make_config(settings, self.policy, self.rates)
+        self.stressed = make_config(settings.with_overrides({"stress": "yes"}), self.policy, self.rates)
+        self.open, self.places, self._busy_said = 0, 0, -BUSY_WARN_S
+        self._command_filter = self.policy.resources.table(settings.text("smtpd_command_filter"))
+        self._bare_lf_fine = AddressList(settings.text("smtpd_forbid_bare_newline_exclusions"),
+                                         self.policy.resources.source, name="smtpd_forbid_bare_newline_exclusions")
         self.mail_name = settings[params.MAIL_NAME]
         self.log_port = settings[params.SMTPD_CLIENT_PORT_LOGGING]
         self.replaces_cr = settings[params.CLEANUP_REPLACE_STRAY_CR_LF]
@@ -108,8 +117,8 @@ class Server:
         self._flush_domains = DomainList(settings.text("fast_flush_domains"), source, name="fast_flush_domains",
                                          parents=parents)
         self._discard_maps = self.policy.resources.table(settings.text("smtpd_discard_ehlo_keyword_address_maps"))
-        self.asks_at_connect = self.policy.judges_connect or "connection" in self.rates.events or \
-            not (self.xclient_hosts.empty and self.xforward_hosts.empty)
+        self.asks_at_connect = self.policy.judges_connect or bool(self.config.bare_lf_reply) or \
+            "connection" in self.rates.events or not (self.xclient_hosts.empty and self.xforward_hosts.empty)
         self._names: OrderedDict[str, tuple[float, Name]] = OrderedDict()
         self._looks_up = settings[params.SMTPD_PEERNAME_LOOKUP]
         self._watched = watched_classes(settings)
@@ -190,6 +199,32 @@ class Server:
             if value is not None:
                 return frozenset(value.lower().replace(",", " ").split())
         return self.config.discard_keywords
+
+    def config_now(self) -> SessionConfig:
+        """What a new session goes by: under stress (all places of this process are taken) time is shorter."""
+        if not self.places or self.open < self.places:
+            return self.config
+        now = asyncio.get_running_loop().time()
+        if now - self._busy_said >= BUSY_WARN_S:
+            self._busy_said = now
+            log.warning("service \"%s\" has reached its process limit: new clients may experience noticeable delays",
+                        self.name)
+        return self.stressed
+
+    async def filter_command(self, line: str) -> str | None:
+        """smtpd_command_filter."""
+        try:
+            return await self._command_filter.find(line)
+        except TemporaryError as error:
+            log.warning("smtpd_command_filter: %s", error.detail or error.public)
+            return None
+
+    async def may_end_lines_in_lf(self, client: Client) -> bool:
+        """smtpd_forbid_bare_newline_exclusions."""
+        try:
+            return await self._bare_lf_fine.matches_host(client.name, client.address)
+        except TemporaryError:
+            return False
 
     async def is_forbidden(self, command: str) -> bool:
         """smtpd_forbidden_commands."""
@@ -298,11 +333,14 @@ async def serve(context: ServiceContext) -> None:
     tls = context.prepared.tls if isinstance(context.prepared, Prepared) else None
     wrapped = context.settings[params.SMTPD_TLS_WRAPPERMODE]
     limit = max(1, -(-context.process_limit // context.workers)) if context.process_limit else 0
+    server.places = limit
     acceptors = []
     for listener in context.listeners:
         listener.tls = listener.tls or wrapped
         acceptors.append(Acceptor(listener, lambda peer: _handler(server, peer), limit=limit,
                                   proxy_timeout_s=context.settings[params.SMTPD_UPSTREAM_PROXY_TIMEOUT],
+                                  handshake_timeout_s=context.settings[params.SMTPD_STARTTLS_TIMEOUT],
+                                  proxy_failed=lambda sock, peer, why: _no_proxy_header(server, sock, peer, why),
                                   tls=lambda: tls.context() if tls is not None else None))
     if server.anvil is not None:
         server.anvil.start()
@@ -312,6 +350,17 @@ async def serve(context: ServiceContext) -> None:
 
 def _handler(server: Server, peer: Peer) -> SmtpHandler:
     return SmtpHandler(server, peer)
+
+
+def _no_proxy_header(server: Server, sock: socket.socket, peer: Peer, why: str) -> None:
+    """A balancer that does not say whom it speaks for."""
+    log.warning("haproxy read: %s", why)
+    known = server.known_name(peer.address)
+    client = Client(peer.address, peer.port, name=known[0] if known is not None else "unknown")
+    log.info("connect from %s", client.host)
+    with contextlib.suppress(OSError):
+        sock.send(f"421 4.3.0 {server.config.hostname} Server local error\r\n".encode())
+    log.info("disconnect from %s commands=0/0", client.host)
 
 
 async def _say_goodbye(acceptors: list[Acceptor]) -> None:

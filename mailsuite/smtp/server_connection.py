@@ -61,7 +61,8 @@ class SmtpHandler:
         if counted:
             self._count_in()
         ask = counted is None or self.server.asks_at_connect or 0 < self.server.rates.at_once < self._at_once
-        self._session = ServerSession(self.server.config, self.facts, ask_connect=ask,
+        self.server.open += 1
+        self._session = ServerSession(self.server.config_now(), self.facts, ask_connect=ask,
                                       ask_mail=self.server.space_is_low())
         return self._session
 
@@ -76,6 +77,7 @@ class SmtpHandler:
         intake.write(octets)
 
     def closed(self, reason: str) -> None:
+        self.server.open -= 1
         if self._session is not None:
             failed = reason.startswith("TLS handshake failed") and "SSL" in reason
             self._session.handshake_failed(reason.partition(": ")[2] if failed else "")
@@ -119,6 +121,8 @@ class SmtpHandler:
                 return await self.server.is_forbidden(question.command)
             case questions.RateCheck():
                 return await self._may(question.event)
+            case questions.FilterCommand():
+                return await self.server.filter_command(question.line)
             case questions.Delay():
                 await asyncio.sleep(question.seconds)
             case _:
@@ -138,6 +142,8 @@ class SmtpHandler:
         if self._session is not None:
             self._session.may_xclient = await server.xclient_hosts.matches_host(client.name, client.address)
             self._session.may_xforward = await server.xforward_hosts.matches_host(client.name, client.address)
+            if self._session.refuses_bare_lf:
+                self._session.refuses_bare_lf = not await server.may_end_lines_in_lf(client)
         if not self._counted and await server.is_counted(client):
             self._count_in()
         if self._counted and (refusal := await self._too_many()) is not None:

@@ -1,9 +1,12 @@
 """Settings to what sessions need: SessionConfig, rate limits, AUTH's mechanisms."""
 
 import re
+import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from mailsuite.base.errors import TemporaryError
+from mailsuite.maps.maps import MapSource, open_maps
 from mailsuite.smtp import params
 from mailsuite.smtp.config import SessionConfig
 from mailsuite.smtp.facts import Facts
@@ -67,6 +70,10 @@ def make_config(settings: "Settings", policy: "Policy | None", rates: Rates) -> 
         sasl_line_limit=settings[params.SMTPD_SASL_RESPONSE_LIMIT],
         broken_auth=settings[params.BROKEN_SASL_AUTH_CLIENTS], discard_keywords=frozenset(discard),
         keep_history=policy is not None and bool(watched_classes(settings)),
+        footer_map=_footer_map(settings), filters=policy is not None and bool(settings.text("smtpd_command_filter")),
+        forbid_pipelining=policy is not None and settings[params.SMTPD_FORBID_UNAUTH_PIPELINING],
+        bare_lf_reply=_bare_lf_reply(settings) if policy is not None else "",
+        min_rate=max(1.0, settings[params.SMTPD_MIN_DATA_RATE]) if settings[params.SMTPD_PER_REQUEST_DEADLINE] else 0.0,
         rates=rates.events if policy is not None else frozenset(), footer=_footer(settings),
         ask_options=policy is not None and
         (sasl or bool(settings.text("smtpd_discard_ehlo_keyword_address_maps"))),
@@ -74,22 +81,53 @@ def make_config(settings: "Settings", policy: "Policy | None", rates: Rates) -> 
         ask_data=policy is not None and policy.judges_data, standalone=policy is None)
 
 
+def _bare_lf_reply(settings: "Settings") -> str:
+    if settings[params.SMTPD_FORBID_BARE_NEWLINE] != "reject":
+        return ""
+    code = settings[params.SMTPD_FORBID_BARE_NEWLINE_REJECT_CODE]
+    return f"{code} {str(code)[0]}.5.2 {settings[params.MYHOSTNAME]} Error: bare <LF> received"
+
+
+def _footer_map(settings: "Settings") -> Callable[[str, Facts], str | None] | None:
+    """smtpd_reject_footer_maps; a table that cannot answer at once is passed over."""
+    spec = settings.text("smtpd_reject_footer_maps")
+    if not spec:
+        return None
+    maps = open_maps(spec, MapSource(settings, "smtpd"))
+
+    def footer(reply: str, facts: Facts) -> str | None:
+        asking = maps.find(reply)
+        try:
+            asking.send(None)
+        except StopIteration as done:
+            return settings.expand(done.value, _footer_values(settings, facts)) if done.value is not None else None
+        except TemporaryError:
+            return None
+        asking.close()
+        return None
+
+    return footer
+
+
 def _footer(settings: "Settings") -> Callable[[Facts], str] | None:
     raw = settings.raw("smtpd_reject_footer")
     if not raw:
         return None
-    server = settings[params.MYHOSTNAME]
 
     def footer(facts: Facts) -> str:
-        client = facts.client
-        return settings.expand(raw, {
-            "client": client.host, "client_address": client.address, "client_name": client.name,
-            "client_port": str(client.port), "reverse_client_name": client.reverse_name,
-            "helo_name": facts.helo or "", "sender": facts.sender or "", "recipient": facts.recipient or "",
-            "server_name": server, "server_address": client.server_address,
-            "server_port": str(client.server_port), "localtime": ""})
+        return settings.expand(raw, _footer_values(settings, facts))
 
     return footer
+
+
+def _footer_values(settings: "Settings", facts: Facts) -> dict[str, str]:
+    """What $name in a footer stands for."""
+    client = facts.client
+    return {"client": client.host, "client_address": client.address, "client_name": client.name,
+            "client_port": str(client.port), "reverse_client_name": client.reverse_name,
+            "helo_name": facts.helo or "", "sender": facts.sender or "", "recipient": facts.recipient or "",
+            "server_name": settings[params.MYHOSTNAME], "server_address": client.server_address,
+            "server_port": str(client.server_port), "localtime": time.strftime("%b %d %H:%M:%S")}
 
 
 def allowed_mechanisms(mechanisms: "Iterable[Mechanism]", options: Iterable[str], chosen: str) -> tuple[str, ...]:

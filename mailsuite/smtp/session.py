@@ -11,7 +11,7 @@ question is open. Source: RFC 5321 section 4.1; replies and log lines are Postfi
 
 from collections.abc import Callable
 
-from mailsuite.base.dialogue import Action, Ask, Body, Close, Send, StartTls, TlsInfo
+from mailsuite.base.dialogue import Action, Ask, Body, Close, Pace, Send, StartTls, TlsInfo
 from mailsuite.base.errors import Bug
 from mailsuite.base.log import logger
 from mailsuite.smtp import questions
@@ -19,7 +19,7 @@ from mailsuite.smtp.commands import COMMANDS, UNKNOWN, Entry, Rule
 from mailsuite.smtp.config import SessionConfig
 from mailsuite.smtp.data import ChunkDecoder, DotDecoder, FirstLine
 from mailsuite.smtp.facts import BdatState, Facts
-from mailsuite.smtp.ledger import Ledger, log_connect, log_pipelining, log_stranger, log_tls
+from mailsuite.smtp.ledger import Ledger, log_bare_lf, log_connect, log_pipelining, log_stranger, log_tls
 from mailsuite.smtp.outcome import Chunk, Content, Done, NextLine, Outcome, Pending, refused
 from mailsuite.smtp.reply import encode, with_footer
 from mailsuite.smtp.syntax import is_header, tokenise
@@ -49,7 +49,7 @@ class ServerSession:
         self._ask_connect = ask_connect
         self._buffer = bytearray()
         self._searched = 0
-        self._skipping = False
+        self._bare = False              # the line that was taken last ended in LF alone
         self._then: Callable[[object], Outcome] | None = None
         self._on_line: Callable[[bytes], Outcome] | None = None
         self._after_content: Callable[[], Outcome] | None = None
@@ -61,6 +61,10 @@ class ServerSession:
         self._entry: Entry | None = None
         self._delayed = False
         self._starting_tls = self._ended = False
+        self.pace = Pace(config.min_rate) if config.min_rate else None
+        self.refuses_bare_lf = bool(config.bare_lf_reply)      # the server spares smtpd_forbid_bare_newline_exclusions
+        self.bare_lf = False            # there was one in the message
+        self._last_octet = b""
 
     # --- the driver's calls -------------------------------------------------------------------------------------
 
@@ -78,6 +82,12 @@ class ServerSession:
         return self._carry_out(self.greet(None))
 
     def feed(self, octets: bytes) -> list[Action]:
+        actions = self._feed(octets)
+        if self.pace is not None:
+            self.pace.content = self._dots is not None or self._chunk_left > 0
+        return actions
+
+    def _feed(self, octets: bytes) -> list[Action]:
         if self._ended or self._starting_tls:
             return []
         if self._dots is not None and not self._buffer and self._then is None:
@@ -178,6 +188,8 @@ class ServerSession:
                 del self._buffer[limit:]
             self._searched = len(self._buffer)
             return None
+        if self.refuses_bare_lf and self._buffer[end - 1:end] != b"\r" and self._dots is None:
+            self._bare = True
         line = bytes(self._buffer[:min(end, limit)])
         del self._buffer[:end + 1]
         self._searched = 0
@@ -186,6 +198,7 @@ class ServerSession:
     def _take_content(self, octets: bytes, actions: list[Action]) -> None:
         dots = self._dots
         assert dots is not None
+        self._look_for_bare_lf(octets)
         self._content(dots.feed(octets), actions)
         if dots.ended:
             self._dots = None
@@ -203,6 +216,7 @@ class ServerSession:
         chunk = self._chunk
         assert chunk is not None
         if chunk.keep and self.chunks is not None:
+            self._look_for_bare_lf(octets)
             self._content(self.chunks.feed(octets), actions)
         if not self._chunk_left:
             self._end_chunk(chunk, actions)
@@ -213,6 +227,18 @@ class ServerSession:
             self._content(self.chunks.finish(), actions)        # the last line's end
             self._content(self._first_line.finish(), actions, judged=True)
         self._next(chunk.then(), actions)
+
+    def _look_for_bare_lf(self, octets: bytes) -> None:
+        if self.refuses_bare_lf and not self.bare_lf and octets:
+            whole = octets.count(b"\r\n") + (octets[0] == 10 and self._last_octet == b"\r")
+            self.bare_lf = octets.count(b"\n") > whole
+            self._last_octet = octets[-1:]
+
+    def note_bare_lf(self) -> None:
+        """The message that ends is refused for one."""
+        self.bare_lf = False
+        self.trouble.add("protocol")
+        log_bare_lf(self.facts, "END-OF-MESSAGE")
 
     def _content(self, octets: bytes, actions: list[Action], *, judged: bool = False) -> None:
         """Pass message content on, until it is too much."""
@@ -232,6 +258,14 @@ class ServerSession:
     # --- lines and outcomes -------------------------------------------------------------------------------------
 
     def _line(self, line: bytes, actions: list[Action]) -> None:
+        if self.pace is not None:
+            self.pace.requests += 1
+        if self._bare:
+            log_bare_lf(self.facts, self.facts.where)
+            self.trouble.add("protocol")
+            self._entry = None
+            self._next(Done(self.config.bare_lf_reply, ok=False, close=True), actions)
+            return
         if self._on_line is not None:
             on_line, self._on_line = self._on_line, None
             self._next(on_line(line), actions)
@@ -244,7 +278,19 @@ class ServerSession:
             self._next(refused("500 5.5.2 Error: bad UTF-8 syntax"), actions)
             return
         self.ledger.heard(text)
-        self._next(self._command(text.replace("\0", "?")), actions)
+        text = text.replace("\0", "?")
+        if self.config.filters:
+            self._next(Pending(questions.FilterCommand(text.lstrip(" \t")), lambda new: self._filtered(text, new)),
+                       actions)
+        else:
+            self._next(self._command(text), actions)
+
+    def _filtered(self, text: str, new: object) -> Outcome:
+        """smtpd_command_filter has spoken; new None: it has nothing to say."""
+        if isinstance(new, str):
+            log.info("%s: replacing command \"%.100s\" with \"%.100s\"", self.facts.client.host, text, new)
+            text = new
+        return self._command(text)
 
     def _command(self, text: str) -> Outcome:
         words = tokenise(text)
@@ -272,7 +318,13 @@ class ServerSession:
         if self._buffer and not facts.ill_pipelining and (facts.protocol != "ESMTP" or Rule.LAST in entry.rules):
             facts.ill_pipelining = True
             log_pipelining(facts, name, bytes(self._buffer[:100]))
+            if config.forbid_pipelining:
+                return self._out_of_step()
         return entry.run(self, words)
+
+    def _out_of_step(self) -> Outcome:
+        self.trouble.add("protocol")
+        return Done("554 5.5.0 Error: SMTP protocol synchronization", ok=False, close=True)
 
     def _unknown(self, forbidden: bool, text: str) -> Outcome:
         if forbidden:
@@ -343,11 +395,19 @@ class ServerSession:
 
     def _say(self, reply: str | bytes, actions: list[Action]) -> None:
         if isinstance(reply, str):
-            if self.config.footer is not None and reply[0] in "45":
-                reply = with_footer(reply, self.config.footer(self.facts))
+            if reply[0] in "45":
+                reply = self._footed(reply)
             reply = encode(reply)
         self.ledger.said(reply)
         actions.append(Send(reply))
+
+    def _footed(self, reply: str) -> str:
+        """smtpd_reject_footer_maps, else smtpd_reject_footer."""
+        config = self.config
+        footer = config.footer_map(reply, self.facts) if config.footer_map is not None else None
+        if footer is None and config.footer is not None:
+            footer = config.footer(self.facts)
+        return with_footer(reply, footer) if footer is not None else reply
 
     # --- ends ---------------------------------------------------------------------------------------------------
 
@@ -386,4 +446,8 @@ class ServerSession:
             self.denied = True
             return self.refuse(answer)
         self.denied = False
+        if self._buffer and self.config.forbid_pipelining and self._entry is None and not self.facts.ill_pipelining:
+            self.facts.ill_pipelining = True
+            log_pipelining(self.facts, "CONNECT", bytes(self._buffer[:100]))
+            return Done("554 5.5.0 Error: SMTP protocol synchronization", ok=False, close=True)
         return Done(f"220 {self.config.banner}")

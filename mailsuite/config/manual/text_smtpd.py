@@ -11,7 +11,7 @@ smtpd_authorized_xclient_hosts: Clients that may claim another client's attribut
 smtpd_authorized_xforward_hosts: Clients (content filters) that may pass on attributes for the log with XFORWARD.
 smtpd_client_event_limit_exceptions: Clients without connection and rate limits.
 smtpd_client_restrictions: Restrictions that are asked about the client's address and name.
-smtpd_command_filter !filters: A table that rewrites commands of clients before they are parsed.
+smtpd_command_filter: A table that rewrites commands of clients before they are parsed.
 smtpd_data_restrictions: Restrictions that are asked at DATA.
 smtpd_delay_open_until_valid_rcpt !unobeyed: Whether a message gets its queue file at the first accepted recipient.
 smtpd_discard_ehlo_keyword_address_maps: Tables that choose, by the client's address, EHLO keywords not to offer.
@@ -19,16 +19,11 @@ smtpd_dns_reply_filter !filters: A table that changes what smtpd learns from DNS
 smtpd_end_of_data_restrictions: Restrictions that are asked when the message is here.
 smtpd_etrn_restrictions: Restrictions that are asked at ETRN.
 smtpd_expansion_filter !unobeyed: Characters that may stand in what is put into replies; others become "_".
-smtpd_forbid_bare_newline !smuggling=normalize|yes: What happens to lines of mail that end in a bare LF.
-smtpd_forbid_bare_newline_exclusions !smuggling: Clients to which smtpd_forbid_bare_newline does not apply.
-smtpd_forbid_bare_newline_reject_code !smuggling: Reply code for mail that is refused for a bare LF.
-smtpd_forbid_unauth_pipelining !unobeyed: Disconnect clients that send on without waiting where they must wait.
+smtpd_forbid_bare_newline_exclusions: Clients to which smtpd_forbid_bare_newline does not apply.
 smtpd_helo_restrictions: Restrictions that are asked about the name in HELO.
 smtpd_hide_client_session !unseen: Leave name and address of an authenticated client out of the Received header.
 smtpd_history_flush_threshold !unobeyed: After how many lines the record of a session, for the postmaster, is cut.
-smtpd_log_access_permit_actions !logging: Permitting actions that are logged.
-smtpd_min_data_rate !deadline:
-smtpd_per_request_deadline !deadline: Count smtpd_timeout over a whole command, not for each read.
+smtpd_log_access_permit_actions: Permitting actions that are logged.
 smtpd_policy_service_default_action: What counts as the policy server's answer when it is away.
 smtpd_policy_service_max_idle: How long an unused connection to a policy server stays open.
 smtpd_policy_service_max_ttl: How old a connection to a policy server may grow.
@@ -50,7 +45,6 @@ smtpd_restriction_classes: Names of restriction lists that access tables may cal
 smtpd_sasl_local_domain !cyrus: The realm of SASL logins without one; Dovecot knows auth_default_realm.
 smtpd_sender_login_maps: Tables of the logins that own a sender's address (reject_sender_login_mismatch).
 smtpd_sender_restrictions: Restrictions that are asked about the sender.
-smtpd_starttls_timeout !tlsdetail: How long the TLS handshake of a client may take.
 smtpd_upstream_proxy_protocol: haproxy: the connection begins with a proxy's header that names the client.
 smtpd_tls_CAfile: A file of authorities for clients' certificates, or for the own certificate's chain.
 smtpd_tls_CApath: A folder of authorities, for clients' certificates.

@@ -16,6 +16,10 @@ def end_of_message(session: "ServerSession", chunked: str = "") -> Outcome:
         session.trouble.add("policy")
         return abandon(session, lambda: refused("552 5.3.4 Error: message file too big"))
 
+    if session.bare_lf:
+        session.note_bare_lf()
+        return abandon(session, lambda: refused(session.config.bare_lf_reply))
+
     def judged(answer: object) -> Outcome:
         queued = isinstance(answer, questions.Queued)
         if isinstance(answer, questions.Queued):

@@ -68,7 +68,7 @@ def plain_address(text: str) -> str:
 
 
 def _is_port(text: str) -> bool:
-    return text.isdigit() and text.isascii() and int(text) < 65536
+    return text.isdigit() and text.isascii() and len(text) <= 10
 
 
 def _anything(text: str) -> bool:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 log = logger("smtpd")
 DEPTH_LIMIT = 100
+_FINAL = frozenset({"permit", "reject", "defer"})       # what stands behind them is never reached
 
 
 class ServerError(Exception):
@@ -45,6 +46,7 @@ class Judge:
         self.name = self.kind = ""
         self.default_rule: Step | None = None
         self.warn_only = False
+        self.tells_permits = True           # smtpd_log_access_permit_actions
         self.defer_if_permit: Deferral | None = None
         self.defer_if_reject: Deferral | None = None
         self.recipient_checked = self.sender_checked = False
@@ -77,7 +79,7 @@ class Judge:
         outer_warn = self.warn_only
         trace = TRACE.get()
         try:
-            for step in steps:
+            for at, step in enumerate(steps):
                 if self.facts.treatment.discard is not None:
                     return None
                 if step.warns:
@@ -86,6 +88,11 @@ class Judge:
                 verdict = await (step.rule(self, step.argument) if trace is None else self._told(step, trace))
                 self.warn_only = outer_warn
                 if verdict is not None:
+                    if step.name in _FINAL and at + 1 < len(steps) and not outer_warn:
+                        log.warning("restriction `%s' after `%s' is ignored", steps[at + 1].name, step.name)
+                    if self.tells_permits and not self.resources.logged_permits.empty and not isinstance(
+                            verdict, Refusal):
+                        await self._note_permit(step)
                     return verdict
                 if self.defer_if_permit is not None and self.defer_if_reject is not None:
                     return None
@@ -93,6 +100,22 @@ class Judge:
         finally:
             self._depth -= 1
             self.warn_only = outer_warn
+
+    async def _note_permit(self, step: "Step") -> None:
+        """smtpd_log_access_permit_actions."""
+        table = step.text if step.name.startswith("check_") else ""
+        action = "OK" if table else step.name
+        if step.name in self.resources.classes or not await self.resources.logged_permits.matches(action):
+            return
+        facts = self.facts
+        kind, name = next(((kind, name) for part, kind, name in (
+            ("helo", "Helo command", facts.helo), ("sender", "Sender address", facts.sender),
+            ("recipient", "Recipient address", facts.recipient), ("auth_dest", "Recipient address", facts.recipient),
+            ("mx_backup", "Recipient address", facts.recipient)) if part in step.name),
+            ("Client host", facts.client.host))
+        if step.name == "permit":
+            kind, name = self.kind, self.name
+        self.note("permit", f"action={action} for {kind}={name} {f'from {table}' if table else ''}")
 
     async def _told(self, step: "Step", trace: Trace) -> Verdict:
         """Carry out a restriction, and report what it said."""

@@ -151,7 +151,9 @@ class Policy:
 
     async def is_local(self, facts: Facts) -> bool:
         """Whether headers are rewritten and completed as for our own users (local_header_rewrite_clients)."""
-        return isinstance(await Judge(self.resources, facts).run(self._local_clients, "", ""), Permit)
+        judge = Judge(self.resources, facts)
+        judge.tells_permits = False
+        return isinstance(await judge.run(self._local_clients, "", ""), Permit)
 
     # --- helpers ------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from mailsuite.auth_results.checks import Checks
 from mailsuite.config.interfaces import own_interfaces
 from mailsuite.maps.maps import Maps, MapSource, open_maps
-from mailsuite.maps.matchlist import AddressList
+from mailsuite.maps.matchlist import AddressList, NameList
 from mailsuite.smtp import params
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ class Resources:
         self.mynetworks = AddressList(settings.text("mynetworks"), self.source, name="mynetworks")
         self.mx_backup_networks = AddressList(settings.text("permit_mx_backup_networks"), self.source,
                                               name="permit_mx_backup_networks")
+        self.logged_permits = NameList(settings.text("smtpd_log_access_permit_actions"), self.source,
+                                       name="smtpd_log_access_permit_actions")
         self.relay_clientcerts = self.table(settings.text("relay_clientcerts"))
         self.access_parents = "smtpd_access_maps" in settings.text("parent_domain_matches_subdomains") \
             .replace(",", " ").split()
