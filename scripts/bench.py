@@ -39,6 +39,10 @@ An INBOX of {messages} messages; Dovecot tuned for many connections per process.
 ```
 {imap}
 ```
+
+## Signing and checking (SPF, DKIM, DMARC)
+
+{identity}
 """
 
 
@@ -88,12 +92,13 @@ def measure(args: argparse.Namespace) -> int:
     messages = 5000 if args.quick else 20000
     imap_status, imap = run(str(args.bench / "imap_pair.py"), "--bin", str(args.bin), "--messages", str(messages),
                             *(["--pairs", "1"] if args.quick else []))
+    identity_status, identity = run(str(Path(__file__).with_name("bench_identity.py")))
     text = HEAD.format(date=datetime.date.today(), cores=len(os.sched_getaffinity(0)), system=platform.system(),
                        python=platform.python_version(), smtp=smtp or "failed", imap=imap or "failed",
-                       messages=f"{messages:,}")
+                       messages=f"{messages:,}", identity=identity or "failed")
     args.output.write_text(text)
     print(text)
-    return 1 if smtp_status or imap_status else 0
+    return 1 if smtp_status or imap_status or identity_status else 0
 
 
 if __name__ == "__main__":

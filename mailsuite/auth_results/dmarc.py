@@ -9,6 +9,7 @@ one (section 6.6.1). Limits: AUTHORS_LIMIT domains, FROM_LIMIT octets of From:; 
 reject.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
@@ -99,6 +100,12 @@ async def evaluate(authors: Authors, spf: SpfResult | None, dkim: Sequence[DkimR
 
 def _rank(result: DmarcResult) -> tuple[int, int]:
     return POLICIES.index(result.disposition), _WORST.index(result.result)
+
+
+async def prefetch(authors: Authors, resolver: DmarcDns) -> None:
+    """Ask for the records while others are asked; the resolver remembers them. Never raises."""
+    names = {name for domain in authors.domains for name in (domain, organizational_domain(domain))}
+    await asyncio.gather(*(find_record(resolver, name) for name in names), return_exceptions=True)
 
 
 async def discover(domain: str, resolver: DmarcDns, *,

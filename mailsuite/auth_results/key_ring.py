@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 
 from mailsuite.auth_results import params
 from mailsuite.auth_results.keys import FILE_LIMIT, KeyUnusable, PrivateKey, parse_private_key, read_key
+from mailsuite.base.log import logger
 
 if TYPE_CHECKING:
     from mailsuite.config.settings import Settings
 
 FILES_LIMIT = 10_000
+log = logger("cleanup")
 
 
 class KeyRing:
@@ -44,7 +46,10 @@ class KeyRing:
             ring._remember(str(path))
         named = settings[params.ARC_SEAL].split(":", 2)
         if len(named) == 3:
-            ring._remember(ring.path(named[2].strip()))
+            file = ring.path(named[2].strip())
+            ring._remember(file)
+            if file not in ring._contents:
+                log.warning("arc_seal: cannot read the key %s", file)
         return ring
 
     def _remember(self, path: str) -> None:

@@ -137,13 +137,13 @@ class Signer:
         """RFC 8617 section 5.1."""
         assert self.ring is not None
         index = FieldIndex(message.fields)
-        own = next((field for field in index.all(b"authentication-results") if is_from(field.value, self._hostname)),
-                   None)
+        own = next((field for field in index.all(b"authentication-results") if is_from(field.value, self._hostname)
+                    and method_result(field.value, "arc")), None)
         if own is None or not await self._leaves(message):
             return Inspection()
         chain = method_result(own.value, "arc")
         instance = next_instance(index)
-        if not instance or not chain or (instance > 1 and chain == "none"):
+        if not instance or (instance > 1 and chain == "none"):
             return Inspection()
         domain, selector, name = (word.strip() for word in self._seals.split(":", 2))
         try:

@@ -21,7 +21,7 @@ from mailsuite.auth_results.arc import ArcResult, verify_chain
 from mailsuite.auth_results.checks import Checks
 from mailsuite.auth_results.content import FieldIndex
 from mailsuite.auth_results.dkim import DkimResult, verify
-from mailsuite.auth_results.dmarc import DmarcResult, evaluate, from_domains
+from mailsuite.auth_results.dmarc import Authors, DmarcResult, evaluate, from_domains, prefetch
 from mailsuite.auth_results.header import NAME, is_from, method_result, render
 from mailsuite.auth_results.report import log_results, methods_of, received_spf
 from mailsuite.auth_results.spf import SpfResult
@@ -105,6 +105,7 @@ class Verifier:
         envelope, checks, found = message.envelope, self.checks, Found()
         judged = self.dmarc or bool(envelope.dmarc)
         resolver, now = checks.within_time(), self._clock()
+        authors = from_domains(FieldIndex(message.fields)) if judged else Authors([])
         async with asyncio.TaskGroup() as tasks:
             spf = dkim = arc = None
             if self.spf or judged:
@@ -112,13 +113,15 @@ class Verifier:
                                                          envelope.origin.helo_name))
             if self.dkim or judged:
                 dkim = tasks.create_task(verify(message, resolver, checks.dkim, now))
+            if judged and not self._tree_walk:
+                tasks.create_task(prefetch(authors, resolver))
             if self.arc:
                 arc = tasks.create_task(verify_chain(message, resolver, checks.dkim, now))
         found.spf, found.dkim = spf.result() if spf else None, dkim.result() if dkim else None
         found.arc = arc.result() if arc else None
         if judged:
-            found.dmarc = await evaluate(from_domains(FieldIndex(message.fields)), found.spf, found.dkim or (),
-                                         resolver, tree_walk=self._tree_walk, sample=self._sample)
+            found.dmarc = await evaluate(authors, found.spf, found.dkim or (), resolver,
+                                         tree_walk=self._tree_walk, sample=self._sample)
             found.overridden = found.dmarc.result == "fail" and await self._vouched_for(found.arc)
         return found
 

@@ -203,6 +203,8 @@ VIRTUAL = "# address, where its mail goes instead; \"postmap\" after a change\np
 DKIM_DOMAINS = """\
 # domain of From:, selector:key file below dkim_key_directory; "mailsuite dkim record" prints what to publish in DNS.
 {domain} mail:{domain}/mail.key
+# Names below it, such as MAILER-DAEMON@{host}, are signed by it too.
+.{domain} mail:{domain}/mail.key
 """
 USERS_FILE = "# address:password hash; \"doveadm pw -s SHA512-CRYPT\" makes one\n"
 

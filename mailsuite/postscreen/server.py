@@ -58,7 +58,7 @@ class Postscreen:
     def __init__(self, context: ServiceContext, tls: ServerTls | None) -> None:
         self.settings, self._tls = context.settings, tls
         self.config = ScreenConfig.of(context.settings, tls_ready=tls is not None)
-        self.resolver = Resolver()
+        self.resolver = Resolver.of(context.settings)
         self.cache = Cache(self.config.cache_path, limit=self.config.cache_limit)
         self.stress = False
         self.tasks: set[asyncio.Task[None]] = set()

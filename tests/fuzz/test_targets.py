@@ -21,6 +21,7 @@ from mailsuite.message.message import Message
 from mailsuite.sasl.auth_client import Failure, Mechanism
 from mailsuite.smtp.config import SessionConfig
 from tests.access.test_login_imap import Play as LoginPlay
+from tests.fuzz import mail_identity
 from tests.imap.test_session import STREAM as IMAP_STREAM
 from tests.imap.test_session import play as play_imap
 from tests.smtp.dialogue import Play as SmtpPlay
@@ -111,6 +112,8 @@ TARGETS: dict[str, tuple[bytes, Callable[[bytes, Random], None]]] = {
     "message": (MAIL, message),
     "address": (b"\"a b\"@c.test,<@d:e%f!g@[1.2.3.4]>", address),
     "configuration": (CONF, configuration),
+    "message-identity": (mail_identity.MESSAGE, mail_identity.whole_message),
+    "dns-identity": (mail_identity.DNS, mail_identity.dns_records),
 }
 
 
