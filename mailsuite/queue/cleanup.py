@@ -19,6 +19,7 @@ import asyncio
 import errno
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +74,8 @@ class Cleanup:
         self.duplicates = int(settings.text("duplicate_filter_limit") or 1000)
         self.first: list[Inspector] = []        # of every message: what verifies
         self.last: list[Inspector] = []         # and what signs
+        # Inspectors of mail that no SMTP client brought: non_smtpd_milters.
+        self.local_inspectors: Callable[[Intake], list[Inspector]] | None = None
 
     def begin(self, envelope: Envelope) -> "Intake":
         """Make a queue file. The envelope belongs to the intake now and may be changed (hold, filter) until commit.
@@ -86,7 +89,10 @@ class Cleanup:
             raise _storage(error) from error
         if not envelope.filter and (envelope.program in _FROM_OUTSIDE or Handling.FILTER in envelope.handling):
             envelope.filter = self.content_filter
-        return Intake(self, envelope, file)
+        intake = Intake(self, envelope, file)
+        if self.local_inspectors is not None:
+            intake.inspectors = self.local_inspectors(intake)
+        return intake
 
 
 class Intake:

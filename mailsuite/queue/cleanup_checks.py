@@ -18,10 +18,12 @@ from mailsuite.base.log import logger
 from mailsuite.maps.maps import Maps, MapSource, open_maps
 from mailsuite.queue import params
 from mailsuite.queue.envelope import Envelope, Recipient
+from mailsuite.smtp.milter.params import HEADER_CHECKS
 
 if TYPE_CHECKING:
     from mailsuite.config.settings import Settings
 
+MILTER = "milter header"        # a header that a milter adds
 log = logger("cleanup")
 _STATUS = re.compile(r"([45]\.\d{1,3}\.\d{1,3})(?:\s+|$)")
 _TRANSPORT = re.compile(r"[^\s:]+:.*")
@@ -47,15 +49,16 @@ class ContentChecks:
         self.headers: dict[str, Maps] = {
             "header": open_maps(settings[params.HEADER_CHECKS], source),
             "mime header": open_maps(settings[params.MIME_HEADER_CHECKS], source),
-            "nested header": open_maps(settings[params.NESTED_HEADER_CHECKS], source)}
+            "nested header": open_maps(settings[params.NESTED_HEADER_CHECKS], source),
+            MILTER: open_maps(settings[HEADER_CHECKS], source)}
         self.body_maps = open_maps(settings[params.BODY_CHECKS], source)
         self.body_limit = settings[params.BODY_CHECKS_SIZE_LIMIT]
-        self.header_on = any(not maps.empty for maps in self.headers.values())
+        self.header_on = any(not maps.empty for kind, maps in self.headers.items() if kind != MILTER)
         self.part_headers_on = any(not self.headers[kind].empty for kind in ("mime header", "nested header"))
         self.body_on = not self.body_maps.empty
 
     async def header(self, case: Case, text: bytes, kind: str = "header") -> list[bytes]:
-        """kind: "header", "mime header" or "nested header". Returns the lines that replace it, perhaps none."""
+        """kind: "header", "mime header", "nested header" or MILTER. Returns the lines that replace it, perhaps none."""
         return await self._check(case, self.headers[kind], kind, text)
 
     async def body(self, case: Case, text: bytes) -> list[bytes]:
@@ -86,6 +89,9 @@ class ContentChecks:
             return [new]
         if word == "PREPEND" and rest:
             self._say(case, "prepend", what, octets, rest)
+            if what == MILTER:
+                log.warning("the milter_header/body_checks prepend action is not implemented")
+                return [octets]
             return [new, octets]
         if word == "PASS":
             self._say(case, "pass", what, octets, rest)
@@ -118,21 +124,31 @@ class ContentChecks:
         elif word == "BCC" and "@" in rest:
             self._say(case, "bcc", what, octets, rest)
             case.envelope.bcc.append(rest)
+        elif what == MILTER:
+            log.warning("unsupported command in milter_header_checks map: %s", f"{word} {rest}".rstrip())
         else:
             log.warning("unknown command in %s map: %s %s", table, word, rest)
 
     def _say(self, case: Case, act: str, what: str, octets: bytes, text: str) -> None:
-        origin, envelope = case.envelope.origin, case.envelope
+        if what == MILTER:
+            act, what = f"milter-header-{act}", "header"
         shown = octets.decode("utf-8", "backslashreplace")[:200]
-        parts = [f"{case.queue_id}: {act}: {what} {shown} from {origin.message_origin};"]
-        parts.append(f" from=<{envelope.sender}>")
-        if case.recipients:
-            parts.append(f" to=<{case.recipients[-1].original or case.recipients[-1].address}>")
-        if origin.protocol_name:
-            parts.append(f" proto={origin.protocol_name}")
-        if origin.helo_name:
-            parts.append(f" helo=<{origin.helo_name}>")
-        log.info("%s", "".join(parts) + (f": {text}" if text else ""))
+        log.info("%s", described(case, f"{act}: {what} {shown}", "") + (f": {text}" if text else ""))
+
+
+def described(case: Case, what: str, text: str, *, origin_name: str = "", told: bool = True) -> str:
+    """A decision as the log tells it: "4F3A2: hold: header X: y from host[addr]; from=<> to=<> proto=SMTP helo=<x>".
+    origin_name: another than the message's. told False: recipients are not known yet."""
+    origin, envelope = case.envelope.origin, case.envelope
+    parts = [f"{case.queue_id}: {what} from {origin_name or origin.message_origin}{text};",
+             f"from=<{envelope.sender}>"]
+    if case.recipients and told:
+        parts.append(f"to=<{case.recipients[-1].original or case.recipients[-1].address}>")
+    if origin.protocol_name:
+        parts.append(f"proto={origin.protocol_name}")
+    if origin.helo_name:
+        parts.append(f"helo=<{origin.helo_name}>")
+    return " ".join(parts)
 
 
 def split_status(text: str, default: str) -> tuple[str, str]:

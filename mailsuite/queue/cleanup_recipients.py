@@ -2,7 +2,7 @@
 
     recipients = RecipientList(rewriter, envelope, queue_id, by_original=True, remembered=1000)
     await recipients.add(Recipient("a@b.test"))       what the client gave: aliases are expanded
-    recipients.remove("a@b.test")                     all that came from this address
+    recipients.remove("a@b.test")                     all that came from this address, as it was given
     recipients.all                                    list[Recipient]
 
 Raises: Refused (451 4.6.0 Alias expansion error, 451 4.3.0 Temporary lookup failure).
@@ -92,8 +92,8 @@ class RecipientList:
         self._keys.clear()
 
     def remove(self, address: str) -> int:
-        """Take away what came from address, whatever its aliases made of it; and what goes there. How many went."""
-        kept = [one for one in self.all if address not in (one.original, one.address)]
+        """Take away what came from address, whatever its aliases made of it. How many went."""
+        kept = [one for one in self.all if one.original != address]
         gone = len(self.all) - len(kept)
         if gone:
             self.all[:] = kept

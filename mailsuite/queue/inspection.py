@@ -119,8 +119,8 @@ class AddRecipient:
 
 @dataclass(frozen=True, slots=True)
 class RemoveRecipient:
-    """All recipients that came from this address, before or after expansion. A message without any that are left is
-    taken and forgotten."""
+    """All recipients that came from this address, as the client or an edit gave it (before expansion). A message
+    without any that are left is taken and forgotten."""
 
     address: str
 

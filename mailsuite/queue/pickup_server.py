@@ -40,6 +40,7 @@ from mailsuite.queue.notify import Notifier
 from mailsuite.queue.peer import peer_uid
 from mailsuite.queue.store import open_store
 from mailsuite.rewrite.rewriter import Rewriter
+from mailsuite.smtp.milter.server_local import LocalMilters
 from mailsuite.smtp.received import header_date
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class Pickup:
         own = settings.with_overrides(overrides) if overrides else settings
         rewriter = Rewriter(settings)
         self._cleanup = Cleanup(own, rewriter, self.store, self._notifier)
+        self._cleanup.local_inspectors = LocalMilters(settings).inspectors
         add_signer(self._cleanup, settings, rewriter, self._keys)
         self._bouncer = Bouncer(settings, self._cleanup)
         self._hostname, self._mail_name = settings.text("myhostname"), settings.text("mail_name")

@@ -9,12 +9,13 @@ if TYPE_CHECKING:
 
 
 class Refused(MailError):
-    """An SMTP server answers f"{code} {status} {public}", e.g. 552 5.3.4 Error: message file too big.
+    """An SMTP server answers `reply`, e.g. 552 5.3.4 Error: message file too big.
 
-    lines: more lines of the reply behind the first.
+    reply: in other words than code, status and text; several lines have LF between, each with its code.
     """
 
-    def __init__(self, code: int, status: str, public: str, *, detail: str = "", lines: tuple[str, ...] = ()) -> None:
+    def __init__(self, code: int, status: str, public: str, *, detail: str = "", reply: str = "") -> None:
         super().__init__(public, status=status, detail=detail)
-        self.code, self.lines = code, lines
+        self.code = code
+        self.reply = reply or f"{code} {status} {public}"
         self.returned: Message | None = None       # what a notice can return, when the intake is `returnable`

@@ -36,6 +36,7 @@ from mailsuite.queue.rounds import Rounds
 from mailsuite.queue.scanner import Scanner
 from mailsuite.queue.store import open_store
 from mailsuite.rewrite.rewriter import Rewriter
+from mailsuite.smtp.milter.server_local import LocalMilters
 from mailsuite.verify.client import VerifyClient, service_path
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class QueueManager:
         own = settings.with_overrides(overrides) if overrides else settings
         cleanup = Cleanup(own, rewriter, self.store)
         cleanup.notifier = cast(Any, _Own(self))
+        cleanup.local_inspectors = LocalMilters(settings).inspectors
         add_signer(cleanup, settings, rewriter, self.keys)
         return Bouncer(settings, cleanup)
 

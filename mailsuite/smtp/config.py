@@ -15,6 +15,7 @@ class SessionConfig:
     footer_map: the same by smtpd_reject_footer_maps; None there: footer's. filters: smtpd_command_filter is asked.
     bare_lf_reply: what a line or message with a bare LF is refused with; "": it is not.
     min_rate: octets a second of a message at least, with deadlines for whole requests; 0: the time-out is for silence.
+    observed: milters or plug-ins want to hear of every command.
     standalone: a program on a pipe (sendmail -bs): no STARTTLS, no AUTH, no restrictions.
     """
 
@@ -55,5 +56,7 @@ class SessionConfig:
     forbid_pipelining: bool = False
     bare_lf_reply: str = ""
     min_rate: float = 0.0
+    observed: bool = False
+    soft_bounce: bool = False
     standalone: bool = False
     keep_history: bool = False

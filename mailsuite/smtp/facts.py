@@ -1,9 +1,14 @@
 """What is known of a client and its transaction. The session fills it; restrictions, logs and headers read it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from mailsuite.base.dialogue import TlsInfo
+
+if TYPE_CHECKING:
+    from mailsuite.smtp.syntax import Word
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,7 @@ class Facts:
     client: Client
     service: str = "smtpd"
     where: str = "CONNECT"
+    words: "Sequence[Word]" = ()    # the command as it was said
     protocol: str = "SMTP"
     helo: str | None = None
     tls: TlsInfo | None = None

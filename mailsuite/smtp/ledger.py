@@ -1,5 +1,6 @@
 """What a session keeps book of: commands and errors, the transcript for the postmaster, the lines that end it."""
 
+from mailsuite.address.syntax import quote_local
 from mailsuite.base.dialogue import TlsInfo
 from mailsuite.base.log import logger
 from mailsuite.smtp.commands import COUNTED, Entry, Rule
@@ -80,6 +81,20 @@ def log_tls(facts: Facts, tls: TlsInfo) -> None:
     trust = "Anonymous" if not tls.peer_certificate else "Trusted" if tls.peer_verified else "Untrusted"
     log.info("%s TLS connection established from %s: %s with cipher %s (%d/%d bits)", trust, facts.client.host,
              tls.protocol, tls.cipher, tls.cipher_bits, tls.cipher_algorithm_bits)
+
+
+def log_decision(facts: Facts, what: str, text: str) -> None:
+    """"NOQUEUE: reject: RCPT from host: text; from=<> to=<> proto= helo=<>"."""
+    parts = []
+    if facts.sender is not None:
+        parts.append(f"from=<{quote_local(facts.sender)}>")
+    if facts.recipient is not None:
+        parts.append(f"to=<{quote_local(facts.recipient)}>")
+    parts.append(f"proto={facts.protocol}")
+    if facts.helo is not None:
+        parts.append(f"helo=<{facts.helo}>")
+    log.info("%s: %s: %s from %s: %s; %s", facts.queue_id or "NOQUEUE", what, facts.where, facts.client.host,
+             text.replace("\n", " "), " ".join(parts))
 
 
 def log_pipelining(facts: Facts, name: str, rest: bytes) -> None:

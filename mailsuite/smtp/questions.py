@@ -18,20 +18,42 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Fine:
+    """Yes, and this is the reply instead of ours, e.g. "250 OK"."""
+
+    reply: str
+
+
+@dataclass(frozen=True, slots=True)
+class Observe:
+    """A command without a question of its own is about to be carried out; asked where somebody watches. facts.words is
+    the command. -> Refusal | Fine | None; an answer is given instead"""
+
+    verb: str
+
+
+@dataclass(frozen=True, slots=True)
+class EhloLines:
+    """What EHLO is about to list; asked where somebody may change it. -> list[str]"""
+
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Connected:
-    """May this client talk at all? Fills facts.client's names. -> Refusal | None"""
+    """May this client talk at all? Fills facts.client's names. -> Refusal | Fine (another greeting) | None"""
 
 
 @dataclass(frozen=True, slots=True)
 class BecomeClient:
-    """XCLIENT's attributes: facts become that client's, who is then judged as at connect time. -> Refusal | None"""
+    """XCLIENT's attributes: facts become that client's, who is judged as at connect time. -> Refusal | Fine | None"""
 
     attributes: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Greeted:
-    """HELO or EHLO was said: facts.helo is set for the check. -> Refusal | None"""
+    """HELO or EHLO was said: facts.helo is set for the check. -> Refusal | Fine | None"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +83,12 @@ class AddressSyntax:
 
 @dataclass(frozen=True, slots=True)
 class MailFrom:
-    """facts.sender is set for the check. -> Refusal | None"""
+    """facts.sender is set for the check. -> Refusal | Fine | None"""
 
 
 @dataclass(frozen=True, slots=True)
 class RcptTo:
-    """Check a recipient and add it to the message (the first one opens a queue file). -> Refusal | None"""
+    """Check a recipient and add it to the message (the first one opens a queue file). -> Refusal | Fine | None"""
 
     recipient: str
     orcpt: str = ""
@@ -99,9 +121,10 @@ class EndOfMessage:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """The message is ours, on disk."""
+    """The message is ours, on disk. reply: instead of "250 2.0.0 Ok: queued as ..."."""
 
     queue_id: str
+    reply: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +136,7 @@ class Etrn:
 
 @dataclass(frozen=True, slots=True)
 class Forbidden:
-    """Is an unknown command one of smtpd_forbidden_commands? -> bool"""
+    """Is an unknown command one of smtpd_forbidden_commands? -> bool, or what an observer says to it: Refusal | Fine"""
 
     command: str
 

@@ -53,6 +53,12 @@ def split_status(text: str, default: str) -> tuple[str, str]:
     return match[1], text[match.end():]
 
 
+def soften(reply: str) -> str:
+    """soft_bounce: "550 5.7.1 no" -> "450 4.7.1 no", each line."""
+    return re.sub(r"^5(\d\d[ -])(?:5(\.\d))?", lambda match: f"4{match[1]}" + (f"4{match[2]}" if match[2] else ""),
+                  reply, flags=re.M)
+
+
 def consistent(reply: str) -> str:
     """Make the status' class agree with the code: "450 5.1.1 x" -> "450 4.1.1 x"; the code comes first."""
     if len(reply) > 5 and reply[4].isdigit() and reply[5] == "." and reply[0] != reply[4]:

@@ -11,6 +11,7 @@ import contextlib
 import os
 import socket
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from mailsuite.anvil import params as anvil_params
@@ -36,6 +37,9 @@ from mailsuite.sasl.auth_client import AuthClient
 from mailsuite.smtp import params
 from mailsuite.smtp.config import SessionConfig
 from mailsuite.smtp.facts import Client, Facts
+from mailsuite.smtp.milter.server_local import LocalMilters
+from mailsuite.smtp.milter.server_observer import MilterSuite
+from mailsuite.smtp.observers import Observer, Observers
 from mailsuite.smtp.policy.policy import Policy
 from mailsuite.smtp.policy.sending import SendingLimit, Verdict
 from mailsuite.smtp.server_connection import SmtpHandler
@@ -74,8 +78,11 @@ class Server:
         self.sending_limit = SendingLimit(settings)
         self.policy.resources.verifier = VerifyClient(verify_path(settings))
         self.rates = make_rates(settings)
-        self.config = make_config(settings, self.policy, self.rates)
-        self.stressed = make_config(settings.with_overrides({"stress": "yes"}), self.policy, self.rates)
+        self.milters = MilterSuite(settings, self.rewriter)
+        observed = not self.milters.empty
+        self.config = make_config(settings, self.policy, self.rates, observed=observed)
+        self.stressed = make_config(settings.with_overrides({"stress": "yes"}), self.policy, self.rates,
+                                    observed=observed)
         self.open, self.places, self._busy_said = 0, 0, -BUSY_WARN_S
         self._command_filter = self.policy.resources.table(settings.text("smtpd_command_filter"))
         self._bare_lf_fine = AddressList(settings.text("smtpd_forbid_bare_newline_exclusions"),
@@ -93,6 +100,7 @@ class Server:
                                     settings[anvil_params.SMTPD_CLIENT_IPV6_PREFIX_LENGTH])
         self.notifier = Notifier(f"{queue_directory}/public/qmgr")
         self.cleanup = Cleanup(context.settings_of("cleanup"), self.rewriter, open_store(settings), self.notifier)
+        self.cleanup.local_inspectors = LocalMilters(settings).inspectors       # of notices to the postmaster
         self.verifier = Verifier(settings, self.policy.resources.checks, self.policy.resources.source)
         if self.verifier.wanted:
             self.cleanup.first.append(self.verifier)
@@ -117,7 +125,7 @@ class Server:
         self._flush_domains = DomainList(settings.text("fast_flush_domains"), source, name="fast_flush_domains",
                                          parents=parents)
         self._discard_maps = self.policy.resources.table(settings.text("smtpd_discard_ehlo_keyword_address_maps"))
-        self.asks_at_connect = self.policy.judges_connect or bool(self.config.bare_lf_reply) or \
+        self.asks_at_connect = self.config.observed or self.policy.judges_connect or bool(self.config.bare_lf_reply) or \
             "connection" in self.rates.events or not (self.xclient_hosts.empty and self.xforward_hosts.empty)
         self._names: OrderedDict[str, tuple[float, Name]] = OrderedDict()
         self._looks_up = settings[params.SMTPD_PEERNAME_LOOKUP]
@@ -245,6 +253,13 @@ class Server:
             return ()
         options: tuple[str, ...] = self.settings[option]
         return allowed_mechanisms(known, options, self.settings[params.SMTPD_SASL_MECHANISM_FILTER])
+
+    async def observer(self, facts: Facts, connections: Callable[[], Awaitable[int]]) -> Observer:
+        """Who watches this client's connection. connections: how many it has."""
+        members: list[Observer] = []
+        if (milters := await self.milters.observer(facts, connections)) is not None:
+            members.append(milters)
+        return members[0] if len(members) == 1 else Observers(members)
 
     # --- the queue ----------------------------------------------------------------------------------------------
 

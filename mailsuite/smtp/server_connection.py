@@ -19,6 +19,7 @@ from mailsuite.smtp import questions
 from mailsuite.smtp.commands.proxy import apply_xclient
 from mailsuite.smtp.facts import Client, Facts, NameStatus
 from mailsuite.smtp.ledger import log_connect
+from mailsuite.smtp.observers import Answer, Observer
 from mailsuite.smtp.policy.rates import EVENTS, KINDS
 from mailsuite.smtp.policy.sending import Excess
 from mailsuite.smtp.questions import Refusal
@@ -46,6 +47,7 @@ class SmtpHandler:
         self._intake: Intake | None = None
         self._header_due = False
         self._auth_id: int | None = None
+        self._observers = Observer()
         self._counted = ""               # what this client is to anvil; "" when it is not counted
         self._at_once = 0
 
@@ -84,6 +86,9 @@ class SmtpHandler:
             self.server.report_trouble(self._session)
         self._drop_intake()
         self._drop_auth()
+        if self.facts.sender is not None:
+            self._observers.reset(self.facts)
+        self._observers.close(self.facts)
         if self._counted and self.server.anvil is not None:
             self.server.anvil.disconnect(self._counted)
 
@@ -98,7 +103,7 @@ class SmtpHandler:
             case questions.BecomeClient():
                 return await self._become(question)
             case questions.Greeted():
-                return await self.server.policy.helo(self.facts)
+                return await self._helo()
             case questions.AddressSyntax():
                 return await self.server.policy.is_address(self.facts, question.address, utf8=question.utf8)
             case questions.MailFrom():
@@ -109,6 +114,7 @@ class SmtpHandler:
                 return await self._data()
             case questions.Abandon():
                 self._drop_intake()
+                self._observers.reset(self.facts)
             case questions.EhloOptions():
                 return await self._options()
             case questions.AuthStart() | questions.AuthLine():
@@ -118,7 +124,12 @@ class SmtpHandler:
             case questions.Etrn():
                 return await self.server.etrn(self.facts, question.domain)
             case questions.Forbidden():
-                return await self.server.is_forbidden(question.command)
+                return (await self.server.is_forbidden(question.command)
+                        or await self._observers.unknown(self.facts, self.facts.words))
+            case questions.Observe():
+                return await self._observers.other(self.facts, question.verb, self.facts.words)
+            case questions.EhloLines():
+                return await self._observers.ehlo_lines(self.facts, list(question.lines))
             case questions.RateCheck():
                 return await self._may(question.event)
             case questions.FilterCommand():
@@ -131,7 +142,7 @@ class SmtpHandler:
 
     # --- the client ---------------------------------------------------------------------------------------------
 
-    async def _connected(self) -> Refusal | None:
+    async def _connected(self) -> Answer:
         server, client = self.server, self.facts.client
         if server.known_name(self.peer.address) is None:
             name, reverse, status, reverse_status, warning = await server.look_up_name(self.peer.address)
@@ -148,7 +159,26 @@ class SmtpHandler:
             self._count_in()
         if self._counted and (refusal := await self._too_many()) is not None:
             return refusal
-        return await server.policy.client(self.facts) if server.policy.judges_connect else None
+        return await self._judge_client()
+
+    async def _judge_client(self) -> Answer:
+        """Our policy, then those who watch."""
+        server = self.server
+        if server.policy.judges_connect and (refusal := await server.policy.client(self.facts)) is not None:
+            return refusal
+        if not server.config.observed:
+            return None
+        self._observers.forget(self.facts)
+        self._observers.close(self.facts)
+        self._observers = await server.observer(self.facts, self._connections)
+        return await self._observers.connect(self.facts)
+
+    async def _connections(self) -> int:
+        """How many this client has; 0: it is not counted."""
+        if not self._counted or self.server.anvil is None:
+            return 0
+        seen = await self.server.anvil.seen(self._counted)
+        return seen.open if seen is not None else self._at_once
 
     def _count_in(self) -> None:
         """Tell anvil of this connection."""
@@ -175,7 +205,7 @@ class SmtpHandler:
                 return no
         return None
 
-    async def _become(self, question: questions.BecomeClient) -> Refusal | None:
+    async def _become(self, question: questions.BecomeClient) -> Answer:
         """XCLIENT: what is decided by the real client is decided first."""
         server, facts = self.server, self.facts
         await self._is_local()
@@ -184,7 +214,13 @@ class SmtpHandler:
         if "ADDR" in said and self._session is not None:
             client = facts.client
             self._session.may_xclient = await server.xclient_hosts.matches_host(client.name, client.address)
-        return await server.policy.client(facts) if server.policy.judges_connect else None
+        return await self._judge_client()
+
+    async def _helo(self) -> Answer:
+        policy = self.server.policy
+        if policy.judges_helo and (refusal := await policy.helo(self.facts)) is not None:
+            return refusal
+        return await self._observers.helo(self.facts, self.facts.words)
 
     async def _is_local(self) -> bool:
         """Whether this client's headers are completed; XFORWARD may say otherwise for a message."""
@@ -268,18 +304,27 @@ class SmtpHandler:
 
     # --- the message --------------------------------------------------------------------------------------------
 
-    async def _mail(self) -> Refusal | None:
+    async def _mail(self) -> Answer:
         if self.server.space_is_low():
             log.warning("not enough free space in mail queue for a message of %s",
                         self.facts.sender or "<>")
             return Refusal("452 4.3.1 Insufficient system storage")
-        return await self.server.policy.mail(self.facts) if self.server.config.ask_mail else None
-
-    async def _rcpt(self, question: questions.RcptTo) -> Refusal | None:
-        facts = self.facts
-        refusal = await self.server.policy.rcpt(facts) or await self._count_for_account()
-        if refusal is not None:
+        policy = self.server.policy
+        if policy.judges_mail and (refusal := await policy.mail(self.facts)) is not None:
             return refusal
+        answer = await self._observers.mail(self.facts, self.facts.words)
+        if isinstance(answer, Refusal):
+            self._observers.reset(self.facts)
+        return answer
+
+    async def _rcpt(self, question: questions.RcptTo) -> Answer:
+        facts = self.facts
+        refusal = await self.server.policy.rcpt(facts)
+        answer = await self._observers.rcpt(facts, facts.words, refusal)
+        if refusal is not None or isinstance(answer, Refusal):
+            return refusal or answer
+        if (excess := await self._count_for_account()) is not None:
+            return excess
         try:
             if self._intake is None:
                 await self._begin()
@@ -288,7 +333,7 @@ class SmtpHandler:
                                                    notify=Notify(question.notify)))
         except MailError as error:
             return self._refusal(error)
-        return None
+        return answer
 
     async def _count_for_account(self) -> Refusal | None:
         """smtpd_sasl_recipient_rate_limit: what an account sends beyond it is put on hold."""
@@ -318,6 +363,7 @@ class SmtpHandler:
             origin=self._origin())
         self._intake = server.cleanup.begin(envelope)
         facts.queue_id = self._intake.queue_id
+        self._intake.inspectors = self._observers.inspectors(facts, self._intake)
         self._header_due = True
         said = f"client={client.host}"
         forwarded = facts.forwarded
@@ -359,11 +405,14 @@ class SmtpHandler:
         if self.facts.treatment.dmarc and not verifier.wanted and verifier not in intake.inspectors:
             intake.inspectors.insert(0, verifier)
 
-    async def _data(self) -> Refusal | None:
-        facts = self.facts
+    async def _data(self) -> Answer:
+        facts, policy = self.facts, self.server.policy
         facts.recipient = facts.first_recipient if facts.recipients == 1 else None
         try:
-            return await self.server.policy.data(facts)
+            if policy.judges_data and (refusal := await policy.data(facts)) is not None:
+                return refusal
+            facts.recipient = facts.first_recipient
+            return await self._observers.data(facts)
         finally:
             facts.recipient = None
 
@@ -403,7 +452,7 @@ class SmtpHandler:
     def _refusal(self, error: MailError) -> Refusal:
         """A reply for what the queue says."""
         if isinstance(error, Refused):
-            return Refusal(f"{error.code} {error.status} {error.public}")
+            return Refusal(error.reply)
         if isinstance(error, TemporaryError):
             return Refusal(f"451 {error.status} Error: {error.public}")
         return Refusal(f"554 {error.status} Error: {error.public}")

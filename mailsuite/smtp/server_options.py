@@ -43,7 +43,8 @@ def make_rates(settings: "Settings") -> Rates:
                  at_once=settings[params.SMTPD_CLIENT_CONNECTION_COUNT_LIMIT])
 
 
-def make_config(settings: "Settings", policy: "Policy | None", rates: Rates) -> SessionConfig:
+def make_config(settings: "Settings", policy: "Policy | None", rates: Rates, *,
+                observed: bool = False) -> SessionConfig:
     """policy None: for a program on a pipe (standalone)."""
     level = tls_level(settings)
     wrapped = settings[params.SMTPD_TLS_WRAPPERMODE]
@@ -77,8 +78,10 @@ def make_config(settings: "Settings", policy: "Policy | None", rates: Rates) -> 
         rates=rates.events if policy is not None else frozenset(), footer=_footer(settings),
         ask_options=policy is not None and
         (sasl or bool(settings.text("smtpd_discard_ehlo_keyword_address_maps"))),
-        ask_helo=policy is not None and policy.judges_helo, ask_mail=policy is not None and policy.judges_mail,
-        ask_data=policy is not None and policy.judges_data, standalone=policy is None)
+        ask_helo=policy is not None and (observed or policy.judges_helo),
+        ask_mail=policy is not None and (observed or policy.judges_mail),
+        ask_data=policy is not None and (observed or policy.judges_data), observed=observed,
+        soft_bounce=settings[params.SOFT_BOUNCE], standalone=policy is None)
 
 
 def _bare_lf_reply(settings: "Settings") -> str:

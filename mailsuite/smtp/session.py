@@ -21,7 +21,7 @@ from mailsuite.smtp.data import ChunkDecoder, DotDecoder, FirstLine
 from mailsuite.smtp.facts import BdatState, Facts
 from mailsuite.smtp.ledger import Ledger, log_bare_lf, log_connect, log_pipelining, log_stranger, log_tls
 from mailsuite.smtp.outcome import Chunk, Content, Done, NextLine, Outcome, Pending, refused
-from mailsuite.smtp.reply import encode, with_footer
+from mailsuite.smtp.reply import encode, soften, with_footer
 from mailsuite.smtp.syntax import is_header, tokenise
 
 log = logger("smtpd")
@@ -299,6 +299,7 @@ class ServerSession:
             return refused("500 5.5.2 Error: bad syntax")
         name = words[0].text.upper()
         config, facts = self.config, self.facts
+        facts.words = words
         if name.lower() in config.noop_commands:
             self.ledger.count_junk()
             return Done("250 2.0.0 Ok")
@@ -308,7 +309,7 @@ class ServerSession:
             facts.where = "UNKNOWN"
             if is_header(words[0].text):
                 return self._goodbye(text)
-            return Pending(questions.Forbidden(words[0].text), lambda yes: self._unknown(bool(yes), text))
+            return Pending(questions.Forbidden(words[0].text), lambda said: self._unknown(said, text))
         self._entry = entry
         facts.where = name
         if self.denied and Rule.QUIT not in entry.rules:
@@ -320,14 +321,24 @@ class ServerSession:
             log_pipelining(facts, name, bytes(self._buffer[:100]))
             if config.forbid_pipelining:
                 return self._out_of_step()
+        if config.observed and Rule.OBSERVED in entry.rules and (name != "AUTH" or config.sasl):
+            return Pending(questions.Observe(name), lambda said: self._instead(said) or entry.run(self, words))
         return entry.run(self, words)
 
     def _out_of_step(self) -> Outcome:
         self.trouble.add("protocol")
         return Done("554 5.5.0 Error: SMTP protocol synchronization", ok=False, close=True)
 
-    def _unknown(self, forbidden: bool, text: str) -> Outcome:
-        if forbidden:
+    def _instead(self, answer: object) -> Outcome | None:
+        """What an observer said in the place of our own reply."""
+        if isinstance(answer, questions.Refusal):
+            return self.refuse(answer)
+        return Done(answer.reply) if isinstance(answer, questions.Fine) else None
+
+    def _unknown(self, answer: object, text: str) -> Outcome:
+        if (instead := self._instead(answer)) is not None:
+            return instead
+        if answer:
             return self._goodbye(text)
         if self.denied:
             return refused(f"503 5.7.0 Error: access denied for {self.facts.client.host}")
@@ -395,6 +406,8 @@ class ServerSession:
 
     def _say(self, reply: str | bytes, actions: list[Action]) -> None:
         if isinstance(reply, str):
+            if self.config.soft_bounce and reply[0] == "5":
+                reply = soften(reply)
             if reply[0] in "45":
                 reply = self._footed(reply)
             reply = encode(reply)
@@ -450,4 +463,6 @@ class ServerSession:
             self.facts.ill_pipelining = True
             log_pipelining(self.facts, "CONNECT", bytes(self._buffer[:100]))
             return Done("554 5.5.0 Error: SMTP protocol synchronization", ok=False, close=True)
+        if isinstance(answer, questions.Fine):
+            return Done(answer.reply)
         return Done(f"220 {self.config.banner}")

@@ -12,8 +12,8 @@ What it is told, all optional:
     say                       a list of replies, each a word or [word, arguments...]: continue accept reject tempfail
                               discard skip progress shutdown connfail, replycode TEXT, addheader NAME VALUE, insheader
                               INDEX NAME VALUE, chgheader INDEX NAME VALUE, chgfrom ADDRESS [PARAMETERS], addrcpt
-                              ADDRESS, addrcpt_par ADDRESS PARAMETERS, delrcpt ADDRESS, replbody TEXT, quarantine REASON;
-                              and faults: hang, close, raw HEX (octets as they are), sleep SECONDS
+                              ADDRESS, addrcpt_par ADDRESS PARAMETERS, delrcpt ADDRESS, replbody TEXT, quarantine
+                              REASON; and faults: hang, close, raw HEX (octets as they are), sleep SECONDS
 A command that the client said it wants no reply to gets none. packets: one line for each packet that came.
 Only the standard library, and nothing of the milter client that it tests.
 """
@@ -26,7 +26,8 @@ import threading
 from typing import Any
 
 COMMANDS = {"O": "negotiate", "D": "macros", "C": "connect", "H": "helo", "M": "mail", "R": "rcpt", "T": "data",
-            "U": "unknown", "L": "header", "N": "eoh", "B": "body", "E": "eom", "A": "abort", "Q": "quit", "K": "quit_nc"}
+            "U": "unknown", "L": "header", "N": "eoh", "B": "body", "E": "eom", "A": "abort", "Q": "quit",
+            "K": "quit_nc"}
 WORDS = {"continue": "c", "accept": "a", "reject": "r", "tempfail": "t", "discard": "d", "skip": "s", "progress": "p",
          "shutdown": "4", "connfail": "f", "replycode": "y", "addheader": "h", "insheader": "i", "chgheader": "m",
          "chgfrom": "e", "addrcpt": "+", "addrcpt_par": "2", "delrcpt": "-", "replbody": "b", "quarantine": "q"}

@@ -23,6 +23,7 @@ class Rule(Flag):
     BEFORE_TLS = auto()    # allowed while TLS is required and not yet on
     LAST = auto()          # nothing may be sent behind it before its reply is there: RFC 2920 section 3.1
     JUNK = auto()          # counted against smtpd_junk_command_limit
+    OBSERVED = auto()      # observers are told, as the command has no question of its own
     QUIT = auto()          # answered also to a client that was refused at connect time
 
 
@@ -43,17 +44,17 @@ COMMANDS: Mapping[str, Entry] = {
     "EHLO": Entry("ehlo", do_ehlo, Rule.BEFORE_TLS | Rule.LAST | Rule.JUNK),
     "XCLIENT": Entry("xclient", do_xclient, Rule.BEFORE_TLS),
     "XFORWARD": Entry("xforward", do_xforward, Rule.BEFORE_TLS),
-    "STARTTLS": Entry("starttls", do_starttls, Rule.BEFORE_TLS),
-    "AUTH": Entry("auth", do_auth),
+    "STARTTLS": Entry("starttls", do_starttls, Rule.BEFORE_TLS | Rule.OBSERVED),
+    "AUTH": Entry("auth", do_auth, Rule.OBSERVED),
     "MAIL": Entry("mail", do_mail),
     "RCPT": Entry("rcpt", do_rcpt),
     "DATA": Entry("data", do_data, Rule.LAST),
     "BDAT": Entry("bdat", do_bdat),
-    "RSET": Entry("rset", do_rset, Rule.JUNK),
-    "NOOP": Entry("noop", do_noop, Rule.BEFORE_TLS | Rule.LAST | Rule.JUNK),
-    "VRFY": Entry("vrfy", do_vrfy, Rule.LAST | Rule.JUNK),
-    "ETRN": Entry("etrn", do_etrn, Rule.JUNK),
-    "QUIT": Entry("quit", do_quit, Rule.BEFORE_TLS | Rule.QUIT),
+    "RSET": Entry("rset", do_rset, Rule.JUNK | Rule.OBSERVED),
+    "NOOP": Entry("noop", do_noop, Rule.BEFORE_TLS | Rule.LAST | Rule.JUNK | Rule.OBSERVED),
+    "VRFY": Entry("vrfy", do_vrfy, Rule.LAST | Rule.JUNK | Rule.OBSERVED),
+    "ETRN": Entry("etrn", do_etrn, Rule.JUNK | Rule.OBSERVED),
+    "QUIT": Entry("quit", do_quit, Rule.BEFORE_TLS | Rule.QUIT | Rule.OBSERVED),
 }
 
 # The order of the counts in "disconnect from ...".

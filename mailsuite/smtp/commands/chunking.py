@@ -38,6 +38,10 @@ def do_bdat(session: "ServerSession", words: list[Word]) -> Outcome:
             session.trouble.add("protocol")
             return _throw_away(session, size, last, "503 5.5.1 Error: need RCPT command")
         return _throw_away(session, size, last, "554 5.5.1 Error: no valid recipients")
+    if not size and not last:
+        session.trouble.add("protocol")
+        log.warning("%s: null BDAT request from %s", facts.queue_id, facts.client.host)
+        return _throw_away(session, size, last, "551 5.7.1 Null BDAT request")
     if session.bdat is BdatState.NONE:
         return _begin(session, size, last)
     return _take(session, size, last)
@@ -63,6 +67,7 @@ def _take(session: "ServerSession", size: int, last: bool, *, first: bool = Fals
         session.trouble.add("policy")
         log.warning("%s: BDAT request from %s exceeds message size limit", facts.queue_id, facts.client.host)
         return _throw_away(session, size, last, "552 5.3.4 Chunk exceeds message size limit")
+
     def taken() -> Outcome:
         if last:
             return end_of_message(session, f"{facts.actual_size} bytes")

@@ -26,7 +26,7 @@ def end_of_message(session: "ServerSession", chunked: str = "") -> Outcome:
             session.facts.queue_id = ""             # no longer ours to throw away
             session.ledger.forgive()
             text = f"{chunked} queued as {answer.queue_id}" if chunked else f"queued as {answer.queue_id}"
-            reply = f"250 2.0.0 Ok: {text}"
+            reply = answer.reply or f"250 2.0.0 Ok: {text}"
         else:
             assert isinstance(answer, questions.Refusal)
             reply = answer.reply

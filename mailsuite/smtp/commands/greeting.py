@@ -42,6 +42,9 @@ def _hello(session: "ServerSession", words: list[Word], verb: str) -> Outcome:
         if isinstance(answer, questions.Refusal):
             session.facts.helo = before
             return session.refuse(answer)
+        if isinstance(answer, questions.Fine):
+            fine = Done(answer.reply)
+            return abandon(session, lambda: fine)
         return _accept_hello(session, name, verb)
 
     return Pending(questions.Greeted(), judged)
@@ -98,6 +101,13 @@ def _list_keywords(session: "ServerSession") -> Outcome:
         lines.append("SMTPUTF8")
     if "chunking" not in without:
         lines.append("CHUNKING")
+    if config.observed:
+        return Pending(questions.EhloLines(tuple(lines)), _say_lines)
+    return Done(encode_lines("250", lines))
+
+
+def _say_lines(lines: object) -> Outcome:
+    assert isinstance(lines, list)
     return Done(encode_lines("250", lines))
 
 

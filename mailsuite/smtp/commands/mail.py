@@ -31,7 +31,7 @@ def abandon(session: "ServerSession", then: Callable[[], Outcome]) -> Outcome:
         session.overshoot = 0
         return then()
 
-    if session.facts.queue_id:
+    if session.facts.queue_id or (session.config.observed and session.facts.sender is not None):
         return Pending(questions.Abandon(), lambda _: forget())
     return forget()
 
@@ -88,7 +88,7 @@ def _mail_from(session: "ServerSession", sender: str, options: list[Word]) -> Ou
         if isinstance(answer, questions.Refusal):
             facts.reset_mail()
             return session.refuse(answer)
-        return OK_MAIL
+        return Done(answer.reply) if isinstance(answer, questions.Fine) else OK_MAIL
 
     return Pending(questions.MailFrom(), judged)
 
@@ -234,7 +234,7 @@ def _rcpt_to(session: "ServerSession", recipient: str, words: list[Word]) -> Out
         facts.recipients += 1
         if facts.recipients == 1:
             facts.first_recipient = recipient
-        return OK_RCPT
+        return Done(answer.reply) if isinstance(answer, questions.Fine) else OK_RCPT
 
     facts.recipient = recipient
     if not orcpt:               # RFC 3461 section 4.2: what the client said is what it will know again

@@ -7,8 +7,8 @@ See MILTER_README, "Sendmail macro emulation". Addresses are in external form, w
 """
 
 import re
-from functools import lru_cache
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from mailsuite.smtp.milter.syntax import string

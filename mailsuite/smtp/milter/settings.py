@@ -1,11 +1,12 @@
 """What the configuration says of milters.
 
-    read_milters("inet:localhost:8891, { unix:/run/m, default_action=accept }", defaults) -> [MilterSpec, ...]
-    MilterOptions.of(settings)          what all milters share: macros, limits, defaults
+    options = MilterOptions.of(settings)          what all milters share: macros, limits, defaults
+    read_milters("inet:localhost:8891, { unix:/run/m, default_action=accept }", options) -> [MilterSpec, ...]
 
 Raises ConfigError: an endpoint or an option that cannot be understood.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mailsuite.base.errors import ConfigError
 from mailsuite.config.registry import split_items
 from mailsuite.smtp.milter import params
+from mailsuite.smtp.params import MESSAGE_SIZE_LIMIT
 
 if TYPE_CHECKING:
     from mailsuite.config.settings import Settings
@@ -37,7 +39,7 @@ class MilterSpec:
 @dataclass(frozen=True, slots=True)
 class MilterOptions:
     """defaults: what a milter has that says nothing of its own. macros: names by event. macro_values: those that do not
-    depend on client or message."""
+    depend on client or message. folder: where relative paths of sockets begin."""
 
     defaults: MilterSpec
     macros: Mapping[str, tuple[str, ...]]
@@ -45,6 +47,8 @@ class MilterOptions:
     macro_defaults: Mapping[str, str]
     edit_limit: int = 1000
     packet_limit: int = 1 << 20
+    body_limit: int = 10240000
+    folder: str = ""
 
     @classmethod
     def of(cls, settings: "Settings") -> "MilterOptions":
@@ -62,7 +66,8 @@ class MilterOptions:
         return cls(defaults, {stage: settings[param] for stage, param in params.MACROS.items()},
                    {"j": settings.text("myhostname"), "{daemon_name}": settings[params.MACRO_DAEMON_NAME],
                     "v": settings[params.MACRO_V]}, known,
-                   settings[params.EDIT_LIMIT], settings[params.PACKET_LIMIT])
+                   settings[params.EDIT_LIMIT], settings[params.PACKET_LIMIT], settings[MESSAGE_SIZE_LIMIT],
+                   settings.text("queue_directory"))
 
 
 def _unbraced_pair(item: str) -> str:
@@ -70,18 +75,18 @@ def _unbraced_pair(item: str) -> str:
     return item[1:-1].strip() if item.startswith("{") and item.endswith("}") and "=" in item else item
 
 
-def read_milters(text: str, defaults: MilterSpec) -> list[MilterSpec]:
+def read_milters(text: str, options: MilterOptions) -> list[MilterSpec]:
     """Raises ConfigError."""
-    return [_milter(item, defaults) for item in split_items(text)]
+    return [_milter(item, options) for item in split_items(text)]
 
 
-def _milter(item: str, defaults: MilterSpec) -> MilterSpec:
+def _milter(item: str, options: MilterOptions) -> MilterSpec:
     if not item.startswith("{"):
-        return _endpoint(item, defaults)
+        return _endpoint(item, options)
     words = split_items(item[1:-1])
     if not words:
         raise ConfigError(f"empty milter definition: {item}")
-    spec = _endpoint(words[0], defaults)
+    spec = _endpoint(words[0], options)
     for word in words[1:]:
         name, separator, value = _unbraced_pair(word).partition("=")
         option = _OPTIONS.get(name.strip())
@@ -91,10 +96,11 @@ def _milter(item: str, defaults: MilterSpec) -> MilterSpec:
     return spec
 
 
-def _endpoint(text: str, defaults: MilterSpec) -> MilterSpec:
+def _endpoint(text: str, options: MilterOptions) -> MilterSpec:
     kind, _, rest = text.partition(":")
+    defaults = options.defaults
     if kind in ("unix", "local") and rest:
-        return replace(defaults, name=text, path=rest)
+        return replace(defaults, name=text, path=os.path.join(options.folder, rest))
     if kind == "inet":
         host, _, port = rest.rpartition(":")
         if port.isdigit() and 0 < int(port) < 65536:

@@ -118,6 +118,25 @@ class Kind(Enum):
     QUARANTINE = b"q"
 
 
+_RESPONSES = {
+    Kind.ADD_HEADER: "ADDHEADER", Kind.INSERT_HEADER: "INSHEADER", Kind.CHANGE_HEADER: "CHGHEADER",
+    Kind.CHANGE_FROM: "CHGFROM", Kind.ADD_RECIPIENT: "ADDRCPT", Kind.ADD_RECIPIENT_PARAMETERS: "ADDRCPT_PAR",
+    Kind.DELETE_RECIPIENT: "DELRCPT", Kind.REPLACE_BODY: "REPLBODY", Kind.CONNECTION_FAILURE: "CONN_FAIL",
+    Kind.NEGOTIATE: "OPTNEG"}
+_EVENT_NAMES = {"eom": "BODYEOB"}
+
+
+def event_name(event: str) -> str:
+    """As the log names it: "SMFIC_RCPT"."""
+    return f"SMFIC_{_EVENT_NAMES.get(event, event.upper())}"
+
+
+def unexpected(kind: Kind | None, event: str) -> PeerError:
+    """A response that does not belong there; None: one that nobody knows."""
+    shown = f"SMFIR_{_RESPONSES.get(kind, kind.name)}" if kind is not None else "(unknown filter reply)"
+    return PeerError(f"unexpected filter response {shown} after event {event_name(event)}")
+
+
 EDITS = {
     Kind.ADD_HEADER: Actions.ADD_HEADERS, Kind.INSERT_HEADER: Actions.ADD_HEADERS,
     Kind.CHANGE_HEADER: Actions.CHANGE_HEADERS, Kind.CHANGE_FROM: Actions.CHANGE_FROM,
@@ -193,12 +212,12 @@ def read_agreement(data: bytes) -> Agreement:
     return Agreement(version, Actions(actions), Steps(steps), symbols)
 
 
-def read_reply(letter: bytes, data: bytes) -> Reply:
-    """Raises PeerError: an unknown letter, or data that does not fit it."""
+def read_reply(letter: bytes, data: bytes, event: str) -> Reply:
+    """event: what it answers. Raises PeerError: an unknown letter, or data that does not fit it."""
     try:
         kind = Kind(letter)
     except ValueError:
-        raise PeerError(f"unknown reply {letter!r}") from None
+        raise unexpected(None, event) from None
     if kind in (Kind.REPLACE_BODY, Kind.NEGOTIATE):
         return Reply(kind, octets=data)
     shape = _STRINGS.get(kind)
@@ -232,8 +251,10 @@ class PacketBuffer:
         if len(self._octets) < 4:
             return None
         size = int.from_bytes(self._octets[:4], "big")
-        if not 0 < size <= self._limit:
-            raise PeerError(f"a packet of {size} octets")
+        if not size:
+            raise PeerError("bad packet length: 0")
+        if size > self._limit:
+            raise PeerError(f"unreasonable packet length: {size} > {self._limit}")
         if len(self._octets) < 4 + size:
             return None
         letter, data = bytes(self._octets[4:5]), bytes(self._octets[5:4 + size])

@@ -11,11 +11,11 @@ Limits: DEPTH_LIMIT lists inside each other.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mailsuite.address.syntax import quote_local
 from mailsuite.base.errors import TemporaryError
 from mailsuite.base.log import logger
 from mailsuite.base.trace import TRACE, Trace
 from mailsuite.smtp.facts import Deferral, Facts
+from mailsuite.smtp.ledger import log_decision
 from mailsuite.smtp.policy.verdict import Verdict
 from mailsuite.smtp.questions import Refusal
 from mailsuite.smtp.reply import consistent
@@ -192,14 +192,4 @@ class Judge:
         """The log line of a decision: "NOQUEUE: reject: RCPT from host: text; from=<> to=<> proto= helo=<>"."""
         if (trace := TRACE.get()) is not None:
             trace.step(f"log {what}", self.name, text, table=False)
-        facts = self.facts
-        parts = []
-        if facts.sender is not None:
-            parts.append(f"from=<{quote_local(facts.sender)}>")
-        if facts.recipient is not None:
-            parts.append(f"to=<{quote_local(facts.recipient)}>")
-        parts.append(f"proto={facts.protocol}")
-        if facts.helo is not None:
-            parts.append(f"helo=<{facts.helo}>")
-        log.info("%s: %s: %s from %s: %s; %s", facts.queue_id or "NOQUEUE", what, facts.where, facts.client.host,
-                 text.replace("\n", " "), " ".join(parts))
+        log_decision(self.facts, what, text)

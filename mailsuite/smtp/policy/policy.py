@@ -7,12 +7,13 @@ Each answers None (go on) or a Refusal. With smtpd_delay_reject the lists for cl
 recipient is known. Source: SMTPD_ACCESS_README of Postfix.
 """
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mailsuite.base.errors import ConfigError, TemporaryError
 from mailsuite.base.trace import TRACE
 from mailsuite.smtp import params
-from mailsuite.smtp.facts import Facts
+from mailsuite.smtp.facts import Facts, Treatment
 from mailsuite.smtp.policy import (
     blocklists,
     delegation,
@@ -151,7 +152,8 @@ class Policy:
 
     async def is_local(self, facts: Facts) -> bool:
         """Whether headers are rewritten and completed as for our own users (local_header_rewrite_clients)."""
-        judge = Judge(self.resources, facts)
+        # The client's nature does not depend on what was decided of its message: DISCARD ends other lists at once.
+        judge = Judge(self.resources, replace(facts, treatment=Treatment()))
         judge.tells_permits = False
         return isinstance(await judge.run(self._local_clients, "", ""), Permit)
 

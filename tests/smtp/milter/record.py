@@ -1,6 +1,6 @@
 """Plays the scenarios with real Postfix and writes recorded/GROUP.txt:
 
-    python -m tests.smtp.milter.record [GROUP[/NAME]...]        without arguments, all
+    python -m tests.smtp.milter.record [GROUP[/NAME]...]        without arguments, all; new: those that are missing
 
 Needs root and Debian's Postfix; starts an instance of its own in a temporary folder, on a free port of 127.0.0.1.
 """
@@ -65,9 +65,9 @@ class Instance:
         (self.etc / "master.cf").write_text(MASTER_CF.format(port=self.port))
 
     def run(self, *command: str) -> str:
-        done = subprocess.run([command[0], "-c", str(self.etc), *command[1:]], capture_output=True, text=True,
+        done = subprocess.run([command[0], "-c", str(self.etc), *command[1:]], capture_output=True,
                               timeout=60, check=False)
-        return done.stdout
+        return done.stdout.decode("utf-8", "backslashreplace")
 
     def start(self) -> None:
         self.run("postfix", "start")
@@ -80,6 +80,10 @@ class Instance:
                 break
             except OSError:
                 time.sleep(0.1)
+        time.sleep(0.3)
+
+    def forget(self) -> None:
+        """What was logged so far is not told."""
         time.sleep(0.3)
         self.log_file.write_text("")
 
@@ -113,7 +117,9 @@ class Instance:
         text = rest.partition("***\n")[2].partition("*** HEADER EXTRACTED")[0]
         pairs = re.findall(r"^(sender|recipient|original_recipient|dsn_envelope_id|dsn_notify_flags): (.*)$",
                            head + rest.partition("*** HEADER EXTRACTED")[2], re.M)
-        return contents(pairs, queue, text)
+        there = [pair for at, pair in enumerate(pairs) if pair[0] != "original_recipient"
+                 or pairs[at + 1:at + 2] and pairs[at + 1][0] == "recipient"]      # else deleted
+        return contents(there, queue, text)
 
 
 def record(scenario: Scenario) -> str:
@@ -129,6 +135,7 @@ def record(scenario: Scenario) -> str:
                     time.sleep(0.05)
                 milter.take()
                 milter.forget()
+            instance.forget()
             return play(scenario, instance.port, milters, instance.wait, instance.log, instance.queue,
                         instance.submit)
         finally:
@@ -141,11 +148,11 @@ def main(wanted: list[str]) -> None:
     for group, members in scenarios().items():
         known = {name: text for name, text in recorded(group).items() if name in members}
         for name, scenario in members.items():
-            if not wanted or group in wanted or f"{group}/{name}" in wanted or (wanted == ["new"] and name not in known):
+            if not wanted or {group, f"{group}/{name}"} & set(wanted) or (wanted == ["new"] and name not in known):
                 known[name] = record(scenario)
                 print(group, name, flush=True)
-        text = "".join(f"=== {name}\n{known[name]}" for name in members if name in known)
-        (FOLDER / "recorded" / f"{group}.txt").write_text(text)
+                text = "".join(f"=== {name}\n{known[name]}" for name in members if name in known)
+                (FOLDER / "recorded" / f"{group}.txt").write_text(text)
 
 
 if __name__ == "__main__":
