@@ -122,7 +122,7 @@ class ContentMilter:
     def _envelope_edits(self, reply: Reply) -> list[Edit]:
         said, *parameters = reply.strings
         try:
-            address = parse_address(said, empty=True, leading_dash=True)
+            address = parse_address(said, empty=True)
         except PeerError:
             log.warning("%s: ignoring a bad address of milter %s: %.100r", self._intake.queue_id,
                         self._milter.spec.name, said)
