@@ -125,7 +125,7 @@ class Server:
         self._flush_domains = DomainList(settings.text("fast_flush_domains"), source, name="fast_flush_domains",
                                          parents=parents)
         self._discard_maps = self.policy.resources.table(settings.text("smtpd_discard_ehlo_keyword_address_maps"))
-        self.asks_at_connect = self.config.observed or self.policy.judges_connect or bool(self.config.bare_lf_reply) or \
+        self.asks_at_connect = self.policy.judges_connect or bool(self.config.bare_lf_reply) or observed or \
             "connection" in self.rates.events or not (self.xclient_hosts.empty and self.xforward_hosts.empty)
         self._names: OrderedDict[str, tuple[float, Name]] = OrderedDict()
         self._looks_up = settings[params.SMTPD_PEERNAME_LOOKUP]

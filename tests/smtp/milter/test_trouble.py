@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,11 @@ def told(top: Path, say: dict[str, Any] | None, content: bytes = CONTENT, *, siz
     with Double(say or {}) as double:
         if say is None:
             double.stop()
-        return world, asyncio.run(go(double)), double.take(), double
+        got = asyncio.run(go(double))
+        end = time.monotonic() + 5
+        while double.open and time.monotonic() < end and "hang" not in str(say) and "sleep" not in str(say):
+            time.sleep(0.005)
+        return world, got, double.take(), double
 
 
 def eom(*say: Any) -> dict[str, Any]:
