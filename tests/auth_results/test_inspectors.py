@@ -310,6 +310,21 @@ def test_forwarded_mail_is_sealed_and_the_seal_is_trusted(tmp_path: Path) -> Non
     assert "arc=pass" in found
 
 
+def test_what_local_forwards_is_sealed_by_our_own_header(tmp_path: Path) -> None:
+    values = signing(tmp_path, arc_seal="list.test:sel:rsa.key", dkim_sign_domains="")
+    relay = Place(tmp_path, relay_domains="far.test", relay_recipient_maps="", **values)
+    checked = relay.content(SIGNED)
+    more: dict[str, Any] = {"to": "x@far.test", "program": "local", "handling": Handling.INTERNAL}
+    assert b"ARC-Seal: i=1" in relay.content(checked, **more)
+    assert b"ARC-Seal" not in relay.content(SIGNED, **more)             # nobody looked at it
+    assert b"ARC-Seal" not in relay.content(checked, client="", **more)     # a local user may write anything
+
+
+def test_clients_without_an_address(tmp_path: Path) -> None:
+    for address in ("", "unknown", "UNAVAILABLE"):
+        assert "spf=none" in results_of(Place(tmp_path).content(MESSAGE, client=address))
+
+
 def test_arc_seal_is_checked_at_start(tmp_path: Path) -> None:
     settings = Settings.of({"arc_seal": "a.test:sel"})
     with pytest.raises(ConfigError, match="domain:selector:keyfile"):
