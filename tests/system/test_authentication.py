@@ -73,6 +73,8 @@ def pair() -> Iterator[Pair]:
         for suite, others in ((ours, theirs), (theirs, ours)):
             domain = "other.test" if suite is ours else "demo.test"
             suite.postconf(f"dns_servers = 127.0.0.1:{port}", "mynetworks = 127.0.0.2/32",
+                           "smtpd_recipient_restrictions = permit_mynetworks, permit_sasl_authenticated, "
+                           "reject_spf_fail, reject_dmarc_reject, mark_dmarc_quarantine",       # no greylisting
                            f"transport_maps = inline:{{{domain}=smtp:[127.0.0.1]:{others.ports['smtp']}}}")
         zone |= published(ours, "demo.test") | published(theirs, "other.test")
         try:
