@@ -6,6 +6,7 @@
 import click
 
 from mailsuite import __version__
+from mailsuite.cli.check import check
 from mailsuite.cli.config import config
 from mailsuite.cli.explain import explain
 
@@ -50,14 +51,6 @@ def status(directory: str) -> None:
     """Say whether it runs (exit status 0) or not (1)."""
     from mailsuite.master import control
     raise SystemExit(control.status(directory))
-
-
-@cli.command()
-@click.pass_obj
-def check(directory: str) -> None:
-    """Say all that is wrong with the configuration."""
-    from mailsuite.master import control
-    raise SystemExit(control.check(directory))
 
 
 @cli.command()
@@ -157,6 +150,7 @@ def spf(directory: str, address: str, sender: str, helo: str) -> None:
     spf_command(directory, address, sender, helo)
 
 
+cli.add_command(check)
 cli.add_command(explain)
 cli.add_command(config)
 

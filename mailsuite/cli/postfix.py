@@ -21,4 +21,8 @@ def main() -> int:
         os.execvp("postqueue", ["postqueue", "-c", arguments.directory, "-f"])
     act = {"start": control.start, "start-fg": control.run, "stop": control.stop, "abort": control.stop,
            "reload": control.reload, "logrotate": control.reload, "status": control.status}
-    return act.get(arguments.command, control.check)(arguments.directory)
+    if arguments.command in act:
+        return act[arguments.command](arguments.directory)
+    from mailsuite.cli.check import check_command
+
+    return check_command(arguments.directory, postfix=True)

@@ -131,14 +131,7 @@ class Endpoints:
 
     def mailbox_of(self, account: Account) -> tuple[str, Identity]:
         """An account's mailbox, with "/" at the end for a Maildir, and whose rights a delivery has."""
-        world = self._world
-        if world.home_mailbox:
-            return f"{account.home}/{world.home_mailbox}", account.identity
-        path = f"{world.spool.rstrip('/')}/{account.name}"
-        identity = spool_identity(world.spool, account)
-        if world.spool.endswith("/"):
-            return path + "/", maildir_identity(path, account, identity)
-        return path, identity
+        return mailbox_place(account, self._world.home_mailbox, self._world.spool)
 
     async def _mailbox_file(self, expansion: "Expansion", node: "Node", account: Account) -> None:
         world = self._world
@@ -261,6 +254,17 @@ class Endpoints:
             env["HOME"], env["SHELL"] = account.home, account.shell
         env.setdefault("PATH", "/usr/bin:/bin")
         return env
+
+
+def mailbox_place(account: Account, home_mailbox: str, spool: str) -> tuple[str, Identity]:
+    """An account's mailbox by home_mailbox and mail_spool_directory, and whose rights a delivery has."""
+    if home_mailbox:
+        return f"{account.home}/{home_mailbox}", account.identity
+    path = f"{spool.rstrip('/')}/{account.name}"
+    identity = spool_identity(spool, account)
+    if spool.endswith("/"):
+        return path + "/", maildir_identity(path, account, identity)
+    return path, identity
 
 
 def spool_identity(spool: str, account: Account) -> Identity:

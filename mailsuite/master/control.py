@@ -1,4 +1,4 @@
-"""What `mailsuite start|stop|reload|status|check|run` does; each returns an exit status and says what happened.
+"""What `mailsuite start|stop|reload|status|run` does; each returns an exit status and says what happened.
 
 start returns when every listener accepts and every eager service is ready, or when something is wrong: then all
 errors are printed, nothing runs, and the status is 1.
@@ -10,8 +10,8 @@ import sys
 import time
 from collections.abc import Callable
 
-from mailsuite.base import log
 from mailsuite.base.errors import ConfigError
+from mailsuite.base.log import logger
 from mailsuite.config.settings import Settings
 from mailsuite.master.prepare import PidFile
 
@@ -85,6 +85,7 @@ def _run_master(directory: str, ready: Callable[[], None], *, report: int = -1) 
     pid_file.take()
     files = LogFiles()
     setup_logging(configuration.settings, configuration.dovecot, files)
+    _tell_faults(directory)
     master = Master(configuration, files, pid_file, report=report)
     master.bind()
 
@@ -96,6 +97,17 @@ def _run_master(directory: str, ready: Callable[[], None], *, report: int = -1) 
 
     os.chdir("/")
     master.run(detached)
+
+
+def _tell_faults(directory: str) -> None:
+    """What `check` finds without long work goes to the log, as `postfix start` does it; mail is served all the same."""
+    from mailsuite.check.checks import check_site
+    from mailsuite.check.finding import Severity
+    from mailsuite.check.site import Site
+
+    for finding in check_site(Site.of(directory), cheap=True):
+        if finding.severity is not Severity.NOTE:
+            logger("postfix-script").warning("%s", finding.postfix or f"{finding.where}{finding.text}")
 
 
 def run(directory: str, ready: Callable[[], None] = lambda: None) -> int:
@@ -163,18 +175,3 @@ def status(directory: str, say: Say = print) -> int:
         return 1
     say(f"the mail system is running: PID: {pid}" if pid else "the mail system is not running")
     return 0 if pid else 1
-
-
-def check(directory: str) -> int:
-    """Everything that `start` would refuse, without starting."""
-    from mailsuite.master.configuration import load_configuration
-
-    log.setup_stderr("mailsuite")
-    try:
-        configuration = load_configuration(directory)
-    except ConfigError as error:
-        _complain(error.public)
-        return 1
-    for text in (*configuration.settings.warnings, *configuration.warnings):
-        print(f"mailsuite: warning: {text}", file=sys.stderr)
-    return 0
