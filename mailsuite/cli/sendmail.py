@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, BinaryIO, NoReturn
 from mailsuite.cli.mailcommand import (
     EX_TEMPFAIL,
     EX_UNAVAILABLE,
-    EX_USAGE,
     default_directory,
     fatal,
     load,
@@ -233,7 +232,7 @@ def submit(settings: "Settings", options: Options, words: list[str], source: Bin
     sender = _sender(options)
     recipients = [address for word in words for address in _addresses(word)]
     if options.mode == "v" and options.from_header:
-        _fail(sender, "-t option cannot be used with -bv", EX_USAGE)
+        fatal(PROGRAM, "-t option cannot be used with -bv", EX_TEMPFAIL)
     if not recipients and not options.from_header:
         _fail(sender, "Recipient addresses must be specified on the command line or via the -t option", EX_TEMPFAIL)
     try:
@@ -242,7 +241,7 @@ def submit(settings: "Settings", options: Options, words: list[str], source: Bin
         _fail(sender, error.public, EX_TEMPFAIL)
     try:
         if options.mode == "v":
-            draft.write(probe(sender, recipients))
+            draft.write(probe(sender, words))
         else:
             recipients += Content(options.dots).copy(source, draft.write, read_header=options.from_header)
         if not recipients:
@@ -261,7 +260,7 @@ def submit(settings: "Settings", options: Options, words: list[str], source: Bin
     finally:
         draft.abort()
     if verify:
-        print(f"Mail Delivery Status Report will be mailed to <{sender or _login()}>.")
+        print(f"Mail Delivery Status Report will be mailed to <{sender}>.")
     return 0
 
 
@@ -352,9 +351,9 @@ class Content:
 
 
 def probe(sender: str, recipients: list[str]) -> bytes:
-    """The message of sendmail -bv; it is never delivered."""
+    """The message of sendmail -bv; it is never delivered. recipients: as they were given."""
     from mailsuite.address.syntax import quote_local
-    to = ",\n\t".join(quote_local(address) for address in recipients)
+    to = ",\n\t".join(" ".join(address.split()) for address in recipients)
     return f"From: {quote_local(sender)}\nSubject: probe\nTo:\t{to}\n".encode("utf-8", "surrogateescape")
 
 

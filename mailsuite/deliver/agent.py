@@ -67,7 +67,8 @@ class Job:
 
     def report(self, recipient: Recipient, status: str, dsn: str, reason: str, *, relay: str = "none",
                action: str = "", diagnostic: str = "", remote_mta: str = "", dsn_done: bool = False,
-               times: Times | None = None, quiet: bool = False, address: str = "") -> None:
+               times: Times | None = None, quiet: bool = False, address: str = "",
+               ends: "list[list[str]] | None" = None) -> None:
         """Say how one recipient ended: to the log (unless quiet: that was done) and to qmgr.
 
         address: what the recipient had become when it ended, where that is not its own.
@@ -79,6 +80,7 @@ class Job:
                                  diagnostic=diagnostic, remote_mta=remote_mta, dsn_done=dsn_done)
         if address and address != recipient.address:
             report.address = address
+        report.ends = ends or []
         if not quiet:
             self.log_line(recipient, report, times, word=word)
         report.reason = report.reason.strip()

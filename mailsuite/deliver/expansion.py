@@ -24,7 +24,7 @@ from mailsuite.deliver.agent import CONFIGURATION_ERROR, Job
 from mailsuite.deliver.aliases import Destination, Kind, parse_destinations, parse_file
 from mailsuite.deliver.forward import Forwards
 from mailsuite.deliver.passwd import Account
-from mailsuite.queue.agent import BOUNCED, DEFERRED, SENT, RecipientReport
+from mailsuite.queue.agent import BOUNCED, DEFERRED, SENT, MemberEnd, RecipientReport
 from mailsuite.queue.envelope import Notify, Recipient
 
 if TYPE_CHECKING:
@@ -77,6 +77,13 @@ class Outcome:
     action: str = ""
     relay: str = RELAY
     logged: bool = False
+    orcpt: str = ""
+
+    def row(self) -> list[str]:
+        """For the report: nothing says where an address came from that has no original of its own."""
+        original = self.original if self.orcpt or self.original.lower() != self.address.lower() else ""
+        return list(MemberEnd(self.address, original, self.orcpt, self.status, self.dsn, " ".join(self.reason.split()),
+                              self.relay, self.action, self.diagnostic))
 
 
 class Expansion:
@@ -117,7 +124,8 @@ class Expansion:
         word = ""
         if not logged:
             status, dsn, reason, word = self.job.outcome(status, dsn, reason)
-        outcome = Outcome(status, dsn, reason, node.address, node.original, diagnostic, action, relay, logged)
+        outcome = Outcome(status, dsn, reason, node.address, node.original, diagnostic, action, relay, logged,
+                          node.orcpt)
         self.outcomes.append(outcome)
         if not logged:
             shown = replace(self.recipient, address=quote_local(node.address), original=quote_local(node.original))
@@ -136,7 +144,13 @@ class Expansion:
                                 address=self.recipient.address)
             self.job.report(self.recipient, worst.status, worst.dsn, " ".join(worst.reason.split()),
                             relay=worst.relay, diagnostic=worst.diagnostic, action=worst.action,
-                            dsn_done=worst.action == "relayed", quiet=True, address=worst.address)
+                            dsn_done=worst.action == "relayed", quiet=True, address=worst.address,
+                            ends=self._ends_to_tell(worst.status))
+
+    def _ends_to_tell(self, status: str) -> list[list[str]]:
+        """All deliveries, where a notice tells of each: failures, and the reports of sendmail -bv and -v."""
+        several = sum(outcome.status == BOUNCED for outcome in self.outcomes) > 1 and status == BOUNCED
+        return [outcome.row() for outcome in self.outcomes] if several or self.job.request.verify else []
 
     def seen(self, key: str) -> bool:
         """Whether something was delivered to before in this expansion; remembers it."""

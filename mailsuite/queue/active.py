@@ -6,7 +6,7 @@
 
 from dataclasses import dataclass, field
 
-from mailsuite.queue.agent import BOUNCED, SENT, RecipientReport
+from mailsuite.queue.agent import BOUNCED, DEFERRED, SENT, MemberEnd, RecipientReport
 from mailsuite.queue.envelope import Envelope, Notify, Recipient
 
 
@@ -24,7 +24,7 @@ class Message:
 
     fresh: it never was deferred, so there is no log of reasons to remove. flush: this round was asked for by somebody,
     defer_transports does not hold it. expire: postsuper -e: what cannot be delivered now is returned.
-    unmarked: numbers of recipients whose end is not in the file yet.
+    unmarked: numbers of recipients whose end is not in the file yet. traced: what `sendmail -bv` and -v tell besides.
     """
 
     queue_id: str
@@ -43,10 +43,13 @@ class Message:
     deferred: list[Ended] = field(default_factory=list)
     bounced: list[Ended] = field(default_factory=list)
     unmarked: list[int] = field(default_factory=list)
+    traced: list[Ended] = field(default_factory=list)
     _facts: dict[str, str] | None = None
 
     def take(self, ended: Ended) -> None:
         """A recipient's round is over."""
+        if ended.report.ends:
+            ended = self._take_members(ended)
         status = ended.report.status
         if status == SENT:
             self.unmarked.append(ended.recipient.number)
@@ -56,6 +59,25 @@ class Message:
             self.bounced.append(ended)
         else:
             self.deferred.append(ended)
+
+    def _take_members(self, ended: Ended) -> Ended:
+        """Several deliveries of an expansion: the one that stands for the recipient, the others noted."""
+        if ended.report.status == DEFERRED and self.envelope.verify != "verify":
+            return ended                    # all of it is tried again
+        number, notify = ended.recipient.number, ended.recipient.notify
+        first: Ended | None = None
+        for row in ended.report.ends:
+            member = MemberEnd(*row)
+            decides = first is None and member.status == ended.report.status
+            one = Ended(Recipient(member.address, member.original, member.orcpt, notify, number if decides else -1),
+                        member.report(ended.report))
+            if decides:
+                first = one
+            elif member.status == BOUNCED:
+                self.bounced.append(one)
+            elif self.envelope.verify:
+                self.traced.append(one)
+        return first or ended
 
     def facts(self) -> dict[str, str]:
         """What delivery agents are told of where the message came from; made once."""

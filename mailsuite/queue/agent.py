@@ -15,7 +15,7 @@ The agent logs the delivery line (`log_delivery`), qmgr keeps the outcome, bounc
 import logging
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from mailsuite.address.syntax import quote_local, unquote_local
 from mailsuite.queue.envelope import Notify, Recipient
@@ -71,6 +71,25 @@ class DeliveryRequest:
 _REQUEST = tuple(DeliveryRequest.__dataclass_fields__)
 
 
+class MemberEnd(NamedTuple):
+    """How one delivery of an expansion ended; original and orcpt as notices name them."""
+
+    address: str
+    original: str
+    orcpt: str
+    status: str
+    dsn: str
+    reason: str
+    relay: str
+    action: str
+    diagnostic: str
+
+    def report(self, whole: "RecipientReport") -> "RecipientReport":
+        """The same as a report of its own."""
+        return RecipientReport(whole.seq, whole.number, self.status, self.dsn, self.reason, relay=self.relay,
+                               action=self.action, diagnostic=self.diagnostic)
+
+
 @dataclass(slots=True)
 class RecipientReport:
     """How one recipient of one request ended.
@@ -80,7 +99,7 @@ class RecipientReport:
     "expanded"; "" lets the agent's status decide. diagnostic: "smtp; 550 5.1.1 unknown" ("" : "x-unix"/reason by
     qmgr). remote_mta: "dns; mx.test" or "". dsn_done: the next host takes over the duty to notify of success.
     address: what an alias had made of the recipient when it ended, for "<address> (expanded from <original>)"; "": its
-    own address.
+    own address. ends: each delivery of an expansion, where a notice has to tell of all: the rows of `MemberEnd`.
     """
 
     seq: int
@@ -94,6 +113,7 @@ class RecipientReport:
     remote_mta: str = ""
     dsn_done: bool = False
     address: str = ""
+    ends: list[list[str]] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         return {name: value for name in _REPORT if (value := getattr(self, name)) or name in ("seq", "number")}

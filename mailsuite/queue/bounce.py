@@ -125,7 +125,7 @@ class Bouncer:
         probe = envelope.verify == "verify"
         content = compose(about, template, text, ended, _action(action, probe), recipient, original,
                           headers_only=headers_only, postmaster=postmaster, retry_until=retry_until,
-                          shown_reason=_reason(action, probe))
+                          shown_reason=_reason(action, traced=bool(envelope.verify)))
         notice = Envelope(sender=self._double_bounce if postmaster else "", origin=Origin(), handling=self._handling,
                           encoding=envelope.encoding, smtputf8=envelope.smtputf8, program="bounce", is_bounce=True)
         intake = self._cleanup.begin(notice)
@@ -151,14 +151,16 @@ def _action(fixed: str, probe: bool) -> Callable[[Ended], str]:
     def action(ended: Ended) -> str:
         if fixed:
             return fixed
-        return ("" if probe else ended.report.action) or words.get(ended.report.status, "delayed")
+        return ("" if probe else ended.report.action) or words.get(ended.report.status,
+                                                                   "undeliverable" if probe else "delayed")
     return action
 
 
-def _reason(fixed: str, probe: bool) -> Callable[[Ended], str]:
+def _reason(fixed: str, *, traced: bool) -> Callable[[Ended], str]:
+    """traced: of sendmail -bv and -v, which tell of failures as of deliveries."""
     def reason(ended: Ended) -> str:
         report = ended.report
-        if fixed or report.action == "expanded" or (report.status != "sent" and not probe):
+        if fixed or report.action == "expanded" or (report.status != "sent" and not traced) or report.relay == "none":
             return report.reason
         return f"delivery via {report.relay}: {report.reason}"
     return reason

@@ -147,7 +147,7 @@ class Rounds:
     async def _notices(self, message: Message) -> bool:
         """Send what is due. True: a failure could not be told of yet; it is kept in bounce/."""
         envelope = message.envelope
-        if envelope.verify:
+        if envelope.verify == "verify":
             await self._report(message)
         expired = time.time() >= envelope.arrival_time + self._lifetime_of(message)
         if message.deferred and (expired or message.expire):
@@ -155,12 +155,15 @@ class Rounds:
                      quote_local(envelope.sender), "force-expired" if message.expire else "expired")
             message.bounced += message.deferred
             message.deferred = []
-        if message.sent:
+        if message.sent and not envelope.verify:
             try:
                 await self.bouncer.success(message, message.sent)
             except MailError as error:
                 log.warning("%s: delivery status notification failed: %s", message.queue_id, error)
-        return await self._failure(message) if message.bounced else False
+        owed = await self._failure(message) if message.bounced else False
+        if envelope.verify:
+            await self._report(message)
+        return owed
 
     async def _failure(self, message: Message) -> bool:
         """The notice of a failure; True: it could not be kept in the queue, so it stays owed."""
@@ -179,7 +182,7 @@ class Rounds:
 
     async def _report(self, message: Message) -> None:
         """sendmail -bv and -v: one report of all, and for -bv that is all."""
-        everything = [*message.sent, *message.bounced, *message.deferred]
+        everything = [*message.sent, *message.bounced, *message.deferred, *message.traced]
         try:
             await self.bouncer.success(message, everything)
         except MailError as error:
@@ -189,6 +192,7 @@ class Rounds:
             message.bounced.clear()
         message.envelope.verify = ""
         message.sent.clear()
+        message.traced.clear()
 
     async def _defer(self, message: Message) -> None:
         now = time.time()
