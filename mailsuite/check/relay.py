@@ -25,7 +25,8 @@ from mailsuite.smtp.questions import Refusal
 
 STRANGERS = ("203.0.113.77", "198.51.100.77", "2001:db8:77::77")    # RFC 5737, RFC 3849
 FAR = "relay-test.invalid"                                          # RFC 2606
-_MAY_BE_AWAY = re.compile(r"unknown|rbl|rhsbl|_mx_access|_ns_access|_a_access|policy|sleep|unverified|spf|dmarc|dkim")
+_MAY_BE_AWAY = re.compile(r"unknown|rbl|rhsbl|_mx_access|_ns_access|_a_access|"
+                          r"policy|greylist|sleep|unverified|spf|dmarc|dkim")
 SMALLEST_PREFIX = {4: 16, 6: 32}        # a public network that is larger is not "mine"
 
 

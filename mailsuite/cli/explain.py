@@ -42,7 +42,7 @@ class _Warnings(logging.Handler):
 @click.option("--sasl-user", "login", metavar="NAME", default="", help="Whom the client has logged in as.")
 @click.option("--service", metavar="NAME", default="", help="The smtpd of master.cf that is asked; the first one else.")
 @click.option("--dns", is_flag=True, help="Look for the hosts that mail for elsewhere goes to.")
-@click.option("--policy", is_flag=True, help="Ask policy services, too (they may remember the question).")
+@click.option("--policy", is_flag=True, help="Ask policy services, greylist and probes, too; they remember it.")
 @click.option("--details", is_flag=True, help="Show every restriction that was looked at.")
 @click.option("--json", "as_json_text", is_flag=True, help="For programs; docs/explain.md names the fields.")
 @click.pass_obj

@@ -100,14 +100,20 @@ def _run_master(directory: str, ready: Callable[[], None], *, report: int = -1) 
 
 
 def _tell_faults(directory: str) -> None:
-    """What `check` finds without long work goes to the log, as `postfix start` does it; mail is served all the same."""
+    """What `check` finds without long work is said to who starts, and what Postfix's own start logs is logged.
+
+    Mail is served all the same.
+    """
     from mailsuite.check.checks import check_site
     from mailsuite.check.finding import Severity
     from mailsuite.check.site import Site
 
     for finding in check_site(Site.of(directory), cheap=True):
-        if finding.severity is not Severity.NOTE:
-            logger("postfix-script").warning("%s", finding.postfix or f"{finding.where}{finding.text}")
+        if finding.severity is Severity.NOTE:
+            continue
+        print("mailsuite: " + "\n".join(finding.lines()), file=sys.stderr, flush=True)
+        if finding.postfix:
+            logger("postfix-script").warning("%s", finding.postfix)
 
 
 def run(directory: str, ready: Callable[[], None] = lambda: None) -> int:
