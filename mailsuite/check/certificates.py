@@ -48,6 +48,15 @@ def check_certificates(site: Site) -> Iterator[Finding]:
             yield from _pair(site, certificate, key, site.dovecot_place("ssl_cert"), "")
 
 
+def check_signing_keys(site: Site) -> Iterator[Finding]:
+    """Whoever reads a DKIM key can sign mail as us."""
+    top = site.text("dkim_key_directory")
+    for folder, _, files in os.walk(top) if top else ():
+        for name in sorted(files):
+            if name.endswith((".key", ".private", ".pem")):
+                yield from _key_rights(os.path.join(folder, name), site.place("dkim_key_directory"))
+
+
 def _chain(site: Site, path: str, place: Place) -> Iterator[Finding]:
     try:
         identities = split_chain_file(path)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from mailsuite.base.log import logger
-from mailsuite.check.certificates import check_certificates
+from mailsuite.check.certificates import check_certificates, check_signing_keys
 from mailsuite.check.domains import check_catch_alls, check_overlaps, check_own_domain
 from mailsuite.check.files import check_aliases, check_named_files, check_programs
 from mailsuite.check.finding import Finding, Severity
@@ -55,6 +55,7 @@ CHECKS = (
     Check("catch-alls", check_catch_alls),
     Check("own domain", check_own_domain),
     Check("certificates", check_certificates),
+    Check("signing keys", check_signing_keys),
     Check("open relay", check_open_relay),
     Check("mynetworks", check_mynetworks, cheap=True),
     Check("virtual owners", check_virtual_owners, cheap=True),

@@ -125,7 +125,8 @@ def _lstat(path: str) -> os.stat_result | None:
 
 def _kept_elsewhere(site: Site) -> frozenset[str]:
     """Folders that may lie beside main.cf (in a site of one folder) and have rules of their own."""
-    paths = [site.text(name) for name in ("queue_directory", "data_directory", "virtual_mailbox_base")]
+    paths = [site.text(name) for name in ("queue_directory", "data_directory", "virtual_mailbox_base",
+                                           "dkim_key_directory")]
     paths += [os.path.dirname(site.text("maillog_file"))]
     if site.dovecot is not None:
         paths += [site.dovecot.text("base_dir"), site.dovecot.text("state_dir")]

@@ -45,9 +45,9 @@ def site(made: Path) -> Iterator[Path]:
     for name in ("main.cf", "master.cf", "dovecot.conf"):
         (copy / name).write_text((copy / name).read_text().replace(str(made), str(copy)))
     if ROOT:
-        owner = (made / "vmail").stat()
-        for path in (copy / "vmail", copy / "vmail/demo.test"):
-            os.chown(path, owner.st_uid, owner.st_gid)
+        for path in made.rglob("*"):
+            owner = path.stat()
+            os.chown(copy / path.relative_to(made), owner.st_uid, owner.st_gid)
     # Reachable from outside, so that all checks look at it.
     change(copy, inet_interfaces="all", maillog_file=None, maillog_file_prefixes=None)
     yield copy
@@ -88,7 +88,8 @@ def test_debians_fresh_configuration_says_nothing(site: Path) -> None:
     """Debian's postfix and dovecot as installed; the certificate that its ssl-cert package makes is ours here."""
     shutil.copyfile("/usr/share/postfix/master.cf.dist", site / "master.cf")
     shutil.copytree("/etc/dovecot", site, dirs_exist_ok=True)
-    shutil.rmtree(site / "vmail")
+    for name in ("vmail", "dkim"):
+        shutil.rmtree(site / name)
     ssl = site / "conf.d/10-ssl.conf"
     ssl.write_text(ssl.read_text().replace("/etc/dovecot/private/dovecot.pem", f"{site}/certs/server.crt")
                    .replace("/etc/dovecot/private/dovecot.key", f"{site}/certs/server.key"))
@@ -233,6 +234,8 @@ E, W, N = Severity.ERROR, Severity.WARNING, Severity.NOTE
                  "everybody on this machine can read", "smtpd_tls_cert_file", "chmod o-rwx", id="an open key"),
     pytest.param(_set(myhostname="mail.demo.test"), "certificates", W, "is not for mail.demo.test",
                  "smtpd_tls_cert_file", "mail.demo.test", id="another name"),
+    pytest.param(lambda site: next((site / "dkim").rglob("*.key")).chmod(0o644), "signing keys", E,
+                 "everybody on this machine can read", "dkim_key_directory", "chmod o-rwx", id="an open DKIM key"),
     pytest.param(_set(smtpd_relay_restrictions="permit_mynetworks, permit",
                  smtpd_recipient_restrictions="reject_unauth_"
                       "pipelining, permit, reject"), "open relay", E, "open relay: 2525/inet",

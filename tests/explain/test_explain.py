@@ -7,6 +7,7 @@ import os
 import pwd
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -204,6 +205,32 @@ def test_pipe(ask: Ask) -> None:
     end = ask("x@prog.test", sender="s@far.test")["recipients"][0]["ends"][0]
     assert end["command"] == "/usr/bin/tool -f s@far.test x@prog.test"
     assert end["uid"] == (pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else os.geteuid())
+
+
+def test_hosts(ask: Ask) -> None:
+    assert ask("x@slow.test", dns=True)["recipients"][0]["ends"][0]["hosts"] == ["192.0.2.25[192.0.2.25]:2525"]
+
+
+def test_bcc(ask: Ask, folder: Path) -> None:
+    with (folder / "main.cf").open("a") as main_cf:
+        main_cf.write("always_bcc = anna@box.test\nsender_bcc_maps = inline:{s@far.test=x@far.test}\n")
+    copies = ask("u@relay.test", sender="s@far.test")["copies"]
+    assert [copy["address"] for copy in copies] == ["anna@box.test", "x@far.test"]
+    assert copies[0]["ends"][0]["mailbox"] == "/var/vmail/box.test/anna/"
+
+
+def test_content_filter_and_deferred_transports(ask: Ask, folder: Path) -> None:
+    with (folder / "main.cf").open("a") as main_cf:
+        main_cf.write("content_filter = scan:[127.0.0.1]:10024\ndefer_transports = smtp\n")
+    told = ask("x@far.test")
+    assert told["content_filter"] == "scan:[127.0.0.1]:10024"
+    assert told["recipients"][0]["ends"][0]["reason"] == "deferred transport"
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_noise_is_explained(ask: Ask, seed: int) -> None:
+    random = Random(seed)
+    ask("".join(random.choice("ab.@%!\"\\ +[]:<>(),é\t") for _ in range(random.randrange(30))) or "x")
 
 
 def test_a_transport_without_service(ask: Ask, folder: Path) -> None:
