@@ -24,7 +24,7 @@ from mailsuite.maps.table import Freshness, Table, TableError, fold
 if TYPE_CHECKING:
     from mailsuite.maps.maps import MapSource
 
-SUFFIX = {"hash": ".db", "btree": ".db", "lmdb": ".lmdb"}
+SUFFIX = {"hash": ".db", "btree": ".db", "lmdb": ".lmdb", "cdb": ".cdb"}
 _LMDB_MAGIC = bytes.fromhex("dec0efbe")
 _BDB_MAGIC = {0x061561: "hash", 0x053162: "btree"}
 _LONG = 500

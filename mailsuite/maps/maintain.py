@@ -53,10 +53,13 @@ class Tool:
         if type not in WRITABLE:
             check_type(type)
             raise BadTable(f"unsupported dictionary type: {type} does not support bulk-mode creation.")
+        from mailsuite.maps import cdb
         from mailsuite.maps.indexed import SUFFIX, open_index
         from mailsuite.maps.indexed import text as as_text
 
         path = name + SUFFIX[type]
+        if type == "cdb" and self.options.incremental:
+            raise BadTable(cdb.READ_ONLY)
         if self.options.incremental:
             text = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
             mode, owner = 0o644, None
@@ -79,6 +82,8 @@ class Tool:
             raise TableError(f"open {name}: {error.strerror}") from error
 
     def _write(self, path: str, entries: dict[str, str], mode: int) -> None:
+        from mailsuite.maps import cdb
+        from mailsuite.maps.indexed import octets as as_octets
         from mailsuite.maps.indexed import write_index
 
         try:
@@ -86,7 +91,10 @@ class Tool:
                 if not os.access(path, os.W_OK, effective_ids=True):
                     raise TableError(f"open {path}: Permission denied")
                 mode = os.stat(path).st_mode & 0o777
-            write_index(path, entries.items(), mode=mode)
+            if path.endswith(cdb.SUFFIX):
+                cdb.write_cdb(path, {as_octets(key): as_octets(value) for key, value in entries.items()}, mode=mode)
+            else:
+                write_index(path, entries.items(), mode=mode)
         except OSError as error:
             raise TableError(f"open database {path}: {error.strerror}") from error
 
@@ -205,10 +213,16 @@ class Tool:
     def _delete(self, spec: str, keys: list[str]) -> bool:
         type, name = split_spec(spec)
         if type not in WRITABLE:
-            table = self.open(spec)
-            return sum(table.remove(key) for key in keys) > 0
+            check_type(type)
+            if type == "memcache":
+                table = self.open(spec)
+                return sum(table.remove(key) for key in keys) > 0
+            raise BadTable(f"{type}:{name} map requires O_RDONLY access mode")
+        from mailsuite.maps import cdb
         from mailsuite.maps.indexed import SUFFIX, updating
 
+        if type == "cdb":
+            raise BadTable(cdb.READ_ONLY)
         path = name + SUFFIX[type]
         try:
             owner = os.stat(path)

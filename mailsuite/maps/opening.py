@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # type -> module, function or class called with (type, name, source, folds=)
 _TYPES = {
     "hash": ("indexed", "IndexedTable"), "btree": ("indexed", "IndexedTable"), "lmdb": ("indexed", "IndexedTable"),
+    "cdb": ("cdb", "CdbTable"),
     "texthash": ("texthash", "TextTable"),
     "regexp": ("regex", "RegexTable"), "pcre": ("regex", "RegexTable"),
     "cidr": ("cidr", "CidrTable"),
@@ -29,7 +30,7 @@ _TYPES = {
     "unionmap": ("combined", "UnionTable"), "pipemap": ("combined", "PipeTable"),
     "randmap": ("combined", "RandomTable"),
 }
-WRITABLE = ("hash", "btree", "lmdb")
+WRITABLE = ("hash", "btree", "lmdb", "cdb")
 
 
 def known_types() -> list[str]:
