@@ -26,6 +26,7 @@ from mailsuite.deliver.forward import forward_main
 from mailsuite.deliver.headers import delivered_to
 from mailsuite.deliver.locking import mbox_locks
 from mailsuite.deliver.passwd import Account, Accounts
+from mailsuite.deliver.table_worker import TableWorkers
 from mailsuite.maps import Found, Maps, MapSource, open_maps
 from mailsuite.net.privileges import Identity
 from mailsuite.net.service import ServiceContext
@@ -218,10 +219,11 @@ class LocalAgent:
 
 
 async def serve(context: ServiceContext) -> None:
-    pools = Pools(context)
+    pools, tables = Pools(context), TableWorkers(context.settings)
     agent = LocalAgent(World(context.settings, pools))
 
     def reload(settings: Settings, dovecot: object) -> None:
+        tables.renew(settings)
         world = World(settings, pools)          # raises before anything has changed
         old, pools.forwarder = pools.forwarder, pools.make_forwarder(context)
         world.forwarder, agent.world = pools.forwarder, world
@@ -232,4 +234,5 @@ async def serve(context: ServiceContext) -> None:
     try:
         await serve_agent(context, agent.deliver)
     finally:
+        await tables.close()
         await pools.close()

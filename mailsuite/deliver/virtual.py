@@ -27,6 +27,7 @@ from mailsuite.deliver.params import (
     VIRTUAL_MAILBOX_LIMIT,
     VIRTUAL_MAILBOX_LOCK,
 )
+from mailsuite.deliver.table_worker import TableWorkers
 from mailsuite.net.privileges import Identity
 from mailsuite.net.service import ServiceContext
 from mailsuite.net.workers import WorkerPool, serve_requests
@@ -112,9 +113,16 @@ async def serve(context: ServiceContext) -> None:
     pool = WorkerPool(serve_requests(mailbox.handle), name="virtual worker", most=context.process_limit or 100,
                       most_each=min(settings[DELIVERY_WORKERS_PER_USER], 2 * (os.cpu_count() or 1)), depth=2,
                       idle_s=settings[DELIVERY_WORKER_IDLE])
+    tables = TableWorkers(settings)
     agent = VirtualAgent(settings, pool)
-    context.on_reload = lambda new, dovecot: agent.configure(new)
+
+    def reload(new: Settings, dovecot: object) -> None:
+        tables.renew(new)
+        agent.configure(new)
+
+    context.on_reload = reload
     try:
         await serve_agent(context, agent.deliver)
     finally:
+        await tables.close()
         await pool.close()

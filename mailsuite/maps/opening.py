@@ -9,6 +9,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from mailsuite.maps import elsewhere
 from mailsuite.maps.table import BadTable, Table
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def open_table(spec: str, source: "MapSource", *, folds: bool = True) -> Table:
     entry = _TYPES.get(type)
     if entry is None:
         raise BadTable(f"unsupported dictionary type: {type}")
+    if elsewhere.is_elsewhere(type):
+        return elsewhere.RemoteTable(type, name, source, folds=folds)
     module = import_module("mailsuite.maps." + entry[0])
     make: Callable[..., Table] = getattr(module, entry[1])
     return make(type, name, source, folds=folds)

@@ -9,19 +9,48 @@ that the type does not know are warned of, with the nearest that it knows; the v
 Raises BadTable in Postfix's words.
 """
 
+import contextlib
 import difflib
 import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from mailsuite.base.errors import ConfigError
 from mailsuite.base.secret import Secret
-from mailsuite.config.maincf import MainCf, read_main_cf
+from mailsuite.config.maincf import MainCf, parse_main_cf, read_text
 from mailsuite.config.registry import INT_MAX, boolean, seconds
-from mailsuite.config.table_params import SUFFIXES
+from mailsuite.config.table_params import SUFFIXES, table_files
 from mailsuite.maps.table import BadTable
 
 if TYPE_CHECKING:
     from mailsuite.maps.maps import MapSource
+
+
+# Files that only root may read, read while we were root: a service opens its tables after its rights are dropped.
+_REMEMBERED: dict[str, str] = {}
+
+
+def read_ahead(values: Iterable[str]) -> None:
+    """Before rights are dropped: keep in mind the files of tables that these parameters name, where others may not
+    read them. What cannot be read is told when the table is opened."""
+    for value in values:
+        for _, path in table_files(value):
+            with contextlib.suppress(OSError, ConfigError):
+                if not os.stat(path).st_mode & 0o004:
+                    _REMEMBERED[path] = read_text(path)
+
+
+def _text_of(path: str) -> str:
+    """A file's text. Raises ConfigError."""
+    try:
+        text = read_text(path)
+    except ConfigError:
+        if path in _REMEMBERED and os.path.exists(path):
+            return _REMEMBERED[path]
+        raise
+    if path in _REMEMBERED or not os.stat(path).st_mode & 0o004:
+        _REMEMBERED[path] = text            # for the workers that a parent forks
+    return text
 
 
 class TableParameters:
@@ -36,7 +65,7 @@ class TableParameters:
         if self.path:
             main_cf = self._read()
             self._values = {entry.name: entry.value for entry in main_cf.entries}
-            for line in unknown_lines(type, main_cf):
+            for line in (*main_cf.overridden(), *unknown_lines(type, main_cf)):
                 source.log.warning("%s", line)
         else:
             settings = source.settings
@@ -45,7 +74,7 @@ class TableParameters:
 
     def _read(self) -> MainCf:
         try:
-            main_cf = read_main_cf(self.path)
+            main_cf = parse_main_cf(_text_of(self.path), self.path)
         except ConfigError as error:
             raise BadTable(error.public) from error
         if main_cf.errors:

@@ -2,7 +2,7 @@
 
   1. descriptors of others are closed, signals are set back
   2. the log is set up (its file is open already)
-  3. the service's `prepare` reads what only root may read (TLS keys)
+  3. the service's `prepare` reads what only root may read (TLS keys); so are the files of database tables
   4. rights are dropped, for good
   5. the event loop runs `serve`; the control channel brings stop, drain and reload
 
@@ -28,6 +28,7 @@ from typing import Any
 from mailsuite.base.errors import ConfigError
 from mailsuite.config.dovecot import DovecotSettings
 from mailsuite.config.settings import Settings
+from mailsuite.maps.parameters import read_ahead
 from mailsuite.master.logging import LogFiles, setup_logging
 from mailsuite.master.plan import ServicePlan
 from mailsuite.net.service import Listener, ServiceContext, new_event_loop
@@ -55,6 +56,7 @@ def run_child(plan: ServicePlan, worker: int, listeners: list[Listener], control
         serve, prepare = entry_points(plan.kind.entry)
         if prepare is not None:
             context.prepared = prepare(context)
+        read_ahead(plan.settings.written.values())
         drop_rights(plan.user)
         _serve(serve, context, control)
         status = 0

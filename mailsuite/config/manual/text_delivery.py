@@ -78,26 +78,6 @@ verp_delimiter_filter !verp: Characters that may be VERP delimiters.
 virtual_delivery_status_filter: As default_delivery_status_filter, for virtual.
 virtual_gid_maps: Tables that give the group id with which a virtual mailbox is written; static:5000 for one.
 virtual_uid_maps: Tables that give the user id with which a virtual mailbox is written; static:5000 for one.
-milter_command_timeout !milter: How long a milter may take for a command.
-milter_connect_macros !milter: Macros that milters get with the connection.
-milter_connect_timeout !milter: How long connecting to a milter may take.
-milter_content_timeout !milter: How long a milter may take for a message's content.
-milter_data_macros !milter: Macros that milters get with DATA.
-milter_default_action !milter: What happens when a milter is away: accept, reject, tempfail, quarantine or shutdown.
-milter_end_of_data_macros !milter: Macros that milters get with the end of a message.
-milter_end_of_header_macros !milter: Macros that milters get with the end of the headers.
-milter_header_checks !milter: Header checks for headers that milters add.
-milter_helo_macros !milter: Macros that milters get with HELO.
-milter_macro_daemon_name !milter: What milters see as {daemon_name}.
-milter_macro_defaults !milter: Values of macros that would be missing otherwise.
-milter_macro_v !milter: What milters see as {v}.
-milter_mail_macros !milter: Macros that milters get with MAIL FROM.
-milter_protocol !milter: Version of the milter protocol, and options.
-milter_rcpt_macros !milter: Macros that milters get with RCPT TO.
-milter_unknown_command_macros !milter: Macros that milters get with unknown commands.
-non_smtpd_milters !milter: Milters for mail that does not come by SMTP.
-smtpd_milters !milter: Milters for mail that comes by SMTP.
-smtpd_milter_maps !milter: Tables that choose smtpd_milters by the client's address; DISABLE for none.
 qmqpd_authorized_clients !qmqp: Clients that may use the QMQP service.
 qmqpd_client_port_logging !qmqp: Log the QMQP client's port.
 qmqpd_error_delay !qmqp: The pause before a QMQP error reply.

@@ -54,7 +54,7 @@ smtpd_tls_cert_file: The server's certificate (RSA) with its chain, PEM.
 smtpd_tls_chain_files: Files with keys and their chains, in order; better than the *_cert_file and *_key_file.
 smtpd_tls_ciphers: How strong ciphers must be where TLS is optional: medium, high...
 smtpd_tls_dcert_file: A DSA certificate; such are not used any more.
-smtpd_tls_dh1024_param_file !tlsdetail=auto: Old: Diffie-Hellman parameters; the library's own are used.
+smtpd_tls_dh1024_param_file: Old: Diffie-Hellman parameters; the library's own are used.
 smtpd_tls_dh512_param_file !tlsdetail: Old: Diffie-Hellman parameters for export ciphers, which are gone.
 smtpd_tls_dkey_file: The key of smtpd_tls_dcert_file.
 smtpd_tls_eccert_file: The server's ECDSA certificate.

@@ -24,7 +24,7 @@ def tlv(tag: int, content: bytes) -> bytes:
 
 
 def integer(value: int, tag: int = INTEGER) -> bytes:
-    return tlv(tag, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
+    return tlv(tag, value.to_bytes((value ^ (value >> 63)).bit_length() // 8 + 1, "big", signed=True))
 
 
 def octets(value: bytes, tag: int = OCTETS) -> bytes:
