@@ -54,10 +54,11 @@ _FROM_OUTSIDE = frozenset({"smtpd", "pickup"})
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The message is on disk under its name."""
+    """The message is on disk under its name; or another server has it, and said `reply`."""
 
     queue_id: str
     size: int
+    reply: str = ""
 
 
 class Cleanup:

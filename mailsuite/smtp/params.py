@@ -195,3 +195,13 @@ SMTPD_SASL_RATE_TIME_UNIT = declare(Param("smtpd_sasl_rate_time_unit", "1h", sec
     "The time over which smtpd_sasl_recipient_rate_limit counts."))
 SMTPD_SASL_RATE_MAP = declare(Param("smtpd_sasl_rate_map", "btree:$data_directory/smtpd_sasl_rate", string(),
     "Where smtpd_sasl_recipient_rate_limit counts; the file belongs to mail_owner."))
+
+SMTPD_PROXY_FILTER = declare(Param("smtpd_proxy_filter", "", string(),
+    "A content filter that answers before the client does: host:port, inet:host:port or unix:path. What it accepts, it "
+    "queues itself, by another smtpd. Empty: none."))
+SMTPD_PROXY_EHLO = declare(Param("smtpd_proxy_ehlo", "$myhostname", string(),
+    "The name that smtpd gives itself to the proxy filter."))
+SMTPD_PROXY_OPTIONS = declare(Param("smtpd_proxy_options", "", words(lower=True),
+    "speed_adjust: the proxy filter is asked when the message is whole, so that slow clients do not hold it."))
+SMTPD_PROXY_TIMEOUT = declare(Param("smtpd_proxy_timeout", "100s", seconds(least=1),
+    "How long to wait for the proxy filter, each time."))

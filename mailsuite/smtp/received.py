@@ -36,7 +36,7 @@ def received_header(facts: Facts, *, hostname: str, mail_name: str, now: float, 
     if show_login and facts.sasl_username:
         lines.append(f"\t(Authenticated sender: {_comment(facts.sasl_username)})")
     protocol = facts.with_protocol + ("A" if facts.sasl_username else "")
-    last = f"\tby {hostname} ({mail_name}) with {protocol} id {facts.queue_id}"
+    last = f"\tby {hostname} ({mail_name}) with {protocol}" + (f" id {facts.queue_id}" if facts.queue_id else "")
     date = header_date(now)
     if facts.recipients == 1 and facts.first_recipient:
         lines += [last, f"\tfor <{quote_local(facts.first_recipient)}>; {date}"]

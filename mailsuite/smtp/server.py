@@ -42,6 +42,7 @@ from mailsuite.smtp.milter.server_observer import MilterSuite
 from mailsuite.smtp.observers import Observer, Observers
 from mailsuite.smtp.policy.policy import Policy
 from mailsuite.smtp.policy.sending import SendingLimit, Verdict
+from mailsuite.smtp.proxy_filter_client import ProxyFilter
 from mailsuite.smtp.server_connection import SmtpHandler
 from mailsuite.smtp.server_notice import Notice, account_notice, send_notice, transcript, watched_classes
 from mailsuite.smtp.server_options import allowed_mechanisms, known_options, make_config, make_rates, tls_level
@@ -76,6 +77,7 @@ class Server:
         self.rewriter = Rewriter(settings)
         self.policy = Policy(settings, self.rewriter, self.resolver)
         self.sending_limit = SendingLimit(settings)
+        self.proxy = ProxyFilter(settings) if settings[params.SMTPD_PROXY_FILTER].strip() else None
         self.policy.resources.verifier = VerifyClient(verify_path(settings))
         self.rates = make_rates(settings)
         self.milters = MilterSuite(settings, self.rewriter)

@@ -22,6 +22,7 @@ from mailsuite.smtp.ledger import log_connect
 from mailsuite.smtp.observers import Answer, Observer
 from mailsuite.smtp.policy.rates import EVENTS, KINDS
 from mailsuite.smtp.policy.sending import Excess
+from mailsuite.smtp.proxy_filter_client import ProxyIntake
 from mailsuite.smtp.questions import Refusal
 from mailsuite.smtp.received import received_header
 from mailsuite.smtp.session import ServerSession
@@ -44,7 +45,7 @@ class SmtpHandler:
                            service=server.name)
         self._channel: Channel | None = None
         self._session: ServerSession | None = None
-        self._intake: Intake | None = None
+        self._intake: Intake | ProxyIntake | None = None
         self._header_due = False
         self._auth_id: int | None = None
         self._observers = Observer()
@@ -361,9 +362,12 @@ class SmtpHandler:
             arrival_time=time.time(), encoding=facts.encoding, smtputf8=facts.smtputf8, envid=facts.envid,
             ret=Ret(facts.ret), size_hint=facts.size,
             origin=self._origin())
-        self._intake = server.cleanup.begin(envelope)
+        if server.proxy is not None:
+            self._intake = ProxyIntake(server.proxy, facts, envelope)
+        else:
+            self._intake = server.cleanup.begin(envelope)
+            self._intake.inspectors = self._observers.inspectors(facts, self._intake)
         facts.queue_id = self._intake.queue_id
-        self._intake.inspectors = self._observers.inspectors(facts, self._intake)
         self._header_due = True
         said = f"client={client.host}"
         forwarded = facts.forwarded
@@ -374,7 +378,7 @@ class SmtpHandler:
             said += f", sasl_method={facts.sasl_method}, sasl_username={facts.sasl_username}"
             if facts.sasl_sender:
                 said += f", sasl_sender={facts.sasl_sender}"
-        log.info("%s: %s", facts.queue_id, said)
+        log.info("%s: %s", facts.queue_id or "NOQUEUE", said)
 
     def _origin(self) -> Origin:
         """Where the message came from, as content filters and later logs are told."""
@@ -390,7 +394,7 @@ class SmtpHandler:
             message_origin=f"{told.name}[{told.address}]", sasl_method=facts.sasl_method,
             sasl_username=facts.sasl_username, sasl_sender=facts.sasl_sender)
 
-    def _write_header(self, intake: Intake) -> None:
+    def _write_header(self, intake: Intake | ProxyIntake) -> None:
         server = self.server
         self._header_due = False
         self._engage_verifier(intake)
@@ -399,7 +403,7 @@ class SmtpHandler:
             self.facts, hostname=server.config.hostname, mail_name=server.mail_name, now=time.time(),
             show_tls=server.show_tls, asked_certificate=server.asks_certificate, show_login=server.show_login))
 
-    def _engage_verifier(self, intake: Intake) -> None:
+    def _engage_verifier(self, intake: Intake | ProxyIntake) -> None:
         """A restriction on DMARC was met: what decides it has to look at the message, though no setting says so."""
         verifier = self.server.verifier
         if self.facts.treatment.dmarc and not verifier.wanted and verifier not in intake.inspectors:
@@ -447,7 +451,7 @@ class SmtpHandler:
             return self._refusal(error)
         finally:
             intake.abort()
-        return questions.Queued(accepted.queue_id)
+        return questions.Queued(accepted.queue_id, accepted.reply)
 
     def _refusal(self, error: MailError) -> Refusal:
         """A reply for what the queue says."""

@@ -32,10 +32,6 @@ smtpd_policy_service_request_limit !policies: How many requests one policy conne
 smtpd_policy_service_retry_delay: The pause before a policy server is tried again.
 smtpd_policy_service_timeout: How long a policy server may take.
 smtpd_policy_service_try_limit: How often a policy server is tried.
-smtpd_proxy_ehlo !proxyfilter: The name in the EHLO to a before-queue filter.
-smtpd_proxy_filter !proxyfilter: The SMTP proxy through which mail passes before it is accepted.
-smtpd_proxy_options !proxyfilter: speed_adjust: hand over to the proxy only when the whole message is here.
-smtpd_proxy_timeout !proxyfilter: How long the proxy may take.
 smtpd_recipient_restrictions: Restrictions that are asked about each recipient, after smtpd_relay_restrictions.
 smtpd_reject_filter_maps: Tables that replace refusing replies.
 smtpd_reject_footer_maps: Tables that choose smtpd_reject_footer by the reply.
