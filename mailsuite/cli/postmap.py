@@ -4,30 +4,44 @@
 
 Without -q, -d or -s it builds hash:, btree: and lmdb: files from their sources. Exit status 0; 1 when a key was not
 found or something went wrong (one line "postmap: fatal: ..." on standard error). postalias shares this code.
+
+Scripts call this for every change of a table: modules are imported where they are needed, and keys on standard input
+are looked up some thousand at a time.
 """
 
 import logging
+import os
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 from mailsuite.base.errors import ConfigError, TemporaryError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mailsuite.config.settings import Settings
-    from mailsuite.maps.maintain import Tool
+    from mailsuite.maps.maps import MapSource
+    from mailsuite.maps.tool_options import Options
 
 USAGE = "usage: postmap [-bfFhimnNoprsuUvw] [-c config_dir] [-d key] [-q key] [map_type:]file..."
 FLAGS = "bfFhimnNoprsuUvw"
+BLOCK = 1 << 20         # octets of keys that are read at a time
 
 
 class Fatal(Exception):
     """Ends the command: "postmap: fatal: TEXT", exit status 1."""
 
 
-def read_options(program: str, arguments: list[str], flags: str, usage: str) -> tuple[dict[str, str], list[str]]:
-    """Letters with their values, and the remaining arguments; as getopt(3) reads them. Raises Fatal."""
-    found: dict[str, str] = {}
+class CommandLine:
+    """letters: as given, in order. values: of c, d, q. names: the tables."""
+
+    def __init__(self) -> None:
+        self.letters, self.names = "", list[str]()
+        self.values: dict[str, str] = {}
+
+
+def read_options(program: str, arguments: Sequence[str], flags: str, usage: str) -> CommandLine:
+    """Read arguments as getopt(3) does. Raises Fatal."""
+    line = CommandLine()
     position = 0
     while position < len(arguments) and arguments[position].startswith("-") and arguments[position] != "-":
         word = arguments[position]
@@ -37,21 +51,30 @@ def read_options(program: str, arguments: list[str], flags: str, usage: str) -> 
         letters = word[1:]
         while letters:
             letter, letters = letters[0], letters[1:]
-            if letter in "cdq":
-                if not letters and position >= len(arguments):
-                    sys.stderr.write(f"{program}: option requires an argument -- '{letter}'\n")
-                    raise Fatal(usage)
-                if letters:
-                    found[letter], letters = letters, ""
-                else:
-                    found[letter] = arguments[position]
-                    position += 1
-            elif letter in flags:
-                found[letter] = ""
-            else:
+            if letter not in "cdq" and letter not in flags:
                 sys.stderr.write(f"{program}: invalid option -- '{letter}'\n")
                 raise Fatal(usage)
-    return found, arguments[position:]
+            _one_task(line, letter)
+            line.letters += letter
+            if letter not in "cdq":
+                continue
+            if not letters and position >= len(arguments):
+                sys.stderr.write(f"{program}: option requires an argument -- '{letter}'\n")
+                raise Fatal(usage)
+            if letters:
+                line.values[letter], letters = letters, ""
+            else:
+                line.values[letter] = arguments[position]
+                position += 1
+    line.names = list(arguments[position:])
+    return line
+
+
+def _one_task(line: CommandLine, letter: str) -> None:
+    """Raises Fatal when letter asks for a second task."""
+    others = {"s": "qd", "q": "sqd", "d": "sqd"}.get(letter, "")
+    if any(other in line.letters for other in others):
+        raise Fatal("specify only one of -s or -q or -d" if letter == "s" else "specify only one of -s -q or -d")
 
 
 def log_to_stderr(program: str) -> None:
@@ -68,78 +91,83 @@ def log_to_stderr(program: str) -> None:
     log.propagate = False
 
 
-def load_settings(program: str, options: dict[str, str]) -> "Settings":
+def load_settings(program: str, line: CommandLine) -> "Settings":
     """main.cf of -c, MAIL_CONFIG or /etc/postfix. Raises ConfigError."""
-    import os
-
     from mailsuite.config.command import load_for_command
 
-    return load_for_command(options.get("c") or os.environ.get("MAIL_CONFIG") or "/etc/postfix",
+    return load_for_command(line.values.get("c") or os.environ.get("MAIL_CONFIG") or "/etc/postfix",
                             logging.getLogger(f"mailsuite.{program}").warning)
 
 
-def make_tool(program: str, options: dict[str, str], settings: "Settings") -> "Tool":
-    """What does the work, with the letters of the command line."""
-    from mailsuite.maps.maintain import Options, Tool
-    from mailsuite.maps.maps import MapSource
-
-    return Tool(program, MapSource(settings, program), Options(
-        fold="f" not in options, warn_duplicates="w" not in options, replace="r" in options,
-        incremental="i" in options, inherit_mode="p" not in options, keep_root="o" in options,
-        utf8="u" not in options and settings.text("smtputf8_enable") != "no", from_files="F" in options))
-
-
 def stdin_lines() -> Iterator[str]:
-    """Keys, one a line."""
+    """Keys to delete, one a line."""
     for line in sys.stdin.buffer:
         yield line.rstrip(b"\n").decode("utf-8", "surrogateescape")
 
 
-def stdin_keys(options: dict[str, str]) -> Iterator[str]:
-    """Keys of `-q -`: lines, or the parts of a message with -h, -b, -m."""
-    if not any(letter in options for letter in "hbm"):
-        return stdin_lines()
-    from mailsuite.maps.mailtext import message_keys
+def stdin_blocks(letters: str) -> Iterator[Sequence[bytes]]:
+    """Keys of `-q -`, some at a time: lines, or the parts of a message with -h, -b, -m."""
+    if "h" in letters or "b" in letters:
+        from mailsuite.maps.mailtext import message_keys
 
-    text = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
-    return message_keys(text, header="h" in options, body="b" in options, mime="m" in options)
-
-
-def write_line(text: str) -> None:
-    """A line on standard output, with the octets that the table has."""
-    sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape") + b"\n")
+        yield list(message_keys(sys.stdin.buffer.read(), header="h" in letters, body="b" in letters,
+                                mime="m" in letters))
+        return
+    while lines := sys.stdin.buffer.readlines(BLOCK):
+        octets = b"".join(lines)
+        yield octets.removesuffix(b"\n").split(b"\n")
 
 
-def run(program: str, options: dict[str, str], names: list[str]) -> int:
-    """Do what the options say. Raises Fatal, ConfigError, TemporaryError."""
-    if ("q" in options) + ("d" in options) + ("s" in options) > 1:
-        raise Fatal("specify only one of -s -q or -d")
-    if options.get("q") != "-" and any(letter in options for letter in "hbm"):
+def run(program: str, line: CommandLine) -> int:
+    """Do what the command line says. Raises Fatal, ConfigError, TemporaryError."""
+    letters = line.letters
+    if line.values.get("q") != "-" and any(letter in letters for letter in "hbm"):
         raise Fatal("specify -b -h or -m only with \"-q -\"")
-    settings = load_settings(program, options)
-    tool = make_tool(program, options, settings)
+    settings = load_settings(program, line)
+    from mailsuite.maps.maps import MapSource
+    from mailsuite.maps.tool_options import Options
+
+    source = MapSource(settings, program, values_are_files="F" in letters)
+    if "m" in letters and not ("h" in letters or "b" in letters):
+        source.log.warning("ignoring -m option without -b or -h")
     default = settings.text("default_database_type") or "hash"
-    specs = [name if ":" in name else f"{default}:{name}" for name in names]
-    if "q" in options and options["q"] == "-":
-        found = False
-        for key, value in tool.query_each(specs, stdin_keys(options)):
-            write_line(f"{key}\t{value}")
-            found = True
-        return 0 if found else 1
-    if "q" in options:
-        answer = tool.query(specs, options["q"])
-        if answer is None:
-            return 1
-        write_line(answer)
-        return 0
-    if "d" in options:
-        return 0 if tool.delete(specs, stdin_lines() if options["d"] == "-" else [options["d"]]) else 1
+    specs = [name if ":" in name else f"{default}:{name}" for name in line.names]
+    options = Options.of(letters, smtputf8=settings.text("smtputf8_enable") != "no")
+    if "q" in letters or "s" in letters:
+        return _ask(program, line, specs, source, options)
+    from mailsuite.maps.building import Builder
+
+    builder = Builder(program, source, options)
+    if "d" in letters:
+        key = line.values["d"]
+        return 0 if builder.delete(specs, stdin_lines() if key == "-" else [key]) else 1
     for spec in specs:
-        if "s" in options:
+        builder.build(spec)
+    return 0
+
+
+def _ask(program: str, line: CommandLine, specs: list[str], source: "MapSource", options: "Options") -> int:
+    """-q and -s."""
+    from mailsuite.maps.maintain import Tool
+
+    tool, out = Tool(program, source, options), sys.stdout.buffer
+    if "s" in line.letters:
+        sign = ":" if program == "postalias" else ""
+        for spec in specs:
             for key, value in tool.listing(spec):
-                write_line(f"{key}{':' if program == 'postalias' else ''}\t{value}")
-        else:
-            tool.build(spec)
+                out.write(f"{key}{sign}\t{value}\n".encode("utf-8", "surrogateescape"))
+        return 0 if specs else 1
+    key = line.values["q"]
+    if key == "-":
+        found = False
+        for octets in tool.query_many(specs, stdin_blocks(line.letters)):
+            out.write(octets)
+            found = found or bool(octets)
+        return 0 if found else 1
+    answer = tool.query(specs, key)
+    if answer is None:
+        return 1
+    out.write(answer.encode("utf-8", "surrogateescape") + b"\n")
     return 0
 
 
@@ -147,16 +175,16 @@ def command(program: str, flags: str, usage: str, arguments: list[str] | None = 
     """The whole command; returns its exit status."""
     log_to_stderr(program)
     try:
-        options, names = read_options(program, sys.argv[1:] if arguments is None else arguments, flags, usage)
-        if not names:
+        line = read_options(program, sys.argv[1:] if arguments is None else arguments, flags, usage)
+        if not line.names and "s" not in line.letters:
             raise Fatal(usage)
-        status = run(program, options, names)
+        status = run(program, line)
         sys.stdout.flush()
         return status
     except (Fatal, ConfigError, TemporaryError) as error:
         sys.stdout.flush()
-        for line in str(error).split("\n"):
-            sys.stderr.write(f"{program}: fatal: {line}\n")
+        for text in str(error).split("\n"):
+            sys.stderr.write(f"{program}: fatal: {text}\n")
         return 1
     except BrokenPipeError:
         return 1

@@ -22,8 +22,7 @@ from typing import Any
 
 from mailsuite.base.errors import TemporaryError
 from mailsuite.base.log import logger
-from mailsuite.maps.indexed import _stored_key as stored_key
-from mailsuite.maps.indexed import octets, text
+from mailsuite.maps.indexed import is_digest, long_entry, octets, split_long_entry, stored_key, text
 
 ROOM = 1.5                  # of the file to its entries: LMDB needs room to delete, too
 LIMIT = 256 * 1024 * 1024
@@ -92,7 +91,7 @@ class Cache:
                     transaction.delete(stored_key(name))
                 else:
                     stored = stored_key(name)
-                    transaction.put(stored, octets(value) if stored == name else name + b"\0" + octets(value))
+                    transaction.put(stored, octets(value) if stored == name else long_entry(name, octets(value)))
         except _lmdb().MapFullError:
             self._say_full()
         return value
@@ -128,8 +127,8 @@ class Cache:
                     return after, retained, dropped
                 after = key = cursor.key()
                 value = cursor.value()
-                if key[:1] == b"\xff":
-                    key, _, value = value.partition(b"\0")
+                if is_digest(key):
+                    key, value = split_long_entry(value)
                 if keep(text(key), text(value)):
                     retained += 1
                     more = cursor.next()
@@ -147,7 +146,7 @@ def _read(transaction: Any, name: bytes) -> str | None:
     stored = stored_key(name)
     value: bytes | None = transaction.get(stored)
     if value is not None and stored != name:
-        value = value.partition(b"\0")[2]
+        value = split_long_entry(value)[1]
     return None if value is None else text(value)
 
 

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from mailsuite.maps.rules import Rule, RuleTable, SkipRule, first_fit, negation
+from mailsuite.maps.rules import Rule, RuleTable, SkipRule, first_fit, negation, split_at_blanks
 
 
 class Network(NamedTuple):
@@ -36,18 +36,25 @@ def parse_address(text: str) -> tuple[int, int] | None:
 
 def parse_network(text: str) -> Network:
     """"192.0.2.0/24", "[2001:db8::]/32", "192.0.2.1". Raises SkipRule with Postfix's words."""
-    address, slash, length = text.partition("/")
-    if text.startswith("[") and text.endswith("]"):
-        address, slash, length = text[1:-1].partition("/")
+    bare = text
+    if text.startswith("["):
+        inside, bracket, behind = text[1:].partition("]")
+        if not bracket:
+            raise SkipRule(f"missing ']' character after \"{text}\"")
+        if behind and not behind.startswith("/"):
+            raise SkipRule(f"garbage after \"[{inside}]\"")
+        bare = inside + behind
+    address, slash, length = bare.partition("/")
+    if slash and not (length.isascii() and length.isdigit()):
+        raise SkipRule(f"bad mask value in \"{text}\"")
     parsed = parse_address(address)
     if parsed is None:
         raise SkipRule(f"bad network value in \"{text}\"" if slash else f"bad address pattern: \"{text}\"")
     bits, base = parsed
     if not slash:
         return Network(bits, base, (1 << bits) - 1)
-    if not length.isascii() or not length.isdigit() or int(length) > bits:
-        raise SkipRule(f"bad mask length in \"{text}\"" if length.isascii() and length.isdigit()
-                       else f"bad mask value in \"{text}\"")
+    if int(length) > bits:
+        raise SkipRule(f"bad mask length in \"{text}\"")
     mask = ((1 << int(length)) - 1) << (bits - int(length))
     if base & ~mask:
         plain = text.replace("[", "").replace("]", "")
@@ -90,17 +97,15 @@ class CidrTable(RuleTable[Network]):
 
     def parse_rule(self, text: str, line: int, *, is_if: bool) -> Rule[Network]:
         negated, text = negation(text)
-        pattern, _, value = text.partition(" ") if "\t" not in text else _split(text)
+        pattern, value = split_at_blanks(text)
         if not pattern:
             raise SkipRule("no address pattern: skipping this rule")
-        value = value.strip()
-        if is_if:
-            pattern = text
-        elif not value:
-            raise SkipRule("no lookup result: skipping this rule")
         try:
-            return Rule(parse_network(pattern), negated, is_if, value, line)
-        except SkipRule as error:
+            network = parse_network(text if is_if else pattern)
+            if not is_if and not value:
+                raise SkipRule("no lookup result")
+            return Rule(network, negated, is_if, "" if is_if else self._source.value(value), line)
+        except (SkipRule, ValueError) as error:
             raise SkipRule(f"{error}: skipping this rule") from None
 
     def compiled(self) -> None:
@@ -127,8 +132,3 @@ class CidrTable(RuleTable[Network]):
             return None
         self.fitted = fit.line
         return str(fit.value)
-
-
-def _split(text: str) -> tuple[str, str, str]:
-    parts = text.split(None, 1)
-    return parts[0], " ", parts[1] if len(parts) > 1 else ""

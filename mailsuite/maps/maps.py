@@ -32,16 +32,25 @@ class Found(NamedTuple):
 class MapSource:
     """What tables need to know of the configuration, and the name that their complaints are logged under.
 
-    program: "smtpd", "cleanup", "trivial-rewrite"...
+    program: "smtpd", "cleanup", "trivial-rewrite"... values_are_files: what stands as a value in a table of text names
+    files that have the value (postmap -F).
     """
 
-    def __init__(self, settings: "Settings", program: str = "smtpd") -> None:
-        self.settings, self.program = settings, program
+    def __init__(self, settings: "Settings", program: str = "smtpd", *, values_are_files: bool = False) -> None:
+        self.settings, self.program, self.values_are_files = settings, program, values_are_files
         self.log = logger(program)
 
     def for_program(self, program: str) -> "MapSource":
         """The same configuration, logged under another name."""
         return MapSource(self.settings, program)
+
+    def value(self, text: str) -> str:
+        """A value as it stands in a table of text, or what its files have. Raises ValueError in Postfix's words."""
+        if not self.values_are_files:
+            return text
+        from mailsuite.maps.sources import read_values
+
+        return read_values(text).partition(b"\0")[0].decode("utf-8", "surrogateescape")
 
     @property
     def restricted(self) -> bool:

@@ -21,6 +21,15 @@ class Missing(Exception):
     """There is no PCRE2 library on this system."""
 
 
+class LimitReached(Exception):
+    """A match was given up; the text is for the log."""
+
+
+# Results of pcre2_match that say so: PCRE2_ERROR_MATCHLIMIT, _DEPTHLIMIT, _HEAPLIMIT, _JIT_STACKLIMIT, _RECURSELOOP.
+_GIVEN_UP = {-47: "backtracking limit exceeded", -53: "backtracking limit exceeded", -63: "backtracking limit exceeded",
+             -46: "backtracking limit exceeded", -52: "nested recursion at the same subject position"}
+
+
 @lru_cache(maxsize=1)
 def _library() -> "ctypes.CDLL | None":
     for name in ("libpcre2-8.so.0", "libpcre2-8.so", "libpcre2-8.dylib"):
@@ -77,9 +86,11 @@ class Pcre2:
         self.group_count = count.value
 
     def groups(self, subject: bytes) -> list[bytes | None] | None:
-        """The whole match and its groups; None without a match, or when the limit was reached."""
+        """The whole match and its groups; None without a match. Raises LimitReached."""
         found = self._library.pcre2_match_8(self._code, subject, len(subject), 0, 0, self._data, self._context)
         if found <= 0:
+            if found in _GIVEN_UP:
+                raise LimitReached(_GIVEN_UP[found])
             return None
         ends = self._library.pcre2_get_ovector_pointer_8(self._data)
         return [subject[ends[2 * number]:ends[2 * number + 1]]

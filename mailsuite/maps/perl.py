@@ -3,17 +3,16 @@
     compile_slow("^(?!.*@ours)(.*)", flags) -> a Slow: .groups(octets) -> [whole, group 1...] | None
 
 Look-ahead at the start of an anchored pattern, the common case, is taken apart and stays with RE2, in linear time.
-What remains (look-behind, back-references, look-ahead inside) goes to the system's PCRE2, which has a limit, or, where
-that is missing, to Python's `re`. Raises ValueError with PCRE's words for a pattern that makes no sense.
+What remains (look-behind, back-references, look-ahead inside) goes to the system's PCRE2, which has a limit.
+Raises ValueError with PCRE's words for a pattern that makes no sense, Missing where there is no PCRE2.
 """
 
 import re
-import warnings
 from typing import Any, NamedTuple, Protocol
 
 import re2
 
-from mailsuite.maps.pcre2 import Missing, Pcre2
+from mailsuite.maps.pcre2 import Pcre2
 
 
 class Slow(Protocol):
@@ -22,26 +21,8 @@ class Slow(Protocol):
     group_count: int
 
     def groups(self, subject: bytes) -> list[bytes | None] | None:
-        """The whole match and its groups; None without a match."""
+        """The whole match and its groups; None without a match. Raises pcre2.LimitReached."""
         ...
-
-
-class PythonRegex:
-    """Matched by Python's engine, which has no limit."""
-
-    def __init__(self, text: str, flags: int) -> None:
-        octets = text.encode("utf-8", "surrogateescape")
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")     # of what may come in a later Python
-                self._re: Any = re.compile(octets, flags)
-        except (re.error, OverflowError, RecursionError) as error:
-            raise ValueError(_pcre_words(error, text)) from None
-        self.group_count: int = self._re.groups
-
-    def groups(self, subject: bytes) -> list[bytes | None] | None:
-        found = self._re.search(subject)
-        return None if found is None else [found[0], *found.groups()]
 
 
 class _Look(NamedTuple):
@@ -70,38 +51,11 @@ class Lookahead:
 
 
 def compile_slow(text: str, flags: set[str]) -> Slow:
-    """flags: the table's letters in force (i, m, x, s, A, E, U). Raises ValueError."""
-    try:
-        whole: Slow = Pcre2(text, flags)
-    except Missing:
-        whole = _python_regex(text, flags)
+    """flags: the table's letters in force (i, m, x, s, A, E, U). Raises ValueError, Missing."""
+    whole = Pcre2(text, flags)
     apart = None if flags & {"m", "x", "A"} else _take_apart(
         text, inline_flags("i" in flags, False, "s" in flags, "U" in flags))
     return apart or whole
-
-
-def _python_regex(text: str, flags: set[str]) -> PythonRegex:
-    """Raises ValueError."""
-    value = (re.IGNORECASE * ("i" in flags) | re.MULTILINE * ("m" in flags) | re.DOTALL * ("s" in flags)
-             | re.VERBOSE * ("x" in flags))
-    PythonRegex(text, value)        # errors count their offset in the pattern as written
-    text = _POSIX_CLASS.sub(_spelled_out, text)
-    body = f"\\A(?:{text}\n)" if "A" in flags and "x" in flags else f"\\A(?:{text})" if "A" in flags else text
-    return PythonRegex(body, value)
-
-
-_POSIX_CLASS = re.compile(r"\[:(\^?)(\w+):\]")
-_CLASSES = {"alpha": "a-zA-Z", "digit": "0-9", "alnum": "a-zA-Z0-9", "upper": "A-Z", "lower": "a-z", "space": r"\s",
-            "punct": r"!-/:-@\[-`{-~", "xdigit": "0-9A-Fa-f", "blank": r" \t", "cntrl": r"\x00-\x1f\x7f",
-            "print": r"\x20-\x7e", "graph": r"\x21-\x7e", "word": r"\w", "ascii": r"\x00-\x7f"}
-
-
-def _spelled_out(found: "re.Match[str]") -> str:
-    """[:alpha:] inside brackets in characters, which is all that Python's engine knows. Raises ValueError."""
-    known = _CLASSES.get(found[2])
-    if known is None or found[1]:
-        raise ValueError(f"error in regex at offset {found.start(2)}: unknown POSIX class name")
-    return known
 
 
 def inline_flags(ignore_case: bool, lines: bool, dot_newline: bool, ungreedy: bool = False) -> str:
@@ -171,31 +125,3 @@ def _has_branches(text: str) -> bool:
         if piece[0] == "|" and depth == 0:
             return True
     return False
-
-
-_PCRE_WORDS = (("missing )", "missing closing parenthesis"),
-               ("unbalanced parenthesis", "unmatched closing parenthesis"),
-               ("unterminated character set", "missing terminating ] for character class"),
-               ("nothing to repeat", "quantifier does not follow a repeatable item"),
-               ("min repeat greater", "numbers out of order in {} quantifier"),
-               ("bad character range", "range out of order in character class"),
-               ("invalid group reference", "reference to non-existent subpattern"),
-               ("unknown extension ?<", "syntax error in subpattern name (missing terminator?)"),
-               ("bad escape (end", "\\ at end of pattern"))
-
-
-def _pcre_words(error: Exception, text: str) -> str:
-    said = getattr(error, "msg", str(error))
-    position = getattr(error, "pos", None) or 0
-    for word, pcre in _PCRE_WORDS:
-        if said.startswith(word):
-            if word in ("missing )", "unterminated character set"):
-                position = len(text)
-            elif word == "unknown extension ?<":
-                position += 3
-            elif word == "bad character range":
-                position += 2
-            elif word == "min repeat greater":
-                position = text.find("}", position)
-            return f"error in regex at offset {position}: {pcre}"
-    return f"error in regex at offset {position}: {said}"

@@ -30,7 +30,10 @@ class _Match(ctypes.Structure):
 
 
 class PosixRegex:
-    """A pattern of the C library, for what RE2 cannot do (back-references). Raises ValueError with its words."""
+    """A pattern of the C library, for what RE2 cannot do (collating elements). Raises ValueError with its words.
+
+    It never backtracks as long as the pattern has no back-references; those are matched by PCRE2, with a limit.
+    """
 
     def __init__(self, pattern: bytes, *, extended: bool, icase: bool, newline: bool, group_count: int = 0) -> None:
         self.group_count = group_count
@@ -83,8 +86,8 @@ class NotRe2(Exception):
     """RE2 has nothing of that meaning (a back-reference)."""
 
 
-def to_re2(pattern: str, *, extended: bool) -> str:
-    """The pattern in RE2's syntax. It must have passed `problem`. Raises NotRe2."""
+def to_re2(pattern: str, *, extended: bool, back_references: bool = False) -> str:
+    """The pattern in RE2's syntax (with back_references: in PCRE2's). It must have passed `problem`. Raises NotRe2."""
     out: list[str] = []
     depth = 0
     at_start = True         # where "*" is a plain character in a basic expression, and "^" an anchor
@@ -95,7 +98,11 @@ def to_re2(pattern: str, *, extended: bool) -> str:
         elif found.lastgroup == "escape":
             char = piece[1]
             if char.isdigit() and char != "0":
-                raise NotRe2
+                if not back_references:
+                    raise NotRe2
+                out.append(f"(?:\\{char})")
+                at_start = False
+                continue
             if not extended and char in "(){}|+?":
                 depth += (char == "(") - (char == ")")
                 out.append(char)
@@ -108,6 +115,8 @@ def to_re2(pattern: str, *, extended: bool) -> str:
                 piece = r"\)"
             elif piece == ")":
                 depth -= 1
+            elif piece == "{" and pattern.startswith(",", found.end()):
+                piece = "{0"
             out.append(piece)
         elif piece in "(){}|+?" or (piece == "*" and at_start) or (piece == "^" and not at_start):
             out.append("\\" + piece)

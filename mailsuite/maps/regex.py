@@ -3,20 +3,25 @@
 Patterns and keys are octets, not characters: "." is half of an "é", as in Postfix. A look-up asks one RE2 set which
 patterns occur at all (linear time, whatever the key), then looks at those rules in their order, with IF and ENDIF; only
 a rule with $1 in its value is matched once more, for its groups. Patterns that RE2 does not know (back-references,
-look-around) are matched apart: posix.py, perl.py.
+look-around) are matched apart: posix.py, perl.py. A match of those that reaches PCRE2's limit is told in the log and
+taken for none, as in Postfix; when the matches of one look-up take SLOW_S together, the table could not be asked.
 Source: regexp_table(5), pcre_table(5). In both, patterns ignore case unless the flag i says otherwise.
 """
 
 import re
+import time
 from typing import Any, NamedTuple
 
 import re2
 
+from mailsuite.maps.pcre2 import LimitReached, Missing, Pcre2
 from mailsuite.maps.perl import Slow, compile_re2, compile_slow, inline_flags, to_re2_escapes
 from mailsuite.maps.posix import NotRe2, PosixRegex, problem, to_re2
-from mailsuite.maps.rules import Rule, RuleTable, SkipRule, first_fit, negation
+from mailsuite.maps.rules import BLANKS, Rule, RuleTable, SkipRule, first_fit, negation, split_at_blanks
+from mailsuite.maps.table import TableError
 
 SET_MEMORY = 64 << 20       # octets that the automaton of one table may take
+SLOW_S = 0.25               # for the patterns of one look-up that RE2 does not match
 
 
 class Pattern(NamedTuple):
@@ -46,18 +51,23 @@ class RegexTable(RuleTable[Pattern]):
     """Rules "/pattern/flags value"."""
 
     def parse_rule(self, text: str, line: int, *, is_if: bool) -> Rule[Pattern]:
+        if text[:1].isalnum() and text[:1].isascii() and not is_if:
+            raise SkipRule("ignoring unrecognized request")
         negated, text = negation(text)
         if not text:
             raise SkipRule("no regexp: skipping this rule")
-        if text[0].isalnum() and not is_if:
-            raise SkipRule("ignoring unrecognized request")
         pattern, flags, value = self._split(text)
-        compiled = self._compile(pattern, self._flags(flags))
+        compiled = self._compile(pattern, self._flags(flags, line), line)
         if is_if:
             self.extra_after_if(line, value)
             return Rule(compiled, negated, True, "", line)
         if not value:
             self.warn(line, "no replacement text: using empty string")
+        elif self._source.values_are_files:
+            try:
+                value = self._source.value(value)
+            except ValueError as error:
+                raise SkipRule(f"{error}: skipping this rule") from None
         return Rule(compiled, negated, False, self._template(value, compiled, negated, line), line)
 
     def _split(self, text: str) -> tuple[str, str, str]:
@@ -69,24 +79,30 @@ class RegexTable(RuleTable[Pattern]):
             action = "ignoring" if self.type == "pcre" else "skipping"
             raise SkipRule(f"no closing regexp delimiter \"{delimiter}\": {action} this rule")
         rest = text[position + 1:]
-        flags = re.match(r"\S*", rest)
-        assert flags is not None
-        return text[1:position], flags[0], rest[flags.end():].strip()
+        if rest[:1] in ("", *BLANKS):
+            return text[1:position], "", rest.strip(BLANKS)
+        return text[1:position], *split_at_blanks(rest)
 
-    def _flags(self, text: str) -> set[str]:
+    def _flags(self, text: str, line: int) -> set[str]:
         """The flags in force; each letter toggles. Raises SkipRule."""
         known, flags = ("imxsAEUX", {"i", "s"}) if self.type == "pcre" else ("imx", {"i", "x"})
         for flag in text:
             if flag not in known:
                 raise SkipRule(f"unknown regexp option \"{flag}\": skipping this rule")
+            if flag == "X":
+                self.warn(line, "ignoring obsolete regexp option \"X\"")
             flags ^= {flag}
         return flags
 
-    def _compile(self, text: str, flags: set[str]) -> Pattern:
+    def _compile(self, text: str, flags: set[str], line: int) -> Pattern:
+        """Raises SkipRule, TableError."""
         try:
             return _posix_pattern(text, flags) if self.type == "regexp" else _perl_pattern(text, flags)
         except ValueError as error:
             raise SkipRule(str(error)) from None
+        except Missing as error:        # to pass the rule over could let in what it refuses
+            raise TableError(f"{self.type} map {self.name}, line {line}: this pattern needs the PCRE2 library, which "
+                             "is not on this system", config=True) from error
 
     def _template(self, value: str, pattern: Pattern, negated: bool, line: int) -> str | Template:
         """The value, ready to be filled. Raises SkipRule."""
@@ -100,11 +116,11 @@ class RegexTable(RuleTable[Pattern]):
             if found["dollar"]:
                 parts.append("$")
                 continue
-            if found["open"] is not None or found[0] == "$":
+            name = found["name"] or found["brace"] or found["paren"] or ""
+            if not name:
                 self._source.log.warning("truncated macro reference: \"%s\"" if found["open"] is not None
                                          else "empty macro name: \"%s\"", value)
                 raise SkipRule("bad replacement syntax: skipping this rule")
-            name = found["name"] or found["brace"] or found["paren"] or ""
             if not name.isdigit():
                 self.warn(line, f"non-numeric replacement index \"{name}\"")
                 raise SkipRule("bad replacement syntax: skipping this rule")
@@ -117,10 +133,7 @@ class RegexTable(RuleTable[Pattern]):
                 self.warn(line, f"{words} replacement index \"{name}\"")
                 raise SkipRule("bad replacement syntax: skipping this rule")
             if int(name) > pattern.group_count:
-                why = f"out of range replacement index \"{name}\""
-                if self.type == "pcre":
-                    self.warn(line, why)
-                raise SkipRule(("bad replacement syntax" if self.type == "pcre" else why) + ": skipping this rule")
+                raise SkipRule(f"out of range replacement index \"{name}\": skipping this rule")
             parts.append(int(name))
         parts.append(value[end:])
         if not any(isinstance(part, int) for part in parts):
@@ -159,9 +172,22 @@ class RegexTable(RuleTable[Pattern]):
             found = {self._set_numbers[index] for index in named if index != self._canary}
             numbers = sorted(found.union(self._always))
 
+        deadline = 0.0
+
         def fits(number: int, rule: Rule[Pattern]) -> bool:
+            nonlocal deadline
             slow = rule.pattern.slow
-            return number in found if slow is None else slow.groups(subject) is not None
+            if slow is None:
+                return number in found
+            now = time.monotonic()
+            deadline = deadline or now + SLOW_S
+            if now > deadline:
+                raise TableError(f"{self.spec}: the patterns take too long for this key")
+            try:
+                return slow.groups(subject) is not None
+            except LimitReached as error:
+                self.warn(rule.line, str(error))
+                return False
 
         rule = first_fit(self.rules, numbers, fits)
         if rule is None:
@@ -194,14 +220,24 @@ def _posix_pattern(text: str, flags: set[str]) -> Pattern:
         compiled = compile_re2(translated, longest=True)
         return Pattern(translated, True, compiled.groups, None)
     except (NotRe2, re2.error):
+        pass
+    slow: Slow
+    try:
+        backtracking = to_re2(text, extended=extended, back_references=True)
+        slow = Pcre2(backtracking, {"i"} & flags | ({"m"} if "m" in flags else {"s", "E"}))
+    except NotRe2:
         slow = PosixRegex(octets, extended=extended, icase="i" in flags, newline="m" in flags,
                           group_count=text.count("(" if extended else "\\("))
-        return Pattern("", True, slow.group_count, slow)
+    return Pattern("", True, slow.group_count, slow)
+
+
+# What RE2 accepts and PCRE refuses, or reads otherwise.
+_DOUBTFUL = re.compile(r"\^[*+?{]|\[[.=]|\\N\{|\|[*+?]|\([*+?](?!\?)")
 
 
 def _perl_pattern(text: str, flags: set[str]) -> Pattern:
     """Raises ValueError with PCRE's words."""
-    if "x" not in flags:
+    if "x" not in flags and not _DOUBTFUL.search(text):
         plain = to_re2_escapes(text)
         body = f"\\A(?:{plain})" if "A" in flags else plain
         translated = inline_flags("i" in flags, "m" in flags, "s" in flags, "U" in flags) + body

@@ -4,6 +4,7 @@ A table's name is a file, or the rules themselves in braces: cidr:{{192.0.2.0/24
 are logged and left out; the rest works, as in Postfix.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from mailsuite.maps.maps import MapSource
 
 P = TypeVar("P")
+BLANKS = " \t\r\n\v\f"         # white space is ASCII's
+_BLANKS = re.compile(f"[{BLANKS}]+")
+_WORD = re.compile(r"(?:if|endif)(?![0-9A-Za-z])", re.IGNORECASE)
 
 
 class SkipRule(Exception):
@@ -54,7 +58,8 @@ class RuleTable(FileTable, Generic[P]):
     def _lines(self) -> list[Line]:
         """Raises BadTable (inline syntax), TableError (file)."""
         if not self._inline:
-            return list(logical_lines(read_text(self.name)))
+            return list(logical_lines(read_text(self.name),
+                                      lambda why: self._source.log.warning("%s: %s", self.name, why)))
         try:
             items = split_specs(unbrace(self.name))
             lines = [Line(number, unbrace(item)) for number, item in enumerate(items, 1)]
@@ -78,10 +83,10 @@ class RuleTable(FileTable, Generic[P]):
         self.compiled()
 
     def _take(self, line: Line, rules: list[Rule[P]], open_ifs: list[Rule[P]]) -> None:
-        text = line.text.lstrip()
-        word, _, rest = text.partition(" ") if " " in text else (text, "", "")
-        word = word.split(None, 1)[0] if word else ""
-        if word.lower() == "endif":
+        text = line.text.lstrip(BLANKS)
+        word = _WORD.match(text)
+        rest = text[5:]
+        if word is not None and word[0].lower() == "endif":
             if rest.strip() and self.strict_endif:
                 raise SkipRule(self.after_endif)
             if not open_ifs:
@@ -90,8 +95,8 @@ class RuleTable(FileTable, Generic[P]):
                 self.warn(line.number, self.after_endif)
             open_ifs.pop().after = len(rules)
             return
-        if word.lower() == "if":
-            rule = self.parse_rule(text[2:].lstrip(), line.number, is_if=True)
+        if word is not None and word[0].lower() == "if":
+            rule = self.parse_rule(text[2:].lstrip(BLANKS), line.number, is_if=True)
             open_ifs.append(rule)
         else:
             rule = self.parse_rule(text, line.number, is_if=False)
@@ -121,8 +126,14 @@ def negation(text: str) -> tuple[bool, str]:
     """Strip "!" signs: whether there was an odd number of them, and what follows."""
     negated = False
     while text.startswith("!"):
-        negated, text = not negated, text[1:].lstrip()
+        negated, text = not negated, text[1:].lstrip(BLANKS)
     return negated, text
+
+
+def split_at_blanks(text: str) -> tuple[str, str]:
+    """The first word and the rest."""
+    word, *rest = _BLANKS.split(text, maxsplit=1)
+    return word, rest[0].strip(BLANKS) if rest else ""
 
 
 def first_fit(rules: Sequence[Rule[P]], numbers: Sequence[int], fits: Callable[[int, Rule[P]], bool]) -> Rule[P] | None:

@@ -36,7 +36,14 @@ def unbrace(text: str) -> str:
     raise Unbraced(f"missing '}}' in \"{text}\"")
 
 
-class StaticTable(Table):
+class _Fixed(Table):
+    """Postfix has its own words for tables that are made of nothing but their name."""
+
+    def remove(self, key: str) -> bool:
+        raise BadTable(f"table {self.spec}: delete operation is not supported")
+
+
+class StaticTable(_Fixed):
     """One value for all keys."""
 
     def __init__(self, type: str, name: str, source: "MapSource", *, folds: bool = True) -> None:
@@ -47,6 +54,10 @@ class StaticTable(Table):
                 self._value = unbrace(name)
             except Unbraced as error:
                 raise BadTable(f"bad static:name syntax: {error}") from None
+        try:
+            self._value = source.value(self._value)
+        except ValueError as error:
+            raise BadTable(str(error)) from None
 
     def lookup(self, key: str) -> str | None:
         return self._value
@@ -58,36 +69,42 @@ class InlineTable(Table):
     def __init__(self, type: str, name: str, source: "MapSource", *, folds: bool = True) -> None:
         super().__init__(type, name)
         self._entries: dict[str, str] = {}
+        self._fold = fold if folds else str
+        kind = "filename" if source.values_are_files else "value"
+        self._need = f"\"{self.spec}\"; need \"{type}:{{name={kind}...}}\""
         try:
-            items = split_specs(unbrace(name)) if name.startswith("{") else []
+            items = split_specs(unbrace(name)) if name.startswith("{") else None
         except Unbraced:
-            items = []
-        if not items:
-            raise BadTable(f"bad syntax: \"{self.spec}\"; need \"{type}:{{name=value...}}\"")
+            items = None
+        if not items or name == "{}":
+            what = "bad syntax" if items is None or name == "{}" else "empty table"
+            raise BadTable(f"{what}: {self._need}")
         for item in items:
             key, value = self._entry(item)
-            self._entries[fold(key)] = value        # the last of equal keys counts
+            try:
+                self._entries[self._fold(key)] = source.value(value)        # the last of equal keys counts
+            except ValueError as error:
+                raise BadTable(f"{error}: {self._need}") from None
 
     def _entry(self, item: str) -> tuple[str, str]:
         """One "name=value" or "{name = value}". Raises BadTable."""
-        need = f"\"{self.spec}\"; need \"{self.type}:{{name=value...}}\""
         try:
             whole = unbrace(item) if item.startswith("{") else item
         except Unbraced as error:
-            raise BadTable(f"{error}: {need}") from None
+            raise BadTable(f"{error}: {self._need}") from None
         key, equals, value = whole.partition("=")
         if not equals or len(key.split()) > 1:
-            raise BadTable(f"missing '=' after attribute name: {need}")
+            raise BadTable(f"missing '=' after attribute name: {self._need}")
         return key.strip(), value.strip()
 
     def lookup(self, key: str) -> str | None:
-        return self._entries.get(fold(key))
+        return self._entries.get(self._fold(key))
 
     def items(self) -> Iterator[tuple[str, str]]:
         yield from self._entries.items()
 
 
-class EnvironTable(Table):
+class EnvironTable(_Fixed):
     """The environment. Keys fold to lower case, so only variables in lower case are found, as with Postfix."""
 
     def __init__(self, type: str, name: str, source: "MapSource", *, folds: bool = True) -> None:
@@ -110,6 +127,9 @@ class FailTable(Table):
     def items(self) -> Iterator[tuple[str, str]]:
         raise BadTable(f"table {self.spec}: sequence error: Application error")
 
+    def remove(self, key: str) -> bool:
+        raise BadTable(f"table {self.spec}: delete error: Application error")
+
 
 class InternalTable(Table):
     """A table that a process fills for itself; empty at its start."""
@@ -123,6 +143,9 @@ class InternalTable(Table):
 
     def items(self) -> Iterator[tuple[str, str]]:
         yield from self._entries.items()
+
+    def remove(self, key: str) -> bool:
+        return self._entries.pop(fold(key), None) is not None
 
 
 class NisTable(Table):

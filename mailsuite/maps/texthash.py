@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from mailsuite.maps.sources import key_and_value, logical_lines, read_text
+from mailsuite.maps.sources import BadLine, Line, is_utf8, key_and_value, logical_lines, not_utf8, read_text
 from mailsuite.maps.table import Freshness, Table, TableError, fold
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class FileTable(Table):
         super().__init__(type, name)
         self._source, self._fresh, self._stamp = source, Freshness(), stamp_of(name)
         self._reading: threading.Thread | None = None
+        self._folds = folds
         self.load()
 
     def load(self) -> None:
@@ -76,13 +77,13 @@ class FileTable(Table):
 
     def _make(self) -> None:
         try:
-            self._made = type(self)(self.type, self.name, self._source)
+            self._made = type(self)(self.type, self.name, self._source, folds=self._folds)
         except TableError as error:
             self._source.log.warning("%s", error)
 
 
 class TextTable(FileTable):
-    """texthash: keys fold to lower case."""
+    """texthash: keys fold to lower case, unless folds is False."""
 
     def load(self) -> None:
         entries: dict[str, str] = {}
@@ -91,22 +92,39 @@ class TextTable(FileTable):
         except TableError as error:
             raise TableError(f"open database {self.name}: {str(error).rpartition(': ')[2]}", config=True) from None
         warn = self._source.log.warning
-        for line in logical_lines(text):
-            key, value = key_and_value(line.text)
-            if not key or not value:
-                warn("%s, line %d: expected format: key whitespace value -- ignoring this line", self.name, line.number)
+        utf8 = self._source.settings.text("smtputf8_enable") != "no"
+        for line in logical_lines(text, lambda why: warn("%s: %s", self.name, why)):
+            try:
+                key, value = self._entry(line, utf8)
+            except BadLine as error:
+                said = str(error)
+                if not said.endswith(("this line", "this entry")):
+                    said += " -- ignoring this line"
+                warn("%s, line %d: %s", self.name, line.number, said)
                 continue
-            if key.endswith(":"):
-                warn("%s, line %d: record is in \"key: value\" format; is this an alias file?", self.name, line.number)
-            if fold(key) in entries:
+            stored = fold(key) if self._folds else key
+            if stored in entries:
                 warn("%s, line %d: duplicate entry: \"%s\"", self.name, line.number, key)
                 continue
-            entries[fold(key)] = value
+            entries[stored] = value
         self._entries = entries
+
+    def _entry(self, line: Line, utf8: bool) -> tuple[str, str]:
+        """Raises BadLine."""
+        if utf8 and not is_utf8(line.text):
+            raise not_utf8(line)
+        key, value = key_and_value(line.text)
+        if key.endswith(":"):
+            self._source.log.warning("%s, line %d: record is in \"key: value\" format; is this an alias file?",
+                                     self.name, line.number)
+        try:
+            return key, self._source.value(value)
+        except ValueError as error:
+            raise BadLine(f"{error}: skipping this entry") from None
 
     def lookup(self, key: str) -> str | None:
         self.refresh()
-        return self._entries.get(fold(key))
+        return self._entries.get(fold(key) if self._folds else key)
 
     def items(self) -> Iterator[tuple[str, str]]:
         yield from self._entries.items()

@@ -13,7 +13,7 @@ from mailsuite.base.trace import TRACE, Hit
 from mailsuite.maps.combined import PipeTable, UnionTable
 from mailsuite.maps.indexed import IndexedTable
 from mailsuite.maps.rules import RuleTable
-from mailsuite.maps.sources import AliasError, alias_and_value, key_and_value, logical_lines, read_text
+from mailsuite.maps.sources import AliasError, BadLine, alias_and_value, key_and_value, logical_lines, read_text
 from mailsuite.maps.table import Table, TableError, fold
 from mailsuite.maps.texthash import TextTable
 
@@ -72,7 +72,10 @@ def _line_of(path: str, key: str, value: str) -> Place:
         return NOWHERE
     wanted, words = fold(key), value.split()
     for line in logical_lines(text):
-        left, right = key_and_value(line.text)
+        try:
+            left, right = key_and_value(line.text)
+        except BadLine:
+            left = right = ""
         if fold(left) == wanted and right.split() == words:
             return Place(path, line.number)
         if wanted in fold(line.text):

@@ -10,6 +10,7 @@ from mailsuite.maps import MapSource
 from mailsuite.maps.opening import open_table
 from mailsuite.maps.perl import compile_slow
 from mailsuite.maps.posix import to_re2
+from mailsuite.maps.table import TableError
 
 SOURCE = MapSource(Settings.of({}), "smtpd")
 
@@ -85,19 +86,44 @@ BACKTRACKING = [(r"^(a+)\1$", "aa", ["aa", "a"]), (r"(?<=x)(y)|(z)", "xy", ["y",
 
 
 @pytest.mark.parametrize(("pattern", "key", "want"), BACKTRACKING)
-@pytest.mark.parametrize("library", [True, False])
-def test_engines_agree(pattern: str, key: str, want: list[str | None] | None, library: bool,
-                       monkeypatch: pytest.MonkeyPatch) -> None:
-    if not library:
-        monkeypatch.setattr("mailsuite.maps.pcre2._library", lambda: None)
+def test_backtracking_patterns(pattern: str, key: str, want: list[str | None] | None) -> None:
     slow = compile_slow(pattern, {"i", "s"})
     expected = None if want is None else [one if one is None else one.encode() for one in want]
     assert slow.groups(key.encode()) == expected and slow.group_count == pattern.count("(") - pattern.count("(?")
 
 
-def test_endless_backtracking_has_a_limit() -> None:
-    table = open_table(r"pcre:{{/(x+x+)+(?<=z)\1y/ REJECT}}", SOURCE)
-    assert table.lookup("x" * 400) is None
+@pytest.mark.parametrize("rule", [r"/(?<=x)a/ x", r"/(a)\1/ x", r"/a(?!b)c/ x"])
+@pytest.mark.parametrize("kind", ["pcre", "regexp"])
+def test_without_the_library_a_table_cannot_be_asked(kind: str, rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if kind == "regexp" and "(?" in rule:
+        rule = r"/(x)y\1/ z"
+    monkeypatch.setattr("mailsuite.maps.pcre2._library", lambda: None)
+    with pytest.raises(TableError, match="needs the PCRE2 library"):
+        open_table(f"{kind}:{{{{{rule}}}}}", SOURCE)
+
+
+HOSTILE = [(r"/^(x+x+)+(?<!q)[yz]$/ REJECT", "x" * 400), (r"/^(?:(x+)+)(?<!q)\1$/ REJECT", "x" * 60 + "!"),
+           (r"/(.*)*\1z(?=q)/ REJECT", "ab" * 3000), (r"/^(a|a?)+(?<=b)$/ REJECT", "a" * 200),
+           (r"/(?R)?x(?=y)|(?1)(z)/ REJECT", "x" * 5000)]
+
+
+@pytest.mark.parametrize(("rule", "key"), HOSTILE)
+def test_endless_backtracking_has_a_limit(rule: str, key: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The test would not end without it."""
+    with caplog.at_level(logging.WARNING, "mailsuite.smtpd"):
+        assert open_table("pcre:{{" + rule + "}}", SOURCE).lookup(key) is None
+    assert all(message.endswith(("limit exceeded", "subject position")) for message in caplog.messages)
+
+
+@pytest.mark.parametrize("rule", [r"/^(a*)*\1b$/ REJECT", r"/((a*)*)*\2c/ REJECT"])
+def test_back_references_of_regexp_have_the_same_limit(rule: str) -> None:
+    assert open_table("regexp:{{" + rule + "}}", SOURCE).lookup("a" * 3000 + "!") is None
+
+
+def test_many_slow_patterns_together_have_a_limit() -> None:
+    rules = ", ".join("{" + r"/^(x+x+)+(?<!q)[yz]$/ REJECT" + "}" for _ in range(500))
+    with pytest.raises(TableError, match="too long"):
+        open_table("pcre:{" + rules + "}", SOURCE).lookup("x" * 400)
 
 
 def test_posix_is_leftmost_longest() -> None:

@@ -11,7 +11,7 @@ import pytest
 from mailsuite.base.errors import TemporaryError
 from mailsuite.config.settings import Settings
 from mailsuite.maps import MapSource, open_maps
-from mailsuite.maps.indexed import write_index
+from mailsuite.maps.index_file import write_index
 from mailsuite.maps.maps import split_specs
 from mailsuite.maps.opening import open_table
 from mailsuite.maps.table import BadTable, TableError

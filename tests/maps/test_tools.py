@@ -87,7 +87,7 @@ def test_modes(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     (["-q", "a", "hash:none"], "postmap: fatal: open database none.db: No such file or directory\n"),
     (["-q", "a", "texthash:none"], "postmap: fatal: open database none: No such file or directory\n"),
     (["-q", "a", "nosuch:x"], "postmap: fatal: unsupported dictionary type: nosuch\n"),
-    (["regexp:x"], "postmap: fatal: unsupported dictionary type: regexp does not support bulk-mode creation.\n"),
+    (["regexp:main.cf"], "postmap: fatal: unsupported dictionary type: regexp does not support bulk-mode creation.\n"),
     (["-s", "static:x"], "postmap: fatal: table static:x: sequence operation is not supported\n"),
     (["-d", "a", "texthash:x"], "postmap: fatal: texthash:x map requires O_RDONLY access mode\n"),
     (["-q", "a", "fail:x"], "postmap: fatal: table fail:x: query error: Application error\n"),
@@ -102,7 +102,9 @@ def test_aliases(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     assert run("hash:a", alias=True) == (0, "", "postalias: warning: a, line 5: need name:value pair\n"
                                          "postalias: warning: a, line 6: need name:value pair\n"
                                          "postalias: warning: a, line 8: name must be local\n")
-    assert sorted(run("-s", "hash:a", alias=True)[1].splitlines()) == [
+    listed = sorted(run("-s", "hash:a", alias=True)[1].splitlines())
+    assert [line.split("\t")[0] for line in listed[:3]] == ["@:", "YP_LAST_MODIFIED:", "YP_MASTER_NAME:"]
+    assert listed[3:] == [
         "cmd:\t\"|/bin/prog -a 'b c'\"", 'i:\t:include:/x/y, |"cmd x", /file', "list:\ta, b, c@d.test",
         "postmaster:\troot", "quoted name:\tx"]
     assert run("-q", "LIST", "hash:a", alias=True) == (0, "a, b, c@d.test\n", "")
