@@ -10,7 +10,7 @@ import re
 from mailsuite.base.log import logger
 from mailsuite.queue.envelope import Notify, Ret
 from mailsuite.queue.headers import name_of
-from mailsuite.queue.inspection import AddHeader, ChangeHeader, Field, InsertHeader, RemoveFields
+from mailsuite.queue.inspection import AddHeader, ChangeHeader, Field, InsertHeader, RemoveFields, ReplaceHeader
 from mailsuite.smtp.dsn import decoded_xtext, read_notify, read_orcpt
 
 log = logger("cleanup")
@@ -36,7 +36,7 @@ class Header:
     def octets(self) -> bytes:
         return b"".join(raw + b"\n" for raw in self._raw)
 
-    def apply(self, edit: InsertHeader | AddHeader | ChangeHeader | RemoveFields) -> None:
+    def apply(self, edit: InsertHeader | AddHeader | ChangeHeader | RemoveFields | ReplaceHeader) -> None:
         self._fields, self.changed = None, True
         match edit:
             case InsertHeader():
@@ -45,6 +45,9 @@ class Header:
                 self._raw.append(_rendered(edit.name, edit.value, edit.verbatim))
             case ChangeHeader():
                 self._change(edit)
+            case ReplaceHeader():
+                own = [raw for raw in self._raw if name_of(raw) == b"received"][:1]
+                self._raw = own + Header(edit.octets)._raw
             case RemoveFields():
                 self._raw = [raw for at, raw in enumerate(self._raw) if at not in edit.places]
 

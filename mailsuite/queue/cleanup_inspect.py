@@ -32,6 +32,7 @@ from mailsuite.queue.inspection import (
     RemoveFields,
     RemoveRecipient,
     ReplaceBody,
+    ReplaceHeader,
 )
 from mailsuite.queue.refused import Refused
 
@@ -84,7 +85,7 @@ class WholeMessage:
 
     # --- edits --------------------------------------------------------------------------------------------------
 
-    def edit_header(self, edit: InsertHeader | AddHeader | ChangeHeader | RemoveFields) -> None:
+    def edit_header(self, edit: InsertHeader | AddHeader | ChangeHeader | RemoveFields | ReplaceHeader) -> None:
         self._head.apply(edit)
 
     async def store(self, edit: ReplaceBody | None, pool: "SyncPool") -> None:
@@ -139,7 +140,7 @@ async def inspect(case: Case, inspectors: Sequence[Inspector], writer: Writer, h
             return
         body: ReplaceBody | None = None
         for edit in found.edits:
-            if isinstance(edit, InsertHeader | AddHeader | ChangeHeader | RemoveFields):
+            if isinstance(edit, InsertHeader | AddHeader | ChangeHeader | RemoveFields | ReplaceHeader):
                 message.edit_header(edit)
             elif isinstance(edit, ReplaceBody):
                 body = edit

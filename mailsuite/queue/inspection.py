@@ -102,6 +102,13 @@ class RemoveFields:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplaceHeader:
+    """All fields but our own Received: (the first one), which stays on top. octets: whole lines, LF ends."""
+
+    octets: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class ReplaceBody:
     """The new body, LF line ends. blocks is iterated once, in a thread when the message is big; it must not read the
     message any more (`[*message.body(), footer]` is a list already, so it may)."""
@@ -141,7 +148,7 @@ class Quarantine:
 
 
 Edit = (InsertHeader | AddHeader | ChangeHeader | RemoveFields | ReplaceBody | AddRecipient | RemoveRecipient
-        | ChangeSender | Quarantine)
+        | ChangeSender | Quarantine | ReplaceHeader)
 
 
 @dataclass(slots=True)

@@ -76,6 +76,7 @@ class Treatment:
     redirect: str = ""
     bcc: list[str] = field(default_factory=list)
     prepend: list[str] = field(default_factory=list)
+    reply: str = ""                 # instead of "250 2.0.0 Ok: queued as ..."
     dmarc: set[str] = field(default_factory=set)        # what is to be done when DMARC fails: auth_results/verifier.py
 
 

@@ -11,10 +11,10 @@ Raises: what an observer raises is a 451 to the client, with a traceback in the 
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from mailsuite.smtp.facts import Facts
-from mailsuite.smtp.questions import Fine, Refusal
+from mailsuite.smtp.questions import AuthDone, AuthFailed, AuthMore, Fine, Refusal
 from mailsuite.smtp.syntax import Word
 
 if TYPE_CHECKING:
@@ -22,6 +22,15 @@ if TYPE_CHECKING:
     from mailsuite.queue.inspection import Inspector
 
 Answer = Refusal | Fine | None
+LoginStep = AuthMore | AuthDone | AuthFailed
+
+
+class LoginDialogue(Protocol):
+    """An observer that authenticates the client by itself. What the client says is base64, as it came."""
+
+    async def start(self, initial: bytes | None) -> LoginStep: ...
+    async def proceed(self, response: bytes) -> LoginStep: ...
+    def cancel(self) -> None: ...
 
 
 class Observer:
@@ -35,7 +44,7 @@ class Observer:
         """facts.helo is the new name."""
         return None
 
-    async def ehlo_lines(self, facts: Facts, lines: list[str]) -> list[str]:
+    async def ehlo_lines(self, facts: Facts, lines: list[str]) -> list[str] | Refusal:
         """What EHLO is about to list, the host's name first."""
         return lines
 
@@ -52,11 +61,16 @@ class Observer:
         return None
 
     async def other(self, facts: Facts, verb: str, words: Sequence[Word]) -> Answer:
-        """A command without a place here: RSET, NOOP, VRFY, ETRN, AUTH, STARTTLS, QUIT. An answer is given instead."""
+        """A command without a place here: RSET, NOOP, VRFY, ETRN, AUTH, STARTTLS, QUIT. An answer is given instead;
+        RSET and QUIT do their work all the same."""
         return None
 
     async def unknown(self, facts: Facts, words: Sequence[Word]) -> Answer:
         """No command of ours. An answer is given instead."""
+        return None
+
+    async def auth(self, facts: Facts, mechanism: str, initial: bytes | None) -> "LoginDialogue | Answer":
+        """AUTH with one of our mechanisms or those of `server.plugin_mechanisms`; None: the auth service is asked."""
         return None
 
     def inspectors(self, facts: Facts, intake: "Intake") -> "list[Inspector]":
@@ -91,9 +105,12 @@ class Observers(Observer):
                 return answer
         return None
 
-    async def ehlo_lines(self, facts: Facts, lines: list[str]) -> list[str]:
+    async def ehlo_lines(self, facts: Facts, lines: list[str]) -> list[str] | Refusal:
         for member in self._members:
-            lines = await member.ehlo_lines(facts, lines)
+            found = await member.ehlo_lines(facts, lines)
+            if isinstance(found, Refusal):
+                return found
+            lines = found
         return lines
 
     async def mail(self, facts: Facts, words: Sequence[Word]) -> Answer:
@@ -130,6 +147,12 @@ class Observers(Observer):
         for member in self._members:
             if (answer := await member.unknown(facts, words)) is not None:
                 return answer
+        return None
+
+    async def auth(self, facts: Facts, mechanism: str, initial: bytes | None) -> "LoginDialogue | Answer":
+        for member in self._members:
+            if (found := await member.auth(facts, mechanism, initial)) is not None:
+                return found
         return None
 
     def inspectors(self, facts: Facts, intake: "Intake") -> "list[Inspector]":

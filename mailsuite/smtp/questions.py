@@ -34,7 +34,7 @@ class Observe:
 
 @dataclass(frozen=True, slots=True)
 class EhloLines:
-    """What EHLO is about to list; asked where somebody may change it. -> list[str]"""
+    """What EHLO is about to list; asked where somebody may change it. -> list[str] | Refusal"""
 
     lines: tuple[str, ...]
 
@@ -177,18 +177,20 @@ class AuthMore:
 
 @dataclass(frozen=True, slots=True)
 class AuthDone:
-    """The client is username."""
+    """The client is username. reply: instead of ours."""
 
     username: str
+    reply: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class AuthFailed:
-    """username "" when none was named."""
+    """username "" when none was named. reply: instead of ours."""
 
     username: str = ""
     reason: str = ""
     temporary: bool = False
+    reply: str = ""
 
 
 @dataclass(frozen=True, slots=True)

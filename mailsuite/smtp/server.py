@@ -37,6 +37,7 @@ from mailsuite.sasl.auth_client import AuthClient
 from mailsuite.smtp import params
 from mailsuite.smtp.config import SessionConfig
 from mailsuite.smtp.facts import Client, Facts
+from mailsuite.smtp.handlers.server_handlers import Handlers
 from mailsuite.smtp.milter.server_local import LocalMilters
 from mailsuite.smtp.milter.server_observer import MilterSuite
 from mailsuite.smtp.observers import Observer, Observers
@@ -81,10 +82,13 @@ class Server:
         self.policy.resources.verifier = VerifyClient(verify_path(settings))
         self.rates = make_rates(settings)
         self.milters = MilterSuite(settings, self.rewriter)
-        observed = not self.milters.empty
-        self.config = make_config(settings, self.policy, self.rates, observed=observed)
+        self.handlers = Handlers(settings)
+        observed = not self.milters.empty or bool(self.handlers.plugins)
+        self.config = make_config(settings, self.policy, self.rates, observed=observed,
+                                  plugin_logins=bool(self.handlers.mechanisms))
         self.stressed = make_config(settings.with_overrides({"stress": "yes"}), self.policy, self.rates,
-                                    observed=observed)
+                                    observed=observed,
+                                    plugin_logins=bool(self.handlers.mechanisms))
         self.open, self.places, self._busy_said = 0, 0, -BUSY_WARN_S
         self._command_filter = self.policy.resources.table(settings.text("smtpd_command_filter"))
         self._bare_lf_fine = AddressList(settings.text("smtpd_forbid_bare_newline_exclusions"),
@@ -261,6 +265,8 @@ class Server:
         members: list[Observer] = []
         if (milters := await self.milters.observer(facts, connections)) is not None:
             members.append(milters)
+        if (handlers := self.handlers.observer(facts)) is not None:
+            members.append(handlers)
         return members[0] if len(members) == 1 else Observers(members)
 
     # --- the queue ----------------------------------------------------------------------------------------------

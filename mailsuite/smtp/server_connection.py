@@ -9,12 +9,11 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mailsuite.base.dialogue import Peer, Session
+from mailsuite.base.dialogue import Peer, Session, TlsInfo
 from mailsuite.base.errors import Bug, MailError, TemporaryError
 from mailsuite.base.log import logger
 from mailsuite.queue.cleanup import Intake, Refused
 from mailsuite.queue.envelope import Envelope, Notify, Origin, Recipient, Ret
-from mailsuite.sasl.auth_client import AuthStep, Challenge, Success
 from mailsuite.smtp import questions
 from mailsuite.smtp.commands.proxy import apply_xclient
 from mailsuite.smtp.facts import Client, Facts, NameStatus
@@ -25,6 +24,7 @@ from mailsuite.smtp.policy.sending import Excess
 from mailsuite.smtp.proxy_filter_client import ProxyIntake
 from mailsuite.smtp.questions import Refusal
 from mailsuite.smtp.received import received_header
+from mailsuite.smtp.server_login import Login
 from mailsuite.smtp.session import ServerSession
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class SmtpHandler:
         self._session: ServerSession | None = None
         self._intake: Intake | ProxyIntake | None = None
         self._header_due = False
-        self._auth_id: int | None = None
+        self._login = Login(server, self.facts)
         self._observers = Observer()
         self._counted = ""               # what this client is to anvil; "" when it is not counted
         self._at_once = 0
@@ -86,7 +86,7 @@ class SmtpHandler:
             self._session.handshake_failed(reason.partition(": ")[2] if failed else "")
             self.server.report_trouble(self._session)
         self._drop_intake()
-        self._drop_auth()
+        self._login.cancel()
         if self.facts.sender is not None:
             self._observers.reset(self.facts)
         self._observers.close(self.facts)
@@ -119,9 +119,9 @@ class SmtpHandler:
             case questions.EhloOptions():
                 return await self._options()
             case questions.AuthStart() | questions.AuthLine():
-                return await self._auth(question)
+                return await self._login.answer(question, self._observers, self._who(), self._tls)
             case questions.AuthCancel():
-                self._drop_auth()
+                self._login.cancel()
             case questions.Etrn():
                 return await self.server.etrn(self.facts, question.domain)
             case questions.Forbidden():
@@ -262,46 +262,19 @@ class SmtpHandler:
         if not server.config.sasl:
             return questions.Offer(discard)
         mechanisms = await server.mechanisms(facts.tls is not None)
+        mechanisms += tuple(name for name in server.handlers.mechanisms if name not in mechanisms)
         hidden = await server.sasl_exceptions.matches_host(facts.client.name, facts.client.address)
         return questions.Offer(discard, mechanisms, hide_auth=hidden)
 
-    # --- authentication -----------------------------------------------------------------------------------------
-
-    async def _auth(self, question: questions.AuthStart | questions.AuthLine) -> object:
-        server = self.server
-        assert server.auth is not None
-        try:
-            if isinstance(question, questions.AuthStart):
-                initial = question.initial.reveal() if question.initial is not None else None
-                step: AuthStep = await server.auth.begin(
-                    question.mechanism, service=server.sasl_service, initial=initial, peer=self._who(),
-                    tls=self._channel.tls if self._channel is not None else None)
-            elif self._auth_id is not None:
-                step = await server.auth.proceed(self._auth_id, question.response.reveal())
-            else:
-                return questions.AuthFailed()
-        except TemporaryError as error:
-            self._auth_id = None
-            log.warning("SASL: %s", error.detail or error.public)
-            return questions.AuthFailed(reason=error.public, temporary=True)
-        if isinstance(step, Challenge):
-            self._auth_id = step.request_id
-            return questions.AuthMore(step.base64)
-        self._auth_id = None
-        if isinstance(step, Success):
-            return questions.AuthDone(step.user)
-        return questions.AuthFailed(step.user, step.reason, step.temporary)
+    @property
+    def _tls(self) -> TlsInfo | None:
+        return self._channel.tls if self._channel is not None else None
 
     def _who(self) -> Peer:
         """The client as the auth service is told: after XCLIENT, the one it names."""
         client = self.facts.client
         return replace(self.peer, address=client.address, port=client.port, server_address=client.server_address,
                        server_port=client.server_port)
-
-    def _drop_auth(self) -> None:
-        if self._auth_id is not None and self.server.auth is not None:
-            self.server.auth.cancel(self._auth_id)
-            self._auth_id = None
 
     # --- the message --------------------------------------------------------------------------------------------
 
@@ -451,7 +424,7 @@ class SmtpHandler:
             return self._refusal(error)
         finally:
             intake.abort()
-        return questions.Queued(accepted.queue_id, accepted.reply)
+        return questions.Queued(accepted.queue_id, treatment.reply or accepted.reply)
 
     def _refusal(self, error: MailError) -> Refusal:
         """A reply for what the queue says."""

@@ -44,11 +44,11 @@ def make_rates(settings: "Settings") -> Rates:
 
 
 def make_config(settings: "Settings", policy: "Policy | None", rates: Rates, *,
-                observed: bool = False) -> SessionConfig:
+                observed: bool = False, plugin_logins: bool = False) -> SessionConfig:
     """policy None: for a program on a pipe (standalone)."""
     level = tls_level(settings)
     wrapped = settings[params.SMTPD_TLS_WRAPPERMODE]
-    sasl = settings[params.SMTPD_SASL_AUTH_ENABLE]
+    sasl = settings[params.SMTPD_SASL_AUTH_ENABLE] or plugin_logins
     discard: tuple[str, ...] = settings[params.SMTPD_DISCARD_EHLO_KEYWORDS]
     noop: tuple[str, ...] = settings[params.SMTPD_NOOP_COMMANDS]
     return SessionConfig(

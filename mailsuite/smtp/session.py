@@ -16,13 +16,14 @@ from mailsuite.base.errors import Bug
 from mailsuite.base.log import logger
 from mailsuite.smtp import questions
 from mailsuite.smtp.commands import COMMANDS, UNKNOWN, Entry, Rule
+from mailsuite.smtp.commands.mail import abandon
 from mailsuite.smtp.config import SessionConfig
 from mailsuite.smtp.data import ChunkDecoder, DotDecoder, FirstLine
 from mailsuite.smtp.facts import BdatState, Facts
 from mailsuite.smtp.ledger import Ledger, log_bare_lf, log_connect, log_pipelining, log_stranger, log_tls
 from mailsuite.smtp.outcome import Chunk, Content, Done, NextLine, Outcome, Pending, refused
 from mailsuite.smtp.reply import encode, soften, with_footer
-from mailsuite.smtp.syntax import is_header, tokenise
+from mailsuite.smtp.syntax import Word, is_header, tokenise
 
 log = logger("smtpd")
 _TEMPORARY = "451 4.3.0 Error: internal error"
@@ -322,12 +323,20 @@ class ServerSession:
             if config.forbid_pipelining:
                 return self._out_of_step()
         if config.observed and Rule.OBSERVED in entry.rules and (name != "AUTH" or config.sasl):
-            return Pending(questions.Observe(name), lambda said: self._instead(said) or entry.run(self, words))
+            return Pending(questions.Observe(name), lambda said: self._observed(entry, words, said))
         return entry.run(self, words)
 
     def _out_of_step(self) -> Outcome:
         self.trouble.add("protocol")
         return Done("554 5.5.0 Error: SMTP protocol synchronization", ok=False, close=True)
+
+    def _observed(self, entry: Entry, words: list[Word], answer: object) -> Outcome:
+        """A command that observers were asked about."""
+        if isinstance(answer, questions.Fine) and entry.name == "rset":
+            return abandon(self, lambda: Done(answer.reply))
+        if isinstance(answer, questions.Fine | questions.Refusal) and entry.name == "quit":
+            return Done(answer.reply, close=True)
+        return self._instead(answer) or entry.run(self, words)
 
     def _instead(self, answer: object) -> Outcome | None:
         """What an observer said in the place of our own reply."""

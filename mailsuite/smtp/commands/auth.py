@@ -74,7 +74,7 @@ def _step(session: "ServerSession", step: object) -> Outcome:
         return NextLine("334 " + step.base64.decode("ascii", "replace"), lambda line: _line(session, line))
     if isinstance(step, questions.AuthDone):
         session.facts.sasl_username = session.last_login = step.username
-        return Done("235 2.7.0 Authentication successful")
+        return Done(step.reply or "235 2.7.0 Authentication successful")
     assert isinstance(step, questions.AuthFailed)
     session.last_login = step.username
     return _failed(session, step)
@@ -97,6 +97,8 @@ def _failed(session: "ServerSession", failure: questions.AuthFailed) -> Outcome:
     log.warning("%s: SASL %.100s authentication failed: %s, sasl_username=%.100s", session.facts.client.host,
                 session.facts.sasl_method, reason, failure.username or "(unavailable)")
     _forget(session)
+    if failure.reply:
+        return refused(failure.reply)
     if failure.temporary:
         return refused(f"454 4.7.0 Temporary authentication failure: {reason}")
     return refused(f"535 5.7.8 Error: authentication failed: {reason}")

@@ -42,19 +42,16 @@ def _hello(session: "ServerSession", words: list[Word], verb: str) -> Outcome:
         if isinstance(answer, questions.Refusal):
             session.facts.helo = before
             return session.refuse(answer)
-        if isinstance(answer, questions.Fine):
-            fine = Done(answer.reply)
-            return abandon(session, lambda: fine)
-        return _accept_hello(session, name, verb)
+        return _accept_hello(session, name, verb, answer.reply if isinstance(answer, questions.Fine) else "")
 
     return Pending(questions.Greeted(), judged)
 
 
-def _accept_hello(session: "ServerSession", name: str, verb: str) -> Outcome:
+def _accept_hello(session: "ServerSession", name: str, verb: str, reply: str = "") -> Outcome:
     def answer() -> Outcome:
         session.facts.helo = neuter_helo(name)
         if verb == "HELO":
-            return Done(f"250 {session.config.hostname}")
+            return Done(reply or f"250 {session.config.hostname}")
         session.facts.protocol = "ESMTP"
         if session.offer is not None:
             return _list_keywords(session)
@@ -102,11 +99,14 @@ def _list_keywords(session: "ServerSession") -> Outcome:
     if "chunking" not in without:
         lines.append("CHUNKING")
     if config.observed:
-        return Pending(questions.EhloLines(tuple(lines)), _say_lines)
+        return Pending(questions.EhloLines(tuple(lines)), lambda said: _say_lines(session, said))
     return Done(encode_lines("250", lines))
 
 
-def _say_lines(lines: object) -> Outcome:
+def _say_lines(session: "ServerSession", lines: object) -> Outcome:
+    if isinstance(lines, questions.Refusal):
+        session.facts.helo = None
+        return session.refuse(lines)
     assert isinstance(lines, list)
     return Done(encode_lines("250", lines))
 

@@ -133,6 +133,8 @@ class SmtpMilters(Observer):
         for milter in self._milters:
             if (answer := milter.says_already) is not None and answer.reply:
                 return Refusal(answer.reply)
+        if verb == "STARTTLS":
+            self.forget(facts)
         return None
 
     def inspectors(self, facts: Facts, intake: "Intake") -> "list[Inspector]":
