@@ -83,6 +83,7 @@ class Server:
         self.rates = make_rates(settings)
         self.milters = MilterSuite(settings, self.rewriter)
         self.handlers = Handlers(settings)
+        self.policy.resources.sasl = self.policy.resources.sasl or bool(self.handlers.mechanisms)
         observed = not self.milters.empty or bool(self.handlers.plugins)
         self.config = make_config(settings, self.policy, self.rates, observed=observed,
                                   plugin_logins=bool(self.handlers.mechanisms))

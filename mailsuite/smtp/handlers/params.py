@@ -3,7 +3,7 @@
 from mailsuite.config.registry import Param, boolean, declare, integer, seconds, string
 
 SMTPD_HANDLERS = declare(Param("smtpd_handlers", "", string(),
-    "Plug-ins written for aiosmtpd, asked in this order: package.module:Class, or { package.module:Class argument... }."))
+    "Plug-ins written for aiosmtpd, asked in this order: package.module:Class, or { package.module:Class argument }."))
 DELIVER = declare(Param("smtpd_handlers_deliver", "yes", boolean(),
     "What a plug-in's 2xx to DATA means. yes: it has no objection, the message is queued. no: it has taken the message "
     "itself, nothing is queued."))
