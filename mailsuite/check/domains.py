@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import combinations
 
 from mailsuite.base.errors import ConfigError, TemporaryError
-from mailsuite.check.finding import Finding, Severity, note, warning
+from mailsuite.check.finding import Finding, note, warning
 from mailsuite.check.site import Site
 from mailsuite.maps.maps import MapSource, split_specs
 from mailsuite.maps.opening import open_table
@@ -62,8 +62,8 @@ def check_overlaps(site: Site) -> Iterator[Finding]:
     for first, second in combinations(LISTS, 2):
         for domain in sorted(listed[first] & listed[second])[:REPORTED]:
             text = f"do not list domain {domain} in BOTH {first} and {second}"
-            yield Finding(Severity.WARNING, f"{text}: only {first} counts", *site.place(second),
-                          f"take {domain} out of {second} (or out of {first}: {_written(site, first)})", text)
+            yield warning(f"{text}: only {first} counts", site.place(second),
+                          f"take {domain} out of {second} (or out of {first}: {_written(site, first)})")
 
 
 def _written(site: Site, name: str) -> str:

@@ -61,7 +61,7 @@ def check_queue_folders(site: Site) -> Iterator[Finding]:
             yield error(f"not owned by group {wanted}: {path}", (path, 0), f"chgrp {wanted} {path}",
                         postfix=f"not owned by group {wanted}: {path}")
         mode = stat.S_IMODE(found.st_mode)
-        if mode & stat.S_IWOTH and os.path.basename(path) != "maildrop":
+        if mode & stat.S_IWOTH:
             yield error(f"writable by everybody: {path}", (path, 0), f"chmod {QUEUE_FOLDERS[name][0]:o} {path}")
 
 

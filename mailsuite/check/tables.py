@@ -65,8 +65,7 @@ def _indexed(name: str, kind: str, path: str, tool: str, place: tuple[str, int])
     else:
         source, made = os.stat(path).st_mtime, os.stat(built).st_mtime
         if made < source < time.time() - EDITING_S:
-            yield warning(f"database {built} is older than source file {path}", (path, 0), tool,
-                          postfix=f"database {built} is older than source file {path}")
+            yield warning(f"database {built} is older than source file {path}", (path, 0), tool)
 
 
 def check_table_rights(site: Site) -> Iterator[Finding]:

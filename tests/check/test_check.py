@@ -326,12 +326,12 @@ def test_owners_of_the_queue(site: Path) -> None:
     spool = _queue(site)
     os.chown(spool / "deferred", 0, 0)
     (spool / "corrupt/ABC").write_text("x")
-    (spool / "corrupt").chmod(0o777)
+    (spool / "maildrop").chmod(0o1777)
     found = {one.postfix or one.text: one for one in findings(site)}
     assert f"not owned by postfix: {spool}/deferred" in found
     assert f"not owned by group postdrop: {spool}/maildrop" in found
     assert "damaged message: corrupt/ABC" in found
-    assert f"writable by everybody: {spool}/corrupt" in found
+    assert f"writable by everybody: {spool}/maildrop" in found
 
 
 @as_root
@@ -433,6 +433,13 @@ def test_everything_at_once(site: Path) -> None:
     said = json.loads(done.stdout)
     assert {"configuration", "tables", "mynetworks"} <= {one["check"] for one in said}
     assert all(one["severity"] in ("error", "warning", "note") for one in said)
+
+
+def test_what_a_start_refuses_is_told_too(site: Path) -> None:
+    with (site / "master.cf").open("a") as master_cf:
+        master_cf.write("127.0.0.1:2500 inet n - n - - smtpd\n127.0.0.1:02500 inet n - n - - smtpd\n")
+    done = CliRunner().invoke(cli, ["-c", str(site), "check"])
+    assert done.exit_code == 1 and "both listen on 127.0.0.1:2500" in done.output
 
 
 def test_postfix_check_speaks_as_postfix(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
