@@ -5,6 +5,8 @@ import getpass
 import json
 import os
 import pwd
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
@@ -80,7 +82,9 @@ prog unix - n n - - pipe user=nobody argv=/usr/bin/tool -f ${sender} ${recipient
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder() -> Iterator[Path]:
+    """Of its own: nobody, who reads lists of aliases, must be able to get there."""
+    tmp_path = Path(tempfile.mkdtemp(prefix="mailsuite-explain-"))
     tmp_path.chmod(0o755)
     for name, text in {**FILES, "main.cf": MAIN_CF}.items():
         (tmp_path / name).write_text(text.format(folder=tmp_path, me=ME) if name != "canonical" else
@@ -89,7 +93,8 @@ def folder(tmp_path: Path) -> Path:
     # texthash takes "name value"; the alias file is written for it.
     text = (tmp_path / "aliases").read_text().replace("team:", "team").replace("loud:", "loud").replace("list:", "list")
     (tmp_path / "aliases").write_text(text)
-    return tmp_path
+    yield tmp_path
+    shutil.rmtree(tmp_path)
 
 
 Ask = Callable[..., dict[str, Any]]
