@@ -38,7 +38,7 @@ from mailsuite.queue.headers import split_header
 from mailsuite.queue.inspection import Inspector
 from mailsuite.queue.refused import Refused as Refused
 from mailsuite.rewrite.mapping import MESSAGE
-from mailsuite.smtp.params import MESSAGE_SIZE_LIMIT
+from mailsuite.smtp.params import CLEANUP_REPLACE_STRAY_CR_LF, MESSAGE_SIZE_LIMIT
 
 if TYPE_CHECKING:
     from mailsuite.config.settings import Settings
@@ -70,6 +70,7 @@ class Cleanup:
         self.checks = ContentChecks(settings)
         self.header_work = HeaderWork(settings, rewriter, self.checks)
         self.size_limit = settings[MESSAGE_SIZE_LIMIT]
+        self.replaces_cr = settings[CLEANUP_REPLACE_STRAY_CR_LF]
         self.content_filter = settings[params.CONTENT_FILTER]
         self.by_original = settings[params.ENABLE_ORIGINAL_RECIPIENT]
         self.duplicates = int(settings.text("duplicate_filter_limit") or 1000)
@@ -145,6 +146,8 @@ class Intake:
             return
         if not self.size and (self.inspectors or self.cleanup.first or self.cleanup.last):
             self._file.writer.reserve = RESERVE
+        if self.cleanup.replaces_cr and b"\r" in octets:
+            octets = octets.replace(b"\r", b" ")       # a server behind us might take it for a line's end
         self.size += len(octets)
         if 0 < self.cleanup.size_limit < self.size:
             log.warning("%s: queue file size limit exceeded", self.queue_id)

@@ -235,7 +235,9 @@ def encode_body(blocks: Iterable[bytes], *, line_length: int = 998) -> Iterator[
 
 
 def _encode(lines: bytes, long: "re.Pattern[bytes] | None", line_length: int) -> bytes:
-    """Whole lines."""
+    """Whole lines. A CR inside one could be another line's end to the receiver: it becomes a blank."""
+    if b"\r" in lines:
+        lines = lines.replace(b"\r\n", b"\n").replace(b"\r", b" ")
     if long is not None and long.search(lines):
         lines = b"\n".join(_broken(line, line_length) for line in lines.split(b"\n"))
     lines = lines.replace(b"\n.", b"\n..")

@@ -96,7 +96,6 @@ class Server:
                                          self.policy.resources.source, name="smtpd_forbid_bare_newline_exclusions")
         self.mail_name = settings[params.MAIL_NAME]
         self.log_port = settings[params.SMTPD_CLIENT_PORT_LOGGING]
-        self.replaces_cr = settings[params.CLEANUP_REPLACE_STRAY_CR_LF]
         self.show_tls = settings[params.SMTPD_TLS_RECEIVED_HEADER]
         self.show_login = settings[params.SMTPD_SASL_AUTHENTICATED_HEADER]
         self.asks_certificate = settings[params.SMTPD_TLS_ASK_CCERT]

@@ -75,8 +75,6 @@ class SmtpHandler:
             return
         if self._header_due:
             self._write_header(intake)
-        if self.server.replaces_cr and b"\r" in octets:
-            octets = octets.replace(b"\r", b" ")       # a server behind us might take it for a line's end
         intake.write(octets)
 
     def closed(self, reason: str) -> None:
