@@ -158,10 +158,10 @@ class SyslogTarget(logging.Handler):
                 self._socket = None
 
 
-def open_log_file(path: str) -> int:
-    """A descriptor for FileTarget; makes the file with mode 0600. Raises OSError."""
+def open_log_file(path: str, mode: int = 0o600) -> int:
+    """A descriptor for FileTarget; mode: of a new file. Raises OSError."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY, 0o600)
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY, mode)
 
 
 def setup(mail: logging.Handler, access: logging.Handler, level: int = logging.INFO) -> None:

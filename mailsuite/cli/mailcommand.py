@@ -57,17 +57,19 @@ def load(config_directory: str, program: str, status: int = EX_TEMPFAIL) -> "Set
 def log_also(program: str, settings: "Settings", *, aloud: bool = True) -> logging.Logger:
     """A logger whose lines go to the mail log (where it may be written) and, aloud, shortened to standard error."""
     from mailsuite.base import log
+    from mailsuite.base.errors import ConfigError
+    from mailsuite.config.maillog import log_file
 
     class Both(logging.Handler):
         def __init__(self) -> None:
             super().__init__()
             form = log.PostfixFormat(settings.text("syslog_name"))
             self.target: logging.Handler | None = None
-            path = settings.text("maillog_file")
             try:
-                self.target = log.FileTarget(form, log.open_log_file(path)) if path else log.SyslogTarget(form)
-            except OSError:
-                pass                # an ordinary user may not write there
+                file = log_file(settings)
+                self.target = log.FileTarget(form, log.open_log_file(*file)) if file else log.SyslogTarget(form)
+            except (OSError, ConfigError):
+                pass                # an ordinary user may not write there; master complains of a bad name
 
         def emit(self, record: logging.LogRecord) -> None:
             word = {logging.WARNING: "warning: ", logging.ERROR: "error: "}.get(record.levelno, "")

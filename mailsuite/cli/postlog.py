@@ -25,15 +25,20 @@ def main() -> int:
     directory = given.get("-c", default_directory())
     settings = load(directory, PROGRAM, 1)
     from mailsuite.base import log
+    from mailsuite.base.errors import ConfigError
+    from mailsuite.config.maillog import log_file
+
     tag = given.get("-t", f"{settings.text('syslog_name')}/postlog")
     form = log.PostfixFormat(tag)
     form.tag = lambda record: f"{tag}[{os.getpid()}]"  # type: ignore[method-assign]
     targets: list[logging.Handler] = []
-    path = settings.text("maillog_file")
     try:
-        targets.append(log.FileTarget(form, log.open_log_file(path)) if path else log.SyslogTarget(form))
+        file = log_file(settings)
+        targets.append(log.FileTarget(form, log.open_log_file(*file)) if file else log.SyslogTarget(form))
+    except ConfigError as error:
+        fatal(PROGRAM, error.public, 1)
     except OSError as error:
-        print(f"{PROGRAM}: warning: open {path}: {error.strerror}", file=sys.stderr)
+        print(f"{PROGRAM}: warning: open {error.filename}: {error.strerror}", file=sys.stderr)
     for line in [" ".join(words)] if words else (line.rstrip("\n") for line in sys.stdin):
         record = logging.LogRecord(f"mailsuite.{PROGRAM}", LEVELS[priority], "", 0, "%s", (line,), None)
         for target in targets:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 
 from mailsuite.base.errors import ConfigError
 from mailsuite.config import registry
+from mailsuite.config.maillog import log_file
 from mailsuite.config.mastercf import MasterEntry, read_master_cf
 from mailsuite.config.names import Names, ServiceNames
 from mailsuite.config.postfix_defaults import COMPUTED, DEFAULTS, kind_of
@@ -36,8 +37,8 @@ def check_settings(settings: Settings) -> tuple[list[ConfigError], list[str]]:
     entries = _entries(settings.config_directory)
     names = Names(settings.written, [
         *_STANDARD, *(ServiceNames(entry.name, entry.command, entry.overrides) for entry in entries)])
-    errors = in_order([ConfigError(f"{settings.where(name)}{text}") for name in settings.written
-                       for text in _check(settings, name, names)])
+    errors = in_order([*(ConfigError(f"{settings.where(name)}{text}") for name in settings.written
+                         for text in _check(settings, name, names)), *_check_log(settings)])
     errors += [ConfigError(f"{entry.where}: {entry.name}/{entry.type}: -o {text}") for entry in entries
                for text in _check_overrides(settings, entry, names)]
     warnings = [f"{settings.config_directory}/{file}: undefined parameter: {name}"
@@ -64,6 +65,14 @@ def _entries(config_directory: str) -> list[MasterEntry]:
         return read_master_cf(path)
     except ConfigError:
         return []
+
+
+def _check_log(settings: Settings) -> list[ConfigError]:
+    try:
+        log_file(settings)
+    except ConfigError as error:
+        return [error]
+    return []
 
 
 def _check_overrides(settings: Settings, entry: MasterEntry, names: Names) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from mailsuite.base import log
 from mailsuite.base.errors import ConfigError
+from mailsuite.config.maillog import log_file
 
 if TYPE_CHECKING:
     from mailsuite.config.dovecot import DovecotSettings
@@ -23,6 +24,7 @@ class LogFiles:
 
     def __init__(self) -> None:
         self._fds: dict[str, int] = {}
+        self._modes: dict[str, int] = {}
 
     def reopen(self) -> None:
         """After a rotation: the old names are opened anew; children that live on keep the old files."""
@@ -32,16 +34,17 @@ class LogFiles:
                 os.close(fd)
         self._fds.clear()
         for path in paths:
-            self.fd(path)
+            self.fd(path, self._modes.get(path, 0o600))
 
-    def fd(self, path: str) -> int:
-        """Raises ConfigError when the file can't be opened."""
+    def fd(self, path: str, mode: int = 0o600) -> int:
+        """Raises ConfigError when the file can't be opened. mode: of a new file."""
         if path not in self._fds:
             if path in ("/dev/stdout", "/dev/stderr"):
                 self._fds[path] = 1 if path.endswith("out") else 2
             else:
                 try:
-                    self._fds[path] = log.open_log_file(path)
+                    self._fds[path] = log.open_log_file(path, mode)
+                    self._modes[path] = mode
                 except OSError as error:
                     raise ConfigError(f"cannot open the log {path}: {error.strerror}") from error
         return self._fds[path]
@@ -49,9 +52,9 @@ class LogFiles:
 
 def mail_target(settings: "Settings", files: LogFiles) -> logging.Handler:
     form = log.PostfixFormat(settings.text("syslog_name"))
-    path = settings.text("maillog_file")
-    if path:
-        return log.FileTarget(form, files.fd(path))
+    file = log_file(settings)
+    if file:
+        return log.FileTarget(form, files.fd(*file))
     return log.SyslogTarget(form, facility=_FACILITIES.get(settings.text("syslog_facility"), 2))
 
 

@@ -53,8 +53,8 @@ mail_release_date: The day of the release, for show.
 mail_version: The version that $mail_version shows.
 maillog_file: A file for the log (or /dev/stdout) in place of syslog; its folder must be in maillog_file_prefixes.
 maillog_file_compressor !logging: The program that compresses the log on "postfix logrotate".
-maillog_file_permissions !logging: The mode of a new log file: 0600, 0640 or 0644.
-maillog_file_prefixes !logging: Folders in which maillog_file may be.
+maillog_file_permissions: The mode of a new log file: 0600, 0640 or 0644.
+maillog_file_prefixes: Folders in which maillog_file may be.
 maillog_file_rotate_suffix !logging: The date(1) format that "postfix logrotate" puts behind the old log's name.
 mailq_path !install: Where the mailq command is.
 manpage_directory !install: Where Postfix's manual pages are.
