@@ -8,8 +8,9 @@ table.py      what a table is; errors           opening.py    "type:name" -> tab
 maps.py       Maps: several tables in a row     lookup.py     the orders in which an address or a domain is looked up
 matchlist.py  mynetworks and other lists        sources.py    reading "key value" and "name: value" files
 One module per family of types: indexed.py (hash, btree, lmdb), texthash.py, regex.py (regexp, pcre), cidr.py,
-simple.py (static, inline, environ, fail, internal), system.py (unix), network.py (tcp, socketmap), combined.py
-(unionmap, pipemap, randmap).
+cdb.py, simple.py (static, inline, environ, fail, internal), system.py (unix), network.py (tcp, socketmap), combined.py
+(unionmap, pipemap, randmap), sql.py (pgsql, mysql, sqlite), ldap.py, memcache.py; proxied.py (proxy). What those in
+databases share: database.py, parameters.py, template.py; the clients are in mailsuite/database.
 """
 
 from mailsuite.maps.maps import Found, Maps, MapSource, open_maps
