@@ -20,10 +20,11 @@ def split_domain(address: str) -> tuple[str, str]:
     return (local, domain) if at else (address, "")
 
 
-def split_extension(local: str, delimiters: str) -> tuple[str, str]:
+def split_extension(local: str, delimiters: str, *, lists: bool = True) -> tuple[str, str]:
     """Split a local part at the first of the delimiter characters: "user+ext" -> ("user", "+ext").
 
-    Reserved names are not split: mailer-daemon, double-bounce, and owner-list, list-request when "-" is a delimiter.
+    Reserved names are not split: mailer-daemon, double-bounce, and owner-list and list-request when "-" is a delimiter
+    (lists: unless owner_request_special says no).
     Source: postconf(5), recipient_delimiter.
     """
     if not delimiters:
@@ -32,7 +33,7 @@ def split_extension(local: str, delimiters: str) -> tuple[str, str]:
     lower = local.lower()
     if lower in ("mailer-daemon", "double-bounce"):
         return local, ""
-    if "-" in delimiters and (lower.startswith("owner-") or lower.endswith("-request")):
+    if lists and "-" in delimiters and (lower.startswith("owner-") or lower.endswith("-request")):
         return local, ""
     if position == 0:
         return local, ""

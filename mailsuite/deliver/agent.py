@@ -68,16 +68,16 @@ class Job:
     def report(self, recipient: Recipient, status: str, dsn: str, reason: str, *, relay: str = "none",
                action: str = "", diagnostic: str = "", remote_mta: str = "", dsn_done: bool = False,
                times: Times | None = None, quiet: bool = False, address: str = "",
-               ends: "list[list[str]] | None" = None) -> None:
+               ends: "list[list[str]] | None" = None, owner: str = "") -> None:
         """Say how one recipient ended: to the log (unless quiet: that was done) and to qmgr.
 
-        address: what the recipient had become when it ended, where that is not its own.
+        address: what the recipient had become when it ended, where that is not its own. ends, owner: RecipientReport's.
         """
         word = ""
         if not quiet:
             status, dsn, reason, word = self.outcome(status, dsn, reason)
         report = RecipientReport(self.request.seq, recipient.number, status, dsn, reason, relay=relay, action=action,
-                                 diagnostic=diagnostic, remote_mta=remote_mta, dsn_done=dsn_done)
+                                 diagnostic=diagnostic, remote_mta=remote_mta, dsn_done=dsn_done, owner=owner)
         if address and address != recipient.address:
             report.address = address
         report.ends = ends or []

@@ -8,14 +8,12 @@ is the null address.
 Never raises: what makes no sense becomes an address that will not be found.
 """
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-_TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)("|$)|(\((?:[^()\\]|\\.)*\))|<([^>]*)>|([,;])|(\s+)|((?:\\.|[^\s,;"(<])+|.)',
-                    re.DOTALL)
-_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+from mailsuite.address import tokens as t
+from mailsuite.address.header import parse_addresses
 
 
 class Kind(Enum):
@@ -37,48 +35,7 @@ class Destination:
 
 def parse_destinations(line: str) -> list[Destination]:
     """The destinations of one line."""
-    found: list[Destination] = []
-    group: list[_Word] = []
-    for match in _TOKEN.finditer(line):
-        quoted, _, comment, angle, separator, blank, word = match.groups()
-        if separator is not None:
-            _close(found, group)
-        elif blank is not None or comment is not None:
-            if group:
-                group[-1].ended = True
-        elif angle is not None:
-            group.append(_Word(_ESCAPE.sub(r"\1", angle.strip()), route=True, ended=True))
-        else:
-            text = _ESCAPE.sub(r"\1", quoted if quoted is not None else word)
-            if group and not group[-1].route and (not group[-1].ended or text[:1] == "@" or group[-1].text[-1:] == "@"):
-                group[-1].text += text
-                group[-1].ended = False
-            else:
-                group.append(_Word(text, plain=quoted is None))
-    _close(found, group)
-    return found
-
-
-@dataclass(slots=True)
-class _Word:
-    """plain: began without quotes. ended: a blank followed. route: stood in <>."""
-
-    text: str
-    plain: bool = False
-    ended: bool = False
-    route: bool = False
-
-
-def _close(found: list[Destination], group: list[_Word]) -> None:
-    """A separator: what stood before it is an address with a name, or a word for each address."""
-    routes = [word for word in group if word.route]
-    for word in routes or group:
-        if word.plain and word.text[:1] not in (":", "|", "/") and ":" in word.text:
-            word.text = word.text.partition(":")[2]         # "group: a, b;"
-            if not word.text:
-                continue
-        found.append(_destination(word.text))
-    group.clear()
+    return [_destination(t.internalize(t.scan(address))) for address in parse_addresses(line).addresses() if address]
 
 
 def parse_file(text: str) -> Iterable[Destination]:
@@ -90,7 +47,7 @@ def parse_file(text: str) -> Iterable[Destination]:
 
 def _destination(text: str) -> Destination:
     if text.startswith("|"):
-        return Destination(Kind.COMMAND, text[1:].strip())
+        return Destination(Kind.COMMAND, text[1:])
     if text.startswith("/"):
         return Destination(Kind.FILE, text)
     if text.lower().startswith(":include:"):

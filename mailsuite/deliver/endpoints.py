@@ -241,8 +241,8 @@ class Endpoints:
         world, facts = self._world, expansion.job.request.facts
         env = dict(world.exported)
         values = {"DOMAIN": node.domain, "EXTENSION": node.extension, "LOCAL": node.local, "LOGNAME": node.user,
-                  "ORIGINAL_RECIPIENT": quote_local(node.original), "RECIPIENT": quote_local(node.address),
-                  "SENDER": quote_local(node.sender), "USER": node.user,
+                  "ORIGINAL_RECIPIENT": node.original, "RECIPIENT": node.address,
+                  "SENDER": node.sender, "USER": node.user,
                   "CLIENT_ADDRESS": facts.get("client_address", ""), "CLIENT_HELO": facts.get("helo_name", ""),
                   "CLIENT_HOSTNAME": facts.get("client_name", ""), "CLIENT_PROTOCOL": facts.get("protocol_name", ""),
                   "SASL_METHOD": facts.get("sasl_method", ""), "SASL_SENDER": facts.get("sasl_sender", ""),
@@ -251,7 +251,7 @@ class Endpoints:
             if value or name == "SENDER":
                 env[name] = world.clean_for_command(value)
         if node.personal:
-            env["HOME"], env["SHELL"] = account.home, account.shell
+            env["HOME"], env["SHELL"] = world.clean_for_command(account.home), world.clean_for_command(account.shell)
         env.setdefault("PATH", "/usr/bin:/bin")
         return env
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mailsuite.address.syntax import quote_local, split_domain, split_extension
-from mailsuite.base.errors import MailError
+from mailsuite.base.errors import MailError, TemporaryError
 from mailsuite.base.trace import inside
 from mailsuite.deliver.agent import CONFIGURATION_ERROR, Job
 from mailsuite.deliver.aliases import Destination, Kind, parse_destinations, parse_file
@@ -43,6 +43,7 @@ class Node:
     on the way. owner: "owner-list" or the user whose .forward is obeyed. source: "", "alias", "forward", "include".
     alias: the alias whose expansion this is. account: whose rights commands and files have; None: default_privs.
     personal: in that user's own context (HOME and SHELL are told). unmatched: the extension, until it led somewhere.
+    literal: "\\user", whose .forward is not looked at.
     """
 
     address: str
@@ -61,12 +62,13 @@ class Node:
     alias: str = ""
     account: Account | None = None
     personal: bool = False
+    literal: bool = False
     level: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one delivery of an expansion ended. logged: by another agent, or already."""
+    """How one delivery of an expansion ended. logged: by another agent, or already. owner: RecipientReport's."""
 
     status: str
     dsn: str
@@ -78,12 +80,13 @@ class Outcome:
     relay: str = RELAY
     logged: bool = False
     orcpt: str = ""
+    owner: str = ""
 
     def row(self) -> list[str]:
         """For the report: nothing says where an address came from that has no original of its own."""
         original = self.original if self.orcpt or self.original.lower() != self.address.lower() else ""
         return list(MemberEnd(self.address, original, self.orcpt, self.status, self.dsn, " ".join(self.reason.split()),
-                              self.relay, self.action, self.diagnostic))
+                              self.relay, self.action, self.diagnostic, self.owner))
 
 
 class Expansion:
@@ -103,15 +106,13 @@ class Expansion:
         recipient = self.recipient
         top = Node(recipient.address, recipient.original or recipient.address, self.job.request.sender,
                    orcpt=recipient.orcpt, notify=recipient.notify)
-        try:
-            await self.address(top)
-        except MailError as error:
-            self.world.log.warning("%s: %s", self.job.queue_id, error)
-            self.end(top, DEFERRED, "4.3.0" if error.status[:1] != "4" else error.status, error.public)
+        await self._address(top)
         if not any(outcome.status == DEFERRED for outcome in self.outcomes):
-            for queue_id in await self._forwards.send():
-                if queue_id:
-                    self.end(top, SENT, "2.0.0", f"forwarded as {queue_id}", action="relayed")
+            for made in await self._forwards.send():
+                if made.queue_id:
+                    self.end(top, SENT, "2.0.0", f"forwarded as {made.queue_id}", action="relayed")
+                elif made.status:
+                    self.end(top, BOUNCED, made.status, made.reason)
                 else:
                     self.end(top, DEFERRED, "4.3.0", "unable to forward message")
         self._report()
@@ -124,16 +125,16 @@ class Expansion:
         word = ""
         if not logged:
             status, dsn, reason, word = self.job.outcome(status, dsn, reason)
+        owner = node.sender if node.sender != self.job.request.sender else ""
         outcome = Outcome(status, dsn, reason, node.address, node.original, diagnostic, action, relay, logged,
-                          node.orcpt)
+                          node.orcpt, owner)
         self.outcomes.append(outcome)
         if not logged:
-            shown = replace(self.recipient, address=quote_local(node.address), original=quote_local(node.original))
-            self.job.log_line(shown, RecipientReport(0, 0, status, dsn, reason, relay=relay),
-                              word=word)
+            shown = replace(self.recipient, address=node.address, original=node.original)
+            self.job.log_line(shown, RecipientReport(0, 0, status, dsn, reason, relay=relay), word=word)
 
     def _report(self) -> None:
-        """The worst end is the recipient's: deferred before bounced before sent."""
+        """The worst end is the recipient's: deferred before bounced before sent. All failures are told of."""
         order = {DEFERRED: 0, BOUNCED: 1, SENT: 2}
         if not self.outcomes:               # an alias of nothing but doubles
             self.outcomes.append(Outcome(SENT, "2.0.0", "alias expanded", self.recipient.address, ""))
@@ -145,7 +146,7 @@ class Expansion:
             self.job.report(self.recipient, worst.status, worst.dsn, " ".join(worst.reason.split()),
                             relay=worst.relay, diagnostic=worst.diagnostic, action=worst.action,
                             dsn_done=worst.action == "relayed", quiet=True, address=worst.address,
-                            ends=self._ends_to_tell(worst.status))
+                            ends=self._ends_to_tell(worst.status), owner=worst.owner)
 
     def _ends_to_tell(self, status: str) -> list[list[str]]:
         """All deliveries, where a notice tells of each: failures, and the reports of sendmail -bv and -v."""
@@ -163,25 +164,34 @@ class Expansion:
 
     # --- addresses ----------------------------------------------------------------------------------------------------
 
+    async def _address(self, node: Node) -> None:
+        """Deliver to a local address; what could not be found out defers it, and others are gone on with."""
+        try:
+            await self.address(node)
+        except MailError as error:
+            if not isinstance(error.__cause__, TemporaryError):         # a table has said so itself
+                self.world.log.warning("%s: %s", self.job.queue_id, error)
+            self.end(node, DEFERRED, "4.3.0" if error.status[:1] != "4" else error.status, error.public)
+
     async def address(self, node: Node) -> None:
-        """Deliver to a local address."""
+        """Deliver to a local address. Raises MailError."""
         if self.seen(f"recipient {node.level} {node.address}"):
             return
         if node.address.lower() in self._delivered_to or quote_local(node.address).lower() in self._delivered_to:
             self.end(node, BOUNCED, "5.4.6", f"mail forwarding loop for {node.address}")
             return
         local, domain = split_domain(node.address.lower())
-        user, extension = split_extension(local, self.world.delimiter)
+        user, extension = split_extension(local, self.world.delimiter, lists=self.world.owner_request_special)
         extension = extension[1:]
         if "/" in extension:
             self.world.log.warning("%s: address with illegal extension: %s", self.job.queue_id, local)
-            extension = ""
+            local, extension = user, ""
         node = replace(node, delivered=node.delivered or node.address, local=local, domain=domain, user=user,
                        extension=extension)
         if not user:
             self.end(node, BOUNCED, "5.1.3", f'null username in "{node.address}"')
         elif local.startswith("\\"):
-            await self._user(replace(node, local=local[1:], user=user[1:], owner=user[1:]))
+            await self._user(replace(node, local=local[1:], user=user[1:], literal=True))
         elif not await self._aliases(node):
             await self._real_user(replace(node, unmatched=extension))
 
@@ -194,16 +204,16 @@ class Expansion:
         return await self._alias(replace(node, unmatched=unmatched), node.user)
 
     async def _alias(self, node: Node, name: str) -> bool:
-        """Whether there is an alias of that name; then it was expanded."""
+        """Whether there is an alias of that name; then it was expanded. Too deep down nothing is looked up."""
+        if node.level >= LEVEL_LIMIT:
+            self.world.log.warning("alias database loop for %s", name)
+            self.end(node, BOUNCED, "5.4.6", f"alias database loop for {name}")
+            return True
         if node.source == "alias" and node.alias == name:
             return False                    # an alias in its own expansion is the user
         found = await self.world.find_alias(name)
         if found is None:
             return False
-        if node.level > LEVEL_LIMIT:
-            self.world.log.warning("alias database loop for %s", name)
-            self.end(node, BOUNCED, "5.4.6", f"alias database loop for {name}")
-            return True
         inner = replace(node, source="alias", alias=name, account=self.world.alias_account(found.table),
                         personal=False)
         inner = await self._with_owner(inner, name)
@@ -212,7 +222,7 @@ class Expansion:
         destinations = parse_destinations(found.value)
         if not destinations:
             self.world.log.warning("no recipient in alias lookup result for %s", name)
-            self.end(node, DEFERRED, "4.3.5", "alias database unavailable")
+            self.end(node, DEFERRED, "4.3.0", "alias database unavailable")
         with inside("alias_maps", name, found.value):
             for destination in destinations:
                 await self._destination(inner, destination)
@@ -228,7 +238,7 @@ class Expansion:
 
     async def _with_owner(self, node: Node, name: str) -> Node:
         """An alias with an owner- companion is a mailing list: reports go to the owner, each member gets new mail."""
-        owner = await self.world.find_alias("owner-" + name) if not name.startswith("owner-") else None
+        owner = await self.world.find_alias("owner-" + name) if self.world.owner_request_special else None
         if owner is None:
             return replace(node, owner="") if self.world.reset_owner else node
         sender = f"owner-{name}"
@@ -247,7 +257,7 @@ class Expansion:
 
     async def _user(self, node: Node) -> None:
         account = self.world.accounts.named(node.user)
-        if account is not None and node.owner.lower() != node.user and await self._forward_file(node, account):
+        if account is not None and not node.literal and await self._forward_file(node, account):
             return
         if not await self._ends.mailbox(self, node, account):
             await self._unknown(node)
@@ -261,7 +271,7 @@ class Expansion:
         if not destinations:
             return False
         if self.seen(f"forward {answer.path}"):
-            return True
+            return False                    # obeyed already: this is for the user's mailbox
         unmatched = node.unmatched if "forward" in self.world.propagate and not answer.with_extension else ""
         self._tell_expansion(node, "expanded")
         node = replace(node, notify=node.notify & ~Notify.SUCCESS)
@@ -277,21 +287,16 @@ class Expansion:
         if await self._ends.fallback(self, node):
             return
         world = self.world
-        if node.user in ("mailer-daemon", "postmaster"):
-            world.log.warning("required alias not found: %s", node.user)
-            self.end(node, SENT, "2.0.0", "discarded")
-            return
         relay = world.luser_relay(node)
-        if relay and node.level > LEVEL_LIMIT:
-            world.log.warning("alias database loop for %s", node.local)
-            self.end(node, BOUNCED, "5.4.6", f"alias database loop for {node.local}")
-            return
         if relay:
             with inside("luser_relay", node.user, relay):
                 await self._destination(replace(node, alias="", source="", unmatched=""),
                                         Destination(Kind.ADDRESS, relay))
-            return
-        self.end(node, BOUNCED, "5.1.1", f'unknown user: "{node.user}"')
+        elif node.user in ("mailer-daemon", "postmaster"):
+            world.log.warning("required alias not found: %s", node.user)
+            self.end(node, SENT, "2.0.0", "discarded")
+        else:
+            self.end(node, BOUNCED, "5.1.1", f'unknown user: "{node.user}"')
 
     # --- destinations -------------------------------------------------------------------------------------------------
 
@@ -301,6 +306,8 @@ class Expansion:
             if self._count == self.world.expansion_limit + 1:
                 self.end(node, BOUNCED, "5.4.6", "too many destinations")
             return
+        if node.personal and destination.text.startswith("~/") and node.account is not None:
+            destination = Destination(Kind.FILE, node.account.home + destination.text[1:])
         match destination.kind:
             case Kind.ADDRESS:
                 await self._member(node, destination.text)
@@ -329,7 +336,7 @@ class Expansion:
         if resolution.bad_syntax:
             self.end(node, BOUNCED, "5.1.3", f"bad recipient address syntax: {address}")
         elif resolution.transport == self.job.request.transport and not resolution.error:
-            await self.address(inner)
+            await self._address(inner)
         else:
             self._forward(inner)
 

@@ -1,7 +1,7 @@
 """New mail that local makes: members of lists, .forward addresses, other transports.
 
     forwards.add(node)                     all nodes with one sender and one Delivered-To share a message
-    ids = await forwards.send()            the new queue ids; "" where it failed
+    made = await forwards.send()           Made(queue id), or why it could not be made
 
 The message gets a Received and a Delivered-To header in front and goes through `queue/cleanup.py`, in a worker that
 has mail_owner's rights: the parent's files would be root's. `forward_main` is that worker.
@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mailsuite.address.syntax import quote_local
 from mailsuite.base.errors import MailError
@@ -20,6 +20,7 @@ from mailsuite.config.settings import Settings
 from mailsuite.deliver.agent import Job
 from mailsuite.net.workers import Main, Request, WorkerChannel
 from mailsuite.queue.envelope import Envelope, Handling, Notify, Origin, Recipient, Ret
+from mailsuite.queue.refused import Refused
 from mailsuite.smtp.received import header_date
 from mailsuite.store.delivery import BLOCK, read_blocks
 
@@ -30,6 +31,14 @@ if TYPE_CHECKING:
 
 _ORIGIN = ("client_name", "client_address", "client_port", "helo_name", "protocol_name", "log_ident",
            "message_origin", "sasl_method", "sasl_username", "sasl_sender")
+
+
+class Made(NamedTuple):
+    """A new message; or, without a queue id, why not: refused for good (status "5...") or not now (status "")."""
+
+    queue_id: str
+    status: str = ""
+    reason: str = ""
 
 
 class Forwards:
@@ -46,13 +55,13 @@ class Forwards:
             original = "" if node.original == node.address else node.original
             group.append(Recipient(node.address, original, node.orcpt, node.notify))
 
-    async def send(self) -> list[str]:
-        """Make the messages; one queue id for each, "" for one that could not be made."""
+    async def send(self) -> list[Made]:
+        """Make the messages."""
         if self._job.probe:
             return []
         return [await self._one(sender, delivered, group) for (sender, delivered), group in self._groups.items()]
 
-    async def _one(self, sender: str, delivered: str, group: list[Recipient]) -> str:
+    async def _one(self, sender: str, delivered: str, group: list[Recipient]) -> Made:
         request = self._job.request
         question = {"sender": sender, "delivered": delivered if self._world.mark_forwards else "",
                     "recipients": [[r.address, r.original, r.orcpt, int(r.notify)] for r in group],
@@ -62,8 +71,8 @@ class Forwards:
             answer = await self._world.forwarder.ask(self._world.mail_owner, question, [self._fd])
         except MailError as error:
             self._world.log.warning("%s: cannot forward: %s", request.queue_id, error)
-            return ""
-        return str(answer["queue_id"])
+            return Made("")
+        return Made(answer["queue_id"], answer.get("status", ""), answer.get("reason", ""))
 
 
 # --- in the worker --------------------------------------------------------------------------------------------------
@@ -114,6 +123,10 @@ async def _answer(channel: WorkerChannel, cleanup: "Cleanup", settings: Settings
         channel.answer(request.number, {"queue_id": await _resubmit(cleanup, settings, request.message,
                                                                     request.fds[0])})
     except Exception as error:
+        if isinstance(error, Refused) and error.code >= 500:
+            channel.answer(request.number, {"queue_id": "", "status": error.status,
+                                            "reason": error.public.removeprefix("Error: ")})
+            return
         if not isinstance(error, (MailError, OSError)):
             logger("local").exception("unforeseen while forwarding")
         with contextlib.suppress(OSError):

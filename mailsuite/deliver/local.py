@@ -97,6 +97,7 @@ class World:
         marks = settings[p.PREPEND_DELIVERED_HEADER]
         self.mark_commands, self.mark_files = "command" in marks, "file" in marks
         self.mark_forwards = "forward" in marks
+        self.owner_request_special = settings[p.OWNER_REQUEST_SPECIAL]
         self.expand_owner, self.reset_owner = settings[p.EXPAND_OWNER_ALIAS], settings[p.RESET_OWNER_ALIAS]
         self.duplicate_limit, self.expansion_limit = settings[p.DUPLICATE_FILTER_LIMIT], settings[p.EXPANSION_LIMIT]
         self.propagate = frozenset(settings.text("propagate_unmatched_extensions").replace(",", " ").split())
@@ -138,10 +139,9 @@ class World:
         return None
 
     async def by_user(self, maps: Maps, node: "Node") -> str | None:
-        """What a table says of the user: the full local part first, then without its extension."""
+        """What a table says of the user; extensions are not looked at."""
         try:
-            value = await maps.find(node.local)
-            return value if value is not None or node.user == node.local else await maps.find(node.user)
+            return await maps.find(node.user)
         except TemporaryError as error:
             raise TemporaryError("table lookup failure", status="4.3.0", detail=str(error)) from error
 
@@ -158,7 +158,7 @@ class World:
     def _values(self, node: "Node", account: Account | None) -> dict[str, str]:
         values = {"home": "", "shell": "", "user": node.user, "local": node.local, "domain": node.domain,
                   "recipient": node.address, "extension": node.extension,
-                  "recipient_delimiter": self.delimiter[:1] if node.extension else ""}
+                  "recipient_delimiter": node.local[len(node.user):][:1] if node.extension else self.delimiter[:1]}
         if account is not None:
             values |= {"home": account.home, "shell": account.shell}
         return values

@@ -47,7 +47,7 @@ PREPEND_DELIVERED_HEADER = declare(Param("prepend_delivered_header", "command, f
 EXPAND_OWNER_ALIAS = declare(Param("expand_owner_alias", "no", boolean(),
     "Use what owner-LIST expands to as the sender, when it is one address, instead of owner-LIST itself."))
 OWNER_REQUEST_SPECIAL = declare(Param("owner_request_special", "yes", boolean(),
-    "Do not split owner-list and list-request at the recipient delimiter."))
+    "Obey owner-list aliases, and do not split owner-list and list-request where \"-\" is a recipient delimiter."))
 RESET_OWNER_ALIAS = declare(Param("reset_owner_alias", "no", boolean(),
     "An alias in the expansion of another that has an owner loses that owner when it has none of its own."))
 DUPLICATE_FILTER_LIMIT = declare(Param("duplicate_filter_limit", "1000", integer(),

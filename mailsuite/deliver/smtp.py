@@ -192,7 +192,8 @@ class _Attempt:
                                       original=recipient.original or recipient.address))
         facts = request.facts
         return Mail(await generic.address(request.sender), recipients, request.size, request.encoding,
-                    request.smtputf8, request.envid, request.ret, probe=self._job.probe, xforward={
+                    request.smtputf8, request.envid, request.ret, probe=self._job.probe,
+                    utf8_header=request.utf8_header, xforward={
                         "NAME": facts.get("client_name", ""), "ADDR": facts.get("client_address", ""),
                         "PORT": facts.get("client_port", ""), "PROTO": facts.get("protocol_name", ""),
                         "HELO": facts.get("helo_name", ""), "IDENT": facts.get("log_ident", "") or request.queue_id,

@@ -50,6 +50,9 @@ class Message:
         """A recipient's round is over."""
         if ended.report.ends:
             ended = self._take_members(ended)
+        elif ended.report.owner:            # to the owner of a list, its failing member is a recipient like any other
+            to = ended.recipient
+            ended = Ended(Recipient(ended.report.address or to.address, number=to.number), ended.report)
         status = ended.report.status
         if status == SENT:
             self.unmarked.append(ended.recipient.number)
@@ -64,10 +67,11 @@ class Message:
         """Several deliveries of an expansion: the one that stands for the recipient, the others noted."""
         if ended.report.status == DEFERRED and self.envelope.verify != "verify":
             return ended                    # all of it is tried again
-        number, notify = ended.recipient.number, ended.recipient.notify
+        number = ended.recipient.number
         first: Ended | None = None
         for row in ended.report.ends:
             member = MemberEnd(*row)
+            notify = Notify.NONE if member.owner else ended.recipient.notify
             decides = first is None and member.status == ended.report.status
             one = Ended(Recipient(member.address, member.original, member.orcpt, notify, number if decides else -1),
                         member.report(ended.report))

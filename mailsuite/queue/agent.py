@@ -54,6 +54,7 @@ class DeliveryRequest:
     ret: str = ""
     verify: str = ""
     facts: dict[str, str] = field(default_factory=dict)
+    utf8_header: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in _REQUEST if name != "recipients"} | {
@@ -83,11 +84,12 @@ class MemberEnd(NamedTuple):
     relay: str
     action: str
     diagnostic: str
+    owner: str = ""
 
     def report(self, whole: "RecipientReport") -> "RecipientReport":
         """The same as a report of its own."""
         return RecipientReport(whole.seq, whole.number, self.status, self.dsn, self.reason, relay=self.relay,
-                               action=self.action, diagnostic=self.diagnostic)
+                               action=self.action, diagnostic=self.diagnostic, owner=self.owner)
 
 
 @dataclass(slots=True)
@@ -100,6 +102,7 @@ class RecipientReport:
     qmgr). remote_mta: "dns; mx.test" or "". dsn_done: the next host takes over the duty to notify of success.
     address: what an alias had made of the recipient when it ended, for "<address> (expanded from <original>)"; "": its
     own address. ends: each delivery of an expansion, where a notice has to tell of all: the rows of `MemberEnd`.
+    owner: who is told of a failure in the sender's place, the owner of a mailing list.
     """
 
     seq: int
@@ -114,6 +117,7 @@ class RecipientReport:
     dsn_done: bool = False
     address: str = ""
     ends: list[list[str]] = field(default_factory=list)
+    owner: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {name: value for name in _REPORT if (value := getattr(self, name)) or name in ("seq", "number")}

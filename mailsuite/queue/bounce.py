@@ -65,8 +65,14 @@ class Bouncer:
     # --- kinds --------------------------------------------------------------------------------------------------
 
     async def failure(self, message: Message, ended: list[Ended], *, headers_only: bool = False) -> None:
-        """Non-delivery, to the sender, and perhaps to the postmaster."""
+        """Non-delivery, to the sender or the owner of a list, and perhaps to the postmaster."""
         template = self._templates["failure"]
+        for owner in sorted({one.report.owner for one in ended} - {""}):
+            await self._send(message, template, [one for one in ended if one.report.owner == owner], "failed", owner,
+                             headers_only=headers_only, what="sender non-delivery notification")
+        ended = [one for one in ended if not one.report.owner]
+        if not ended:
+            return
         sender = message.envelope.sender
         if self.is_double_bounce(sender):
             log.warning("%s: undeliverable postmaster notification discarded", message.queue_id)
@@ -127,7 +133,8 @@ class Bouncer:
                           headers_only=headers_only, postmaster=postmaster, retry_until=retry_until,
                           shown_reason=_reason(action, traced=bool(envelope.verify)))
         notice = Envelope(sender=self._double_bounce if postmaster else "", origin=Origin(), handling=self._handling,
-                          encoding=envelope.encoding, smtputf8=envelope.smtputf8, program="bounce", is_bounce=True)
+                          encoding=envelope.encoding, smtputf8=envelope.smtputf8,
+                          utf8_header=envelope.utf8_header, program="bounce", is_bounce=True)
         intake = self._cleanup.begin(notice)
         try:
             await intake.recipient(Recipient(recipient))

@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 HELD = 64 * 1024
 log = logger("cleanup")
 _RETURNED = frozenset(range(500, 600)) - {552}         # 552: not all of the message is there
+# Who accepted a message -> its name in smtputf8_autodetect_classes.
+_UTF8_CLASS = {"pickup": "sendmail", "smtpd": "smtpd", "local": "forward", "bounce": "bounce", "verify": "verify"}
 _FROM_OUTSIDE = frozenset({"smtpd", "pickup"})
 
 
@@ -72,6 +74,8 @@ class Cleanup:
         self.size_limit = settings[MESSAGE_SIZE_LIMIT]
         self.replaces_cr = settings[CLEANUP_REPLACE_STRAY_CR_LF]
         self.content_filter = settings[params.CONTENT_FILTER]
+        classes = settings[params.SMTPUTF8_AUTODETECT_CLASSES] if settings.text("smtputf8_enable") != "no" else ()
+        self.utf8_classes = frozenset(_UTF8_CLASS.values() if "all" in classes else classes)
         self.by_original = settings[params.ENABLE_ORIGINAL_RECIPIENT]
         self.duplicates = int(settings.text("duplicate_filter_limit") or 1000)
         self.first: list[Inspector] = []        # of every message: what verifies
@@ -295,6 +299,9 @@ class Intake:
             raise Refused(554, "5.5.1", "Error: no valid recipients")
         envelope, store = self.envelope, self.cleanup.store
         envelope.sender = sender
+        if not envelope.smtputf8 and _UTF8_CLASS.get(envelope.program, "") in self.cleanup.utf8_classes:
+            envelope.smtputf8 = envelope.utf8_header or not sender.isascii() or not all(
+                recipient.address.isascii() for recipient in self.recipients)
         facts = envelope.facts()
         queue = "hold" if envelope.hold else "incoming"
         try:

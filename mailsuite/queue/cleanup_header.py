@@ -103,6 +103,8 @@ class HeaderPass:
             self.content_type = value_of(field)
         elif self.work.is_address(name):
             field = await self._rewritten(field)
+        if not field.isascii():
+            self.case.envelope.utf8_header = True
         out.append(field)
         out.append(b"\n")
 
@@ -148,7 +150,10 @@ class HeaderPass:
             out.append(prefix + b"From: " + self._from(sender))
         if adds and self.work.undisclosed and not self.seen & DESTINATION_FIELDS:
             out.append(self.work.undisclosed.encode())
-        return b"".join(line + b"\n" for line in out)
+        text = b"".join(line + b"\n" for line in out)
+        if not text.isascii():
+            self.case.envelope.utf8_header = True
+        return text
 
     def _from(self, sender: str) -> bytes:
         address = quote_local(sender) if sender else "MAILER-DAEMON"

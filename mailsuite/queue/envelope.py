@@ -98,7 +98,8 @@ class Envelope:
     handling: Handling = Handling.EXTERNAL
     arrival_time: float = field(default_factory=time.time)
     encoding: str = ""
-    smtputf8: bool = False
+    smtputf8: bool = False             # asked for by the client, or found out (smtputf8_autodetect_classes)
+    utf8_header: bool = False          # a header field is not ASCII
     envid: str = ""
     ret: Ret = Ret.NONE
     size_hint: int = 0
@@ -143,5 +144,5 @@ class Envelope:
 
 _ORIGIN = tuple(entry.name for entry in fields(Origin))
 _NAMES = frozenset(entry.name for entry in fields(Envelope)) - {"origin"}
-_WHEN_SET = ("encoding", "smtputf8", "envid", "full_name", "hold", "hold_reason", "filter", "redirect", "verify",
-             "is_bounce", "expanded")
+_WHEN_SET = ("encoding", "smtputf8", "utf8_header", "envid", "full_name", "hold", "hold_reason", "filter", "redirect",
+             "verify", "is_bounce", "expanded")

@@ -244,7 +244,7 @@ class Manager:
             self._seq, message.queue_id, message.path, message.offset, message.size, envelope.sender, transport,
             nexthop, recipients, envelope.arrival_time, message.active_time, time.time(), envelope.encoding,
             envelope.smtputf8, envelope.envid, envelope.ret.value, "verify" if is_probe(envelope) else envelope.verify,
-            {**message.facts(), "soft_bounce": "yes"} if self.soft_bounce else message.facts())
+            {**message.facts(), "soft_bounce": "yes"} if self.soft_bounce else message.facts(), envelope.utf8_header)
 
     def _send(self, entry: Entry[Work]) -> None:
         message, recipients = entry.work

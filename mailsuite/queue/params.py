@@ -1,6 +1,6 @@
 """Parameters of the queue; names and defaults are Postfix's."""
 
-from mailsuite.config.registry import Param, boolean, declare, integer, items, seconds, string
+from mailsuite.config.registry import Param, boolean, declare, integer, items, seconds, string, words
 
 QUEUE_DIRECTORY = declare(Param("queue_directory", "/var/spool/postfix", string(),
     "Where the queue lives; relative paths of services (private/auth) are below it."))
@@ -73,6 +73,10 @@ DELAY_NOTICE_RECIPIENT = declare(Param("delay_notice_recipient", "postmaster", s
     "Gets copies of delay warnings (class delay)."))
 ERROR_NOTICE_RECIPIENT = declare(Param("error_notice_recipient", "postmaster", string(),
     "Gets notices of problems (classes policy, protocol, resource, software)."))
+SMTPUTF8_AUTODETECT_CLASSES = declare(Param("smtputf8_autodetect_classes", "sendmail, verify", words(allowed=(
+    "sendmail", "smtpd", "qmqpd", "forward", "bounce", "notify", "verify", "all")),
+    "From where mail is searched for the need of SMTPUTF8: a header or an address that is not ASCII. Who has declared "
+    "SMTPUTF8 need not be searched."))
 INTERNAL_MAIL_FILTER_CLASSES = declare(Param("internal_mail_filter_classes", "", items(lower=True),
     "Mail of our own (bounce, notify) that header_checks, content_filter and milters see."))
 BOUNCE_TEMPLATE_FILE = declare(Param("bounce_template_file", "", string(),

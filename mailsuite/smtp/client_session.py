@@ -110,6 +110,7 @@ class Mail:
     ret: str = ""
     xforward: dict[str, str] = field(default_factory=dict)
     probe: bool = False
+    utf8_header: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +218,8 @@ def transaction(config: ClientConfig, features: Features, host: str, mail: Mail,
 
 
 def _needs_utf8(mail: Mail) -> bool:
-    return not all(address.isascii() for address in (mail.sender, *(r.address for r in mail.recipients)))
+    addresses = (mail.sender, *(recipient.address for recipient in mail.recipients))
+    return mail.utf8_header or not all(address.isascii() for address in addresses)
 
 
 def _xforward(config: ClientConfig, features: Features, values: dict[str, str]) -> Generator[Step, Reply, None]:

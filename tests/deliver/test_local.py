@@ -87,7 +87,7 @@ def test_a_looping_message_bounces(home: Path) -> None:
     ("OUT/dir/", ("sent", "2.0.0", "delivered to maildir")),
     (":include:OUT/list", ("bounced", "5.7.1", "mail to command is restricted")),
     (":include:OUT/none", ("bounced", "5.3.5", "mail system configuration error")),
-    ("x", ("bounced", "5.4.6", "alias database loop for x")),
+    ("x", ("bounced", "5.4.6", "alias database loop for y")),
     ("alias", ("bounced", "5.1.1", 'unknown user: "alias"')),
 ])
 def test_aliases(home: Path, target: str, want: tuple[str, str, str]) -> None:

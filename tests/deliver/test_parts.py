@@ -37,7 +37,8 @@ A, C, F, INCLUDE = Kind.ADDRESS, Kind.COMMAND, Kind.FILE, Kind.INCLUDE
     ('"odd name"@b.test', [(A, "odd name@b.test")]),
     ('"|say \\"hi\\""', [(C, 'say "hi"')]),
     (" , ,", []),
-    ('"unclosed', [(A, "unclosed")]),
+    ('"unclosed', [(A, "unclosed")]), ("error:no", [(A, "error:no")]), ("<>", []), ("a\\,b", [(A, "a,b")]),
+    ('"alice, bob"', [(A, "alice, bob")]), ('"| cat"', [(C, " cat")]), ("alice,,bob,", [(A, "alice"), (A, "bob")]),
 ])
 def test_destinations(line: str, want: list[tuple[Kind, str]]) -> None:
     assert parse_destinations(line) == [Destination(*entry) for entry in want]

@@ -158,3 +158,41 @@ def test_abort_leaves_nothing(tmp_path: Path) -> None:
 
     asyncio.run(begin())
     assert [list(Path(world.store.directory, "incoming").iterdir()), world.told] == [[], []]
+
+
+@pytest.mark.parametrize(("classes", "more", "content", "utf8"), [
+    pytest.param("sendmail, verify", {"program": "pickup"}, b"", False, id="nothing found"),
+    pytest.param("sendmail, verify", {"program": "pickup"}, "Subject: \u00e9\n".encode(), True, id="header"),
+    pytest.param("sendmail, verify", {"program": "pickup", "sender": "\u00e9@far.test"}, b"", True, id="sender"),
+    pytest.param("sendmail, verify", {"program": "pickup", "to": ["\u00e9@far.test"]}, b"", True, id="recipient"),
+    pytest.param("sendmail, verify", {"program": "smtpd"}, "Subject: \u00e9\n".encode(), False, id="not this class"),
+    pytest.param("all", {"program": "smtpd"}, "Subject: \u00e9\n".encode(), True, id="all"),
+    pytest.param("all", {"program": "smtpd"}, "\n\u00e9\n".encode(), False, id="the body does not count"),
+    pytest.param("forward", {"program": "local"}, "Subject: \u00e9\n".encode(), True, id="forward"),
+])
+def test_smtputf8_is_found_out(tmp_path: Path, classes: str, more: dict[str, Any], content: bytes, utf8: bool) -> None:
+    world = World(tmp_path, smtputf8_enable="yes", smtputf8_autodetect_classes=classes)
+    stored = world.store.read("incoming", put(world, FULL + content + b"\n", **more))
+    assert stored.envelope.smtputf8 is utf8
+    assert stored.envelope.utf8_header is (b"Subject" in content)
+
+
+def test_no_smtputf8_no_detection(tmp_path: Path) -> None:
+    world = World(tmp_path, smtputf8_autodetect_classes="all", smtputf8_enable="no")
+    stored = world.store.read("incoming", put(world, FULL + "Subject: \u00e9\n\n".encode(), program="pickup"))
+    assert not stored.envelope.smtputf8
+
+
+def test_only_the_first_trouble_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    world = World(tmp_path, virtual_alias_maps="inline:{ {a@loop.test=b@loop.test}, {b@loop.test=a@loop.test} }")
+    with pytest.raises(Refused):
+        put(world, FULL + b"\n", to=["a@loop.test", "b@loop.test", "a@loop.test"])
+    assert caplog.text.count("unreasonable virtual_alias_maps map nesting") == 1
+
+
+def test_a_copy_is_its_own_original(tmp_path: Path) -> None:
+    world = World(tmp_path, always_bcc="archive", canonical_maps="inline:{ {archive=keep@far.test} }",
+                  virtual_alias_maps="inline:{ {keep@far.test=k1@far.test, k2@far.test} }")
+    stored = world.store.read("incoming", put(world, FULL + b"\n"))
+    copies = [(one.address, one.original, one.orcpt) for one in stored.recipients if one.notify is Notify.NEVER]
+    assert copies == [(f"{name}@far.test", "keep@far.test", "rfc822;keep@far.test") for name in ("k1", "k2")]

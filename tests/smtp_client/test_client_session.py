@@ -268,3 +268,31 @@ def test_long_lines_are_broken(length: int) -> None:
 
 def test_xtext() -> None:
     assert xtext("a+b=c d\u00fc") == "a+2Bb+3Dc+20d+C3+BC"
+
+
+# --- SMTPUTF8 -------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("sender", "to", "more", "bounces"), [
+    ("a@b.test", "x@y.test", {}, False),
+    ("caf\u00e9@b.test", "x@y.test", {}, True),
+    ("a@b.test", "caf\u00e9@y.test", {}, True),
+    ("a@b.test", "x@caf\u00e9.test", {}, True),
+    ("a@b.test", "x@y.test", {"utf8_header": True}, True),
+    ("a@b.test", "x@y.test", {"utf8_header": True, "smtputf8": False}, False),
+    ("caf\u00e9@b.test", "x@y.test", {"smtputf8": False}, False),
+])
+def test_a_host_without_smtputf8(sender: str, to: str, more: dict[str, Any], bounces: bool) -> None:
+    """What was declared to be SMTPUTF8 mail, and is, must not go there: RFC 6531 section 3.2."""
+    said, result = play(transaction(config(), features("8BITMIME"), HOST, mail(to, **{
+        "sender": sender, "smtputf8": True, **more})), "250 2.1.0 ok", "250 2.1.5 ok", "354 go", "250 2.0.0 taken")
+    if bounces:
+        assert not said and result.hard
+        assert (result.status, result.public) == ("5.6.7", f"SMTPUTF8 is required, but was not offered by host {HOST}")
+    else:
+        assert said[-1] == "BODY" or said
+
+
+def test_smtputf8_is_passed_on() -> None:
+    said, _ = play(transaction(config(), features("SMTPUTF8"), HOST, mail("caf\u00e9@y.test", smtputf8=True)),
+                   "250 2.1.0 ok", "250 2.1.5 ok", "354 go", "250 2.0.0 taken")
+    assert said[:2] == ["MAIL FROM:<a@b.test> SMTPUTF8", "RCPT TO:<caf\u00e9@y.test>"]

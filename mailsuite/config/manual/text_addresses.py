@@ -21,7 +21,6 @@ lmtp_fallback_relay !unobeyed: Where LMTP deliveries go when the host is away.
 masquerade_classes: Which addresses masquerade_domains change.
 masquerade_domains: Domains to which host names below them are cut: host.example.com becomes example.com.
 masquerade_exceptions: User names that masquerade_domains leaves alone.
-owner_request_special !aliases:
 permit_mx_backup_networks: Networks of main mail exchangers for which permit_mx_backup may be a backup.
 propagate_unmatched_extensions: Which rewritings keep an address extension that the table did not match.
 rbl_reply_maps: Replies for single blocklists, in place of default_rbl_reply.

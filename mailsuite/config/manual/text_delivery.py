@@ -68,7 +68,6 @@ qmgr_message_recipient_minimum !slots: Recipients in memory that every message m
 queue_file_attribute_count_limit !queue: Most attributes in a queue file.
 require_home_directory !aliases: Whether local mail waits while the user's home is missing.
 sendmail_fix_line_endings !submit: Whether sendmail takes CRLF as line end: always, strict or never.
-smtputf8_autodetect_classes !mime: From where mail is searched for the need of SMTPUTF8.
 strict_7bit_headers !mime: Refuse mail with 8-bit characters in headers.
 strict_8bitmime !mime: Both strict_7bit_headers and strict_8bitmime_body.
 strict_8bitmime_body !mime: Refuse 8-bit content that no MIME header announces.

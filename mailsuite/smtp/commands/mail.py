@@ -19,6 +19,7 @@ log = logger("smtpd")
 OK_MAIL = Done("250 2.1.0 Ok")
 OK_RCPT = Done("250 2.1.5 Ok")
 OK = Done("250 2.0.0 Ok")
+UNDECLARED = "553 5.6.7 Must declare SMTPUTF8 to send unicode address"
 
 
 def abandon(session: "ServerSession", then: Callable[[], Outcome]) -> Outcome:
@@ -75,6 +76,9 @@ def _mail_from(session: "ServerSession", sender: str, options: list[Word]) -> Ou
             facts.reset_mail()
             session.trouble.add("protocol")
             return refused(problem)
+    if undeclared(session, sender, utf8=facts.smtputf8):
+        facts.reset_mail()
+        return refused(UNDECLARED)
     limit = session.config.message_size_limit
     if 0 < limit < facts.size:
         facts.reset_mail()
@@ -107,12 +111,6 @@ def with_address(session: "ServerSession", word: Word, bad: str, then: Callable[
                     session.facts.where, printable(word.text))
         return refused(bad)
 
-    def known(address: str) -> Outcome:
-        if config.strict_smtputf8 and not utf8 and not address.isascii():
-            session.trouble.add("protocol")
-            return refused("553 5.6.7 Must declare SMTPUTF8 to send unicode address")
-        return then(address)
-
     if word.bad:
         session.trouble.add("protocol")
         return refused(bad)
@@ -121,8 +119,16 @@ def with_address(session: "ServerSession", word: Word, bad: str, then: Callable[
     except PeerError:
         return wrong()
     if not address or config.standalone or is_plain_address(address):
-        return known(address)
-    return Pending(questions.AddressSyntax(address, utf8), lambda fine: known(address) if fine else wrong())
+        return then(address)
+    return Pending(questions.AddressSyntax(address, utf8), lambda fine: then(address) if fine else wrong())
+
+
+def undeclared(session: "ServerSession", address: str, *, utf8: bool) -> bool:
+    """Whether strict_smtputf8 refuses the address: UTF-8, and SMTPUTF8 was not declared."""
+    if not session.config.strict_smtputf8 or utf8 or address.isascii():
+        return False
+    session.trouble.add("protocol")
+    return True
 
 
 def _mail_option(session: "ServerSession", text: str) -> str:
@@ -222,6 +228,8 @@ def _rcpt_to(session: "ServerSession", recipient: str, words: list[Word]) -> Out
             if not orcpt:
                 session.trouble.add("protocol")
                 return refused("501 5.5.4 Error: Bad ORCPT parameter syntax")
+    if undeclared(session, recipient, utf8=facts.smtputf8):
+        return refused(UNDECLARED)
     if facts.recipients >= config.recipient_limit:
         session.overshoot += 1
         session.trouble.add("policy")

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from mailsuite.smtp import questions
-from mailsuite.smtp.commands.mail import with_address
+from mailsuite.smtp.commands.mail import UNDECLARED, undeclared, with_address
 from mailsuite.smtp.outcome import Done, Outcome, Pending, refused
 from mailsuite.smtp.syntax import Word, is_address_literal, is_hostname
 
@@ -28,7 +28,8 @@ def do_vrfy(session: "ServerSession", words: list[Word]) -> Outcome:
     if words[1].bad:        # a bracket that is never closed is looked up as it stands: unknown, no syntax error
         return _verify(session, said, said)
     return with_address(session, Word(said), "501 5.1.3 Bad recipient address syntax",
-                        lambda recipient: _verify(session, recipient, said), utf8=utf8, sloppy=True)
+                        lambda recipient: refused(UNDECLARED) if undeclared(session, recipient, utf8=utf8)
+                        else _verify(session, recipient, said), utf8=utf8, sloppy=True)
 
 
 def _verify(session: "ServerSession", recipient: str, said: str) -> Outcome:
