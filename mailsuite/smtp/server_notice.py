@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from mailsuite.base.errors import MailError
 from mailsuite.base.log import logger
 from mailsuite.queue.envelope import Envelope, Handling, Notify, Recipient
+from mailsuite.queue.params import INTERNAL_MAIL_FILTER_CLASSES
 from mailsuite.smtp.received import header_date
 
 if TYPE_CHECKING:
@@ -62,7 +63,9 @@ async def send_notice(settings: "Settings", cleanup: "Cleanup", notice: Notice) 
     shown = recipient if "@" in recipient else f"{recipient}@{settings.text('myorigin')}"
     date = header_date(time.time())
     try:
-        intake = cleanup.begin(Envelope(sender=sender, handling=Handling.INTERNAL, program="bounce", is_bounce=True))
+        filtered = "notify" in settings[INTERNAL_MAIL_FILTER_CLASSES]
+        handling = Handling.INTERNAL | (Handling.FILTER | Handling.MILTER if filtered else Handling.NONE)
+        intake = cleanup.begin(Envelope(sender=sender, handling=handling, program="bounce", is_bounce=True))
         try:
             await intake.recipient(Recipient(recipient, notify=Notify.NEVER))
             header = [f"Received: by {hostname} ({mail_name})", f"\tid {intake.queue_id}; {date}", f"Date: {date}",

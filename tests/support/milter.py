@@ -1,7 +1,7 @@
 """A milter that does as it is told: a double for tests, and the far end when real Postfix is recorded.
 
     with Milter({"replies": [{"at": "rcpt", "match": "bad@", "say": [["replycode", "550 5.7.1 no"]]}]}) as milter:
-        ... milter.where ("inet:127.0.0.1:4321") ... milter.packets
+        ... milter.where ("inet:127.0.0.1:4321") ... milter.take()
 
 What it is told, all optional:
     version actions steps     what it answers to the negotiation: the version, actions it will take, steps to leave out
@@ -14,7 +14,7 @@ What it is told, all optional:
                               INDEX NAME VALUE, chgheader INDEX NAME VALUE, chgfrom ADDRESS [PARAMETERS], addrcpt
                               ADDRESS, addrcpt_par ADDRESS PARAMETERS, delrcpt ADDRESS, replbody TEXT, quarantine
                               REASON; and faults: hang, close, raw HEX (octets as they are), sleep SECONDS
-A command that the client said it wants no reply to gets none. packets: one line for each packet that came.
+A command that the client said it wants no reply to gets none.
 Only the standard library, and nothing of the milter client that it tests.
 """
 
@@ -42,10 +42,11 @@ class Milter:
 
     def __init__(self, told: dict[str, Any] | None = None, path: str = "") -> None:
         self.told = told or {}
-        self.packets: list[str] = []
+        self._packets: list[tuple[int, str]] = []
         self.bodies: list[bytes] = []
         self.connections = 0
         self._used: dict[int, int] = {}
+        self._silent: dict[socket.socket, int] = {}
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self.open: set[socket.socket] = set()
@@ -79,10 +80,10 @@ class Milter:
         self._used.clear()
 
     def take(self) -> list[str]:
-        """The packets since the last call."""
+        """The packets since the last call, a line each, one connection after the other."""
         with self._lock:
-            taken, self.packets = self.packets, []
-        return taken
+            taken, self._packets = self._packets, []
+        return [line for _, line in sorted(taken, key=lambda one: one[0])]
 
     def _accept(self) -> None:
         while not self._stopped.is_set():
@@ -93,18 +94,17 @@ class Milter:
             with self._lock:
                 self.connections += 1
                 self.open.add(peer)
-            threading.Thread(target=self._serve, args=(peer,), daemon=True).start()
+            threading.Thread(target=self._serve, args=(peer, self.connections), daemon=True).start()
 
-    def _serve(self, peer: socket.socket) -> None:
+    def _serve(self, peer: socket.socket, number: int) -> None:
         try:
             with peer, peer.makefile("rb") as octets:
-                self._silent: dict[socket.socket, int] = getattr(self, "_silent", {})
                 while len(head := octets.read(4)) == 4:
                     packet = octets.read(struct.unpack(">I", head)[0])
                     name = COMMANDS.get(chr(packet[0]), f"?{packet[0]}")
                     text = shown(name, packet[1:])
                     with self._lock:
-                        self.packets.append(f"{name}: {text}" if text else name)
+                        self._packets.append((number, f"{name}: {text}" if text else name))
                         if name == "body":
                             self.bodies.append(packet[1:])
                     if not self._answer(peer, name, text, packet[1:]):

@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import os
+import signal
 import smtplib
 import socket
 import subprocess
@@ -36,12 +38,13 @@ def program(port: int, *command: str) -> Iterator[None]:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", port)) == 0
 
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    # A group of its own: rspamd has workers. They keep nothing, and opendkim would take its time to end.
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
     try:
         wait_for(listens, 30, command[0])
         yield
     finally:
-        process.kill()              # they keep nothing; opendkim takes its time otherwise
+        os.killpg(process.pid, signal.SIGKILL)
         process.communicate(timeout=20)
 
 

@@ -187,7 +187,7 @@ def connect_data(name: str, address: str, port: int) -> bytes:
     if not address:
         return string(name) + b"U"
     family = b"6" if ":" in address else b"4"
-    return string(name) + family + struct.pack(">H", port) + string(f"IPv6:{address}" if family == b"6" else address)
+    return string(name) + family + struct.pack(">H", port) + string(address)
 
 
 def offer(version: int) -> bytes:

@@ -60,7 +60,7 @@ class Instance:
             (folder / name).mkdir()
         shutil.chown(folder / "data", "postfix")
         own = {"queue_directory": folder / "spool", "data_directory": folder / "data", "maillog_file": self.log_file,
-               "maillog_file_prefixes": folder, "inet_interfaces": "127.0.0.1", "inet_protocols": "ipv4"}
+               "maillog_file_prefixes": folder, "inet_interfaces": "127.0.0.1"}
         (self.etc / "main.cf").write_text("".join(f"{key} = {value}\n" for key, value in {**own, **values}.items()))
         (self.etc / "master.cf").write_text(MASTER_CF.format(port=self.port))
 

@@ -1,14 +1,20 @@
 """Packets, reply texts, settings and macros of the milter client."""
 
+import datetime
 from contextlib import nullcontext
+from pathlib import Path
 from random import Random
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from certs.authority import ensure_certificates
+from mailsuite.base.dialogue import TlsInfo
 from mailsuite.base.errors import ConfigError, PeerError
 from mailsuite.config.settings import Settings
-from mailsuite.smtp.facts import Client
-from mailsuite.smtp.milter.macros import chosen, client_macros, refused_macros
+from mailsuite.smtp.facts import Client, Facts
+from mailsuite.smtp.milter.macros import certificate_macros, chosen, client_macros, refused_macros, smtp_macros
 from mailsuite.smtp.milter.reply_text import read_reply_text
 from mailsuite.smtp.milter.session import Act, MilterSession
 from mailsuite.smtp.milter.settings import MilterOptions, read_milters
@@ -83,7 +89,7 @@ def test_symbols() -> None:
 
 @pytest.mark.parametrize(("name", "address", "port", "want"), [
     ("a.test", "192.0.2.1", 25, b"a.test\0" + b"4" + b"\0\x19192.0.2.1\0"),
-    ("[2001:db8::1]", "2001:db8::1", 256, b"[2001:db8::1]\0" + b"6" + b"\x01\0IPv6:2001:db8::1\0"),
+    ("[2001:db8::1]", "2001:db8::1", 256, b"[2001:db8::1]\0" + b"6" + b"\x01\x002001:db8::1\0"),
     ("localhost", "", 0, b"localhost\0U")])
 def test_connect(name: str, address: str, port: int, want: bytes) -> None:
     assert connect_data(name, address, port) == want
@@ -133,6 +139,23 @@ def test_macros() -> None:
     assert chosen(["j", "{client_port}", "none", "{if_name}"], {"j": "mx", **values}, {"{if_name}": "eth0"}) == (
         b"j\0mx\0{client_port}\x0099\0{if_name}\0eth0\0")
     assert chosen(["j"], {"j": "a\0b"}, {}) == b"j\0a?b\0"
+
+
+def test_macros_of_tls_and_logins() -> None:
+    facts = Facts(Client("192.0.2.1"), tls=TlsInfo("TLSv1.3", "TLS_AES_256_GCM_SHA384", 256, 256),
+                  sasl_method="PLAIN", sasl_username="joe", queue_id="4F3A2")
+    values = smtp_macros(facts, 3)
+    assert {name: values[name] for name in values if name not in client_macros(facts.client)} == {
+        "{client_connections}": "3", "{tls_version}": "TLSv1.3", "{cipher}": "TLS_AES_256_GCM_SHA384",
+        "{cipher_bits}": "256", "{auth_type}": "PLAIN", "{auth_authen}": "joe", "i": "4F3A2"}
+
+
+def test_macros_of_a_client_certificate(tmp_path: Path) -> None:
+    made = ensure_certificates(tmp_path, ["mx.test"], datetime.datetime.now(datetime.UTC))
+    der = x509.load_pem_x509_certificate(made.chain.read_bytes()).public_bytes(Encoding.DER)
+    found = certificate_macros(der)
+    assert set(found) == {"{cert_subject}", "{cert_issuer}"} and found["{cert_subject}"] == "mx.test"
+    assert certificate_macros(b"no certificate") == {}
 
 
 def test_macros_of_a_refused_recipient() -> None:
