@@ -13,6 +13,7 @@ The contract:
 """
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 
@@ -64,6 +65,15 @@ class Pace:
     content: bool = False
 
 
+class NameUse(Enum):
+    """What became of the name that a client asked for, where tables have certificates by name."""
+
+    NONE = "no tables"
+    MATCHED = "matched"
+    UNMATCHED = "unmatched"     # the default certificate was shown
+    INVALID = "invalid"         # not a host name; likewise
+
+
 @dataclass(frozen=True, slots=True)
 class TlsInfo:
     """What a handshake agreed on, as logs and Received headers tell it."""
@@ -73,6 +83,7 @@ class TlsInfo:
     cipher_bits: int = 0
     cipher_algorithm_bits: int = 0
     server_name: str = ""         # SNI
+    name_use: NameUse = NameUse.NONE
     peer_certificate: bytes = b""  # DER, empty when none was given
     peer_verified: bool = False
     resumed: bool = False         # a session that was agreed on earlier

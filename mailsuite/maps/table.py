@@ -59,6 +59,7 @@ class Table:
 
     pattern = False     # rules, not keys: only ever asked for whole addresses and names
     waits = False       # lookups suspend: use `ask`
+    _fresh: "Freshness"
 
     def __init__(self, type: str, name: str) -> None:
         self.type, self.name = type, name
@@ -80,6 +81,10 @@ class Table:
         if not self.waits:
             return self.lookup(key)
         return _runner().run(self.ask(key))
+
+    def freeze(self) -> None:
+        """Go on with what was read: files are not looked at again, as who may read them may not later."""
+        self._fresh = Frozen()
 
     def outdated(self, source: "MapSource") -> bool:
         """Whether the configuration that the table was opened with is not that of source: it has to be opened anew."""
@@ -131,3 +136,12 @@ class Freshness:
             return False
         self._next = now + CHECK_INTERVAL_S
         return True
+
+
+class Frozen(Freshness):
+    """Never."""
+
+    __slots__ = ()
+
+    def due(self) -> bool:
+        return False

@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
-from mailsuite.base.dialogue import Ask, Body, Close, Pace, Peer, Send, Session, StartTls, TlsInfo
+from mailsuite.base.dialogue import Ask, Body, Close, NameUse, Pace, Peer, Send, Session, StartTls, TlsInfo
 
 BACKLOG_LIMIT = 256 * 1024       # octets that may wait in a session while its question is open
 LINGER_S = 5.0                   # how long a closed connection may take to read our last words
@@ -328,7 +328,8 @@ def _tls_info(transport: asyncio.BaseTransport) -> TlsInfo | None:
     name, _, bits = ssl_object.cipher() or ("", "", 0)
     certificate = ssl_object.getpeercert(binary_form=True) or b""
     return TlsInfo(protocol=ssl_object.version() or "", cipher=name, cipher_bits=bits, cipher_algorithm_bits=bits,
-                   server_name=getattr(ssl_object, "mailsuite_server_name", ""), peer_certificate=certificate,
+                   server_name=getattr(ssl_object, "mailsuite_server_name", ""),
+                   name_use=getattr(ssl_object, "mailsuite_name_use", NameUse.NONE), peer_certificate=certificate,
                    peer_verified=bool(certificate) and bool(ssl_object.getpeercert()),
                    resumed=bool(getattr(ssl_object, "session_reused", False)))
 

@@ -1,23 +1,29 @@
 """SSLContexts for servers and clients, from parameters.
 
-    tls = ServerTls(smtpd_tls(settings));  tls.load()        while keys can be read; raises ConfigError
+    tls = ServerTls(smtpd_tls(settings), smtpd_names(settings))
+    tls.load()                                               while keys can be read; raises ConfigError
     tls.context() -> ssl.SSLContext | None                   what Acceptor(tls=...) and StartTls want
     tls.refresh()                                            takes new files, when they changed and fit
     client_context(ClientSpec(...)) -> ssl.SSLContext        for the remote side; cached per spec
 
 A server without a certificate has no context (None) and says why in `tls.failure`: the dialogue goes on, a handshake
-is refused. SNI: a context of its own for each name in `ServerSpec.names`; the name a client sent is noted on the SSL
-object as `mailsuite_server_name`, where the driver reads it.
+is refused. SNI: a context of its own for each name in `ServerSpec.names`, and for what the tables of sni.py have, made
+at the first handshake that needs it. The name a client sent is noted on the SSL object as `mailsuite_server_name`, what
+became of it as `mailsuite_name_use`; the driver reads both.
 """
 
 import os
 import ssl
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from mailsuite.base.dialogue import NameUse
 from mailsuite.base.errors import ConfigError
+from mailsuite.net.sni import NamedChains, SniError
+from mailsuite.smtp.syntax import is_hostname
 from mailsuite.tls import ciphers, protocols
 from mailsuite.tls.identity import Identity, install, read_identity, split_chain_file
 from mailsuite.tls.protocols import Protocols
@@ -25,6 +31,8 @@ from mailsuite.tls.protocols import Protocols
 if TYPE_CHECKING:
     from mailsuite.config.dovecot import DovecotSettings
     from mailsuite.config.settings import Settings
+
+CONTEXTS_LIMIT = 1000       # chains out of tables that are kept ready
 
 
 @dataclass(frozen=True)
@@ -56,13 +64,14 @@ class ServerSpec:
 
 
 class ServerTls:
-    """The TLS side of one service."""
+    """The TLS side of one service. names: tls_server_sni_maps, where it has such tables."""
 
-    def __init__(self, spec: ServerSpec) -> None:
-        self.spec = spec
+    def __init__(self, spec: ServerSpec, names: NamedChains | None = None) -> None:
+        self.spec, self._names = spec, names
         self.failure = "no certificate is configured"
         self._default: ssl.SSLContext | None = None
         self._by_name: dict[str, ssl.SSLContext] = {}
+        self._by_chain: OrderedDict[str, ssl.SSLContext] = OrderedDict()
         self._stamp: tuple[object, ...] = ()
 
     @property
@@ -85,6 +94,9 @@ class ServerTls:
         except ConfigError as error:
             self.failure = error.public
             raise
+        if self._names is not None:
+            self._names.open()
+            self._by_chain.clear()
         self._default, self._by_name, self.failure = default, by_name, ""
 
     def context(self) -> ssl.SSLContext | None:
@@ -126,12 +138,40 @@ class ServerTls:
         context.sni_callback = self._on_server_name
         return context
 
-    def _on_server_name(self, ssl_object: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
-        if name:
-            ssl_object.mailsuite_server_name = name     # type: ignore[attr-defined]  # read by the driver
-            named = self._find_name(name.lower())
-            if named is not None:
-                ssl_object.context = named
+    def _on_server_name(self, ssl_object: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> int | None:
+        """Called in the handshake; what is returned is an alert, with which it fails."""
+        if not name:
+            return None
+        ssl_object.mailsuite_server_name = name     # type: ignore[attr-defined]  # read by the driver
+        use, named = NameUse.NONE, self._find_name(name.lower())
+        if named is None and self._names is not None:
+            try:
+                use, named = self._ask_tables(self._names, name)
+            except SniError as error:
+                self._names.log.warning("%s", error)
+                return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+        ssl_object.mailsuite_name_use = use         # type: ignore[attr-defined]
+        if named is not None:
+            ssl_object.context = named
+        return None
+
+    def _ask_tables(self, names: NamedChains, name: str) -> tuple[NameUse, ssl.SSLContext | None]:
+        """Raises SniError."""
+        if not is_hostname(name):
+            return NameUse.INVALID, None
+        chains = names.find(name)
+        if chains is None:
+            return NameUse.UNMATCHED, None
+        context = self._by_chain.pop(chains.pem, None)
+        if context is None:
+            try:
+                context = self._make(chains.identities)
+            except ConfigError as error:
+                raise SniError(error.public) from error
+            if len(self._by_chain) >= CONTEXTS_LIMIT:
+                self._by_chain.popitem(last=False)
+        self._by_chain[chains.pem] = context        # the last used is the last
+        return NameUse.MATCHED, context
 
     def _find_name(self, name: str) -> ssl.SSLContext | None:
         """By the name itself, then by its parents written ".parent" or "*.parent"."""

@@ -12,12 +12,12 @@ Postfix's, recorded.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from mailsuite.base.dialogue import Action, Ask, Close, Send, StartTls, TlsInfo
+from mailsuite.base.dialogue import Action, Ask, Close, NameUse, Send, StartTls, TlsInfo
 from mailsuite.base.log import logger
 from mailsuite.postscreen.cache import Check
 from mailsuite.postscreen.progress import Progress
 from mailsuite.postscreen.screen_config import ScreenConfig
-from mailsuite.smtp.ledger import escape
+from mailsuite.smtp.ledger import escape, log_server_name
 from mailsuite.smtp.reply import encode, encode_lines
 from mailsuite.smtp.syntax import Word, is_header, neuter_helo, printable, tokenise
 
@@ -93,8 +93,10 @@ class Engine:
         self.tls, self._starting_tls = tls, False
         self._buffer.clear()                    # RFC 3207 section 4.2
         if self.config.tls_loglevel:
-            tls_log.info("Anonymous TLS connection established from %s: %s with cipher %s (%d/%d bits)",
-                         self.client.where, tls.protocol, tls.cipher, tls.cipher_bits, tls.cipher_algorithm_bits)
+            log_server_name(self.client.where, tls, tls_log)
+            name = f" to {tls.server_name}" if tls.name_use is NameUse.MATCHED else ""
+            tls_log.info("Anonymous TLS connection established from %s%s: %s with cipher %s (%d/%d bits)",
+                         self.client.where, name, tls.protocol, tls.cipher, tls.cipher_bits, tls.cipher_algorithm_bits)
         self.helo, self.protocol, self.in_mail = "", "SMTP", False
         return []
 

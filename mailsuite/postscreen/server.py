@@ -28,6 +28,7 @@ from mailsuite.net.driver import Channel, Connection
 from mailsuite.net.passing import pass_socket
 from mailsuite.net.proxy import read_header
 from mailsuite.net.service import Listener, ServiceContext, peer_of
+from mailsuite.net.sni import smtpd_names
 from mailsuite.net.tls import ServerTls, smtpd_tls
 from mailsuite.postscreen import params
 from mailsuite.postscreen.access import Verdict
@@ -366,7 +367,7 @@ def prepare(context: ServiceContext) -> ServerTls | None:
     settings = context.settings
     if settings[params.TLS_SECURITY_LEVEL] not in ("may", "encrypt"):
         return None
-    tls = ServerTls(smtpd_tls(settings))
+    tls = ServerTls(smtpd_tls(settings), smtpd_names(settings, "tlsproxy"))
     try:
         tls.load()
     except ConfigError as error:

@@ -1,11 +1,14 @@
 """What a session keeps book of: commands and errors, the transcript for the postmaster, the lines that end it."""
 
+from logging import Logger
+
 from mailsuite.address.syntax import quote_local
-from mailsuite.base.dialogue import TlsInfo
+from mailsuite.base.dialogue import NameUse, TlsInfo
 from mailsuite.base.log import logger
 from mailsuite.smtp.commands import COUNTED, Entry, Rule
 from mailsuite.smtp.config import SessionConfig
 from mailsuite.smtp.facts import Facts
+from mailsuite.smtp.syntax import printable
 
 log = logger("smtpd")
 HISTORY_LIMIT = 1000            # lines of a transcript that are kept for the postmaster
@@ -79,8 +82,18 @@ def log_connect(facts: Facts) -> None:
 def log_tls(facts: Facts, tls: TlsInfo) -> None:
     """What a handshake agreed on."""
     trust = "Anonymous" if not tls.peer_certificate else "Trusted" if tls.peer_verified else "Untrusted"
-    log.info("%s TLS connection established from %s: %s with cipher %s (%d/%d bits)", trust, facts.client.host,
+    log_server_name(facts.client.host, tls)
+    name = f" to {tls.server_name}" if tls.name_use is NameUse.MATCHED else ""
+    log.info("%s TLS connection established from %s%s: %s with cipher %s (%d/%d bits)", trust, facts.client.host, name,
              tls.protocol, tls.cipher, tls.cipher_bits, tls.cipher_algorithm_bits)
+
+
+def log_server_name(host: str, tls: TlsInfo, log: Logger = log) -> None:
+    """A name that a client asked for, and for which tls_server_sni_maps has nothing. host: the client."""
+    if tls.name_use is NameUse.UNMATCHED:
+        log.info("TLS SNI %s from %s not matched, using default chain", printable(tls.server_name), host)
+    elif tls.name_use is NameUse.INVALID:
+        log.warning("TLS SNI from %s is invalid: %s", host, printable(tls.server_name))
 
 
 def log_decision(facts: Facts, what: str, text: str) -> None:

@@ -27,6 +27,7 @@ from mailsuite.base.log import logger
 from mailsuite.dns.resolver import Resolver
 from mailsuite.maps.matchlist import AddressList, DomainList, NameList
 from mailsuite.net.service import Acceptor, ServiceContext, serve_connections
+from mailsuite.net.sni import smtpd_names
 from mailsuite.net.tls import ServerTls, smtpd_tls
 from mailsuite.queue.cleanup import Cleanup
 from mailsuite.queue.envelope import Handling
@@ -334,7 +335,7 @@ def _load_tls(settings: "Settings") -> ServerTls | None:
     """A bad certificate is logged, and TLS is then not available."""
     if tls_level(settings) == "none" and not settings[params.SMTPD_TLS_WRAPPERMODE]:
         return None
-    tls = ServerTls(smtpd_tls(settings))
+    tls = ServerTls(smtpd_tls(settings), smtpd_names(settings))
     try:
         tls.load()
     except ConfigError as error:

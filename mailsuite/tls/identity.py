@@ -83,6 +83,44 @@ def split_chain_file(path: str) -> list[Identity]:
     return identities
 
 
+def named_chains(text: bytes, source: str) -> list[Identity]:
+    """The identities of PEM text as tls_server_sni_maps has it; each algorithm may occur once.
+
+    Raises ConfigError in Postfix's words.
+    """
+    kinds = [line.rstrip() for line in text.splitlines() if line.startswith(_MARK.encode())]
+    if not kinds:
+        raise ConfigError(f"No PEM data in {source}")
+    if not kinds[0].endswith(b"PRIVATE KEY-----"):
+        raise ConfigError(f"error loading chain from {source}: key not first")
+    identities: list[Identity] = []
+    algorithms: set[type] = set()
+    at = 1
+    for block in _blocks_by_key(text):
+        if b"-----BEGIN CERTIFICATE-----" not in block:
+            raise ConfigError(f"error loading certificate chain: key at index {at} in {source} not followed by a "
+                              "certificate")
+        identity = Identity(block, Secret(block), source, source)
+        install(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), identity)
+        algorithm = _algorithm(block, source)
+        if algorithm in algorithms:
+            raise ConfigError(f"key at index {at} in {source} has the algorithm of one before it")
+        algorithms.add(algorithm)
+        identities.append(identity)
+        at += block.count(_MARK.encode())
+    return identities
+
+
+def _algorithm(block: bytes, source: str) -> type:
+    """What kind of key a chain's own certificate has. Raises ConfigError."""
+    from cryptography import x509
+
+    try:
+        return type(x509.load_pem_x509_certificate(block[block.index(b"-----BEGIN CERTIFICATE-----"):]).public_key())
+    except ValueError as error:
+        raise ConfigError(f"error loading certificate from {source}: {error}") from error
+
+
 def _blocks_by_key(text: bytes) -> list[bytes]:
     blocks: list[list[bytes]] = []
     for line in text.splitlines(keepends=True):

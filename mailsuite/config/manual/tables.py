@@ -74,7 +74,6 @@ GROUPS: Mapping[str, Group] = {
     "sessions": Group("OpenSSL's tickets do that, without tables"),
     "slots": Group("messages take turns; none buys the right to overtake"),
     "smuggling": Group("lines are always normalised, as since Postfix 3.9"),
-    "sni": Group("one certificate for all names"),
     "submit": Group("not there yet, in sendmail"),
     "tlsdetail": Group("OpenSSL's default holds"),
     "tlsnames": Group("names in certificates are compared in one fixed way"),

@@ -24,7 +24,7 @@ tls_random_exchange_name !random: The file that keeps random state.
 tls_random_prng_update_period !random: How often random state is saved.
 tls_random_reseed_period !random: How often random state is refreshed.
 tls_random_source !random: Where random octets come from.
-tls_server_sni_maps !sni: Tables of keys and chains by the server name that a client asks for.
+tls_server_sni_maps: Tables of keys and chains by the server name that a client asks for.
 tls_session_ticket_cipher !sessions: The cipher of session tickets.
 tls_ssl_options !openssl: Options of OpenSSL, such as NO_RENEGOTIATION.
 tls_wildcard_matches_multiple_labels !tlsnames: Whether *.example.com in a certificate fits a.b.example.com.
