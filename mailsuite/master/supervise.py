@@ -118,7 +118,8 @@ class Master:
 
     def _warn(self) -> None:
         for text in (*self.configuration.settings.warnings, *self.configuration.warnings):
-            log.warning("%s", text)
+            if ": undefined parameter: " not in text:       # for check and postconf; Postfix's master is silent, too
+                log.warning("%s", text)
 
     def _all_ready(self) -> bool:
         if time.monotonic() - self._started > READY_LIMIT_S:
