@@ -199,7 +199,7 @@ class Endpoints:
 
     @staticmethod
     def _failed(expansion: "Expansion", node: "Node", dsn: str, reason: str) -> None:
-        expansion.end(node, DEFERRED if dsn.startswith("4") else BOUNCED, dsn, reason)
+        expansion.end(node, DEFERRED if dsn.startswith("4") else BOUNCED, dsn, reason, tried=True)
 
     # --- commands ---------------------------------------------------------------------------------------------------
 
@@ -235,7 +235,7 @@ class Endpoints:
             expansion.end(node, SENT, "2.0.0", f"delivered to command: {command}")
         else:
             expansion.end(node, verdict.status, verdict.dsn, re.sub(r"\s", " ", verdict.reason),
-                          diagnostic=verdict.diagnostic)
+                          diagnostic=verdict.diagnostic, tried=True)
 
     def _environment(self, expansion: "Expansion", node: "Node", account: Account) -> dict[str, str]:
         world, facts = self._world, expansion.job.request.facts

@@ -120,12 +120,12 @@ class Expansion:
     # --- what comes of it -------------------------------------------------------------------------------------------
 
     def end(self, node: Node, status: str, dsn: str, reason: str, *, diagnostic: str = "", action: str = "",
-            relay: str = RELAY, logged: bool = False) -> None:
-        """One delivery ended."""
+            relay: str = RELAY, logged: bool = False, tried: bool = False) -> None:
+        """One delivery ended. tried: a command or file of a mailing list failed, which is its owner's business."""
         word = ""
         if not logged:
             status, dsn, reason, word = self.job.outcome(status, dsn, reason)
-        owner = node.sender if node.sender != self.job.request.sender else ""
+        owner = node.sender if tried and node.sender != self.job.request.sender else ""
         outcome = Outcome(status, dsn, reason, node.address, node.original, diagnostic, action, relay, logged,
                           node.orcpt, owner)
         self.outcomes.append(outcome)

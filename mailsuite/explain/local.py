@@ -89,7 +89,7 @@ class _Expansion(Expansion):
         self.news: list[tuple[Node, End]] = []
 
     def end(self, node: Node, status: str, dsn: str, reason: str, *, diagnostic: str = "", action: str = "",
-            relay: str = "local", logged: bool = False) -> None:
+            relay: str = "local", logged: bool = False, tried: bool = False) -> None:
         super().end(node, status, dsn, reason, diagnostic=diagnostic, action=action, relay=relay, logged=True)
         self.place(node, End(node.address, _WORDS[status], dsn=dsn, reason=reason))
 

@@ -169,3 +169,56 @@ def test_what_a_success_notice_tells(home: Path, address: str, want: tuple[str, 
     report = with_agent(with_queue, "local", settings(
         home, alias_maps="inline:{ {team = user}, {list = user}, {owner-list = user} }"), talk)
     assert (report.status, report.reason, report.action) == want
+
+
+OWNED = "inline:{ {list = \"|exit 67\"}, {owner-list = boss}, {owner-owner-list = bosses}, {boss = other@far.test} }"
+
+
+@pytest.mark.parametrize(("more", "owner"), [
+    ({}, "owner-list@a.test"), ({"owner_request_special": "no"}, ""), ({"expand_owner_alias": "yes"}, "boss@a.test")])
+def test_a_lists_owner_hears_of_its_commands(home: Path, more: dict[str, str], owner: str) -> None:
+    report = run(home, "list@a.test", alias_maps=OWNED, **more)["list@a.test"]
+    assert (report.status, report.dsn, report.owner) == ("bounced", "5.1.1", owner)
+
+
+def test_a_forbidden_command_is_not_the_owners_failure(home: Path) -> None:
+    report = run(home, "list@a.test", alias_maps=OWNED, allow_mail_to_commands="")["list@a.test"]
+    assert (report.reason, report.owner) == ("mail to command is restricted", "")
+
+
+def test_a_list_splits_its_name_only_when_told(home: Path) -> None:
+    for special, want in (("yes", 'unknown user: "owner-x"'), ("no", 'unknown user: "owner"')):
+        report = run(home, "owner-x@a.test", recipient_delimiter="-", owner_request_special=special)["owner-x@a.test"]
+        assert report.reason == want
+
+
+def test_a_forward_of_an_extension_may_name_its_user(home: Path) -> None:
+    """Who is named in .forward+x is looked up as ever; who is named in an own .forward gets it into the mailbox."""
+    write(home / ".forward+x", "user\n")
+    write(home / ".forward", f"user\n{home}/kept\n~/tilde\n")
+    assert end(run(home, "user+x@a.test")["user+x@a.test"])[0] == "sent"
+    assert (home / "kept").exists() and (home / "tilde").exists() and (home.parent / "spool/user").exists()
+    assert (home.parent / "spool/user").read_bytes().count(b"From a@b.test") == 1
+
+
+@pytest.mark.parametrize(("relay", "name", "end_of_it"), [
+    ("user${recipient_delimiter}$user", "ghost", ("sent", "2.0.0", "delivered to mailbox")),
+    ("user", "mailer-daemon", ("sent", "2.0.0", "delivered to mailbox")),
+    ("", "mailer-daemon", ("sent", "2.0.0", "discarded")),
+    ("again$user", "ghost", ("bounced", "5.4.6", "alias database loop for " + "again" * 100 + "ghost")),
+])
+def test_luser_relay(home: Path, relay: str, name: str, end_of_it: tuple[str, str, str]) -> None:
+    assert end(run(home, f"{name}@a.test", luser_relay=relay)[f"{name}@a.test"]) == end_of_it
+
+
+def test_a_table_that_cannot_be_asked_defers_its_member_only(home: Path) -> None:
+    out = home.parent / "out/box"
+    report = run(home, "alias@a.test", alias_maps=f"inline:{{ {{alias = user, {out}}} }}",
+                 mailbox_transport_maps="fail:x")["alias@a.test"]
+    assert end(report) == ("deferred", "4.3.0", "table lookup failure")
+    assert out.exists()
+
+
+def test_tables_of_users_are_asked_without_extension(home: Path) -> None:
+    report = run(home, "user+x@a.test", mailbox_command_maps="inline:{ {user+x = exit 67}, {user = exit 0} }")
+    assert report["user+x@a.test"].status == "sent"
