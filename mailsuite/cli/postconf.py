@@ -20,6 +20,7 @@ from mailsuite.cli.postconf_options import (
     Options,
     fatal,
     out,
+    say,
     warn,
 )
 
@@ -68,7 +69,7 @@ def show_tls(mode: str) -> None:
     if mode in ("compile-version", "run-version"):
         out(ssl.OPENSSL_VERSION)
     elif mode == "public-key-algorithms":
-        for name in ("rsa", "ecdsa", "ed25519", "ed448"):
+        for name in ("dsa", "ecdsa", "rsa"):
             out(name)
     else:
         warn(f"unknown 'postconf -T' mode: {mode}")
@@ -82,8 +83,9 @@ def show_bounces(options: Options) -> None:
 
     settings = load_for_command(options.directory, warn)
     for path in options.words[:1]:
-        if not os.access(path, os.R_OK):
-            fatal(f"open {path}: {os.strerror(errno.ENOENT)}")
+        if path and not os.access(path, os.R_OK):
+            say(f"postfix/bounce: fatal: open {path}: {os.strerror(errno.ENOENT)}")
+            sys.exit(1)
         settings = settings.with_overrides({"bounce_template_file": path})
     filled = "b" in options
     for number, (name, template) in enumerate(load_templates(settings, filled=filled).items()):
@@ -91,7 +93,8 @@ def show_bounces(options: Options) -> None:
             out("")
         out(f"expanded_{name}_text = <<EOF" if filled else f"{name}_template = <<EOF")
         if not filled:
-            out(f"Charset: {template.charset}\nFrom: {template.sender}\nSubject: {template.subject}")
+            out(f"Charset: {'us-ascii' if template.text.isascii() else template.charset}")
+            out(f"From: {template.sender}\nSubject: {template.subject}")
             if template.postmaster_subject:
                 out(f"Postmaster-Subject: {template.postmaster_subject}")
             out("")

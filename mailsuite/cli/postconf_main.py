@@ -2,10 +2,11 @@
 
 import errno
 import os
+from collections.abc import Mapping
 
 from mailsuite.base.errors import ConfigError
-from mailsuite.cli.postconf_options import Options, fatal, show, warn
-from mailsuite.config import registry
+from mailsuite.cli.postconf_options import Options, fatal, hint, show, warn
+from mailsuite.config import expansion, registry
 from mailsuite.config.command import read_settled
 from mailsuite.config.maincf import MainCf, read_text
 from mailsuite.config.mastercf_syntax import MasterFile, parse_master_cf
@@ -41,14 +42,56 @@ def service_names(master: MasterFile) -> list[ServiceNames]:
             for line in master.lines]
 
 
-def tell_undefined(directory: str, names: Names) -> None:
-    """Warnings before anything is shown: names that are referred to and nobody defines."""
-    for file, name in names.undefined():
-        warn(f"{directory}/{file}: undefined parameter: {name}")
-    for kind, path in sorted({found for value in names.written.values() for found in table_files(value)}):
+def tell_undefined(directory: str, names: Names, file: str) -> None:
+    """Warnings before anything is shown: names that are referred to in the file and nobody defines."""
+    for found, name in names.undefined():
+        if found == file:
+            warn(f"{directory}/{file}: undefined parameter: {name}")
+
+
+def tell_missing(names: Names) -> None:
+    """Warnings of tables whose own file cannot be read."""
+    for kind, path in sorted({found for name, value in names.written.items() if names.built_in(name)
+                              for found in table_files(value)}):
         if not os.access(path, os.R_OK):
             reason = os.strerror(errno.EACCES if os.path.exists(path) else errno.ENOENT)
             warn(f'open "{kind}" configuration "{path}": {reason}')
+
+
+def check_texts(settings: Settings, names: Names) -> None:
+    """Warnings before anything is shown, master.cf's first: names that nobody defines, values that are not in the macro
+    language (one of Postfix's own parameters ends the command then), tables whose file is missing.
+    """
+    for service in names.services:
+        _check_values(settings.with_overrides(service.overrides), service.overrides, names)
+    tell_undefined(settings.config_directory, names, "master.cf")
+    for name in ("myhostname", *([] if settings.is_set("mynetworks") else ["mynetworks"])):
+        try:
+            settings.text(name)
+        except ConfigError as error:
+            warn(error.public)
+            fatal("dictionary mail_dict: macro processing error")
+    tell_undefined(settings.config_directory, names, "main.cf")
+    _check_values(settings, settings.written, names)
+    tell_missing(names)
+    if settings.is_set("compatibility_level"):
+        expanded(settings, "relay_domains")           # any default that depends on it
+
+
+def _check_values(settings: Settings, values: Mapping[str, str], names: Names) -> None:
+    for name, value in values.items():
+        if name in RAW or "$" not in value:
+            continue
+        if names.built_in(name):
+            expanded(settings, name)
+        elif faults := _faults(value):
+            warn(faults[0].public)
+
+
+def _faults(value: str) -> list[expansion.ExpansionError]:
+    faults: list[expansion.ExpansionError] = []
+    expansion.references(value, faults)
+    return faults
 
 
 def tell_unused(directory: str, names: Names, *, files: tuple[str, ...] = ("main.cf", "master.cf")) -> None:
@@ -56,6 +99,7 @@ def tell_unused(directory: str, names: Names, *, files: tuple[str, ...] = ("main
     for file, name, value in names.unused():
         if file in files:
             warn(f"{directory}/{file}: unused parameter: {name}={value}")
+            hint(name)
 
 
 def expanded(settings: Settings, name: str) -> str:
@@ -79,6 +123,8 @@ class MainShow:
             name, equals, value = override.partition("=")
             if not equals:
                 fatal(f"invalid parameter override: {override}: missing '=' after attribute name")
+            if not name.strip():
+                fatal(f"invalid parameter override: {override}: missing attribute name")
             written[name.strip()] = value.strip()
         if options.given_directory and not self.defaults_only:
             written["config_directory"] = options.directory
@@ -101,10 +147,11 @@ class MainShow:
             for name in READ_ONLY & self.settings.written.keys():
                 warn(f"{self.options.directory}/main.cf: read-only parameter assignment: "
                      f"{name}={self.settings.raw(name)}")
-            tell_undefined(self.options.directory, self.names)
+            check_texts(self.settings, self.names)
         for name in self.options.words or self._all():
             if not self.names.known(name):
                 warn(f"{name}: unknown parameter")
+                hint(name)
             elif "n" not in self.options or self.settings.is_set(name):
                 expand = "x" in self.options
                 show(self.options, name, expanded(self.settings, name) if expand else self.settings.raw(name))

@@ -7,10 +7,11 @@ the end.
 from collections.abc import Callable
 
 from mailsuite.base.errors import ConfigError
-from mailsuite.cli.postconf_main import expanded, read_master, service_names, tell_undefined, tell_unused
+from mailsuite.cli.postconf_main import check_texts, expanded, read_master, service_names, tell_unused
 from mailsuite.cli.postconf_options import Options, fatal, out, show, warn
 from mailsuite.config import registry
-from mailsuite.config.maincf import COMMENT_OUT, read_main_cf, read_text, write_config
+from mailsuite.config.command import read_settled
+from mailsuite.config.maincf import COMMENT_OUT, read_text, write_config
 from mailsuite.config.mastercf_edit import KEEP, REMOVE, Decision, edit_text, with_field, with_override
 from mailsuite.config.mastercf_syntax import (
     FIELDS,
@@ -65,7 +66,7 @@ def display(options: Options, what: str) -> None:
     """Every pattern's services, in the file's order."""
     master = read_master(options.directory, required=True)
     settings, names = _settings(options, master.lines)
-    tell_undefined(options.directory, names)
+    check_texts(settings, names)
     rows = [row for line in master.lines for row in _rows(line, what)]
     for word in options.words or ["*"]:
         pattern = split_pattern(word, what)
@@ -78,7 +79,7 @@ def display(options: Options, what: str) -> None:
 
 
 def _settings(options: Options, lines: list[MasterLine]) -> tuple[Settings, Names]:
-    written = {entry.name: entry.value for entry in read_main_cf(f"{options.directory}/main.cf").entries}
+    written = {entry.name: entry.value for entry in read_settled(f"{options.directory}/main.cf", warn).entries}
     overridden = {name for line in lines for _, name, _ in line.overrides()}
     if any(name not in DEFAULTS for name in written.keys() | overridden):
         registry.import_all()
@@ -98,13 +99,16 @@ def _rows(line: MasterLine, what: str) -> list[tuple[str, MasterLine, str]]:
 
 
 def _show(options: Options, what: str, name: str, line: MasterLine, value: str, settings: Settings) -> None:
-    own = settings.with_overrides({option: text for _, option, text in line.overrides()})
+    own = settings.with_overrides({"service_name": line.fields[0],
+                                   **{option: text for _, option, text in line.overrides()}})
+    if "x" in options and what != "P":
+        arguments = list(line.arguments)
+        for place, option, _ in line.overrides():
+            arguments[place + 1] = f"{option}={expanded(own, option)}"
+        line = MasterLine(line.fields, arguments)
+        if what == "F" and name.endswith("/command"):
+            value = format_command(line)
     if what == "M":
-        if "x" in options:
-            arguments = list(line.arguments)
-            for place, option, _ in line.overrides():
-                arguments[place + 1] = f"{option}={expanded(own, option)}"
-            line = MasterLine(line.fields, arguments)
         out(format_line(line, fold="f" in options))
         return
     if what == "P" and "x" in options:
@@ -112,7 +116,7 @@ def _show(options: Options, what: str, name: str, line: MasterLine, value: str, 
     if "f" in options and name.endswith("/command") and what == "F" and not options.flags & {"h", "H"}:
         out(fold_arguments(line, f"{name} = {line.fields[7]}"))
     else:
-        show(options, name, value)
+        show(options, name, value, as_is=what == "F")
 
 
 # -- editing
@@ -121,7 +125,7 @@ def _show(options: Options, what: str, name: str, line: MasterLine, value: str, 
 def edit(options: Options, what: str) -> None:
     """-e: set a whole service, a column or a parameter."""
     if not options.words:
-        fatal(f"-{what}e requires name=value argument")
+        fatal("-e requires name=value argument")
     path = f"{options.directory}/master.cf"
     text = read_text(path)
     for word in options.words:
@@ -159,9 +163,8 @@ def _set_service(text: str, word: str, name: str, value: str) -> str:
 
 def _set_part(text: str, word: str, what: str, name: str, value: str) -> str:
     """Set a column (-F) or a parameter (-P) of every service that the pattern fits."""
+    _whole_pattern(name, what)
     parts = split_pattern(name, what)
-    if len(name.split("/")) != 3:
-        fatal(f"-{what}e or -{what}X requires service_name/type/{'field_name' if what == 'F' else 'parameter'}")
     found = False
     if what == "P" and any(blank in value for blank in " \t"):
         fatal("-Pe does not accept whitespace in parameter value")
@@ -184,6 +187,13 @@ def _set_part(text: str, word: str, what: str, name: str, value: str) -> str:
     return text
 
 
+def _whole_pattern(name: str, what: str) -> None:
+    """All three parts must be there."""
+    parts = name.split("/")
+    if len(parts) != 3 or not all(parts):
+        fatal(f"-{what}e or -{what}X requires service_name/type/{'field_name' if what == 'F' else 'parameter'}")
+
+
 def _check_field(field: str, value: str) -> None:
     from mailsuite.config.mastercf_syntax import SHAPES
 
@@ -201,10 +211,12 @@ def remove(options: Options, what: str) -> None:
     text = read_text(path)
     for word in options.words:
         if "=" in word:
-            fatal(f"-{what}{'X' if 'X' in options else '#'} requires names without =value")
+            fatal(f"specify one of -e {'-X' if 'X' in options else '-#'}")
         if what == "M" and len(word.split("/")) != 2:
             fatal(ONE_SERVICE)
         parts = split_pattern(word, what)
+        if what == "P":
+            _whole_pattern(word, what)
         text = edit_text(text, _remover(parts, what, REMOVE if "X" in options else COMMENT_OUT))
     write_config(path, text)
 

@@ -10,7 +10,8 @@ import re
 import sys
 from typing import NoReturn
 
-USAGE = ("usage: postconf [-a (server SASL types)] [-A (client SASL types)] [-c config_dir] [-C param_class] "
+USAGE = ("usage: postconf [-a (server SASL types)] [-A (client SASL types)] [-b (bounce templates)] [-c config_dir] "
+         "[-c param_class] "
          "[-d (parameter defaults)] [-e (edit configuration)] [-f (fold lines)] [-F (master.cf fields)] "
          "[-h (no names)] [-H (no values)] [-l (lock types)] [-m (map types)] [-M (master.cf)] "
          "[-n (non-default parameters)] [-o name=value (override parameter value)] [-p (main.cf, default)] "
@@ -20,6 +21,12 @@ USAGE = ("usage: postconf [-a (server SASL types)] [-A (client SASL types)] [-c 
 LINE_LIMIT = 80
 LISTS = {"a": ("dovecot",), "A": ("cyrus",), "l": ("flock", "fcntl", "dotlock")}
 CLASSES = ("builtin", "service", "user", "all")
+# What excludes each other, in the order in which it is looked at: kinds of things to show, ways to show or edit.
+MODES = "aAbFlmMpPtT"
+EXCLUSIVE = (MODES, "denX#", "efX#", "exX#", "deoX#", "ehHX#")
+# What has no meaning with a mode.
+_ALL_WAYS = "defhHnoxX#"
+USELESS = {**dict.fromkeys("aAblmtT", _ALL_WAYS), "F": "dnX#", "M": "dhHn", "P": "dn#"}
 
 
 class Options:
@@ -48,14 +55,16 @@ class Options:
         return flag in self.flags
 
     def _refuse_contradictions(self) -> None:
-        for together in ("FMPpaAlm", "eX#", "de", "dn", "hH"):
+        if {"b", "t"} <= self.flags:
+            fatal("specify one of -b and -t")
+        for together in EXCLUSIVE:
             found = [flag for flag in together if flag in self.flags]
             if len(found) > 1:
                 fatal("specify one of " + " ".join(f"-{flag}" for flag in found))
-        for what, others in (("M", "dn"), ("F", "dnX#"), ("P", "dn#")):
-            for other in others:
-                if what in self.flags and other in self.flags:
-                    fatal(f"with option -{what}, do not specify -{other}")
+        for mode, others in USELESS.items():
+            found = [flag for flag in others if flag in self.flags] if mode in self.flags else []
+            if found:
+                fatal(f"with option -{mode}, do not specify " + " ".join(f"-{flag}" for flag in found))
         for word in sorted(self.classes - set(CLASSES)):
             fatal(f'unknown -C option value "{word}" in "{word}"')
 
@@ -65,6 +74,8 @@ class Options:
 
 
 def _getopt_line(error: getopt.GetoptError) -> str:
+    if error.msg.startswith("option --"):
+        return "invalid option -- '-'"
     if "requires argument" in error.msg:
         return f"option requires an argument -- '{error.opt}'"
     return f"invalid option -- '{error.opt[:1]}'"
@@ -85,6 +96,20 @@ def fatal(text: str) -> NoReturn:
 def warn(text: str) -> None:
     """What only looks wrong."""
     say(f"postconf: warning: {text}")
+
+
+def for_people() -> bool:
+    """Whether somebody reads standard error."""
+    return sys.stderr.isatty()
+
+
+def hint(name: str) -> None:
+    """Behind a warning of a name, for people only: programs that read standard error get what Postfix says."""
+    if for_people():
+        from mailsuite.config.manual.entries import nearest
+
+        for found in nearest(name, most=1):
+            say(f"postconf: hint: did you mean {found}?")
 
 
 def out(text: str) -> None:
@@ -108,12 +133,13 @@ def one_line(value: str) -> str:
     return " ".join(value.split())
 
 
-def show(options: Options, name: str, value: str) -> None:
-    """A name, a value, or both."""
+def show(options: Options, name: str, value: str, *, as_is: bool = False) -> None:
+    """A name, a value, or both. as_is: blanks stay as they are."""
+    value = value if as_is else one_line(value)
     if "h" in options:
-        text = one_line(value)
+        text = value
     elif "H" in options:
         text = name
     else:
-        text = f"{name} = {one_line(value)}".rstrip()
+        text = f"{name} = {value}".rstrip()
     out(fold(text) if "f" in options else text)

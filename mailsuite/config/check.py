@@ -79,12 +79,13 @@ def _check_overrides(settings: Settings, entry: MasterEntry, names: Names) -> It
     """What is wrong with a service's -o parameters, as they are in force there."""
     if entry.overrides:
         own = settings.with_overrides(entry.overrides)
+        service = ServiceNames(entry.name, entry.command, entry.overrides)
         for name in entry.overrides:
-            yield from _check(own, name, names)
+            yield from _check(own, name, names, service)
 
 
-def _check(settings: Settings, name: str, names: Names) -> Iterator[str]:
-    if not names.known(name):
+def _check(settings: Settings, name: str, names: Names, service: ServiceNames | None = None) -> Iterator[str]:
+    if not names.known(name, service):
         close = difflib.get_close_matches(name, {*DEFAULTS, *COMPUTED, *registry.declared()}, n=1, cutoff=0.75)
         yield f"{name}: unknown parameter" + (f", did you mean {close[0]}?" if close else "")
         return

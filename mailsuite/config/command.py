@@ -62,7 +62,7 @@ def read_settled(path: str, warn: Warn) -> MainCf:
     seen: set[str] = set()
     for entry in again.entries:
         if counts[entry.name] > 1 and entry.name not in seen:
-            warn(f"{path}, line {entry.last_line}: overriding earlier entry: "
+            warn(f"{path}, line {entry.first_line}: overriding earlier entry: "
                  f"{entry.name}={final.get(entry.name, '')}")
         seen.add(entry.name)
     return again
@@ -80,7 +80,7 @@ def _age_s(path: str) -> float:
 def _read(path: str, warn: Warn) -> MainCf:
     main_cf = read_main_cf(path)
     stop = main_cf.errors[0] if main_cf.errors else None
-    for warning in main_cf.overridden():
+    for warning in (*main_cf.stray_warnings(), *main_cf.overridden()):
         warn(warning)
     if stop is not None:
         raise stop

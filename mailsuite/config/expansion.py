@@ -47,20 +47,31 @@ _CLOSING = {"{": "}", "(": ")"}
 MAX_DEPTH = 100
 
 
-def expand(text: str, find: Find) -> str:
-    """text with every macro replaced. Raises ExpansionError."""
-    return text if "$" not in text else _Expander(find, scan=False).expand(text, 0)
+def expand(text: str, find: Find, given: Callable[[str], bool] | None = None) -> str:
+    """text with every macro replaced. Raises ExpansionError.
+
+    given: whether a name counts as set in ${name?..} and ${name:..}; Postfix looks at the value before it is expanded.
+    """
+    return text if "$" not in text else _Expander(find, given, scan=False).expand(text, 0)
 
 
-def references(text: str) -> list[str]:
-    """Every name that text mentions, in order, with repetitions. Raises ExpansionError."""
+def references(text: str, faults: list[ExpansionError] | None = None) -> list[str]:
+    """Every name that text mentions, in order, with repetitions. Raises ExpansionError.
+
+    faults: an error goes there instead, and the names before it are the result.
+    """
     names: list[str] = []
 
     def find(name: str) -> None:
         names.append(name)
 
     if "$" in text:
-        _Expander(find, scan=True).expand(text, 0)
+        try:
+            _Expander(find, None, scan=True).expand(text, 0)
+        except ExpansionError as error:
+            if faults is None:
+                raise
+            faults.append(error)
     return names
 
 
@@ -98,8 +109,8 @@ def _skip_blanks(text: str, at: int) -> int:
 class _Expander:
     """One run over one text. scan: visit all branches and compare nothing."""
 
-    def __init__(self, find: Find, *, scan: bool) -> None:
-        self.find, self.scan = find, scan
+    def __init__(self, find: Find, given: Callable[[str], bool] | None, *, scan: bool) -> None:
+        self.find, self.given, self.scan = find, given, scan
 
     def expand(self, text: str, depth: int) -> str:
         if depth > MAX_DEPTH:
@@ -149,10 +160,10 @@ class _Expander:
         if at < len(body) and body[at] not in "?:":
             start, at = match.span() if match else (at, at)
             raise _syntax_error("attribute name syntax error", body, start, at)
-        value = self.find(name)
         if at == len(body):
-            return value or ""
-        return self._branches(body, at, bool(value), depth)
+            return self.find(name) or ""
+        truth = bool(self.find(name)) if self.given is None else self.given(name)
+        return self._branches(body, at, truth, depth)
 
     def _branches(self, body: str, at: int, truth: bool, depth: int) -> str:
         """Choose between what follows "?" and ":" at body[at]."""

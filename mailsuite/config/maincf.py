@@ -45,14 +45,19 @@ class MainCf:
     path: str
     entries: list[Entry] = field(default_factory=list)
     errors: list[ConfigError] = field(default_factory=list)
+    stray: list[LogicalLine] = field(default_factory=list)      # lines that continue nothing
+
+    def stray_warnings(self) -> list[str]:
+        """What Postfix says of lines that continue nothing; it passes them over."""
+        return [f'{self.path}: logical line must not start with whitespace: "{line.text}"' for line in self.stray]
 
     def overridden(self) -> list[str]:
-        """A warning for each entry that a later one of the same name replaces."""
+        """A warning for each entry that a later one of the same name, with another value, replaces."""
         seen: dict[str, str] = {}
         warnings = []
         for entry in self.entries:
-            if entry.name in seen:
-                warnings.append(f"{self.path}, line {entry.last_line}: overriding earlier entry: "
+            if seen.get(entry.name, entry.value) != entry.value:
+                warnings.append(f"{self.path}, line {entry.first_line}: overriding earlier entry: "
                                 f"{entry.name}={seen[entry.name]}")
             seen[entry.name] = entry.value
         return warnings
@@ -102,10 +107,13 @@ def parse_main_cf(text: str, path: str) -> MainCf:
     """Read the text of a main.cf; bad lines are in .errors."""
     main_cf = MainCf(path)
     for line in logical_lines(text):
+        if line.text[0] in _BLANKS:
+            main_cf.stray.append(line)
+            continue
         try:
             name, value = split_assignment(line.text)
         except ConfigError as err:
-            main_cf.errors.append(ConfigError(f"{path}, line {line.last_line}: {err.public}"))
+            main_cf.errors.append(ConfigError(f"{path}, line {line.first_line}: {err.public}"))
         else:
             main_cf.entries.append(Entry(name, value, line.first_line, line.last_line))
     return main_cf
@@ -154,10 +162,11 @@ def edit_text(text: str, changes: Mapping[str, str | None]) -> tuple[str, list[s
             action = None
             if value is not None:
                 out.append(f"{name} = {value}\n")
-    if out and not out[-1].endswith("\n"):
+    new = [f"{name} = {value}\n" for name, value in changes.items()
+           if name not in seen and value is not None and value != COMMENT_OUT]
+    if new and out and not out[-1].endswith("\n"):
         out.append("\n")
-    out += [f"{name} = {value}\n" for name, value in changes.items()
-            if name not in seen and value is not None and value != COMMENT_OUT]
+    out += new
     return "".join(out), [name for name, count in seen.items() if count > 1]
 
 

@@ -107,20 +107,23 @@ def parse_line(line: LogicalLine | str, path: str = "master.cf") -> MasterLine:
     logical = line if isinstance(line, LogicalLine) else LogicalLine(line, 0, 0)
     columns = logical.text.split(None, 7)
     if len(columns) < 8:
-        raise ConfigError(f"file {path}: line {logical.last_line}: bad field count" if logical.last_line
+        raise ConfigError(f"file {path}: line {logical.first_line}: bad field count" if logical.first_line
                           else f"bad field count in \"{logical.text}\"")
     for name, value in zip(FIELDS[1:7], columns[1:7], strict=True):
         if not SHAPES[name].fullmatch(value):
             raise ConfigError(f'invalid {name} field "{value}" in "{logical.text}"')
     words, warnings = split_words(columns[7])
-    arguments = []
+    arguments: list[str] = []
+    options = True                 # they stop at the first word that is neither "-x" nor what belongs to a -o
     for word in words[1:]:
-        if word.startswith("-o") and len(word) > 2:
+        given = options and bool(arguments) and arguments[-1] == "-o"
+        options = options and (given or word.startswith("-"))
+        if options and not given and word.startswith("-o") and len(word) > 2:
             arguments.append("-o")
-            word = word[2:]
-        if arguments and arguments[-1] == "-o" and "=" in word:
+            word, given = word[2:], True
+        if given and "=" in word:
             word = _tidy(word, warnings)
-        elif arguments and arguments[-1] == "-o" and any(blank in word for blank in " \t"):
+        elif given and any(blank in word for blank in " \t"):
             warnings.append(f"missing '=' after attribute name: \"{word}\"")
         arguments.append(word)
     return MasterLine([*columns[:7], words[0] if words else ""], arguments, logical.first_line, logical.last_line,
@@ -172,7 +175,7 @@ def fold_arguments(line: MasterLine, first: str) -> str:
             rows.append(f"    -o {_quoted(line.arguments[place + 1])}")
             place += 2
             continue
-        if len(rows) > 1:
+        if len(rows) > 1 and line.arguments[place - 2] == "-o":
             rows.append(f"    {line.arguments[place]}")
         else:
             rows[-1] += f" {line.arguments[place]}"

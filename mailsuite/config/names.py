@@ -1,7 +1,7 @@
 """Which parameter names mean something: Postfix's, ours, and those that main.cf and master.cf make.
 
     names = Names(written, services)      written: main.cf's names and values; services: [ServiceNames(...), ...]
-    names.known("relay_destination_rate_delay")      names.service / .user / .derived: the classes of `postconf -C`
+    names.known("relay_destination_rate_delay")      names.service / .user: the classes of `postconf -C`
     names.unused() -> [("main.cf", "relayhots", "a"), ...]      names.undefined() -> [("main.cf", "nosuch"), ...]
 
 Made names: those derived from a transport or command service of master.cf (relay_destination_rate_delay,
@@ -9,11 +9,10 @@ X_time_limit), from a table that keeps its settings in main.cf (pgsql:users -> u
 any name that main.cf or a -o gives and another value or default refers to.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from collections.abc import Iterable, Mapping
+from functools import cache, cached_property
 from typing import NamedTuple
 
-from mailsuite.base.errors import ConfigError
 from mailsuite.config import expansion, registry
 from mailsuite.config.postfix_defaults import COMPUTED, DEFAULTS, transport_suffixes
 from mailsuite.config.settings import RAW
@@ -29,11 +28,8 @@ class ServiceNames(NamedTuple):
 
 
 def mentioned(value: str) -> set[str]:
-    """The names that a value refers to; none when it cannot be read."""
-    try:
-        return set(expansion.references(value))
-    except ConfigError:
-        return set()
+    """The names that a value refers to; of one that cannot be read, those before the fault."""
+    return set(expansion.references(value, faults=[]))
 
 
 class Names:
@@ -49,61 +45,85 @@ class Names:
                 for suffix in transport_suffixes(service.command)}
 
     @cached_property
-    def derived(self) -> set[str]:
-        """Names that tables and restriction classes bring with them, where main.cf gives them."""
-        try:
-            names = set(registry.split_items(self.written.get("smtpd_restriction_classes", "")))
-        except ConfigError:
-            names = set()
-        for value in [*self.written.values(), *self._override_values()]:
-            names |= table_parameters(value)
-        return names & (self.written.keys() | self._override_names())
-
-    @cached_property
     def user(self) -> set[str]:
-        """Names that only this configuration defines, and refers to."""
+        """Names that only this configuration defines, and refers to from somewhere that sees them."""
         defined = self.written.keys() | self._override_names()
-        return {name for name in defined & self._mentioned if not self._built_in(name)} | self.derived
+        return {name for name in defined & (self._global | self._from_services) if not self.built_in(name)}
 
-    def known(self, name: str) -> bool:
-        """Whether the name means something here."""
-        return self._built_in(name) or name in self.user
+    def known(self, name: str, service: ServiceNames | None = None) -> bool:
+        """Whether the name means something in main.cf, or as a -o of the service."""
+        if self.built_in(name):
+            return True
+        if service is None:
+            return name in self.user
+        return name in self._global or name in _all_mentioned(service.overrides) \
+            or name in self.written and name in self.user
 
-    def _built_in(self, name: str) -> bool:
+    def built_in(self, name: str) -> bool:
+        """Whether the name means something in every configuration (with these services)."""
         return name in DEFAULTS or name in COMPUTED or name in self.service or name in registry.declared()
-
-    def _override_values(self) -> Iterator[str]:
-        return (value for service in self.services for value in service.overrides.values())
 
     def _override_names(self) -> set[str]:
         return {name for service in self.services for name in service.overrides}
 
     @cached_property
-    def _mentioned(self) -> set[str]:
-        """All names that values and defaults refer to."""
-        found = {name for value in self._override_values() for name in mentioned(value)}
-        for name, value in self.written.items():
-            if name not in RAW:
-                found |= mentioned(value)
-        return found | _mentioned_by_defaults()
+    def _global(self) -> set[str]:
+        """All names that main.cf and defaults refer to."""
+        return _all_mentioned(self.written) | _mentioned_by_defaults()
+
+    @cached_property
+    def _from_services(self) -> set[str]:
+        """All names that -o values refer to and that the same service does not give itself."""
+        return {name for service in self.services
+                for name in _all_mentioned(service.overrides) - service.overrides.keys()}
 
     def unused(self) -> list[tuple[str, str, str]]:
         """(file, name, value) of what is given and means nothing."""
         found = [("main.cf", name, value) for name, value in self.written.items() if not self.known(name)]
         for service in self.services:
             found += [("master.cf", name, value) for name, value in service.overrides.items()
-                      if not self.known(name) and ("master.cf", name, value) not in found]
+                      if not self.known(name, service) and ("master.cf", name, value) not in found]
         return found
 
     def undefined(self) -> list[tuple[str, str]]:
         """(file, name) of what is referred to and nobody defines."""
-        names = {("main.cf", other) for name, value in self.written.items() if name not in RAW
-                 for other in mentioned(value)}
-        names |= {("master.cf", other) for value in self._override_values() for other in mentioned(value)}
-        defined = self.written.keys() | self._override_names()
-        return sorted(pair for pair in names if not self.known(pair[1]) and pair[1] not in defined)
+        names = {("main.cf", name) for name in
+                 _all_mentioned(self.written, tables=False) - self.written.keys() - self._override_names()}
+        for service in self.services:
+            names |= {("master.cf", name) for name in
+                      _all_mentioned(service.overrides, tables=False) - self.written.keys() - service.overrides.keys()}
+        return sorted(pair for pair in names if not self.built_in(pair[1]))
 
 
-def _mentioned_by_defaults() -> set[str]:
-    return {other for name, value in DEFAULTS.items() if "$" in value and name not in RAW
-            for other in mentioned(value)}
+def _all_mentioned(values: Mapping[str, str], *, tables: bool = True) -> set[str]:
+    """The names that values refer to, as $name, as a restriction class, or (tables) as what a table keeps here."""
+    found = _classes(values)
+    for name, value in values.items():
+        if name not in RAW:
+            found |= mentioned(value)
+        if tables:
+            found |= table_parameters(value)
+    return found
+
+
+def _classes(values: Mapping[str, str]) -> set[str]:
+    """The restriction classes that smtpd_restriction_classes names; none when it cannot be read."""
+    depth = 0
+
+    def find(name: str) -> str:
+        nonlocal depth
+        depth += 1
+        if depth > expansion.MAX_DEPTH:
+            raise expansion.ExpansionError("refers to itself")
+        return expansion.expand(values.get(name, DEFAULTS.get(name, "")), find)
+
+    try:
+        return set(find("smtpd_restriction_classes").replace(",", " ").split())
+    except expansion.ExpansionError:
+        return set()
+
+
+@cache
+def _mentioned_by_defaults() -> frozenset[str]:
+    return frozenset(other for name, value in DEFAULTS.items() if "$" in value and name not in RAW
+                     for other in mentioned(value))

@@ -71,6 +71,8 @@ class Settings:
         from mailsuite.config.check import check_settings, in_order  # postconf starts faster without it
 
         errors, warnings = check_settings(settings)
+        errors += [ConfigError(f"{main_cf.path}, line {line.first_line}: a line that begins with a blank continues the "
+                               f"one before, but there is none: {line.text.strip()}") for line in main_cf.stray]
         if errors or main_cf.errors:
             raise ConfigErrors(in_order([*main_cf.errors, *errors]))
         settings.warnings += tuple(warnings)
@@ -123,10 +125,14 @@ class Settings:
                 return None
             if depth >= _MAX_NESTING:
                 raise expansion.ExpansionError(f'unreasonable macro call nesting: "{name}"')
-            text = expansion.expand(raw, lambda inner: self._expand_name(inner, depth + 1))
+            text = expansion.expand(raw, lambda inner: self._expand_name(inner, depth + 1), self._given)
         if name not in _NOT_CACHED:
             self._texts[name] = text
         return text
+
+    def _given(self, name: str) -> bool:
+        """Whether ${name?..} takes its branch: by the value as written."""
+        return bool(self.raw_or_none(name))
 
     def raw_or_none(self, name: str) -> str | None:
         """As raw, but None for a name that nobody defined."""
@@ -170,7 +176,7 @@ class Settings:
             value = own.get(name)
             return value if value is not None else self._expand_name(name, 0)
 
-        return expansion.expand(text, find)
+        return expansion.expand(text, find, lambda name: bool(own[name]) if name in own else self._given(name))
 
     def with_overrides(self, overrides: Mapping[str, str]) -> "Settings":
         """A copy with some values replaced, as -o does."""

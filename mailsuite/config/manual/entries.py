@@ -34,7 +34,8 @@ DIFFERS = {
     "mail_version": "shows the version of mailsuite"}
 _KINDS = {"time": "time; without a unit: s", "boolean": "yes or no", "number": "number", "text": "text"}
 _SHAPES = ((r".*_restrictions$", "list of restrictions"), (r".*(_checks|_maps|_map|_filter)$", "lookup tables"),
-           (r".*(_directory|_path|_file)$", "path"), (r".*_networks$|.*_clients$|.*_hosts$", "list"))
+           (r".*(_directory|_path|_file)$", "path"),
+           (r"mynetworks|mydestination|.*_(networks|clients|hosts|domains|classes|addresses|list)", "list"))
 OWN = "not in Postfix"
 
 

@@ -92,8 +92,9 @@ def _unobeyed() -> Iterable[str]:
         names = sorted(name for name, line in LINES.items() if line.group == group)
         if names:
             quiet = " (no warning: nothing depends on it)" if GROUPS[group].silent else ""
-            linked = ", ".join(f"[{name}](parameters.md#{name.lower()})" for name in names)
-            yield f"- {GROUPS[group].reason}{quiet}: {linked}"
+            # A line each, so that two who implement parameters at the same time do not meet in one.
+            linked = ",\n  ".join(f"[{name}](parameters.md#{name.lower()})" for name in names)
+            yield f"- {GROUPS[group].reason}{quiet}:\n  {linked}"
 
 
 def with_unobeyed(text: str) -> str:
