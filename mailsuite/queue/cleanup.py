@@ -25,9 +25,10 @@ from typing import TYPE_CHECKING, Any
 
 from mailsuite.base.errors import MailError
 from mailsuite.base.log import logger
+from mailsuite.message.mime_pass import MimePass, Problem
 from mailsuite.queue import params
 from mailsuite.queue.active import Message
-from mailsuite.queue.cleanup_body import BodyPass
+from mailsuite.queue.cleanup_body import new_pass
 from mailsuite.queue.cleanup_checks import ContentChecks
 from mailsuite.queue.cleanup_header import HeaderPass, HeaderWork
 from mailsuite.queue.cleanup_inspect import inspect
@@ -118,11 +119,11 @@ class Intake:
         self._held: list[bytes] = []
         self._held_size = 0
         self._task: asyncio.Task[None] | None = None
+        self.problems: set[Problem] = set()
         checked = Handling.FILTER in envelope.handling
-        self._header: HeaderPass | None = HeaderPass(cleanup.header_work, self,
-                                                     checked=checked and cleanup.checks.header_on)
-        self._body: BodyPass | None = None
-        self._check_body = checked and (cleanup.checks.body_on or cleanup.checks.part_headers_on)
+        self._mime: MimePass | None = new_pass(cleanup.checks, self) if checked else None
+        self._header: HeaderPass | None = HeaderPass(cleanup.header_work, self, self._mime)
+        self._check_body = checked and cleanup.checks.lines_on
         self._rest = b""
         self._header_size = 0
         self._sender: str | None = None
@@ -171,6 +172,11 @@ class Intake:
         """Something is wrong already (too big, disk full): the rest of the content need not be given."""
         return self.trouble is not None and not (self.returnable and self.trouble.code in _RETURNED)
 
+    @property
+    def stopped(self) -> bool:
+        """Nobody needs to look at the content any more."""
+        return self.discarded or self.failed
+
     def refuse(self, code: int, status: str, text: str) -> None:
         """The first reason counts."""
         if self.trouble is None:
@@ -193,8 +199,8 @@ class Intake:
             self._held_size = 0
             if self._header is not None:
                 await self._take_header(block, whole)
-            elif self._body is not None:
-                self._store(await self._body.lines(block))
+            elif self._mime is not None and self._check_body:
+                self._store(await self._mime.lines(block))
             else:
                 self._store(block)
             if whole:
@@ -217,9 +223,8 @@ class Intake:
         missing = await header.end(await self._final_sender())
         self._header_size += len(missing)
         text += missing
-        if self._check_body:
-            self._body = BodyPass(self.cleanup.checks, self, header.content_type)
-            body = await self._body.lines(body)
+        if self._mime is not None and self._check_body:
+            body = await self._mime.lines(body)
         self._store(text + body)
 
     async def _final_sender(self) -> str:
@@ -242,8 +247,11 @@ class Intake:
             if self._task is not None:
                 await self._task
             await self._take(whole=True)
-            if self._body is not None:
-                self._store(await self._body.end())
+            if self._mime is not None and self._check_body:
+                self._store(await self._mime.end())
+            for problem in Problem:
+                if problem in self.problems:
+                    self.refuse(550, "5.6.0", problem.value)
             sender = await self._final_sender()
             if self.trouble is None and not self.discarded:
                 sender = await self._complete(sender)

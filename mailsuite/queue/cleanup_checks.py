@@ -16,17 +16,24 @@ from typing import TYPE_CHECKING, Protocol
 from mailsuite.base.errors import TemporaryError
 from mailsuite.base.log import logger
 from mailsuite.maps.maps import Maps, MapSource, open_maps
+from mailsuite.message.mime_pass import NESTED, PART, PRIMARY, MimeLimits, Problem
 from mailsuite.queue import params
 from mailsuite.queue.envelope import Envelope, Recipient
+from mailsuite.queue.headers import name_of
 from mailsuite.smtp.milter.params import HEADER_CHECKS
+from mailsuite.smtp.params import LINE_LENGTH_LIMIT
 
 if TYPE_CHECKING:
     from mailsuite.config.settings import Settings
 
 MILTER = "milter header"        # a header that a milter adds
+BODY = "body"
+# The parameter that names the tables, as Postfix's warnings tell it.
+PARAMETERS = {PRIMARY: "header_checks", PART: "mime_header_checks", NESTED: "nested_header_checks",
+              MILTER: "milter_header_checks", BODY: "body_checks"}
 log = logger("cleanup")
 _STATUS = re.compile(r"([45]\.\d{1,3}\.\d{1,3})(?:\s+|$)")
-_TRANSPORT = re.compile(r"[^\s:]+:.*")
+_LOGGED = {"WARN": "warning", "INFO": "info", "STRIP": "strip", "PASS": "pass"}
 
 
 class Case(Protocol):
@@ -37,6 +44,12 @@ class Case(Protocol):
     discarded: bool
     passed: bool                  # PASS: no further checks of this message
     recipients: list[Recipient]
+    problems: set[Problem]        # what MIME limits refuse
+
+    @property
+    def stopped(self) -> bool:
+        """Refused or discarded: nobody needs to look any more."""
+        ...
 
     def refuse(self, code: int, status: str, text: str) -> None: ...
 
@@ -47,25 +60,33 @@ class ContentChecks:
     def __init__(self, settings: "Settings") -> None:
         source = MapSource(settings, "cleanup")
         self.headers: dict[str, Maps] = {
-            "header": open_maps(settings[params.HEADER_CHECKS], source),
-            "mime header": open_maps(settings[params.MIME_HEADER_CHECKS], source),
-            "nested header": open_maps(settings[params.NESTED_HEADER_CHECKS], source),
+            PRIMARY: open_maps(settings[params.HEADER_CHECKS], source),
+            PART: open_maps(settings[params.MIME_HEADER_CHECKS], source),
+            NESTED: open_maps(settings[params.NESTED_HEADER_CHECKS], source),
             MILTER: open_maps(settings[HEADER_CHECKS], source)}
         self.body_maps = open_maps(settings[params.BODY_CHECKS], source)
         self.body_limit = settings[params.BODY_CHECKS_SIZE_LIMIT]
+        mime_off = settings[params.DISABLE_MIME_INPUT_PROCESSING]
+        self.mime_limits = MimeLimits(
+            nesting=settings[params.MIME_NESTING_LIMIT], boundary=settings[params.MIME_BOUNDARY_LENGTH_LIMIT],
+            header=settings[params.HEADER_SIZE_LIMIT], line=settings[LINE_LENGTH_LIMIT], off=mime_off)
+        strict = frozenset() if mime_off else _strict(settings)
+        self.problems = strict if mime_off else strict | {Problem.NESTING}
         self.header_on = any(not maps.empty for kind, maps in self.headers.items() if kind != MILTER)
-        self.part_headers_on = any(not self.headers[kind].empty for kind in ("mime header", "nested header"))
+        self.part_headers_on = any(not self.headers[kind].empty for kind in (PART, NESTED))
         self.body_on = not self.body_maps.empty
+        # Only then somebody looks at the lines of a body.
+        self.lines_on = self.body_on or not mime_off and (self.part_headers_on or bool(strict))
 
     async def header(self, case: Case, text: bytes, kind: str = "header") -> list[bytes]:
         """kind: "header", "mime header", "nested header" or MILTER. Returns the lines that replace it, perhaps none."""
         return await self._check(case, self.headers[kind], kind, text)
 
     async def body(self, case: Case, text: bytes) -> list[bytes]:
-        return await self._check(case, self.body_maps, "body", text)
+        return await self._check(case, self.body_maps, BODY, text)
 
     async def _check(self, case: Case, maps: Maps, what: str, octets: bytes) -> list[bytes]:
-        if maps.empty or case.passed:
+        if maps.empty or case.passed or case.stopped:
             return [octets]
         text = octets.decode("utf-8", "surrogateescape")
         try:
@@ -75,39 +96,46 @@ class ContentChecks:
             return [octets]
         if found is None:
             return [octets]
-        word, _, rest = found.strip().partition(" ")
-        return self._act(case, what, octets, word.upper(), rest.strip(), ",".join(maps.names))
+        word, *rest = found.strip().split(None, 1)[:2] or [""]
+        return self._act(case, what, octets, word.upper(), rest[0] if rest else "")
 
-    def _act(self, case: Case, what: str, octets: bytes, word: str, rest: str, table: str) -> list[bytes]:
-        new = rest.encode("utf-8", "surrogateescape")
-        if word in ("IGNORE", "STRIP"):
-            if word == "STRIP":
-                self._say(case, "strip", what, octets, rest)
-            return []
-        if word == "REPLACE" and rest:
-            self._say(case, "replace", what, octets, rest)
-            return [new]
-        if word == "PREPEND" and rest:
-            self._say(case, "prepend", what, octets, rest)
-            if what == MILTER:
-                log.warning("the milter_header/body_checks prepend action is not implemented")
-                return [octets]
-            return [new, octets]
-        if word == "PASS":
-            self._say(case, "pass", what, octets, rest)
-            case.passed = True
-        elif word in ("WARN", "INFO"):
-            self._say(case, {"WARN": "warning"}.get(word, "info"), what, octets, rest)
-        elif word not in ("DUNNO", "OK"):
-            self._decide(case, what, octets, word, rest, table)
+    def _act(self, case: Case, what: str, octets: bytes, word: str, rest: str) -> list[bytes]:
+        if word in _LOGGED:
+            self._say(case, _LOGGED[word], what, octets, rest)
+        match word:
+            case "IGNORE" | "STRIP":
+                return []
+            case "REPLACE" | "PREPEND":
+                return self._edit(case, what, octets, word, rest)
+            case "PASS":
+                case.passed = True
+            case "WARN" | "INFO" | "DUNNO" | "OK":
+                pass
+            case _:
+                self._decide(case, what, octets, word, rest)
         return [octets]
 
-    def _decide(self, case: Case, what: str, octets: bytes, word: str, rest: str, table: str) -> None:
+    def _edit(self, case: Case, what: str, octets: bytes, word: str, rest: str) -> list[bytes]:
+        """REPLACE and PREPEND: text of the table comes into the message."""
+        new, parameter = rest.encode("utf-8", "surrogateescape"), PARAMETERS[what]
+        if not rest:
+            log.warning("%s action without text in %s map", word, parameter)
+        elif what == MILTER and word == "PREPEND":
+            self._say(case, "prepend", what, octets, rest)
+            log.warning("the milter_header/body_checks prepend action is not implemented")
+        elif what != BODY and not name_of(new):
+            log.warning('bad %s header text "%s" in %s map -- need "headername: headervalue"', word, rest, parameter)
+        else:
+            self._say(case, word.lower(), what, octets, rest)
+            return [new] if word == "REPLACE" else [new, octets]
+        return [octets]
+
+    def _decide(self, case: Case, what: str, octets: bytes, word: str, rest: str) -> None:
         """Actions that concern the message as a whole."""
         if word == "REJECT":
             status, text = split_status(rest or "message content rejected", "5.7.1")
             self._say(case, "reject", what, octets, f"{status} {text}")
-            case.refuse(550 if status.startswith("5") else 450, status, text)
+            case.refuse(550 if status.startswith("5") else 451, status, text)
         elif word == "HOLD":
             if not case.envelope.hold:
                 self._say(case, "hold", what, octets, rest)
@@ -115,25 +143,47 @@ class ContentChecks:
         elif word == "DISCARD":
             self._say(case, "discard", what, octets, rest)
             case.discarded = True
-        elif word == "FILTER" and _TRANSPORT.fullmatch(rest):
+        elif word in ("FILTER", "REDIRECT", "BCC") and (bad := _bad_target(word, rest, PARAMETERS[what])):
+            log.warning("%s", bad)
+        elif word == "FILTER":
             self._say(case, "filter", what, octets, rest)
             case.envelope.filter = rest
-        elif word == "REDIRECT" and "@" in rest:
+        elif word == "REDIRECT":
             self._say(case, "redirect", what, octets, rest)
-            case.envelope.redirect = rest
-        elif word == "BCC" and "@" in rest:
+            case.envelope.redirect, case.passed = rest, True        # what would be found now matters no more
+        elif word == "BCC":
             self._say(case, "bcc", what, octets, rest)
             case.envelope.bcc.append(rest)
-        elif what == MILTER:
-            log.warning("unsupported command in milter_header_checks map: %s", f"{word} {rest}".rstrip())
         else:
-            log.warning("unknown command in %s map: %s %s", table, word, rest)
+            log.warning("%s command in %s map: %s", "unsupported" if what == MILTER else "unknown", PARAMETERS[what],
+                        f"{word} {rest}".rstrip())
 
     def _say(self, case: Case, act: str, what: str, octets: bytes, text: str) -> None:
         if what == MILTER:
-            act, what = f"milter-header-{act}", "header"
+            act = f"milter-header-{act}"
+        if what != BODY:
+            what = PRIMARY
         shown = octets.decode("utf-8", "backslashreplace")[:200]
         log.info("%s", described(case, f"{act}: {what} {shown}", "") + (f": {text}" if text else ""))
+
+
+def _bad_target(word: str, rest: str, parameter: str) -> str:
+    """What is wrong with where a message is to go; "" when nothing is."""
+    if word == "FILTER":
+        if not rest:
+            return f"missing FILTER command argument in {parameter} map"
+        return "" if ":" in rest else f"bad FILTER command {rest} in {parameter} -- need transport:destination"
+    name = "REDIRECT target" if word == "REDIRECT" else "BCC address"
+    return "" if "@" in rest else f'bad {name} "{rest}" in {parameter} map -- need user@domain'
+
+
+def _strict(settings: "Settings") -> frozenset[Problem]:
+    """What is refused on request. Postfix does so while MIME is read."""
+    both = settings[params.STRICT_8BITMIME]
+    found = {Problem.EIGHT_IN_HEADER: both or settings[params.STRICT_7BIT_HEADERS],
+             Problem.EIGHT_IN_BODY: both or settings[params.STRICT_8BITMIME_BODY],
+             Problem.ENCODING: settings[params.STRICT_MIME_ENCODING_DOMAIN]}
+    return frozenset(problem for problem, on in found.items() if on)
 
 
 def described(case: Case, what: str, text: str, *, origin_name: str = "", told: bool = True) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from mailsuite.address.syntax import quote_local
 from mailsuite.base.log import logger
+from mailsuite.message.mime_pass import MimePass
 from mailsuite.queue import params
 from mailsuite.queue.cleanup_checks import Case, ContentChecks
 from mailsuite.queue.headers import DESTINATION_FIELDS, name_of, value_of
@@ -64,11 +65,10 @@ class HeaderWork:
 class HeaderPass:
     """The header of one message."""
 
-    def __init__(self, work: HeaderWork, case: Case, *, checked: bool) -> None:
-        self.work, self.case, self.checked = work, case, checked
+    def __init__(self, work: HeaderWork, case: Case, mime: MimePass | None = None) -> None:
+        self.work, self.case, self.mime = work, case, mime
         self.seen: set[bytes] = set()
         self.hops = 0
-        self.content_type = b""
 
     async def fields(self, fields: list[bytes]) -> bytes:
         """The fields as they go into the file, each with its LF."""
@@ -76,9 +76,12 @@ class HeaderPass:
         for field in fields:
             if len(field) > self.work.size_limit:
                 field = field[: self.work.size_limit]
-            if self.checked:
-                for line in await self.work.checks.header(self.case, field):
-                    await self._one(line, out)
+            if self.case.stopped:
+                break
+            if self.mime is not None:
+                for line in await self.work.checks.header(self.case, field, self.mime.field(field)):
+                    if not self.case.stopped:
+                        await self._one(line, out)
             else:
                 await self._one(field, out)
         return b"".join(out)
@@ -99,8 +102,6 @@ class HeaderPass:
             self._log_id(name, value_of(field))
         elif name == b"content-transfer-encoding":
             self._encoding(value_of(field).lower())
-        elif name == b"content-type":
-            self.content_type = value_of(field)
         elif self.work.is_address(name):
             field = await self._rewritten(field)
         if not field.isascii():
@@ -132,6 +133,8 @@ class HeaderPass:
 
     async def end(self, sender: str) -> bytes:
         """What is missing: Message-Id, Date, From, To, in Postfix's order; only for local mail, unless told so."""
+        if self.case.stopped:
+            return b""
         adds = self.case.envelope.local or self.work.always_add
         resent = b"resent-" if any(name.startswith(b"resent-") for name in self.seen) else b""
         prefix = resent.title()

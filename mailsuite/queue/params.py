@@ -34,6 +34,20 @@ NESTED_HEADER_CHECKS = declare(Param("nested_header_checks", "$header_checks", s
 BODY_CHECKS = declare(Param("body_checks", "", string(), "Tables that are asked about each body line."))
 BODY_CHECKS_SIZE_LIMIT = declare(Param("body_checks_size_limit", "51200", integer(),
     "Octets of each body part that body_checks see."))
+DISABLE_MIME_INPUT_PROCESSING = declare(Param("disable_mime_input_processing", "no", boolean(),
+    "Take a message's body as one text: MIME parts are not looked at."))
+MIME_NESTING_LIMIT = declare(Param("mime_nesting_limit", "100", integer(least=1),
+    "How deep MIME parts may be nested; mail that goes deeper is refused."))
+MIME_BOUNDARY_LENGTH_LIMIT = declare(Param("mime_boundary_length_limit", "2048", integer(least=1),
+    "Octets of a MIME boundary that are compared."))
+STRICT_7BIT_HEADERS = declare(Param("strict_7bit_headers", "no", boolean(),
+    "Refuse mail with 8-bit octets in headers (SMTPUTF8 mail may have them)."))
+STRICT_8BITMIME_BODY = declare(Param("strict_8bitmime_body", "no", boolean(),
+    "Refuse 8-bit content that no Content-Transfer-Encoding header announces."))
+STRICT_8BITMIME = declare(Param("strict_8bitmime", "no", boolean(),
+    "Both strict_7bit_headers and strict_8bitmime_body."))
+STRICT_MIME_ENCODING_DOMAIN = declare(Param("strict_mime_encoding_domain", "no", boolean(),
+    "Refuse multipart/* and message/* parts that are encoded as a whole."))
 
 QMGR_MESSAGE_ACTIVE_LIMIT = declare(Param("qmgr_message_active_limit", "20000", integer(least=1),
     "Messages in the active queue; the rest waits in incoming/ and deferred/."))

@@ -27,7 +27,6 @@ default_verp_delimiters !verp: The two characters with which VERP puts the recip
 destination_concurrency_feedback_debug !debug: Log how a destination's concurrency changes.
 detect_8bit_encoding_header !mime: Label mail with 8-bit content by a Content-Transfer-Encoding header.
 disable_dns_lookups !dns: Old: send mail without asking DNS for mail exchangers; see smtp_dns_support_level.
-disable_mime_input_processing !mime: Take a message's body as one text: MIME parts are not looked at.
 disable_mime_output_conversion: Never turn 8-bit mail into quoted-printable for hosts without 8BITMIME.
 disable_verp_bounces !verp: One bounce for each sender, not for each recipient, of VERP mail.
 enable_threaded_bounces !queue: Put In-Reply-To and References headers into bounces.
@@ -56,8 +55,6 @@ mailbox_transport: The transport of all local users, aliases coming before.
 mailbox_transport_maps: Tables that choose mailbox_transport for single users.
 message_reject_characters !mime: Characters whose presence refuses a message.
 message_strip_characters !mime: Characters that are taken out of messages.
-mime_boundary_length_limit !mime: Characters of a MIME boundary that are compared.
-mime_nesting_limit !mime: How deep MIME parts may be nested before the rest is taken as text.
 non_empty_end_of_header_action !mime: What happens when the headers end without an empty line.
 pipe_delivery_status_filter: As default_delivery_status_filter, for pipe.
 qmgr_clog_warn_time !logging: How often qmgr may warn that mail for one destination fills the active queue.
@@ -68,10 +65,6 @@ qmgr_message_recipient_minimum !slots: Recipients in memory that every message m
 queue_file_attribute_count_limit !queue: Most attributes in a queue file.
 require_home_directory !aliases: Whether local mail waits while the user's home is missing.
 sendmail_fix_line_endings !submit: Whether sendmail takes CRLF as line end: always, strict or never.
-strict_7bit_headers !mime: Refuse mail with 8-bit characters in headers.
-strict_8bitmime !mime: Both strict_7bit_headers and strict_8bitmime_body.
-strict_8bitmime_body !mime: Refuse 8-bit content that no MIME header announces.
-strict_mime_encoding_domain !mime: Refuse MIME parts whose encoding is not allowed for their type.
 sun_mailtool_compatibility !mailtool: Old: give mailbox files locks that SunOS mailtool understands.
 verp_delimiter_filter !verp: Characters that may be VERP delimiters.
 virtual_delivery_status_filter: As default_delivery_status_filter, for virtual.
