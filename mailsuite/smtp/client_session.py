@@ -9,7 +9,6 @@ A 4xx of one recipient and a 5xx of all are results, not trouble.
 Source: RFC 5321, RFC 2033 (LMTP), RFC 2920 (PIPELINING), RFC 1870 (SIZE), RFC 6152, RFC 3461 (DSN), RFC 6531.
 """
 
-import re
 from collections.abc import Generator
 from dataclasses import dataclass, field
 
@@ -18,8 +17,7 @@ from mailsuite.base.errors import MailError
 from mailsuite.queue.envelope import Notify, Recipient
 from mailsuite.smtp.client_params import ClientConfig
 from mailsuite.smtp.client_reply import Reply
-
-_XTEXT = re.compile(rb"[^!-*,-<>-~]")
+from mailsuite.smtp.syntax import xtext
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,12 +322,6 @@ def _timeout(config: ClientConfig, stage: str) -> float:
 
 
 # --- commands ---------------------------------------------------------------------------------------------------------
-
-def xtext(text: str) -> str:
-    """RFC 3461 section 4: what is not a visible ASCII character, "+" and "=" become +XX."""
-    octets = text.encode("utf-8", "surrogateescape")
-    return _XTEXT.sub(lambda found: b"+%02X" % found[0][0], octets).decode("ascii")
-
 
 def mail_command(features: Features, mail: Mail) -> bytes:
     """MAIL FROM with what the server knows of parameters."""

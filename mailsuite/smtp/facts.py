@@ -110,6 +110,7 @@ class Facts:
     protocol: str = "SMTP"
     helo: str | None = None
     tls: TlsInfo | None = None
+    stress: bool = False            # the session took the last place of its process
     tls_name: str = ""
     sasl_method: str = ""
     sasl_username: str = ""

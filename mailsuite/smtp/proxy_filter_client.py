@@ -28,7 +28,8 @@ from mailsuite.smtp import params
 from mailsuite.smtp.client import ClientConnection, Endpoint, encode_body
 from mailsuite.smtp.client_params import TIMEOUTS, ClientConfig
 from mailsuite.smtp.client_reply import Reply
-from mailsuite.smtp.client_session import Features, Receive, Send, SendBody, Step, Trouble, greeting, hello, xtext
+from mailsuite.smtp.client_session import Features, Receive, Send, SendBody, Step, Trouble, greeting, hello
+from mailsuite.smtp.syntax import xtext
 
 if TYPE_CHECKING:
     from mailsuite.config.settings import Settings

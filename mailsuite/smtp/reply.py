@@ -45,6 +45,18 @@ def with_footer(reply: str, footer: str) -> str:
     return "\n".join([reply, *(head + line for line in more)])
 
 
+_ESCAPED = re.compile(r"\\([0-7]{1,3}|.)", re.DOTALL)
+_CONTROLS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+
+
+def unescape(text: str) -> str:
+    """C's escapes, as smtpd_expansion_filter has them: "\\t", octal "\\40", "\\\\"."""
+    def one(match: re.Match[str]) -> str:
+        said = match[1]
+        return chr(int(said, 8) & 255) if said[0] in "01234567" else _CONTROLS.get(said, said)
+    return _ESCAPED.sub(one, text)
+
+
 def split_status(text: str, default: str) -> tuple[str, str]:
     """"5.7.9 with a code" -> ("5.7.9", "with a code"); without one, default and the whole text."""
     match = re.match(r"([245]\.\d{1,3}\.\d{1,3})(?:\s+|$)", text)

@@ -65,7 +65,9 @@ class SmtpHandler:
             self._count_in()
         ask = counted is None or self.server.asks_at_connect or 0 < self.server.rates.at_once < self._at_once
         self.server.open += 1
-        self._session = ServerSession(self.server.config_now(), self.facts, ask_connect=ask,
+        config = self.server.config_now()
+        self.facts.stress = config is self.server.stressed
+        self._session = ServerSession(config, self.facts, ask_connect=ask,
                                       ask_mail=self.server.space_is_low())
         return self._session
 

@@ -237,7 +237,14 @@ def is_hostname(name: str) -> bool:
 # --- parameters -------------------------------------------------------------------------------------------------
 
 _XTEXT = re.compile(r"(?:[^+=]|\+[0-9A-F]{2})*")
+_NOT_XTEXT = re.compile(rb"[^!-*,-<>-~]")
 _XTEXT_OCTET = re.compile(r"\+([0-9A-F]{2})")
+
+
+def xtext(text: str) -> str:
+    """RFC 3461 section 4: what is not a visible ASCII character, "+" and "=" become +XX."""
+    octets = text.encode("utf-8", "surrogateescape")
+    return _NOT_XTEXT.sub(lambda found: b"+%02X" % found[0][0], octets).decode("ascii")
 
 
 def read_xtext(text: str) -> str:

@@ -61,7 +61,6 @@ GROUPS: Mapping[str, Group] = {
     "names": Group("services find each other by fixed names"),
     "openssl": Group("Python's ssl has no way to say that; OpenSSL's own default holds"),
     "pix": Group("no workarounds for PIX firewalls"),
-    "policies": Group("restrictions always act as the default says"),
     "process": Group("our processes are made and kept otherwise; see architecture.md"),
     "proxyfilter": Group("no before-queue proxy yet; use content_filter"),
     "proxymap": Group("proxy: opens the table in place", silent=True),

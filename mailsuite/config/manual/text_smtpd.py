@@ -18,7 +18,7 @@ smtpd_discard_ehlo_keyword_address_maps: Tables that choose, by the client's add
 smtpd_dns_reply_filter !filters: A table that changes what smtpd learns from DNS.
 smtpd_end_of_data_restrictions: Restrictions that are asked when the message is here.
 smtpd_etrn_restrictions: Restrictions that are asked at ETRN.
-smtpd_expansion_filter !unobeyed: Characters that may stand in what is put into replies; others become "_".
+smtpd_expansion_filter: Characters that may stand in what is put into replies; others become "_".
 smtpd_forbid_bare_newline_exclusions: Clients to which smtpd_forbid_bare_newline does not apply.
 smtpd_helo_restrictions: Restrictions that are asked about the name in HELO.
 smtpd_hide_client_session !unseen: Leave name and address of an authenticated client out of the Received header.
@@ -28,7 +28,7 @@ smtpd_policy_service_default_action: What counts as the policy server's answer w
 smtpd_policy_service_max_idle: How long an unused connection to a policy server stays open.
 smtpd_policy_service_max_ttl: How old a connection to a policy server may grow.
 smtpd_policy_service_policy_context: A word that the policy server gets as policy_context.
-smtpd_policy_service_request_limit !policies: How many requests one policy connection carries; 0: any number.
+smtpd_policy_service_request_limit: How many requests one policy connection carries; 0: any number.
 smtpd_policy_service_retry_delay: The pause before a policy server is tried again.
 smtpd_policy_service_timeout: How long a policy server may take.
 smtpd_policy_service_try_limit: How often a policy server is tried.

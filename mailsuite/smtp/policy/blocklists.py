@@ -112,6 +112,8 @@ async def _reply(judge: Judge, what: str, kind: str, block: BlockList, reason: s
         "sender_name": (facts.sender or "").rpartition("@")[0],
         "recipient_name": (facts.recipient or "").rpartition("@")[0],
     }
+    allowed = resources.expansion_filter
+    values = {name: "".join([sign if sign in allowed else "_" for sign in value]) for name, value in values.items()}
     text = resources.settings.expand(template or resources.settings.raw("default_rbl_reply"), values)
     if not re.match(r"[45]\d\d ", text):
         text = resources.settings.expand(resources.settings.raw("default_rbl_reply"), values)

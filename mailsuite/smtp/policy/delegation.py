@@ -17,9 +17,11 @@ from mailsuite.config.registry import seconds, split_items
 from mailsuite.maps.maps import Found
 from mailsuite.smtp.facts import Facts
 from mailsuite.smtp.policy.access import judge_result
+from mailsuite.smtp.policy.certificate import client_certificate
 from mailsuite.smtp.policy.judge import Judge
 from mailsuite.smtp.policy.lists import restriction
 from mailsuite.smtp.policy.verdict import Verdict
+from mailsuite.smtp.syntax import xtext
 
 if TYPE_CHECKING:
     from mailsuite.smtp.policy.resources import Resources
@@ -40,6 +42,8 @@ class Service:
     retry_delay_s: float = 1.0
     default_action: str = "451 4.3.5 Server configuration problem"
     context: str = ""
+    request_limit: int = 0      # of one connection; 0: any number
+    _requests: int = 0
     _reader: asyncio.StreamReader | None = None
     _writer: asyncio.StreamWriter | None = None
     _opened: float = 0.0
@@ -54,7 +58,7 @@ class Service:
                     async with asyncio.timeout(self.timeout_s):
                         return await self._exchange(request)
                 except (OSError, EOFError, TimeoutError, ValueError) as error:
-                    self._close()
+                    self.close()
                     why = str(error) or type(error).__name__
                     log.warning("problem talking to server %s: %s", self.target.removeprefix("inet:"), why)
                 if attempt < self.try_limit:
@@ -64,12 +68,15 @@ class Service:
     async def _exchange(self, request: bytes) -> str:
         loop = asyncio.get_running_loop()
         now = loop.time()
+        if self.request_limit and self._requests >= self.request_limit:
+            self.close()
         if self._writer is not None and (now - self._used > self.max_idle_s or now - self._opened > self.max_age_s):
-            self._close()
+            self.close()
         if self._writer is None or self._reader is None or self._writer.is_closing() or self._reader.at_eof():
             self._reader, self._writer = await self._connect()
-            self._opened = now
+            self._opened, self._requests = now, 0
         self._used = now
+        self._requests += 1
         self._writer.write(request)
         await self._writer.drain()
         answer = await self._reader.readuntil(b"\n\n")
@@ -86,7 +93,8 @@ class Service:
         host, _, port = rest.rpartition(":")
         return await asyncio.open_connection(host.strip("[]") or "127.0.0.1", port, limit=ANSWER_LIMIT)
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Give up the connection; the next request makes another."""
         if self._writer is not None:
             self._writer.close()
         self._reader = self._writer = None
@@ -114,7 +122,8 @@ def _service(resources: "Resources", text: str) -> Service:
         int(settings.text("smtpd_policy_service_try_limit")),
         seconds()(settings.text("smtpd_policy_service_retry_delay")),
         settings.text("smtpd_policy_service_default_action"),
-        settings.text("smtpd_policy_service_policy_context"))
+        settings.text("smtpd_policy_service_policy_context"),
+        int(settings.text("smtpd_policy_service_request_limit")))
     for word in words[1:]:
         _take_option(service, word)
     resources.services[text] = service
@@ -127,6 +136,8 @@ def _take_option(service: Service, word: str) -> None:
         setattr(service, _OPTIONS[name], float(seconds()(value)))
     elif name == "try_limit" and value.isdigit():
         service.try_limit = int(value)
+    elif name == "request_limit" and value.isdigit():
+        service.request_limit = int(value)
     elif name == "default_action":
         service.default_action = value
     elif name == "policy_context":
@@ -135,9 +146,11 @@ def _take_option(service: Service, word: str) -> None:
         raise ConfigError(f"bad option \"{word}\" of a policy service")
 
 
-def request(facts: Facts, context: str = "") -> bytes:
-    """The attributes of a request, in Postfix's order; names and values hold no line ends."""
+def request(facts: Facts, context: str = "", digest: str = "sha256") -> bytes:
+    """The attributes of a request, in Postfix's order; names and values hold no line ends. digest: of fingerprints."""
     client, tls = facts.client, facts.tls
+    who = client_certificate(tls, digest)
+    trusted = who is not None and tls is not None and tls.peer_verified
     rows = {
         "request": "smtpd_access_policy",
         "protocol_state": "DATA" if facts.where == "BDAT" else facts.where,
@@ -156,11 +169,14 @@ def request(facts: Facts, context: str = "") -> bytes:
         "instance": facts.instance,
         "size": str(facts.actual_size if facts.where == "END-OF-MESSAGE" else facts.size),
         "etrn_domain": facts.etrn_name,
-        "stress": "",
+        "stress": "yes" if facts.stress else "",
         "sasl_method": facts.sasl_method if facts.sasl_username else "",
         "sasl_username": facts.sasl_username,
         "sasl_sender": facts.sasl_sender,
-        "ccert_subject": "", "ccert_issuer": "", "ccert_fingerprint": "", "ccert_pubkey_fingerprint": "",
+        "ccert_subject": xtext(who.subject) if who and trusted else "",     # only what an authority vouches for
+        "ccert_issuer": xtext(who.issuer) if who and trusted else "",
+        "ccert_fingerprint": who.cert_fingerprint if who else "",
+        "ccert_pubkey_fingerprint": who.pubkey_fingerprint if who else "",
         "encryption_protocol": tls.protocol if tls else "",
         "encryption_cipher": tls.cipher if tls else "",
         "encryption_keysize": str(tls.cipher_algorithm_bits) if tls else "0",
@@ -173,5 +189,6 @@ def request(facts: Facts, context: str = "") -> bytes:
 @restriction("check_policy_service", prepare=_service)
 async def check_policy_service(judge: Judge, argument: object) -> Verdict:
     assert isinstance(argument, Service)
-    action = await argument.ask(request(judge.facts, argument.context))
+    action = await argument.ask(request(judge.facts, argument.context,
+                                       judge.resources.settings.text("smtpd_tls_fingerprint_digest")))
     return await judge_result(judge, Found(action, argument.target))

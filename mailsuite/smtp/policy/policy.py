@@ -16,6 +16,7 @@ from mailsuite.smtp import params
 from mailsuite.smtp.facts import Facts, Treatment
 from mailsuite.smtp.policy import (
     blocklists,
+    certificate,
     delegation,
     greylist,
     rules_address,
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
     from mailsuite.rewrite.rewriter import Rewriter
 
 # Importing these enters their rules into the table.
-RULES = (rules_generic, rules_address, rules_dns, rules_auth, rules_verify, blocklists, delegation, greylist)
+RULES = (rules_generic, rules_address, rules_dns, rules_auth, rules_verify, blocklists, delegation, greylist,
+         certificate)
 _DEFAULTS = {"client": "check_client_access", "helo": "check_helo_access", "sender": "check_sender_access",
              "relay": "check_recipient_access", "recipient": "check_recipient_access", "etrn": "check_etrn_access"}
 STOPS_RELAYING = ("reject_unauth_destination", "defer_unauth_destination", "reject", "defer", "defer_if_permit",

@@ -7,6 +7,7 @@ from mailsuite.config.interfaces import own_interfaces
 from mailsuite.maps.maps import Maps, MapSource, open_maps
 from mailsuite.maps.matchlist import AddressList, NameList
 from mailsuite.smtp import params
+from mailsuite.smtp.reply import unescape
 
 if TYPE_CHECKING:
     from mailsuite.config.settings import Settings
@@ -52,6 +53,8 @@ class Resources:
         self._own: set[str] | None = None
         self.services: dict[str, object] = {}
         self.verifier: Verifier | None = None       # set by who has an event loop and a verify service
+        # What may stand in the $names of a reply about a block list: it comes from strangers and their DNS.
+        self.expansion_filter = frozenset(unescape(settings.raw("smtpd_expansion_filter")))
         self.rbl_reply_maps = self.table(settings.text("rbl_reply_maps"))
         self.login_maps = self.table(settings.text("smtpd_sender_login_maps"))
 

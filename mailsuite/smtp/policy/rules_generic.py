@@ -1,7 +1,6 @@
 """Restrictions that fit into every list, and those on the client and its HELO."""
 
 import asyncio
-import hashlib
 
 from mailsuite.base.log import logger
 from mailsuite.dns.resolver import DnsError
@@ -93,39 +92,6 @@ async def check_address_map(judge: Judge, argument: object) -> Verdict:
 @restriction("permit_sasl_authenticated")
 async def permit_sasl_authenticated(judge: Judge, argument: object) -> Verdict:
     return PERMIT if judge.facts.sasl_username and judge.resources.sasl else None
-
-
-@restriction("permit_tls_all_clientcerts")
-async def permit_tls_all_clientcerts(judge: Judge, argument: object) -> Verdict:
-    tls = judge.facts.tls
-    return PERMIT if tls is not None and tls.peer_verified else None
-
-
-def _fingerprint(judge: Judge) -> str:
-    """The client certificate's digest as tables name it: "AB:CD:...", by smtpd_tls_fingerprint_digest."""
-    tls = judge.facts.tls
-    if tls is None or not tls.peer_certificate:
-        return ""
-    method = judge.resources.settings.text("smtpd_tls_fingerprint_digest")
-    digest = hashlib.new(method if method in hashlib.algorithms_available else "sha256", tls.peer_certificate)
-    return digest.digest().hex(":").upper()
-
-
-@restriction("permit_tls_clientcerts")
-async def permit_tls_clientcerts(judge: Judge, argument: object) -> Verdict:
-    """The certificate's fingerprint is in relay_clientcerts."""
-    key = _fingerprint(judge)
-    found = await judge.resources.relay_clientcerts.find(key) if key else None
-    return PERMIT if found is not None else None
-
-
-@restriction("check_ccert_access", prepare=open_table)
-async def check_ccert_access(judge: Judge, argument: object) -> Verdict:
-    assert isinstance(argument, Maps)
-    key = _fingerprint(judge)
-    if not key:
-        return None
-    return await judge_as(judge, key, "Client certificate", argument.find_with_source(key))
 
 
 @restriction("reject_unknown_client_hostname", "reject_unknown_client")
