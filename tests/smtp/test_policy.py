@@ -242,3 +242,15 @@ def test_local_header_rewrite_clients(clients: str, address: str, local: bool) -
     policy = make(local_header_rewrite_clients=clients)
     client = Facts(Client(address, 1234, name="c.test"))
     assert asyncio.run(policy.is_local(client)) is local
+
+
+@pytest.mark.parametrize(("result", "want"), [
+    ("WARN own text", "warn: RCPT from c.test[192.0.2.9]: own text; "),
+    ("INFO own", "info: RCPT from c.test[192.0.2.9]: own; "),
+    ("HOLD own", "hold: RCPT from c.test[192.0.2.9]: <a@b.test>: Sender address own; "),
+])
+def test_the_log_lines_of_warn_info_and_hold(caplog: pytest.LogCaptureFixture, result: str, want: str) -> None:
+    policy = make(smtpd_recipient_restrictions="check_sender_access inline:{{a@b.test = " + result + "}}, permit")
+    with caplog.at_level(logging.INFO, "mailsuite.smtpd"):
+        reply(policy)
+    assert want in caplog.text
