@@ -14,13 +14,15 @@ A file is opened for appending; lines of up to PIPE_BUF octets of several proces
 
 import contextlib
 import logging
-import logging.handlers
 import os
 import re
-import socket
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import socket
 
 _WORDS = {logging.WARNING: "warning: ", logging.ERROR: "error: ", logging.CRITICAL: "fatal: "}
 _DOVECOT_WORDS = {logging.DEBUG: "Debug", logging.INFO: "Info", logging.WARNING: "Warning",
@@ -73,7 +75,7 @@ class PostfixFormat:
 
     def __init__(self, syslog_name: str) -> None:
         self.syslog_name = syslog_name
-        self._stamp, self.host = _Stamp(), socket.gethostname().split(".")[0]
+        self._stamp, self.host = _Stamp(), os.uname().nodename.split(".")[0]
 
     def tag(self, record: logging.LogRecord) -> str:
         return f"{self.syslog_name}/{record.name.rpartition('.')[2]}[{os.getpid()}]"
@@ -134,6 +136,10 @@ class SyslogTarget(logging.Handler):
         super().__init__()
         self.form, self.path, self.facility = form, path, facility
         self._socket: socket.socket | None = None
+        import socket as module  # not for commands, which start often and log to a terminal
+
+        self._make = module.socket
+        self._kind = module.AF_UNIX, module.SOCK_DGRAM
 
     def emit(self, record: logging.LogRecord) -> None:
         priority = self.facility * 8 + _SYSLOG_LEVEL.get(record.levelno, 6)
@@ -145,7 +151,7 @@ class SyslogTarget(logging.Handler):
         for _ in range(2):
             try:
                 if self._socket is None:
-                    self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+                    self._socket = self._make(*self._kind)
                     self._socket.setblocking(False)
                     self._socket.connect(self.path)
                 self._socket.send(datagram)

@@ -11,7 +11,6 @@ Raises: ConfigErrors for lines without "=" or name; OSError when the file cannot
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -38,14 +37,14 @@ class LogicalLine(NamedTuple):
     last_line: int
 
 
-@dataclass(frozen=True)
 class MainCf:
     """What the file says. errors: lines that say nothing; entries keep the file's order, repetitions included."""
 
-    path: str
-    entries: list[Entry] = field(default_factory=list)
-    errors: list[ConfigError] = field(default_factory=list)
-    stray: list[LogicalLine] = field(default_factory=list)      # lines that continue nothing
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.entries: list[Entry] = []
+        self.errors: list[ConfigError] = []
+        self.stray: list[LogicalLine] = []      # lines that continue nothing
 
     def stray_warnings(self) -> list[str]:
         """What Postfix says of lines that continue nothing; it passes them over."""

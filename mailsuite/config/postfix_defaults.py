@@ -10,7 +10,6 @@ Postfix shows `mail_name = Postfix`, and clients and log readers expect it, so i
 
 import os
 import re
-import socket
 import sys
 from collections.abc import Callable, Collection, Mapping
 from typing import Literal, Protocol
@@ -42,13 +41,13 @@ DEFAULTS: dict[str, str] = {
 
 
 def _myhostname(values: Values) -> str:
-    name = socket.gethostname()
+    name = os.uname().nodename
     return name if "." in name else f"{name}.{values.text('mydomain')}"
 
 
 def _mydomain(values: Values) -> str:
     """What follows the first dot of the host name, the written one or the machine's."""
-    name = values.text("myhostname") if values.is_set("myhostname") else socket.gethostname()
+    name = values.text("myhostname") if values.is_set("myhostname") else os.uname().nodename
     return name.partition(".")[2] or "localdomain"
 
 

@@ -294,12 +294,11 @@ class BerkeleyFile:
         with _Reading(self) as content:
             return content.get(key)
 
-    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         with _Reading(self) as content:
             if len(keys) > content.pages:       # to read all of it is less work than to look for each
-                entries = dict(content.items())
-                return {key: entries[key] for key in keys if key in entries}
-            return {key: value for key in keys if (value := content.get(key)) is not None}
+                return list(map(dict(content.items()).get, keys))
+            return [content.get(key) for key in keys]
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         with _Reading(self) as content:

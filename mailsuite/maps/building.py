@@ -108,6 +108,10 @@ class Builder:
             name = "stdin"
         nul = b"\0" if self.options.nul or (self.options.nul is None and not cdb_file) else b""
         folds, replace = self.options.fold, self.options.duplicates == "replace"
+        if not entries and self.program == "postmap" and not self.options.from_files:
+            plain = _plain_entries(content, folds=folds, nul=nul)
+            if plain is not None:
+                return plain
         for key, value in self._pairs(content, name):
             if folds:
                 key = key.lower() if key.isascii() else octets(fold(text(key)))
@@ -129,11 +133,6 @@ class Builder:
 
     def _pairs(self, content: bytes, name: str) -> Iterator[Pair]:
         """Keys and values of a source, neither empty; what is wrong with other lines is logged."""
-        if self.program == "postmap" and not self.options.from_files:
-            plain = sources.plain_pairs(content) if not self.options.utf8 or _is_utf8(content) else None
-            if plain is not None:
-                yield from self._plain(plain, name)
-                return
         def complain(why: str) -> None:
             self.log.warning("%s: %s", name, why)
 
@@ -142,21 +141,6 @@ class Builder:
                 yield self._pair(line, name)
             except sources.BadLine as error:
                 self.log.warning("%s, line %d: %s", name, line.number, error)
-
-    def _plain(self, lines: list[list[bytes]], name: str) -> Iterator[Pair]:
-        for number, words in enumerate(lines, 1):
-            if not words or words[0][0] == 35:          # "#"
-                continue
-            if len(words) < 2:
-                self.log.warning("%s, line %d: expected format: key whitespace value", name, number)
-                continue
-            key, value = words
-            if key[-1] == 58:                           # ":"
-                self._warn_of_aliases(name, number)
-            yield key, value.rstrip()
-
-    def _warn_of_aliases(self, name: str, number: int) -> None:
-        self.log.warning("%s, line %d: record is in \"key: value\" format; is this an alias file?", name, number)
 
     def _pair(self, line: sources.Line, name: str) -> Pair:
         """Raises BadLine."""
@@ -167,7 +151,8 @@ class Builder:
             return octets(key), octets(value)
         key, value = sources.key_and_value(line.text)
         if key.endswith(":"):
-            self._warn_of_aliases(name, line.number)
+            self.log.warning("%s, line %d: record is in \"key: value\" format; is this an alias file?", name,
+                             line.number)
         if not self.options.from_files:
             return octets(key), octets(value)
         import base64
@@ -214,11 +199,23 @@ class Builder:
         return self.options.nul is not True and entries.pop(key, None) is not None
 
 
-def _is_utf8(content: bytes) -> bool:
-    try:
-        return content.isascii() or content.decode() is not None
-    except UnicodeDecodeError:
-        return False
+def _plain_entries(content: bytes, *, folds: bool, nul: bytes) -> dict[bytes, bytes] | None:
+    """All entries at once, where each line has an ASCII key of its own and a value, and nothing is to be said of any.
+
+    None: lines have to be looked at one by one. This makes postmap fast for tables of many thousand lines.
+    """
+    lines = sources.plain_pairs(content)
+    if lines is None or b": " in content or b":\t" in content or not content.isascii():
+        return None
+    pairs = [words for words in lines if words and words[0][0] != 35]       # "#"
+    if min(map(len, pairs), default=2) < 2:
+        return None
+    keys = b"\n".join([words[0] + nul for words in pairs])
+    values = [words[1].rstrip() + nul for words in pairs]
+    if not values:
+        return {}
+    entries = dict(zip((keys.lower() if folds else keys).split(b"\n"), values, strict=True))
+    return entries if len(entries) == len(values) else None
 
 
 @contextmanager

@@ -10,7 +10,6 @@ here: one with a password that only root may read is kept in mind for the proces
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from mailsuite.maps.parameters import TableParameters
 from mailsuite.maps.table import Table, refuse_untrusted
 
 if TYPE_CHECKING:
@@ -42,6 +41,8 @@ class RemoteTable(Table):
         super().__init__(type, name)
         if type in UNTRUSTED:
             refuse_untrusted(self, source)
+        from mailsuite.maps.parameters import TableParameters  # commands that ask no database start faster
+
         self._program, self._folds = source.program, folds
         self._parameters = None if type in ("tcp", "socketmap") else TableParameters(type, name, source)
 

@@ -28,11 +28,12 @@ def write_octets(path: str, entries: Mapping[bytes, bytes], *, mode: int = 0o644
 
     folder, name = os.path.split(path)
     folder = folder or "."
-    pairs = sorted(entries.items())
     if max(map(len, entries), default=0) > LONG:
-        pairs = sorted(_shortened(key, value) for key, value in pairs)
+        entries = dict(_shortened(key, value) for key, value in entries.items())
+    keys = sorted(entries)
+    pairs = list(zip(keys, map(entries.__getitem__, keys), strict=True))
     # Readers map as much address space as the writer asked for: enough, but not more.
-    room = _ROOM + 4 * sum(len(key) + len(value) + _NODE for key, value in pairs)
+    room = _ROOM + 4 * (sum(map(len, keys)) + sum(map(len, entries.values())) + _NODE * len(keys))
     temp = os.path.join(folder, f".new-{os.urandom(6).hex()}-{name}")
     try:
         os.close(os.open(temp, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))

@@ -27,6 +27,7 @@ SUFFIX = {"hash": ".db", "btree": ".db", "lmdb": ".lmdb", "cdb": ".cdb"}
 LONG = 500              # octets of a key, with its NUL; LMDB's limit is 511
 _DIGEST, _DIGEST_SIZE = b"\xff", 33     # how the digest of a long key begins, and its octets
 _LMDB_MAGIC = bytes.fromhex("dec0efbe")
+_PART_TO_READ_ALL = 0.1     # of the entries: to read all of them is faster than to look for so many
 _OLD_S = 100            # a source file younger than this is perhaps being edited: no warning that its index is older
 
 
@@ -69,7 +70,7 @@ class Index(Protocol):
     identity: tuple[int, int]
 
     def get(self, key: bytes) -> bytes | None: ...
-    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, bytes]: ...
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]: ...
     def items(self) -> Iterator[tuple[bytes, bytes]]: ...
     def current(self, status: os.stat_result) -> bool:
         """Whether this is the file of that status; one that was changed in place is looked at anew."""
@@ -113,12 +114,13 @@ class _Lmdb:
         found: bytes | None = self._get(stored_key(key))
         return None if found is None else split_long_entry(found)[1]
 
-    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        """The keys that are there with their values."""
-        if max(map(len, keys), default=0) > LONG or b"" in keys:
-            return {key: value for key in keys if (value := self.get(key)) is not None}
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The values of keys, in their order."""
+        if len(keys) < self._transaction.stat()["entries"] * _PART_TO_READ_ALL:
+            return [self.get(key) for key in keys]
         with self._transaction.cursor() as cursor:
-            return dict(cursor.getmulti(keys))
+            entries = dict(self.items() if cursor.set_range(_DIGEST) else self._transaction.cursor())
+        return list(map(entries.get, keys))
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         for key, value in self._transaction.cursor():
@@ -214,18 +216,20 @@ class IndexedTable(Table):
                 return text(value)
         return None
 
-    def lookup_many(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        """The keys (already folded) that are there, with their values: what postmap asks for. Raises TableError."""
+    def lookup_many(self, keys: bytes) -> list[bytes | None]:
+        """The values of many keys at once, as they are stored, None where there is none: what postmap asks for.
+
+        keys: folded, one a line. Raises TableError.
+        """
         index = self._current()
-        found: dict[bytes, bytes] = {}
         if self.nul is not False:
-            stored = index.get_many([key + b"\0" for key in keys])
-            found = {key[:-1]: value.removesuffix(b"\0") for key, value in stored.items()}
-            self.nul = True if found else self.nul
-        if self.nul is not True:
-            found = index.get_many(keys)
-            self.nul = False if found else self.nul
-        return found
+            values = index.get_many((keys.replace(b"\n", b"\0\n") + b"\0").split(b"\n"))
+            if self.nul or any(values):
+                self.nul = True
+                return values
+        values = index.get_many(keys.split(b"\n"))
+        self.nul = False if any(values) else self.nul
+        return values
 
     def items(self) -> Iterator[tuple[str, str]]:
         for key, value in self._current().items():

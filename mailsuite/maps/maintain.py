@@ -2,14 +2,14 @@
 
     tool = Tool("postmap", source, Options(...))
     tool.query(["hash:/etc/access"], "key") -> "value" | None
-    for octets in tool.query_many(["hash:/etc/access"], keys): ...      "key TAB value" lines
+    for octets in tool.query_many(["hash:/etc/access"], blocks): ...    "key TAB value" lines
     tool.listing("hash:/etc/access") -> (key, value) ...
 
 Complaints are logged through source ("postmap: warning: ..."); what ends the command is a BadTable or TableError, whose
 text follows "postmap: fatal: ". Building is in building.py.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from mailsuite.base.errors import TemporaryError
 from mailsuite.maps import sources
@@ -78,40 +78,44 @@ class Tool:
 
     # -- many keys -------------------------------------------------------------------------------------------------
 
-    def query_many(self, specs: list[str], blocks: Iterable[Sequence[bytes]]) -> Iterator[bytes]:
-        """Keys that are found, with their values, as lines for the output. blocks: keys as they came, some at a time.
+    def query_many(self, specs: list[str], blocks: Iterable[bytes]) -> Iterator[bytes]:
+        """Keys that are found, with their values, as lines for the output. blocks: keys, one a line, some at a time.
 
         A block of plain keys is asked of an indexed table at once; that is what makes `postmap -q -` fast.
         Raises BadTable, TableError.
         """
         tables = [self.open(spec) for spec in specs]
-        for keys in blocks:
-            at_once = self._at_once(tables, keys)
+        for block in blocks:
+            at_once = self._at_once(tables, block)
             if at_once is None:
-                yield from self._one_by_one(tables, keys)
+                yield from self._one_by_one(tables, block.split(b"\n"))
             else:
                 yield at_once
 
-    def _at_once(self, tables: list[Table], keys: Sequence[bytes]) -> bytes | None:
+    def query_each(self, specs: list[str], keys: Iterable[bytes]) -> Iterator[bytes]:
+        """The same for keys that may have newlines. Raises BadTable, TableError."""
+        return self._one_by_one([self.open(spec) for spec in specs], keys)
+
+    def _at_once(self, tables: list[Table], block: bytes) -> bytes | None:
         """The lines for a block; None when it has to be asked one by one."""
         from mailsuite.maps.indexed import IndexedTable
 
-        joined = b"\n".join(keys)
         if len(tables) != 1 or not isinstance(tables[0], IndexedTable) or self.options.from_files or not (
-                joined.isascii()) or b"\0" in joined:
+                block.isascii()) or b"\0" in block:
             return None
         table = tables[0]
-        folded = joined.lower().split(b"\n") if self.options.fold else keys
         try:
-            found = table.lookup_many(folded)
+            values = table.lookup_many(block.lower() if self.options.fold else block)
         except TemporaryError as error:
             raise BadTable(f"table {table.spec}: query error: {error.detail or error}") from error
-        if not all(found.values()):
+        if b"" in values or b"\0" in values:
             return None         # an empty value is told of, with its key
-        return b"".join([b"%b\t%b\n" % (key, value) for key, value in zip(keys, map(found.get, folded), strict=True)
-                         if value is not None])
+        lines = [key + b"\t" + value for key, value in zip(block.split(b"\n"), values, strict=True)
+                 if value is not None]
+        # What is stored may end in NULs; nothing else has one.
+        return b"\n".join([*lines, b""]).replace(b"\0", b"")
 
-    def _one_by_one(self, tables: list[Table], keys: Sequence[bytes]) -> Iterator[bytes]:
+    def _one_by_one(self, tables: list[Table], keys: Iterable[bytes]) -> Iterator[bytes]:
         for octets in keys:
             key = octets.partition(b"\0")[0].decode("utf-8", "surrogateescape")
             for table in tables:

@@ -3,14 +3,13 @@
     options = Options.of(letters, settings)
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 DUPLICATES = {"r": "replace", "w": "ignore"}
 NULS = {"N": True, "n": False}
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """nul: whether keys and values end in NUL, None for the usual (written with it, looked up with and without).
     duplicates: "warn", "ignore" or "replace"."""
 
