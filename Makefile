@@ -6,7 +6,7 @@ SHARED ?= ../shared
 READY = $(VENV)/.ready
 PYTHON = $(VENV)/bin/python
 
-.PHONY: run test check docs unit system interop soak fuzz bench lock clean
+.PHONY: run test check docs unit system interop soak fuzz bench bench-tables lock clean
 
 run: $(READY)
 	@$(VENV)/bin/mailsuite setup $(SITE)
@@ -45,6 +45,11 @@ bench: $(READY)
 	@scripts/install-peers
 	@test -d $(SHARED)/bench || { echo "skipped: no $(SHARED)/bench"; exit 1; }
 	$(PYTHON) scripts/bench.py --bench $(SHARED)/bench --bin $(abspath $(VENV))/bin --output docs/performance.md
+
+# postmap beside Postfix's; the figures go into docs/performance.md.
+bench-tables: $(READY)
+	@scripts/install-peers
+	$(PYTHON) scripts/bench_tables.py --bin $(abspath $(VENV))/bin --output docs/performance.md
 
 $(READY): pyproject.toml requirements.lock
 	@scripts/make-venv $(VENV)

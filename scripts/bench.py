@@ -43,7 +43,8 @@ An INBOX of {messages} messages; Dovecot tuned for many connections per process.
 ## Signing and checking (SPF, DKIM, DMARC)
 
 {identity}
-"""
+
+{tables}"""
 
 
 @contextmanager
@@ -93,12 +94,14 @@ def measure(args: argparse.Namespace) -> int:
     imap_status, imap = run(str(args.bench / "imap_pair.py"), "--bin", str(args.bin), "--messages", str(messages),
                             *(["--pairs", "1"] if args.quick else []))
     identity_status, identity = run(str(Path(__file__).with_name("bench_identity.py")))
+    tables_status, tables = run(str(Path(__file__).with_name("bench_tables.py")), "--bin", str(args.bin),
+                                *(["--rounds", "3"] if args.quick else []))
     text = HEAD.format(date=datetime.date.today(), cores=len(os.sched_getaffinity(0)), system=platform.system(),
                        python=platform.python_version(), smtp=smtp or "failed", imap=imap or "failed",
-                       messages=f"{messages:,}", identity=identity or "failed")
+                       messages=f"{messages:,}", identity=identity or "failed", tables=tables.rstrip("\n") + "\n")
     args.output.write_text(text)
     print(text)
-    return 1 if smtp_status or imap_status or identity_status else 0
+    return 1 if smtp_status or imap_status or identity_status or tables_status else 0
 
 
 if __name__ == "__main__":
