@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,14 @@ import pytest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fuzz-seconds", type=float, default=1.0, help="time for each fuzz target (make fuzz: longer)")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """The mark `needs` names a foreign program; without it the test is skipped, and says so."""
+    for mark in item.iter_markers("needs"):
+        name = mark.args[0]
+        if shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/bin") is None:
+            pytest.skip(f"{name} is not installed")
 
 
 @pytest.fixture

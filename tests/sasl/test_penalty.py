@@ -99,9 +99,9 @@ def once(world: World, address: str, user: str, password: str | None) -> tuple[O
     return said[0]
 
 
-@pytest.mark.parametrize("connections", [1, 50])
+@pytest.mark.parametrize("connections", [1, 12])
 def test_ten_addresses_with_a_thousand_guesses_each(connections: int) -> None:
-    """Without the lanes 50 connections would need 40 s for a thousand guesses; the owner comes and goes meanwhile."""
+    """Connections side by side guess no faster than one; the owner comes and goes meanwhile."""
     world = World()
     home, shared = "203.0.113.7", "192.0.2.3"       # the second is an attacker's address too
     assert once(world, home, "anna", "right")[0] is Outcome.PASSED
