@@ -47,7 +47,7 @@ class Options:
         self.classes = {word for text in values.get("C", ["all"]) for word in re.split(r"[\s,]+", text) if word}
         self.overrides = values.get("o", [])
         self.mode = values.get("T", [""])[-1]
-        if self.words and "=" in self.words[0] and not self.flags & set("eMFPamAlTbt"):
+        if self.words and "=" in self.words[0] and not self.flags & set("eamAlTbt"):
             self.flags.add("e")
         self._refuse_contradictions()
 

@@ -122,7 +122,7 @@ def is_plain_address(text: str) -> bool:
 def parse_address(text: str, *, strict: bool = False, empty: bool = False) -> str:
     """The address of a MAIL or RCPT word, in internal form; "" for <> where empty allows it.
 
-    strict: <> are required. Whether the domain is one is not looked at. Raises PeerError.
+    strict: <> are required, comments are not taken. Whether the domain is one is not looked at. Raises PeerError.
     """
     bracketed = len(text) >= 2 and text[0] == "<" and text[-1] == ">"
     inner = text[1:-1] if bracketed else text
@@ -136,6 +136,8 @@ def parse_address(text: str, *, strict: bool = False, empty: bool = False) -> st
     address = _internal(inner[route.end():] if route else inner)
     if not address and not empty:
         raise PeerError("no address")
+    if strict and (address[:1] == "@" or _without_comments(inner) != inner):
+        raise PeerError("no path of RFC 5321")
     return address
 
 

@@ -70,6 +70,16 @@ def test_postconf_n_shows_what_is_set_and_means_something(run: Run, main_cf: Pat
                                         "smtpd_banner = $myown x\n")
 
 
+@pytest.mark.parametrize(("words", "want"), [
+    (["-P", "smtp/inet/content_filter=f:x"], "-o content_filter=f:x"),
+    (["-F", "smtp/inet/process_limit=3"], " 3       smtpd"),
+    (["-M", "tool/unix=tool unix - n n - - pipe user=a argv=/b"], "\ntool       unix  -       n       n "),
+])
+def test_postconf_edits_master_cf_without_a_flag(run: Run, main_cf: Path, words: list[str], want: str) -> None:
+    assert run("postconf", *words)[0] == 0
+    assert want in (main_cf.parent / "master.cf").read_text()
+
+
 def test_postconf_edits_without_a_flag(run: Run, main_cf: Path) -> None:
     assert run("postconf", "relayhost=[x]:25", "myown = y") == (0, "", "")
     assert "myown = y\n" in main_cf.read_text()

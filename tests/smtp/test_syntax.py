@@ -93,8 +93,10 @@ def test_what_needs_no_second_look(text: str, plain: bool) -> None:
 def test_empty_and_strict() -> None:
     assert parse_address("<>", empty=True) == ""
     assert parse_address("<a@b.test>", strict=True) == "a@b.test"
-    with pytest.raises(PeerError):
-        parse_address("a@b.test", strict=True)
+    for text in ("a@b.test", "<a@b.test (c)>", "<@b.test>", '<""@b.test>'):
+        with pytest.raises(PeerError):
+            parse_address(text, strict=True)
+    assert parse_address("<@a.test:u@b.test>", strict=True) == "u@b.test"
 
 
 @pytest.mark.parametrize("seed", range(200))
