@@ -39,6 +39,7 @@ class RemoteTable(Table):
 
     def __init__(self, type: str, name: str, source: "MapSource", *, folds: bool = True) -> None:
         super().__init__(type, name)
+        self.pattern = type in ("tcp", "socketmap")
         if type in UNTRUSTED:
             refuse_untrusted(self, source)
         from mailsuite.maps.parameters import TableParameters  # commands that ask no database start faster

@@ -4,12 +4,13 @@
     await find_domain(maps, "a.b.test", parents=Parents.DOTTED) -> value | None
 
 Addresses are in internal form (local part without quotes); a key is tried in external form first, then, where the two
-differ, in internal form, so `"odd name"@domain` and `odd name@domain` both work in a table. An internationalised domain
-is tried in its other form as well (U-labels, A-labels).
+differ, in internal form, so `"odd name"@domain` and `odd name@domain` both work in a table; Postfix asks the tables
+that rewrite (canonical, virtual, generic) for the external form only, which is `""` for the null address. An
+internationalised domain is tried in its other form as well (U-labels, A-labels).
 Raises TemporaryError when a table could not be asked.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from enum import Flag, auto
 from typing import NamedTuple
 
@@ -42,14 +43,18 @@ class AddressFound(NamedTuple):
     key: str
 
 
-def _nowhere(domain: str) -> bool:
+# Whether "user" alone may stand for user@domain. Raises TemporaryError.
+IsLocal = Callable[[str], Awaitable[bool]]
+
+
+async def _nowhere(domain: str) -> bool:
     return False
 
 
 async def find_address(maps: Maps, address: str, *, delimiter: str = "",
-                       is_local: Callable[[str], bool] = _nowhere,
-                       strategy: Strategy = DEFAULT) -> AddressFound | None:
-    """Look an address up in the forms of strategy. Raises TemporaryError."""
+                       is_local: IsLocal = _nowhere,
+                       strategy: Strategy = DEFAULT, external: bool = False) -> AddressFound | None:
+    """Look an address up in the forms of strategy. external: with quotes only. Raises TemporaryError."""
     if maps.empty:
         return None
     local, at, domain = address.rpartition("@")
@@ -57,17 +62,17 @@ async def find_address(maps: Maps, address: str, *, delimiter: str = "",
         local, domain = address, ""
     bare, extension = split_extension(local, delimiter) if delimiter else (local, "")
     for key, partial, dropped in _address_keys(strategy, local, bare, extension, at + domain):
-        value = await _find_both_forms(maps, key, partial)
+        value = await _find_both_forms(maps, key, partial, external)
         if value is not None:
             return AddressFound(value, dropped, key)
-    if at and Strategy.LOCAL_PART in strategy and is_local(domain):
+    if at and Strategy.LOCAL_PART in strategy and await is_local(domain):
         for key, dropped in ((local, ""), (bare, extension)) if extension else ((local, ""),):
-            value = await _find_quoted_or_not(maps, key, True)
+            value = await _find_quoted_or_not(maps, key, True, external)
             if value is not None:
                 return AddressFound(value, dropped, key)
     if Strategy.ACCESS in strategy:
         for key, dropped in ((local, ""), (bare, extension)) if extension else ((local, ""),):
-            value = await _find_quoted_or_not(maps, key + "@", True)
+            value = await _find_quoted_or_not(maps, key + "@", True, external)
             if value is not None:
                 return AddressFound(value, dropped, key + "@")
     if at and Strategy.AT_DOMAIN in strategy:
@@ -100,17 +105,17 @@ async def _find(maps: Maps, key: str, *, partial: bool) -> str | None:
     return value
 
 
-async def _find_both_forms(maps: Maps, key: str, partial: bool) -> str | None:
-    value = await _find_quoted_or_not(maps, key, partial)
+async def _find_both_forms(maps: Maps, key: str, partial: bool, external: bool) -> str | None:
+    value = await _find_quoted_or_not(maps, key, partial, external)
     if value is None and (other := other_form(key)):
-        value = await _find_quoted_or_not(maps, other, partial)
+        value = await _find_quoted_or_not(maps, other, partial, external)
     return value
 
 
-async def _find_quoted_or_not(maps: Maps, key: str, partial: bool) -> str | None:
-    quoted = quote_local(key)
+async def _find_quoted_or_not(maps: Maps, key: str, partial: bool, external: bool) -> str | None:
+    quoted = '""' if external and not key else quote_local(key)
     value = await maps.find(quoted, partial=partial)
-    if value is None and quoted != key:
+    if value is None and quoted != key and not external:
         value = await maps.find(key, partial=partial)
     return value
 

@@ -209,6 +209,12 @@ class AddressList(DomainList):
 
     _addresses = True
 
+    async def _in_table(self, maps: Maps, key: str) -> bool:
+        """An address has no parents."""
+        if parse_address(key) is not None:
+            return await maps.find(key) is not None
+        return await super()._in_table(maps, key)
+
     def matches_host_now(self, hostname: str, address: str) -> bool | None:
         """As matches_host, where no table is in the list; else None. Raises TemporaryError."""
         hostname, address = fold(hostname), fold(address)

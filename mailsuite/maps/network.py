@@ -40,6 +40,7 @@ class NetworkTable(Table):
     """What both protocols share: the pool. A subclass asks over one connection with `exchange`."""
 
     waits = True
+    pattern = True      # Postfix asks such servers for whole keys only
 
     def __init__(self, type: str, name: str, source: "MapSource") -> None:
         super().__init__(type, name)

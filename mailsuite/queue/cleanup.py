@@ -230,7 +230,7 @@ class Intake:
     async def _final_sender(self) -> str:
         if self._sender is None:
             self._sender = self.envelope.sender
-            if self._sender and Handling.MAP in self.envelope.handling:
+            if Handling.MAP in self.envelope.handling:
                 MESSAGE.set(self.queue_id)
                 try:
                     self._sender = await self.cleanup.rewriter.sender(self._sender)

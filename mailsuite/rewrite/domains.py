@@ -78,12 +78,6 @@ class Domains:
         known = self.local.matches_now(domain)
         return await self.local.matches(domain) if known is None else known
 
-    def is_local_now(self, domain: str) -> bool:
-        """is_local for callers that cannot wait; a list that would have to is taken for not matching."""
-        if domain[:1] == "[":
-            return self.is_own_literal(domain)
-        return self.local.matches_now(domain[:-1] if domain[-1:] == "." else domain) or False
-
     async def class_of(self, domain: str) -> str:
         """The class of a domain. Raises TemporaryError."""
         if await self.is_local(domain):

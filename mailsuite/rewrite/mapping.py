@@ -15,7 +15,7 @@ from mailsuite.address.header import parse_addresses
 from mailsuite.address.syntax import unquote_local
 from mailsuite.base.errors import TemporaryError
 from mailsuite.base.trace import TRACE
-from mailsuite.maps.lookup import AddressFound, find_address
+from mailsuite.maps.lookup import AddressFound, IsLocal, find_address
 from mailsuite.maps.maps import Maps
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class AddressMapping:
     """The tables of one parameter. complete: makes a local address standard. is_local: see find_address."""
 
     def __init__(self, name: str, maps: Maps, log: "Logger", *, complete: Callable[[str], str], delimiter: str,
-                 propagate: bool, is_local: Callable[[str], bool]) -> None:
+                 propagate: bool, is_local: IsLocal) -> None:
         self.name, self._maps, self._log = name, maps, log
         self._complete, self._delimiter, self._propagate = complete, delimiter, propagate
         self._is_local = is_local
@@ -42,7 +42,8 @@ class AddressMapping:
     async def find(self, address: str) -> list[str] | None:
         """All addresses that one maps to, in internal form; None when there is no entry. Raises TemporaryError."""
         try:
-            found = await find_address(self._maps, address, delimiter=self._delimiter, is_local=self._is_local)
+            found = await find_address(self._maps, address, delimiter=self._delimiter, is_local=self._is_local,
+                                       external=True)
         except TemporaryError:
             self._warn("%s map lookup problem for %s -- message not accepted, try again later", address)
             raise
@@ -84,7 +85,7 @@ class AddressMapping:
 
     async def apply(self, address: str) -> str:
         """Map again and again until nothing changes; a loop is logged and left at its tenth step."""
-        if self._maps.empty or not address:
+        if self._maps.empty:
             return address
         for _ in range(RECURSION_LIMIT):
             new = await self.find(address)

@@ -107,7 +107,8 @@ class AddressResolver:
         if (trace := TRACE.get()) is not None:
             trace.step(_class_decided_by(address_class, domain), domain, address_class)
         transport, nexthop = await self._route(sender, domain, address_class)
-        transport, nexthop = await self._transports.choose(recipient, transport, nexthop)
+        if address_class != "virtual_alias":        # transport(5): such domains have no transport
+            transport, nexthop = await self._transports.choose(recipient, transport, nexthop)
         if not self._relocated.empty:
             moved = await find_address(self._relocated, recipient, delimiter=self._delimiter,
                                        is_local=self.has_local_names)
@@ -119,9 +120,9 @@ class AddressResolver:
         return Resolution(transport, nexthop.lower() if nexthop == domain else nexthop, recipient, address_class,
                           routed=routed)
 
-    def has_local_names(self, domain: str) -> bool:
-        """Whether "user" alone may stand for user@domain in tables."""
-        return domain.lower() == self._origin.lower() or self._domains.is_local_now(domain)
+    async def has_local_names(self, domain: str) -> bool:
+        """Whether "user" alone may stand for user@domain in tables. Raises TemporaryError."""
+        return domain.lower() == self._origin.lower() or await self._domains.is_local(domain)
 
     async def _route(self, sender: str, domain: str, address_class: str) -> tuple[str, str]:
         """Transport and nexthop of the class. Raises TemporaryError."""

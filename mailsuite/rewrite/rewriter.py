@@ -101,9 +101,9 @@ class Rewriter:
         """Whether a domain is in mydestination, or an address literal of this machine."""
         return await self.domains.is_local(domain)
 
-    def has_local_names(self, domain: str) -> bool:
+    async def has_local_names(self, domain: str) -> bool:
         """Whether "user" alone may stand for user@domain in tables (`is_local` of maps.lookup.find_address)."""
-        return self._resolver.has_local_names(domain)
+        return await self._resolver.has_local_names(domain)
 
     async def _map(self, address: str, address_class: str) -> str:
         """canonical tables and masquerade of a class."""
@@ -131,10 +131,11 @@ class Rewriter:
         return await virtual.expand(self._virtual, address, self._limits)
 
     async def sender(self, address: str) -> str:
-        """Envelope sender after rewriting, sender_canonical_maps, canonical_maps and masquerade; "" stays ""."""
-        if not address:
-            return ""
-        return await self._map(self._complete(address), "envelope_sender")
+        """Envelope sender after rewriting, sender_canonical_maps, canonical_maps and masquerade.
+
+        The null sender stays what it is unless a canonical table has an entry for `""` (or for everything).
+        """
+        return await self._map(self._complete(address) if address else "", "envelope_sender")
 
     async def validate_recipient(self, resolution: Resolution, address: str, *,
                                  sender: bool = False) -> Unknown | None:

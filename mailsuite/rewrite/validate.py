@@ -7,11 +7,11 @@ Source: postconf(5), smtpd_reject_unlisted_recipient; LOCAL_RECIPIENT_README.
 """
 
 import re
-from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from mailsuite.maps.lookup import find_address
+from mailsuite.maps.lookup import IsLocal, find_address
 from mailsuite.maps.maps import Maps, MapSource, open_maps
+from mailsuite.maps.table import fold
 from mailsuite.rewrite import params
 from mailsuite.rewrite.resolve import Resolution
 from mailsuite.verify.sender import ProbeSender
@@ -40,7 +40,7 @@ def sender_status(status: str) -> str:
 class Recipients:
     """The tables of known recipients."""
 
-    def __init__(self, settings: "Settings", source: MapSource, is_local: Callable[[str], bool]) -> None:
+    def __init__(self, settings: "Settings", source: MapSource, is_local: IsLocal) -> None:
         text = settings.text
         self._is_local, self._delimiter = is_local, text("recipient_delimiter")
         self._rewritten = [open_maps(text(name), source) for name in
@@ -63,7 +63,8 @@ class Recipients:
                 self._classes[name] = (maps, settings[code], f"User unknown{f' in {table} table' if shown else ''}")
 
     async def _knows(self, maps: Maps, address: str) -> bool:
-        return await find_address(maps, address, delimiter=self._delimiter, is_local=self._is_local) is not None
+        # In lower case also for tables that do not fold their keys (patterns, servers), as Postfix's smtpd asks.
+        return await find_address(maps, fold(address), delimiter=self._delimiter, is_local=self._is_local) is not None
 
     async def check(self, resolution: Resolution, address: str, *, sender: bool = False) -> Unknown | None:
         """None: known, or not ours to know. Raises TemporaryError."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from mailsuite.base.secret import Secret
 from mailsuite.config.settings import Settings
 from mailsuite.maps import MapSource, open_maps
+from mailsuite.maps.lookup import find_address
 from mailsuite.smtp.client_params import ClientConfig
 from mailsuite.smtp.client_reply import Reply
 from mailsuite.smtp.client_session import Features, Receive, Send, Step, Trouble, Warn
@@ -39,6 +40,7 @@ class Passwords:
 
     def __init__(self, settings: Settings, prefix: str) -> None:
         self._maps = open_maps(settings.text(f"{prefix}_sasl_password_maps"), MapSource(settings, prefix))
+        self._delimiter = settings.text("recipient_delimiter")
         self._by_sender = settings.text(f"{prefix}_sender_dependent_authentication") == "yes"
 
     async def find(self, sender: str, host: str, destination: str) -> Credentials | None:
@@ -46,13 +48,17 @@ class Passwords:
 
         Raises TemporaryError.
         """
-        keys = [sender] if self._by_sender and sender else []
-        for key in (*keys, host, destination):
-            value = await self._maps.find(key)
-            if value is not None:
-                user, _, password = value.partition(":")
-                return Credentials(user, Secret(password.encode("utf-8", "surrogateescape"))) if user else None
-        return None
+        value = None
+        if self._by_sender and sender:
+            found = await find_address(self._maps, sender, delimiter=self._delimiter)
+            value = None if found is None else found.value
+        for key in (host, destination):
+            if value is None:
+                value = await self._maps.find(key)
+        if value is None:
+            return None
+        user, _, password = value.partition(":")
+        return Credentials(user, Secret(password.encode("utf-8", "surrogateescape"))) if user else None
 
 
 def choose(config: ClientConfig, features: Features, host: str) -> str:

@@ -58,8 +58,9 @@ class Policies:
 
     @staticmethod
     def _keys(endpoint: Endpoint, nexthop: str) -> list[str]:
-        keys = [nexthop] if nexthop != endpoint.domain else []
-        keys.append(endpoint.domain)
+        if nexthop != endpoint.domain:      # "[host]", "host:port": never the domain of an address, so without parents
+            return [nexthop]
+        keys = [endpoint.domain]
         dot = endpoint.domain.find(".")
         while dot >= 0:
             keys.append(endpoint.domain[dot:])

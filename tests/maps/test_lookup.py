@@ -15,6 +15,10 @@ SOURCE = MapSource(Settings.of({}), "smtpd")
 TABLE = "inline:{full+x@d.test=1,bare@d.test=2,loc+x=3,loc=4,@d.test=5,d.test=6,.d.test=7,acc@=9}"
 
 
+async def is_here(domain: str) -> bool:
+    return domain == "here"
+
+
 @pytest.mark.parametrize(("address", "strategy", "want"), [
     ("full+x@d.test", DEFAULT, ("1", "")), ("bare+x@d.test", DEFAULT, ("2", "+x")), ("loc+x@here", DEFAULT, ("3", "")),
     ("loc+y@here", DEFAULT, ("4", "+y")), ("other@d.test", DEFAULT, ("5", "")), ("other@e.test", DEFAULT, None),
@@ -26,15 +30,15 @@ TABLE = "inline:{full+x@d.test=1,bare@d.test=2,loc+x=3,loc=4,@d.test=5,d.test=6,
 ])
 def test_find_address(address: str, strategy: Strategy, want: tuple[str, str] | None) -> None:
     found = asyncio.run(find_address(open_maps(TABLE, SOURCE), address, delimiter="+", strategy=strategy,
-                                     is_local=lambda domain: domain == "here"))
+                                     is_local=is_here))
     assert (None if found is None else (found.value, found.extension)) == want
 
 
-@pytest.mark.parametrize("key", ['"o n"@q.test', '"o n"'])
+@pytest.mark.parametrize("key", ['"o n"@here', '"o n"'])
 def test_quoted_keys(key: str, tmp_path: Path) -> None:
     (tmp_path / "t").write_text(f"{key} found\n")
-    found = asyncio.run(find_address(open_maps(f"texthash:{tmp_path}/t", SOURCE), "o n@q.test",
-                                     is_local=lambda domain: True))
+    found = asyncio.run(find_address(open_maps(f"texthash:{tmp_path}/t", SOURCE), "o n@here",
+                                     is_local=is_here))
     assert found is not None and found.value == "found"
 
 
@@ -93,3 +97,16 @@ def test_failing_table_in_a_list() -> None:
     with pytest.raises(TemporaryError):
         asyncio.run(NameList("one.test, fail:x", SOURCE).matches("two.test"))
     assert asyncio.run(NameList("one.test, fail:x", SOURCE).matches("one.test"))
+
+
+def test_the_null_address_has_a_key_of_its_own() -> None:
+    found = asyncio.run(find_address(open_maps('inline:{{""=here}}', SOURCE), "", external=True))
+    assert found is not None and found.value == "here"
+
+
+def test_external_form_only(tmp_path: Path) -> None:
+    (tmp_path / "t").write_text('o\\ n@q.test wrong\n"o n"@q.test right\n')
+    maps = open_maps(f"texthash:{tmp_path}/t", SOURCE)
+    assert asyncio.run(find_address(maps, "a b@q.test", external=True)) is None
+    found = asyncio.run(find_address(maps, "o n@q.test", external=True))
+    assert found is not None and found.value == "right"

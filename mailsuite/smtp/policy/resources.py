@@ -6,6 +6,7 @@ from mailsuite.auth_results.checks import Checks
 from mailsuite.config.interfaces import own_interfaces
 from mailsuite.maps.maps import Maps, MapSource, open_maps
 from mailsuite.maps.matchlist import AddressList, NameList
+from mailsuite.rewrite.domains import parents_match
 from mailsuite.smtp import params
 from mailsuite.smtp.reply import unescape
 
@@ -24,14 +25,12 @@ class Resources:
         self.settings, self.rewriter, self.resolver = settings, rewriter, resolver
         self.source = MapSource(settings, "smtpd")
         self.checks = Checks(settings, resolver)
-        self.mynetworks = AddressList(settings.text("mynetworks"), self.source, name="mynetworks")
-        self.mx_backup_networks = AddressList(settings.text("permit_mx_backup_networks"), self.source,
-                                              name="permit_mx_backup_networks")
+        self.mynetworks = self._networks("mynetworks")
+        self.mx_backup_networks = self._networks("permit_mx_backup_networks")
         self.logged_permits = NameList(settings.text("smtpd_log_access_permit_actions"), self.source,
                                        name="smtpd_log_access_permit_actions")
         self.relay_clientcerts = self.table(settings.text("relay_clientcerts"))
-        self.access_parents = "smtpd_access_maps" in settings.text("parent_domain_matches_subdomains") \
-            .replace(",", " ").split()
+        self.access_parents = parents_match(settings, "smtpd_access_maps")
         self.delimiter = settings.text("recipient_delimiter")
         self.sasl = settings[params.SMTPD_SASL_AUTH_ENABLE]
         self.null_key = settings[params.SMTPD_NULL_ACCESS_LOOKUP_KEY]
@@ -66,6 +65,9 @@ class Resources:
             named = {word.strip("[]") for word in listed}
             self._own = own if named & {"all", "loopback-only"} or not named & own else own & named
         return address in self._own
+
+    def _networks(self, name: str) -> AddressList:
+        return AddressList(self.settings.text(name), self.source, name=name, parents=parents_match(self.settings, name))
 
     def table(self, spec: str) -> Maps:
         """Open tables; what cannot be opened is logged and fails when it is asked."""

@@ -2,7 +2,8 @@
 
 from mailsuite.dns.resolver import DnsError
 from mailsuite.maps.lookup import find_address
-from mailsuite.maps.maps import Maps
+from mailsuite.maps.maps import Found, Maps
+from mailsuite.maps.table import fold
 from mailsuite.smtp import params
 from mailsuite.smtp.policy.access import find_mail, judge_as, open_table
 from mailsuite.smtp.policy.judge import Judge
@@ -15,6 +16,12 @@ SENDER, RECIPIENT = "Sender address", "Recipient address"
 
 # --- access tables ----------------------------------------------------------------------------------------------
 
+async def _find_resolved(judge: Judge, maps: Maps, address: str) -> Found | None:
+    """Look an address up as it will be known: completed, routes taken out, in lower case for every table."""
+    resolution = await judge.resources.resolve("", address)
+    return await find_mail(judge, maps, fold(resolution.recipient))
+
+
 @restriction("check_sender_access", prepare=open_table)
 async def check_sender_access(judge: Judge, argument: object) -> Verdict:
     assert isinstance(argument, Maps)
@@ -22,7 +29,7 @@ async def check_sender_access(judge: Judge, argument: object) -> Verdict:
     if sender is None:
         return None
     if sender:
-        found = find_mail(judge, argument, sender)
+        found = _find_resolved(judge, argument, sender)
     else:
         found = argument.find_with_source(judge.resources.null_key)
     return await judge_as(judge, sender, SENDER, found)
@@ -34,7 +41,7 @@ async def check_recipient_access(judge: Judge, argument: object) -> Verdict:
     recipient = judge.facts.recipient
     if not recipient:
         return None
-    return await judge_as(judge, recipient, RECIPIENT, find_mail(judge, argument, recipient))
+    return await judge_as(judge, recipient, RECIPIENT, _find_resolved(judge, argument, recipient))
 
 
 # --- where mail may go ------------------------------------------------------------------------------------------
@@ -177,7 +184,9 @@ async def reject_multi_recipient_bounce(judge: Judge, argument: object) -> Verdi
 
 async def _owners(judge: Judge, sender: str) -> list[str] | None:
     resources = judge.resources
-    found = await find_address(resources.login_maps, sender, delimiter=resources.delimiter)
+    resolution = await resources.resolve("", sender)
+    found = await find_address(resources.login_maps, resolution.recipient, delimiter=resources.delimiter,
+                               is_local=resources.rewriter.has_local_names)
     return found.value.replace(",", " ").split() if found is not None else None
 
 

@@ -1,8 +1,8 @@
 """Restrictions that judge a name by its servers in DNS: check_*_mx_access, _ns_access, _a_access, permit_mx_backup.
 
 For a domain's mail servers (without MX: the domain itself), name servers (of the domain or the nearest parent that has
-some) or addresses, each name and each address is looked up in the access table; the first result counts. What cannot
-be found in DNS is logged and decides nothing.
+some), each name and each address is looked up in the access table, for a domain's own addresses (check_*_a_access) only
+the addresses; the first result counts. What cannot be found in DNS is logged and decides nothing.
 """
 
 from collections.abc import Awaitable, Callable
@@ -95,7 +95,7 @@ async def _check(judge: Judge, maps: Maps, subject: Subject, kind: str) -> Verdi
         log.warning("Unable to look up %s host for %s: %s", kind.upper(), domain, error.why)
         return None
     for host in hosts[:HOSTS_LIMIT]:
-        found = await find_name(judge, maps, host)
+        found = None if kind == "a" else await find_name(judge, maps, host)
         if found is None:
             found = await _by_address(judge, maps, host, subject, kind)
         if found is not None:
