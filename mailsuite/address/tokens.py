@@ -28,7 +28,7 @@ _TOKEN = re.compile(r"""
   | (?P<operator>[<>@,;:.%!|)\]])
   | (?P<open>\()
   | (?P<atom>(?:\\(?:.|\Z)|[^\s()<>@,;:\\".\[\]%!|])+)
-""", re.VERBOSE | re.DOTALL)
+""", re.VERBOSE | re.DOTALL | re.ASCII)         # white space beyond ASCII is text
 _PAIR = re.compile(r"\\(.?)", re.DOTALL)        # one at the end of the text says nothing
 _ATOM_NEEDS_QUOTES = re.compile(r"[\x00-\x20\x7f()<>@,;:\\\".%!\[\]]")
 _BLANK = re.compile(r"[\t\n\v\f\r]")        # inside quotes each stands for a blank

@@ -67,7 +67,7 @@ class Trivial:
         """An address as a header has it (external form, routes and all) in standard form."""
         new = t.internalize(self.tokens(t.scan(text), origin=origin, domain=domain))
         colon = new.find(":") + 1
-        if new[:1] == "@" and colon:        # a route that stood in quotes
+        if new[:1] == "@" and 0 < colon <= new.rfind("@"):        # a route that stood in quotes
             return t.externalize(t.scan(new[:colon])) + quote_local(new[colon:])
         return quote_local(new) or '""'
 

@@ -26,7 +26,7 @@ class Word(NamedTuple):
 # What nearly every client sends; the rest goes through the tokeniser.
 _SIMPLE = re.compile(r'[^ \t\v\f\r\n<"\\:]+')
 _PATH_COMMAND = re.compile(r'(MAIL|RCPT) (FROM:|TO:)(<[^\s<>"\\():]*>)(?: ([^\s<>"\\:]+(?: [^\s<>"\\:]+)*))?',
-                           re.IGNORECASE)
+                           re.IGNORECASE | re.ASCII)
 _BLANK = " \t\v\f\r\n"
 
 
@@ -102,11 +102,12 @@ def _closing(line: str, start: int, wanted: str) -> tuple[int, bool]:
 # --- addresses --------------------------------------------------------------------------------------------------
 
 _PLAIN = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@(?:[A-Za-z0-9]+(?:-+[A-Za-z0-9]+)*\.)*[A-Za-z][A-Za-z0-9]*")
-_ROUTE = re.compile(r"(?:@[^@:,\"<>()]*,?\s*)+:")
+_ROUTE = re.compile(r"(?:@[^@:,\"<>()]*,?\s*)+:", re.ASCII)
 _PIECE = re.compile(r"""
     (?P<quoted> "(?:[^"\\]|\\.)*" ) | (?P<literal> \[(?:[^\[\]\\]|\\.)*\] ) | (?P<at>@) | (?P<dot>\.) |
-    (?P<blank>\s+) | (?P<atom> (?:[^\s"\\()<>@.,;\[\]]|\\.)+ ) | (?P<bad>.)""", re.VERBOSE | re.DOTALL)
-_ANGLED = re.compile(r"<([^<>]*)>\s*$")
+    (?P<blank>\s+) | (?P<atom> (?:[^\s"\\()<>@.,;\[\]]|\\.)+ ) | (?P<bad>.)""",
+    re.VERBOSE | re.DOTALL | re.ASCII)
+_ANGLED = re.compile(r"<([^<>]*)>\s*$", re.ASCII)
 _GROUP = re.compile(r"[^:;@\"]+:([^:;]*);")
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
