@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.suite import Suite, running_suite, wait_for
 
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("limits")]
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("brute_force")]
 GUESSER, OWNER = "127.0.0.2", "127.0.0.3"
 
 
@@ -93,6 +93,8 @@ def test_guesses_add_up_over_protocols_and_owners_come_in(suite: Suite) -> None:
             assert log_in(suite, source, user, suite.users[user])
     assert any(thread.is_alive() for thread in waiting) or time.monotonic() - began > 23
     wait_for(lambda: "penalty(" in suite.log(), 60)
+    if shutil.which("fail2ban-regex") is not None:          # scripts/install-peers
+        fail2ban_reads_the_lines(suite)
 
 
 def guess(suite: Suite, user: str, password: str) -> None:
@@ -100,8 +102,7 @@ def guess(suite: Suite, user: str, password: str) -> None:
         assert not smtp(suite, GUESSER, user, password)
 
 
-@pytest.mark.skipif(shutil.which("fail2ban-regex") is None, reason="fail2ban is not installed (scripts/install-peers)")
-def test_fail2ban_reads_the_line(suite: Suite) -> None:
+def fail2ban_reads_the_lines(suite: Suite) -> None:
     lines = [line for line in suite.log().splitlines() if " auth: " in line and "penalty(" in line]
     assert lines
     copy = suite.top / "log/syslog"
