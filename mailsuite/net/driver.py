@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from mailsuite.base.dialogue import Ask, Body, Close, NameUse, Pace, Peer, Send, Session, StartTls, TlsInfo
+from mailsuite.base.errors import TemporaryError
 
 BACKLOG_LIMIT = 256 * 1024       # octets that may wait in a session while its question is open
 LINGER_S = 5.0                   # how long a closed connection may take to read our last words
@@ -230,7 +231,8 @@ class Connection(asyncio.Protocol):
             self.abort()
             return
         except BaseException as error:
-            log.exception("unforeseen while answering %s", type(question).__name__)
+            if not isinstance(error, TemporaryError):       # those were logged where they arose
+                log.exception("unforeseen while answering %s", type(question).__name__)
             self._task = None
             if not self._closing:
                 self._resume()

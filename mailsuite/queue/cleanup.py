@@ -235,7 +235,7 @@ class Intake:
                 try:
                     self._sender = await self.cleanup.rewriter.sender(self._sender)
                 except MailError as error:
-                    self.refuse(451, "4.3.0", "Temporary lookup failure")
+                    self.refuse(451, "4.3.0", "Error: queue file write error")
                     log.warning("%s: %s", self.queue_id, error)
         return self._sender
 

@@ -5,7 +5,7 @@
     lines = await checks.body(case, text)
 
 `case` is the message at hand: it is told of hold, discard, filter, redirect, bcc and refusal.
-A table that cannot be asked defers the message (451 4.3.5): mail must not slip past a check.
+A table that cannot be asked defers the message (451 4.3.0): mail must not slip past a check.
 Actions, as in header_checks(5): BCC DISCARD DUNNO FILTER HOLD IGNORE INFO OK PASS PREPEND REDIRECT REJECT REPLACE
 STRIP WARN.
 """
@@ -92,7 +92,9 @@ class ContentChecks:
         try:
             found = await maps.find(text)
         except TemporaryError:
-            case.refuse(451, "4.3.5", "Error: queue file write error")
+            log.warning("%s: %s_checks map lookup problem -- message not accepted, try again later", case.queue_id,
+                        what.replace(" ", "_"))
+            case.refuse(451, "4.3.0", "Error: queue file write error")
             return [octets]
         if found is None:
             return [octets]

@@ -77,7 +77,7 @@ class RecipientList:
                 if Handling.MAP in self._envelope.handling:
                     copies = [await self._rewriter.recipient(address) for address in copies]
             except MailError as error:
-                raise Refused(451, "4.3.0", "Temporary lookup failure", detail=str(error)) from error
+                raise Refused(451, "4.3.0", "Error: queue file write error", detail=str(error)) from error
         for address in copies:              # what a copy became by canonical tables is its original address
             await self.add(Recipient(address, address, f"rfc822;{quote_local(address)}", Notify.NEVER), canonical=False)
 

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from mailsuite.address.header import fold_header, parse_addresses
 from mailsuite.address.syntax import quote_local, unquote_local
+from mailsuite.base.errors import TemporaryError
 from mailsuite.maps.lookup import find_address
 from mailsuite.maps.maps import Maps, MapSource, open_maps
 from mailsuite.rewrite import params, virtual
 from mailsuite.rewrite.domains import Domains
-from mailsuite.rewrite.mapping import AddressMapping
+from mailsuite.rewrite.mapping import MESSAGE, AddressMapping
 from mailsuite.rewrite.masquerade import Masquerade
 from mailsuite.rewrite.resolve import AddressResolver, Resolution
 from mailsuite.rewrite.trivial import STANDARD, Trivial
@@ -146,14 +147,21 @@ class Rewriter:
         """Addresses of always_bcc, sender_bcc_maps, recipient_bcc_maps, without doubles; taken as they are written."""
         found = [self._complete(self._always_bcc)] if self._always_bcc else []
         if not self._sender_bcc.empty and sender:
-            found += await self._bcc_of(self._sender_bcc, sender)
+            found += await self._bcc_of("sender_bcc_maps", self._sender_bcc, sender)
         if not self._recipient_bcc.empty:
             for recipient in recipients:
-                found += await self._bcc_of(self._recipient_bcc, await self.recipient(recipient))
+                found += await self._bcc_of("recipient_bcc_maps", self._recipient_bcc, await self.recipient(recipient))
         return list(dict.fromkeys(found))
 
-    async def _bcc_of(self, maps: Maps, address: str) -> list[str]:
-        found = await find_address(maps, address, delimiter=self._delimiter, is_local=self._resolver.has_local_names)
+    async def _bcc_of(self, name: str, maps: Maps, address: str) -> list[str]:
+        try:
+            found = await find_address(maps, address, delimiter=self._delimiter,
+                                       is_local=self._resolver.has_local_names)
+        except TemporaryError:
+            message = MESSAGE.get()
+            self._source.log.warning("%s%s map lookup problem -- message not accepted, try again later",
+                              f"{message}: " if message else "", name)
+            raise
         return [self._complete(found.value)] if found is not None else []
 
     # -- header fields ---------------------------------------------------------------------------------------------

@@ -208,9 +208,13 @@ class Server:
             return True
 
     async def discarded_keywords(self, client: Client) -> frozenset[str]:
-        """smtpd_discard_ehlo_keyword_address_maps, else smtpd_discard_ehlo_keywords."""
+        """smtpd_discard_ehlo_keyword_address_maps, else smtpd_discard_ehlo_keywords. Raises TemporaryError."""
         if not self._discard_maps.empty:
-            value = await self._discard_maps.find(client.address)
+            try:
+                value = await self._discard_maps.find(client.address)
+            except TemporaryError:
+                log.warning("don't know what EHLO features to announce to %s", client.host)
+                raise
             if value is not None:
                 return frozenset(value.lower().replace(",", " ").split())
         return self.config.discard_keywords
@@ -227,12 +231,8 @@ class Server:
         return self.stressed
 
     async def filter_command(self, line: str) -> str | None:
-        """smtpd_command_filter."""
-        try:
-            return await self._command_filter.find(line)
-        except TemporaryError as error:
-            log.warning("smtpd_command_filter: %s", error.detail or error.public)
-            return None
+        """smtpd_command_filter. Raises TemporaryError."""
+        return await self._command_filter.find(line)
 
     async def may_end_lines_in_lf(self, client: Client) -> bool:
         """smtpd_forbid_bare_newline_exclusions."""

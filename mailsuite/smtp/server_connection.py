@@ -283,6 +283,10 @@ class SmtpHandler:
             log.warning("not enough free space in mail queue for a message of %s",
                         self.facts.sender or "<>")
             return Refusal("452 4.3.1 Insufficient system storage")
+        try:
+            await self._is_local()
+        except TemporaryError:
+            return Refusal("451 4.3.0 Temporary lookup error")
         policy = self.server.policy
         if policy.judges_mail and (refusal := await policy.mail(self.facts)) is not None:
             return refusal

@@ -12,7 +12,7 @@ question is open. Source: RFC 5321 section 4.1; replies and log lines are Postfi
 from collections.abc import Callable
 
 from mailsuite.base.dialogue import Action, Ask, Body, Close, Pace, Send, StartTls, TlsInfo
-from mailsuite.base.errors import Bug
+from mailsuite.base.errors import Bug, TemporaryError
 from mailsuite.base.log import logger
 from mailsuite.smtp import questions
 from mailsuite.smtp.commands import COMMANDS, UNKNOWN, Entry, Rule
@@ -110,6 +110,9 @@ class ServerSession:
 
     def failed(self, error: BaseException) -> list[Action]:
         self._then = None
+        if isinstance(error, TemporaryError):   # a table of the dialogue itself: without it nobody knows how to go on
+            self.trouble.add("data")
+            return self._carry_out(Done(f"421 4.3.0 {self.config.hostname} Server local data error", ok=False))
         self.trouble.add("software")
         if self._entry is None and self.facts.where == "CONNECT":
             return self._carry_out(Done(f"421 4.3.0 {self.config.hostname} Service not available", ok=False))

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mailsuite.base.errors import TemporaryError
 from mailsuite.base.log import logger
 from mailsuite.dns.resolver import DnsError
 from mailsuite.smtp.policy.judge import Judge
@@ -101,7 +102,10 @@ async def _reply(judge: Judge, what: str, kind: str, block: BlockList, reason: s
     """rbl_reply_maps or default_rbl_reply with its $names filled in."""
     resources, facts = judge.resources, judge.facts
     key = f"{block.domain}={block.pattern}" if block.pattern else block.domain
-    template = await resources.rbl_reply_maps.find(key) if not resources.rbl_reply_maps.empty else None
+    try:
+        template = await resources.rbl_reply_maps.find(key) if not resources.rbl_reply_maps.empty else None
+    except TemporaryError:
+        judge.server_error()
     values = {
         "rbl_code": str(resources.rbl_code), "rbl_class": kind, "rbl_what": what, "rbl_domain": block.domain,
         "rbl_reason": reason, "rbl_txt": reason, "client": facts.client.host, "client_name": facts.client.name,

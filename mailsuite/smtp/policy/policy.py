@@ -25,7 +25,7 @@ from mailsuite.smtp.policy import (
     rules_generic,
     rules_verify,
 )
-from mailsuite.smtp.policy.judge import Judge
+from mailsuite.smtp.policy.judge import Judge, ServerError
 from mailsuite.smtp.policy.lists import Step, parse_list
 from mailsuite.smtp.policy.resources import Resources
 from mailsuite.smtp.policy.verdict import Permit
@@ -153,11 +153,17 @@ class Policy:
         return not resolution.bad_syntax and (utf8 or resolution.recipient.rpartition("@")[2].isascii())
 
     async def is_local(self, facts: Facts) -> bool:
-        """Whether headers are rewritten and completed as for our own users (local_header_rewrite_clients)."""
+        """Whether headers are rewritten and completed as for our own users (local_header_rewrite_clients).
+
+        Raises TemporaryError.
+        """
         # The client's nature does not depend on what was decided of its message: DISCARD ends other lists at once.
         judge = Judge(self.resources, replace(facts, treatment=Treatment()))
         judge.tells_permits = False
-        return isinstance(await judge.run(self._local_clients, "", ""), Permit)
+        try:
+            return isinstance(await judge.sublist(self._local_clients), Permit)
+        except ServerError as error:
+            raise TemporaryError("Temporary lookup error", status="4.3.0") from error
 
     # --- helpers ------------------------------------------------------------------------------------------------
 

@@ -94,12 +94,17 @@ async def _check(judge: Judge, maps: Maps, subject: Subject, kind: str) -> Verdi
     except DnsError as error:
         log.warning("Unable to look up %s host for %s: %s", kind.upper(), domain, error.why)
         return None
+    return await judge_as(judge, subject.shown, subject.kind, _by_hosts(judge, maps, hosts, subject, kind))
+
+
+async def _by_hosts(judge: Judge, maps: Maps, hosts: list[str], subject: Subject, kind: str) -> Found | None:
+    """The first result for a host's name or one of its addresses. Raises TemporaryError."""
     for host in hosts[:HOSTS_LIMIT]:
         found = None if kind == "a" else await find_name(judge, maps, host)
         if found is None:
             found = await _by_address(judge, maps, host, subject, kind)
         if found is not None:
-            return await judge_as(judge, subject.shown, subject.kind, found)
+            return found
     return None
 
 
