@@ -435,7 +435,7 @@ class SmtpHandler:
         if isinstance(error, Refused):
             return Refusal(error.reply)
         if isinstance(error, TemporaryError):
-            return Refusal(f"451 {error.status} Error: {error.public}")
+            return Refusal("451 4.3.0 Error: queue file write error")       # Postfix's word for all that may pass
         return Refusal(f"554 {error.status} Error: {error.public}")
 
     def _drop_intake(self) -> None:
