@@ -22,7 +22,8 @@ def exim() -> Path:
     found = next((path for folder in folders() if (path := folder / "usr/sbin/exim4").exists()), None)
     if found is None:
         pytest.skip("Exim is not unpacked (scripts/unpack-exim)")
-    done = subprocess.run([str(found), "-C", "/dev/null", "-bV"], capture_output=True, text=True, check=False, timeout=20)
+    done = subprocess.run([str(found), "-C", "/dev/null", "-bV"], capture_output=True, text=True, check=False,
+                          timeout=20)
     if done.returncode != 0:
         pytest.skip(f"{found} does not run: {done.stderr.strip()[:200]}")
     return found
