@@ -6,7 +6,7 @@ SHARED ?= ../shared
 READY = $(VENV)/.ready
 PYTHON = $(VENV)/bin/python
 
-.PHONY: run test check docs unit system interop soak fuzz bench bench-tables lock clean
+.PHONY: run test check docs unit system interop faults soak fuzz bench bench-tables lock clean
 
 run: $(READY)
 	@$(VENV)/bin/mailsuite setup $(SITE)
@@ -33,6 +33,10 @@ system: $(READY)
 
 interop: $(READY)
 	$(PYTHON) -m pytest tests/interop
+
+# Any process is killed under load, 200 times; a few minutes.
+faults: $(READY)
+	$(PYTHON) -m tests.faults.kills --kills 200
 
 soak: $(READY)
 	$(PYTHON) tests/soak.py

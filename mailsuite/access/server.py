@@ -31,8 +31,9 @@ from mailsuite.access.login import Why
 from mailsuite.access.worker import ServeUser, run_worker
 from mailsuite.base.errors import TemporaryError
 from mailsuite.base.log import access_logger
+from mailsuite.net.accepting import Accepting
 from mailsuite.net.privileges import Identity
-from mailsuite.net.service import Listener, ServiceContext
+from mailsuite.net.service import ServiceContext
 from mailsuite.net.workers import WorkerChannel, WorkerPool
 from mailsuite.sasl.master_client import AuthMaster
 from mailsuite.sasl.user import UserInfo
@@ -84,16 +85,11 @@ class AccessParent:
 
     # --- from the logins --------------------------------------------------------------------------------------------
 
-    def accept(self, listener: Listener) -> None:
-        for _ in range(64):
-            try:
-                login, _ = listener.sock.accept()
-            except OSError:
-                return
-            login.setblocking(False)
-            task = asyncio.get_running_loop().create_task(self._serve(login))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+    def accept(self, login: socket.socket) -> None:
+        """Serve one connection."""
+        task = asyncio.get_running_loop().create_task(self._serve(login))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, login: socket.socket) -> None:
         """One hand-over, to the end of the session that it began."""
@@ -306,12 +302,11 @@ async def serve(context: ServiceContext) -> None:
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     parent = AccessParent(context.dovecot, context.settings, load_protocols())
     context.on_reload = parent.reload
-    loop = asyncio.get_running_loop()
-    for listener in context.listeners:
-        listener.sock.setblocking(False)
-        loop.add_reader(listener.sock.fileno(), parent.accept, listener)
+    entrances = [Accepting(listener.sock, parent.accept) for listener in context.listeners]
+    for entrance in entrances:
+        entrance.start()
     context.ready()
     await context.stopping.wait()
-    for listener in context.listeners:
-        loop.remove_reader(listener.sock.fileno())
+    for entrance in entrances:
+        entrance.stop()
     await parent.stop()

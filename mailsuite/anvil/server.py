@@ -22,6 +22,7 @@ from mailsuite.anvil import params
 from mailsuite.anvil.board import ROWS, Board
 from mailsuite.anvil.counts import EVENTS, Counts
 from mailsuite.base.log import logger
+from mailsuite.net.accepting import Accepting
 from mailsuite.net.service import ServiceContext
 
 if TYPE_CHECKING:
@@ -133,16 +134,11 @@ class Link(asyncio.Protocol):
         self._anvil.give_back(self._row)
 
 
-async def _accept(anvil: Anvil, listener: socket.socket) -> None:
-    """Take one connection and tell it its row."""
+async def _greet(anvil: Anvil, sock: socket.socket) -> None:
+    """Tell a new connection its row."""
     loop = asyncio.get_running_loop()
-    try:
-        sock, _ = listener.accept()
-    except OSError:
-        return
     row = anvil.take_row()
     try:
-        sock.setblocking(False)
         socket.send_fds(sock, [f"{row} {anvil.board.key}\n".encode()], [anvil.board_fd])
         await loop.connect_accepted_socket(lambda: Link(anvil, row), sock)
     except OSError as error:
@@ -162,8 +158,8 @@ async def serve(context: ServiceContext) -> None:
     loop = asyncio.get_running_loop()
     tasks: set[asyncio.Task[None]] = set()
 
-    def readable(listener: socket.socket) -> None:
-        task = loop.create_task(_accept(anvil, listener))
+    def take(sock: socket.socket) -> None:
+        task = loop.create_task(_greet(anvil, sock))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
@@ -172,9 +168,9 @@ async def serve(context: ServiceContext) -> None:
         counts.clients_limit = settings[params.ANVIL_CLIENT_LIMIT]
 
     context.on_reload = on_reload
-    for listener in context.listeners:
-        listener.sock.setblocking(False)
-        loop.add_reader(listener.sock.fileno(), readable, listener.sock)
+    entrances = [Accepting(listener.sock, take) for listener in context.listeners]
+    for entrance in entrances:
+        entrance.start()
     context.ready()
     next_report = loop.time() + context.settings[params.ANVIL_STATUS_UPDATE_TIME]
     while not context.stopping.is_set():
@@ -186,8 +182,8 @@ async def serve(context: ServiceContext) -> None:
         if loop.time() >= next_report:
             next_report = loop.time() + context.settings[params.ANVIL_STATUS_UPDATE_TIME]
             say_statistics(counts, log)
-    for listener in context.listeners:
-        loop.remove_reader(listener.sock.fileno())
+    for entrance in entrances:
+        entrance.stop()
     say_statistics(counts, log)
     anvil.close()
 

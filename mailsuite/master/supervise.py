@@ -199,13 +199,14 @@ class Master:
 
     def _fork(self, service: Service, worker: int) -> None:
         plan = service.plan
-        ours, theirs = socket.socketpair()
+        pair: tuple[socket.socket, ...] = ()
         try:
+            ours, theirs = pair = socket.socketpair()
             pid = os.fork()
         except OSError as error:
             log.error("cannot start service %s: %s", plan.name, error)
-            ours.close()
-            theirs.close()
+            for sock in pair:
+                sock.close()
             service.not_before = time.monotonic() + FIRST_PAUSE_S
             return
         if pid == 0:

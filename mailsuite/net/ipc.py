@@ -29,6 +29,9 @@ class Link:
         self._reader, self._writer = reader, writer
 
     def send(self, message: Mapping[str, Any]) -> None:
+        """Never raises: to an end that is gone nothing can be said, and `receive` tells that it is gone."""
+        if self._writer.transport.is_closing():
+            return
         self._writer.write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
 
     async def drain(self) -> None:

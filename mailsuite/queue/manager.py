@@ -113,6 +113,9 @@ class Manager:
             self.store.move(queue_id, "incoming", "active")
         except FileNotFoundError:
             return              # a scan was faster, or postsuper took it away
+        except OSError as error:
+            log.warning("%s: cannot take from incoming: %s", queue_id, error)
+            return              # the next scan finds it
         message = self._begin(queue_id, stored, fresh=True, flush=False)
         message.sent += expansions(stored.envelope)
 
@@ -130,7 +133,10 @@ class Manager:
             return False        # begun by a program that still writes
         except Damaged as error:
             log.warning("%s: saving corrupt file %s of queue %s: %s", queue_id, queue_id, queue, error)
-            self.store.move(queue_id, queue, "corrupt")
+            try:
+                self.store.move(queue_id, queue, "corrupt")
+            except OSError as failure:
+                log.error("%s: cannot move to corrupt: %s", queue_id, failure)
             return False
         except OSError as error:
             log.warning("%s: cannot take from %s: %s", queue_id, queue, error)
@@ -183,7 +189,7 @@ class Manager:
             if resolved is not None:
                 recipient, group = resolved
                 groups.setdefault(group, []).append(recipient)
-        now = time.time()
+        now = time.monotonic()
         for (transport, key, nexthop), recipients in groups.items():
             recipients.sort(key=_by_domain)
             most = self.table.of(transport).recipients or len(recipients)
@@ -250,7 +256,7 @@ class Manager:
         message, recipients = entry.work
         self._seq += 1
         request = self._request(message, entry.transport, entry.nexthop, recipients)
-        self._sent_at[self._seq] = request.sent_time
+        self._sent_at[self._seq] = time.monotonic()
         self._requests[self._seq] = (entry, {recipient.number: recipient for recipient in recipients}, [])
         self._send_request(self.table.path(entry.transport), request)
 
@@ -281,7 +287,7 @@ class Manager:
                 self._end_request(seq, "4.3.0", "mail transport unavailable", Outcome.NO_AGENT)
 
     def overdue(self, now: float, timeout_s: float) -> list[str]:
-        """Sockets of agents that have been silent about a request for too long."""
+        """Sockets of agents that have been silent about a request for too long. now: of the monotonic clock."""
         paths = []
         for seq, sent_at in self._sent_at.items():
             if now - sent_at < timeout_s:
@@ -303,7 +309,7 @@ class Manager:
             self._end_here(message, recipient, DEFERRED, dsn, reason)
         if message.unmarked and message.pending > 1:
             self._mark(message)
-        self.scheduler.ended(entry, outcome, time.time(), why)
+        self.scheduler.ended(entry, outcome, time.monotonic(), why)
         self._one_less(message)
 
 

@@ -27,6 +27,7 @@ from mailsuite.address.syntax import quote_local
 from mailsuite.auth_results.wiring import add_signer, load_keys, reload_keys
 from mailsuite.base.errors import MailError
 from mailsuite.base.log import logger
+from mailsuite.net.accepting import Accepting
 from mailsuite.net.ipc import receive_with_fds
 from mailsuite.net.service import ServiceContext
 from mailsuite.queue.access import allowed, user_name
@@ -91,9 +92,9 @@ class Pickup:
 
     async def run(self) -> None:
         loop, context = asyncio.get_running_loop(), self._context
-        for listener in context.listeners:
-            listener.sock.setblocking(False)
-            loop.add_reader(listener.sock.fileno(), self._accept, listener.sock)
+        entrances = [Accepting(listener.sock, self._take) for listener in context.listeners]
+        for entrance in entrances:
+            entrance.start()
         context.on_reload = self.reload
         context.ready()
         stopping = loop.create_task(context.stopping.wait())
@@ -107,8 +108,8 @@ class Pickup:
                 self._wake.clear()
                 context.wakeup.clear()
         finally:
-            for listener in context.listeners:
-                loop.remove_reader(listener.sock.fileno())
+            for entrance in entrances:
+                entrance.stop()
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=5)
             self._notifier.close()
@@ -214,15 +215,10 @@ class Pickup:
 
     # --- the socket ---------------------------------------------------------------------------------------------
 
-    def _accept(self, sock: socket.socket) -> None:
-        try:
-            peer, _ = sock.accept()
-        except OSError:
-            return
+    def _take(self, peer: socket.socket) -> None:
         if len(self._tasks) >= CONNECTIONS:
             peer.close()
             return
-        peer.setblocking(False)
         task = asyncio.get_running_loop().create_task(self._serve(peer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -8,6 +8,8 @@ All sent: the file goes. Some bounced: their notice is durable before they are m
 marked and synced, the reasons written to defer/, and it goes to deferred/ with the time of its next attempt as its
 modification time. Too old: what was deferred is returned. When a notice cannot be made, what it should tell is kept
 in bounce/ and the message stays until it can; after a crash a notice or a delivery may happen twice, never zero times.
+What the disk does not let us do (it is full, read-only, broken) is tried again after a while: the message stays in the
+active queue meanwhile, and none of its recipients gets it again.
 """
 
 import asyncio
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from mailsuite.queue.bounce import Bouncer
     from mailsuite.queue.store import QueueStore
 
+LONGEST_RETRY_S = 60.0      # until the end of a round is tried again that the disk did not allow
 log = logger("qmgr")
 
 
@@ -92,6 +95,11 @@ class Rounds:
             await self.store.pool.run(_mark_file, message.path, numbers)
         except (OSError, ValueError) as error:
             log.warning("%s: cannot mark recipients: %s", message.queue_id, error)
+            message.unmarked += numbers         # the next mark, or the end of the round, tries again
+
+    def _settle_later(self, message: Message, work: Callable[[Message], None]) -> None:
+        wait = min(max(1.0, self._least), LONGEST_RETRY_S)
+        asyncio.get_running_loop().call_later(wait, work, message)
 
     def _remove(self, message: Message) -> None:
         try:
@@ -100,7 +108,9 @@ class Rounds:
             if not self.store.remove("active", message.queue_id):
                 self._remove_moved(message)
         except OSError as error:
-            log.error("%s: cannot remove: %s", message.queue_id, error)
+            log.error("%s: cannot remove: %s; it is tried again", message.queue_id, error)
+            self._settle_later(message, self._remove)
+            return
         log.info("%s: removed", message.queue_id)
         self._forget(message)
 
@@ -124,11 +134,11 @@ class Rounds:
         except FileNotFoundError:
             await self._moved(message)
         except OSError as error:
-            log.error("%s: cannot defer: %s", message.queue_id, error)
-            self._forget(message)       # it stays in active/ and is found at the next start
+            log.error("%s: cannot defer: %s; it is tried again", message.queue_id, error)
+            self._settle_later(message, self.settle)
         except Exception:
             log.exception("%s: unforeseen at the end of a round", message.queue_id)
-            self._forget(message)
+            self._settle_later(message, self.settle)
 
     async def _moved(self, message: Message) -> None:
         """postsuper deleted it, or put it on hold: there it keeps who is done."""
@@ -160,9 +170,14 @@ class Rounds:
                 await self.bouncer.success(message, message.sent)
             except MailError as error:
                 log.warning("%s: delivery status notification failed: %s", message.queue_id, error)
+            message.sent = []
         owed = await self._failure(message) if message.bounced else False
         if envelope.verify:
             await self._report(message)
+        if message.bounced and not owed:
+            message.bounced = []        # told: should the round have to end once more, nobody hears it again
+            if not message.fresh:
+                bouncelog.remove(self.store.path("bounce", message.queue_id))
         return owed
 
     async def _failure(self, message: Message) -> bool:
@@ -176,8 +191,6 @@ class Rounds:
             await self.store.pool.run(bouncelog.write, path, message.bounced)
             owed = True
         message.unmarked += [number for ended in message.bounced if (number := ended.recipient.number) >= 0]
-        if not owed and not message.fresh:
-            bouncelog.remove(path)
         return owed
 
     async def _report(self, message: Message) -> None:

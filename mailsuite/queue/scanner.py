@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mailsuite.queue.store import QueueStore
 
 CANDIDATES = 100_000
+CLOCK_SLACK_S = 60.0        # by so much two looks at the clock may differ
 BATCH = 20                  # files read between two looks at the event loop
 log = logger("qmgr")
 
@@ -32,8 +33,10 @@ log = logger("qmgr")
 class Scanner:
     """One per qmgr."""
 
-    def __init__(self, store: "QueueStore", manager: "Manager") -> None:
-        self._store, self._manager = store, manager
+    def __init__(self, store: "QueueStore", manager: "Manager", longest_wait_s: float = float("inf")) -> None:
+        """longest_wait_s: maximal_backoff_time; a file that waits for a later time was made before the clock was put
+        back, and is due."""
+        self._store, self._manager, self.longest_wait_s = store, manager, longest_wait_s
         self._incoming: deque[str] = deque()
         self._deferred: deque[tuple[str, bool]] = deque()        # id, somebody asked for it
         self._scanning: set[str] = set()
@@ -93,9 +96,10 @@ class Scanner:
         for folder, queue_id in self._store.scan_paths("deferred"):
             if not everything:
                 try:
-                    if os.stat(f"{folder}/{queue_id}", follow_symlinks=False).st_mtime > now:
-                        continue
+                    wait = os.stat(f"{folder}/{queue_id}", follow_symlinks=False).st_mtime - now
                 except FileNotFoundError:
+                    continue
+                if 0 < wait <= self.longest_wait_s + CLOCK_SLACK_S:
                     continue
             due.append(queue_id)
             if len(due) >= CANDIDATES:

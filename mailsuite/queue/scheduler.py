@@ -2,7 +2,7 @@
 
     scheduler = Scheduler(limits, send, suspended)
     scheduler.add(Entry(...))                 send(entry) is called as soon as there is room
-    scheduler.ended(entry, Outcome.GOOD, now) the answer came: more may be sent
+    scheduler.ended(entry, Outcome.GOOD, now) the answer came: more may be sent; now: of time.monotonic, nobody sets it
 
 A destination is a transport with a nexthop, or with one recipient where the transport takes one recipient at a time
 (then *_destination_concurrency_limit is per mailbox). It begins with initial_destination_concurrency deliveries at

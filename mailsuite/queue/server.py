@@ -67,7 +67,7 @@ class QueueManager:
         self.rounds = Rounds(settings, self.store, self._bouncer(settings, rewriter), self._forget,
                              self._verifier.update)
         self.manager = Manager(settings, rewriter, self.store, self.agents.send, self.rounds.settle, self.rounds.mark)
-        self.scanner = Scanner(self.store, self.manager)
+        self.scanner = Scanner(self.store, self.manager, settings[params.MAXIMAL_BACKOFF_TIME])
         self.stopping = False
 
     def _bouncer(self, settings: "Settings", rewriter: Rewriter) -> Bouncer:
@@ -86,6 +86,7 @@ class QueueManager:
         rewriter = Rewriter(settings)
         self.rounds.configure(settings, self._bouncer(settings, rewriter))
         self.manager.reload(settings, rewriter)
+        self.scanner.longest_wait_s = settings[params.MAXIMAL_BACKOFF_TIME]
         self.scanner.scan_incoming()
         self.scanner.scan_deferred()
 
@@ -165,8 +166,8 @@ class QueueManager:
         deferred_at = loop.time() + self.settings[params.QUEUE_RUN_DELAY]
         while True:
             await asyncio.sleep(min(INCOMING_SCAN_S, max(0.05, deferred_at - loop.time())))
-            self.manager.scheduler.forget_dead(time.time())
-            for path in self.manager.overdue(time.time(), self.settings[params.DAEMON_TIMEOUT]):
+            self.manager.scheduler.forget_dead(time.monotonic())
+            for path in self.manager.overdue(time.monotonic(), self.settings[params.DAEMON_TIMEOUT]):
                 self.agents.give_up(path)
             self.scanner.scan_incoming()
             if loop.time() >= deferred_at:

@@ -76,11 +76,13 @@ class QueueFile:
     def close(self) -> None:
         """Let go; a file without a name is gone then. May be called twice."""
         if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-            if self._temp:
-                os.unlink(self._temp)
-                self._temp = ""
+            fd, self.fd = self.fd, -1
+            temp, self._temp = self._temp, ""
+            try:
+                if temp:
+                    os.unlink(temp)
+            finally:
+                os.close(fd)
 
 
 class QueueStore:
@@ -192,11 +194,14 @@ class QueueStore:
                     for number in numbers:
                         errors[number] = errors[number] or error
             for number in numbers:
-                if errors[number] is not None:      # not promised: the client will send it again
-                    with suppress(FileNotFoundError):
+                if errors[number] is not None:
+                    # Not promised: the client will send it again. What a sync that failed has lost of a file is not
+                    # known, and a second sync would say that all is well: it must go.
+                    with suppress(OSError):
                         os.unlink(f"{folder}/{items[number][0].queue_id}")
         for file, _ in items:
-            file.close()
+            with suppress(OSError):
+                file.close()
         return errors
 
     def _commit_in_thread(self, items: Sequence[tuple[QueueFile, str]]) -> list[BaseException | None]:

@@ -32,7 +32,9 @@ BLOCK = 64 * 1024
 _STATUS = {errno.EAGAIN: "4.2.0", errno.ESTALE: "4.2.0", errno.ENOSPC: "4.3.0", errno.EFBIG: "5.2.2",
            errno.EDQUOT: "5.2.2"}
 # Conditions of the machine, not of the mailbox: the mail waits (RFC 3463 section 3.4).
-_MACHINE = {errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EINTR, errno.EROFS, errno.ENOLCK}
+_MACHINE = {errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EINTR, errno.EROFS, errno.ENOLCK, errno.EEXIST,
+            errno.EUCLEAN, errno.EBUSY, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN,
+            errno.EDEADLK, errno.ENOBUFS}
 
 
 class DeliveryFailed(MailError):
@@ -264,9 +266,12 @@ def _append_open(path: str, lock: MailboxLock, sender: str, header: bytes, block
                 lock.descriptor(fd)
             except OSError as error:
                 raise DeliveryFailed.of("unable to lock for exclusive access", error) from error
+        if created:             # its name first: what can still fail after the message is there makes a double
+            try:
+                fsync_directory(os.path.dirname(path) or ".")
+            except OSError as error:
+                raise DeliveryFailed.of(f"sync {os.path.dirname(path)}", error, "4.3.0") from error
         _append(fd, from_line(sender, time.time() if now is None else now) + header, blocks, limit)
-        if created:
-            fsync_directory(os.path.dirname(path) or ".")
     finally:
         os.close(fd)
 
@@ -324,7 +329,10 @@ def _append(fd: int, head: bytes, blocks: Iterable[bytes], limit: int) -> None:
             os.fsync(fd)
     except BaseException as error:
         if regular:
-            os.ftruncate(fd, old)
+            try:
+                os.ftruncate(fd, old)
+            except OSError as failure:
+                raise DeliveryFailed.of("error cutting back the mailbox", failure, "4.3.0") from error
         if isinstance(error, OSError):
             raise DeliveryFailed.of("error writing message", error) from error
         raise

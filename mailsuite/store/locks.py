@@ -128,8 +128,13 @@ class MailboxLock:
                 if self._remove_stale(name):
                     continue
             else:
-                with open(fd, "wb") as file:
-                    file.write(f"{os.getpid()}:{socket.gethostname()}".encode())
+                try:
+                    # Whose it is helps others to see that he died; on a full disk the lock holds without.
+                    os.write(fd, f"{os.getpid()}:{socket.gethostname()}".encode())
+                except OSError:
+                    pass
+                finally:
+                    os.close(fd)
                 return
             if time.monotonic() >= end:
                 raise LockBusy(self.path, "dotlock")

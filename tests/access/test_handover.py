@@ -21,6 +21,7 @@ from mailsuite.access.world import UserWorld
 from mailsuite.base.dialogue import Peer, TlsInfo
 from mailsuite.config.dovecot import DovecotSettings
 from mailsuite.config.settings import Settings
+from mailsuite.net.accepting import Accepting
 from mailsuite.net.service import Acceptor, Listener
 from mailsuite.net.tls import ServerTls, dovecot_tls
 from mailsuite.net.workers import Request, WorkerChannel
@@ -78,7 +79,7 @@ async def suite(folder: Path, more: str = "") -> AsyncIterator[tuple[int, int, A
         parent._pool = pool  # type: ignore[assignment]
         entrance = listener(folder, "imap")
         entrance.sock.setblocking(False)
-        asyncio.get_running_loop().add_reader(entrance.sock.fileno(), parent.accept, entrance)
+        Accepting(entrance.sock, parent.accept).start()
         tls = ServerTls(dovecot_tls(conf))
         tls.load()
         server = LoginServer("imap", conf, tls)

@@ -97,9 +97,15 @@ class MaildirAppend:
                  for message, bits in zip(self._ready, all_bits, strict=True)]
         with mailbox.uidlist.locked():
             uids = mailbox.assign_new([(message.base, b"") for message in self._ready])
-            for message, path in zip(self._ready, paths, strict=True):
-                os.rename(message.temp, mailbox.path(path))
-            sync_folders(mailbox, paths)
+            try:
+                for message, path in zip(self._ready, paths, strict=True):
+                    os.rename(message.temp, mailbox.path(path))
+                sync_folders(mailbox, paths)
+            except OSError:
+                for path in paths:          # all or nothing: the client is told that nothing was saved
+                    with suppress(OSError):
+                        os.unlink(mailbox.path(path))
+                raise
             mailbox.add_rows(list(zip(uids, paths, strict=True)))
             mailbox.own_change()
         return uids

@@ -148,14 +148,28 @@ class UidList:
         if replaces or self.damaged or self._stamp is None:
             self.rewrite(self.entries)
         elif new:
-            fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
-            with open(fd, "wb") as file:
-                file.write(b"".join([entry.line() for entry in new]))
-                file.flush()
+            self._append(b"".join([entry.line() for entry in new]))
+        return [entry.uid for entry in new]
+
+    def _append(self, lines: bytes) -> None:
+        """Put lines at the end, durable; or none of them. Raises OSError: the next load reads the file anew."""
+        fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            size = os.fstat(fd).st_size
+            self._stamp = None
+            try:
+                view = memoryview(lines)
+                while view:
+                    view = view[os.write(fd, view):]
                 if self._fsync:
                     os.fdatasync(fd)
-                self._note(fd)
-        return [entry.uid for entry in new]
+            except OSError:
+                with suppress(OSError):
+                    os.ftruncate(fd, size)
+                raise
+            self._note(fd)
+        finally:
+            os.close(fd)
 
     def _note(self, fd: int) -> None:
         info = os.fstat(fd)

@@ -68,7 +68,8 @@ class OpenFile:
                 at += len(piece)
             self.sync()
         except BaseException:
-            os.ftruncate(self.fd, start)
+            with suppress(OSError):
+                os.ftruncate(self.fd, start)
             raise
 
     def replace_tail(self, offset: int, pieces: Iterable[bytes]) -> None:
@@ -80,23 +81,33 @@ class OpenFile:
             return
         fd = os.open(self._journal, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            size = 0
-            for piece in pieces:
-                _write_all(fd, piece, HEAD + size)
-                size += len(piece)
-            cut = _crc(self.fd, offset + size, old_size)
-            head = {"offset": offset, "size": size, "old_size": old_size, "cut": cut,
-                    "inode": os.fstat(self.fd).st_ino}
-            if self._sync:
-                os.fsync(fd)
-            _write_all(fd, (_MAGIC + json.dumps(head).encode()).ljust(HEAD - 1) + b"\n", 0)
-            if self._sync:
-                os.fsync(fd)
-                fsync_directory(os.path.dirname(self._journal))
+            try:
+                size = self._write_journal(fd, offset, old_size, pieces)
+            except BaseException:
+                # The mailbox is untouched: what was not promised must not be done by the next opening, nor fill a disk.
+                os.unlink(self._journal)
+                raise
             self._put(offset, old_size, size, _read_blocks(fd, HEAD, size))
         finally:
             os.close(fd)
         os.unlink(self._journal)
+
+    def _write_journal(self, fd: int, offset: int, old_size: int, pieces: Iterable[bytes]) -> int:
+        """What is to come, durable; returns its size. Raises OSError."""
+        assert self._journal is not None
+        size = 0
+        for piece in pieces:
+            _write_all(fd, piece, HEAD + size)
+            size += len(piece)
+        cut = _crc(self.fd, offset + size, old_size)
+        head = {"offset": offset, "size": size, "old_size": old_size, "cut": cut, "inode": os.fstat(self.fd).st_ino}
+        if self._sync:
+            os.fsync(fd)
+        _write_all(fd, (_MAGIC + json.dumps(head).encode()).ljust(HEAD - 1) + b"\n", 0)
+        if self._sync:
+            os.fsync(fd)
+            fsync_directory(os.path.dirname(self._journal))
+        return size
 
     def _put(self, offset: int, old_size: int, size: int, blocks: Iterator[bytes]) -> None:
         if offset + size > old_size:        # room first: the file then has its new length all the while

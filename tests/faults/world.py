@@ -1,0 +1,132 @@
+"""A site that uses every delivery agent, and a look into all its mailboxes.
+
+    with open_world(far_port) as world: world.suite.start(); ...
+    world.addresses       recipients, one for each way out
+    world.deliveries()    [(when, address, content)] of all that was delivered here
+
+Ways out: virtual into a Maildir and into an mbox, local to a file by an alias, pipe to a command, lmtp to our own LMTP
+server, smtp to the far end.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from mailsuite.cli.site_files import DOMAIN
+from tests.faults.load import ImapSender
+from tests.support.suite import Suite, open_folder
+
+KEEPER = """\
+#!/bin/sh
+# Keep standard input under a name of its own, whole or not at all.
+umask 022
+cat > {box}/.$$.$1 && sync -d {box}/.$$.$1 && mv {box}/.$$.$1 {box}/$(date +%s.%N).$$
+"""
+MBOX, ARCHIVE, STORE, PIPE = f"mbox@{DOMAIN}", f"archive@mx.{DOMAIN}", "ella@store.test", "keeper@pipe.test"
+QUICK = ("minimal_backoff_time=1s", "maximal_backoff_time=2s", "queue_run_delay=1s", "transport_retry_time=1s",
+         "smtpd_client_connection_count_limit=0", "smtpd_sasl_recipient_rate_limit=0", "in_flow_delay=0",
+         "smtp_connection_cache_on_demand=yes", "smtp_tls_security_level=none",
+         "smtp_data_done_timeout=10s", "smtp_data_xfer_timeout=10s", "smtp_mail_timeout=10s", "smtp_rcpt_timeout=10s")
+
+
+class World:
+    """One site. far_port: where the far end listens. sender: who gets the reports."""
+
+    def __init__(self, folder: Path, far_port: int, *settings: str) -> None:
+        self.suite = Suite(folder)
+        self.top = self.suite.top
+        self.sender = self.suite.first
+        self.box, self.archive = self.top / "box", self.top / "box" / "archive.mbox"
+        self.far_addresses = [f"user{n}@far.test" for n in range(40)]
+        self._configure(far_port, settings)
+
+    @property
+    def addresses(self) -> list[str]:
+        return [self.suite.second, MBOX, ARCHIVE, STORE, PIPE, *self.far_addresses[:]]
+
+    def _configure(self, far_port: int, settings: tuple[str, ...]) -> None:
+        self.box.mkdir()
+        if os.geteuid() == 0:
+            self.box.chmod(0o1777)
+        keeper = self.top / "keeper"
+        keeper.write_text(KEEPER.format(box=self.box))
+        keeper.chmod(0o755)
+        user = "vmail" if os.geteuid() == 0 else self.top.owner()
+        with open(self.top / "master.cf", "a") as file:
+            file.write(f"keeper unix - n n - - pipe\n  flags=R user={user} argv={keeper} ${{nexthop}}\n")
+        dovecot = (self.top / "dovecot.conf").read_text()
+        (self.top / "dovecot.conf").write_text(dovecot.replace("protocols = imap pop3", "protocols = imap pop3 lmtp"))
+        self._table("vmailbox", f"{MBOX} {DOMAIN}/mbox\n", "postmap")
+        self._table("aliases", f"archive: {self.archive}\n", "postalias")
+        self.suite.postconf(
+            f"transport_maps=inline:{{ {{ far.test = smtp:[127.0.0.1]:{far_port} }}, "
+            f"{{ store.test = lmtp:unix:{self.top}/run/lmtp }}, {{ pipe.test = keeper: }} }}", *QUICK, *settings)
+
+    def _table(self, name: str, text: str, tool: str) -> None:
+        with open(self.top / name, "a") as file:
+            file.write(text)
+        done = self.suite.program(tool, f"hash:{self.top / name}")
+        assert done.returncode == 0, done.stderr
+
+    # --- what is there ------------------------------------------------------------------------------------------
+
+    def maildir(self, folder: Path) -> Iterator[tuple[float, bytes]]:
+        """Visible messages; they may move from new/ to cur/ meanwhile."""
+        for part in ("new", "cur"):
+            if (folder / part).is_dir():
+                for path in sorted((folder / part).iterdir()):
+                    with contextlib.suppress(FileNotFoundError):
+                        yield path.stat().st_mtime, path.read_bytes()
+
+    def reports(self) -> list[bytes]:
+        """What the sender got."""
+        return [content for _, content in self.maildir(self.suite.maildir(self.sender))]
+
+    def deliveries(self) -> list[tuple[float, str, bytes]]:
+        vmail = self.top / "vmail"
+        found = [(when, self.suite.second, content)
+                 for when, content in self.maildir(self.suite.maildir(self.suite.second))]
+        found += [(when, STORE, content) for when, content in self.maildir(vmail / "store.test" / "ella")]
+        found += [(when, ImapSender.ADDRESS, content)
+                  for when, content in self.maildir(self.suite.maildir(self.sender) / ".Kept")]
+        found += [(0.0, MBOX, content) for content in read_mbox(vmail / DOMAIN / "mbox")]
+        found += [(0.0, ARCHIVE, content) for content in read_mbox(self.archive)]
+        found += [(path.stat().st_mtime, PIPE, path.read_bytes())
+                  for path in self.box.iterdir() if path.name[0].isdigit()]
+        return found
+
+    def queued(self) -> list[str]:
+        """Ids in the message queues and maildrop/."""
+        spool = self.top / "spool"
+        found = []
+        for name in ("incoming", "active", "deferred", "hold", "corrupt", "maildrop", "bounce"):
+            for _, _, files in os.walk(spool / name):
+                found += [f"{name}/{file}" for file in files if not file.startswith(".")]
+        return found
+
+
+def read_mbox(path: Path) -> list[bytes]:
+    """Messages of an mbox file, without their From lines."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    return [part.partition(b"\n")[2] for part in re.split(rb"(?:^|(?<=\n\n))From (?=\S+  )", content)[1:]]
+
+
+@contextlib.contextmanager
+def open_world(far_port: int, *settings: str, prefix: str = "mailsuite-faults.") -> Iterator[World]:
+    """A site that is stopped and removed afterwards; the caller starts it."""
+    with open_folder(prefix) as folder:
+        world = World(folder, far_port, *settings)
+        try:
+            yield world
+        finally:
+            from tests.faults.processes import end_all
+            end_all(world.suite)
+            if keep := os.environ.get("MAILSUITE_KEEP"):         # for a look at what went wrong
+                sockets = shutil.ignore_patterns("private", "public", "run")
+                shutil.copytree(folder, keep, dirs_exist_ok=True, ignore=sockets)
