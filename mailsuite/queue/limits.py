@@ -5,13 +5,17 @@
 """
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from mailsuite.base.errors import ConfigErrors
+from mailsuite.base.errors import ConfigError, ConfigErrors
 from mailsuite.base.log import logger
 from mailsuite.config.mastercf import read_master_cf
+from mailsuite.config.registry import integer, seconds
 from mailsuite.queue import params
+from mailsuite.queue.feedback import Feedback, parse_feedback
 from mailsuite.queue.scheduler import TransportLimits
+from mailsuite.queue.turns import SlotRules
 
 if TYPE_CHECKING:
     from mailsuite.config.settings import Settings
@@ -25,7 +29,7 @@ class TransportTable:
     def __init__(self, settings: "Settings") -> None:
         self._settings = settings
         self._known: dict[str, TransportLimits] = {}
-        self._process_limit = _whole(settings.text("default_process_limit"), 100)
+        self._process_limit = _number("default_process_limit", settings.text("default_process_limit"), integer(), 100)
         self._services = self._read_services()
         self._directory = settings[params.QUEUE_DIRECTORY]
 
@@ -54,29 +58,40 @@ class TransportTable:
         def text(suffix: str) -> str:
             return self._settings.transport_param(transport, suffix)
 
-        initial = _whole(self._settings.transport_param(transport, "initial_destination_concurrency")
-                         or self._settings.text("initial_destination_concurrency"), 5)
+        def whole(suffix: str, default: int) -> int:
+            return _number(f"{transport}_{suffix}", text(suffix), integer(), default)
+
+        def time_s(suffix: str) -> int:
+            return _number(f"{transport}_{suffix}", text(suffix), seconds(), 0)
+
+        initial = _number("initial_destination_concurrency", text("initial_destination_concurrency")
+                          or self._settings.text("initial_destination_concurrency"), integer(least=1), 5)
         return TransportLimits(
-            concurrency=_whole(text("destination_concurrency_limit"), 20),
-            recipients=_whole(text("destination_recipient_limit"), 50), initial=max(1, initial),
+            concurrency=whole("destination_concurrency_limit", 20),
+            recipients=whole("destination_recipient_limit", 50), initial=initial,
             agents=self._services.get(transport, (True, self._process_limit))[1],
-            positive=_feedback(text("destination_concurrency_positive_feedback")),
-            negative=_feedback(text("destination_concurrency_negative_feedback")),
-            cohorts=_whole(text("destination_concurrency_failed_cohort_limit"), 1),
+            positive=_feedback(transport, "positive", text("destination_concurrency_positive_feedback")),
+            negative=_feedback(transport, "negative", text("destination_concurrency_negative_feedback")),
+            cohorts=whole("destination_concurrency_failed_cohort_limit", 1),
             dead_s=self._settings[params.MINIMAL_BACKOFF_TIME],
-            transport_dead_s=self._settings[params.TRANSPORT_RETRY_TIME])
+            transport_dead_s=self._settings[params.TRANSPORT_RETRY_TIME],
+            rate_s=time_s("destination_rate_delay"), transport_rate_s=time_s("transport_rate_delay"),
+            slots=SlotRules(whole("delivery_slot_cost", 5), whole("delivery_slot_loan", 3),
+                            min(100, whole("delivery_slot_discount", 50)), whole("minimum_delivery_slots", 3)))
 
 
-def _whole(text: str, default: int) -> int:
+def _number(name: str, text: str, parse: Callable[[str], int], default: int) -> int:
     try:
-        return int(text)
-    except ValueError:
+        return parse(text)
+    except ConfigError as error:
+        log.warning("%s: %s; %d is used", name, error, default)
         return default
 
 
-def _feedback(text: str) -> float:
-    """A number, "1", or "N / concurrency" and "N / sqrt_concurrency", which are taken as their value at 1."""
-    try:
-        return min(1.0, max(0.0, float(text.partition("/")[0])))
-    except ValueError:
-        return 1.0
+def _feedback(transport: str, sign: str, text: str) -> Feedback:
+    found = parse_feedback(text)
+    if found is None:
+        log.warning("%s_destination_concurrency_%s_feedback: ignoring malformed or unreasonable feedback: %s",
+                    transport, sign, text)
+        return Feedback()
+    return found

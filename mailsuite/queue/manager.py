@@ -48,6 +48,7 @@ log = logger("qmgr")
 error_log = logger("error")
 
 Work = tuple[Message, list[Recipient]]
+Group = tuple[str, str, str]            # transport, destination, nexthop
 
 
 class Manager:
@@ -61,12 +62,13 @@ class Manager:
         self.active: dict[str, Message] = {}
         self.recipients_in_memory = 0
         self.refused_notice = False             # incoming/ has mail that we had no room for
+        self._timer: asyncio.TimerHandle | None = None
         self._seq = 0
         self._requests: dict[int, tuple[Entry[Work], dict[int, Recipient], list[RecipientReport]]] = {}
         self._sent_at: dict[int, float] = {}     # in the order they were sent
         self._tasks: set[asyncio.Task[None]] = set()
         self.table = TransportTable(settings)
-        self.scheduler: Scheduler[Work] = Scheduler(self.table, self._send, self._suspended)
+        self.scheduler: Scheduler[Work] = Scheduler(self.table, self._send, self._suspended, self._wake_at)
         self._configure(settings, rewriter)
 
     def _configure(self, settings: "Settings", rewriter: "Rewriter") -> None:
@@ -176,7 +178,7 @@ class Manager:
     # --- resolving ----------------------------------------------------------------------------------------------
 
     async def _distribute(self, message: Message) -> None:
-        groups: dict[tuple[str, str, str], list[Recipient]] = {}
+        groups: dict[Group, list[Recipient]] = {}
         message.pending = 1             # our own, until all are handed on
         for recipient in sorted(message.recipients, key=_by_domain):
             try:
@@ -190,13 +192,23 @@ class Manager:
                 recipient, group = resolved
                 groups.setdefault(group, []).append(recipient)
         now = time.monotonic()
+        sizes = self._deliveries(groups) if len(message.recipients) > 1 else {}
         for (transport, key, nexthop), recipients in groups.items():
             recipients.sort(key=_by_domain)
             most = self.table.of(transport).recipients or len(recipients)
             for start in range(0, len(recipients), most):
                 message.pending += 1
-                self.scheduler.add(Entry(transport, key, nexthop, (message, recipients[start:start + most])), now)
+                self.scheduler.add(Entry(transport, key, nexthop, (message, recipients[start:start + most]), message,
+                                         sizes.get(transport, 1)), now)
         self._one_less(message)
+
+    def _deliveries(self, groups: dict[Group, list[Recipient]]) -> dict[str, int]:
+        """How many deliveries each transport has to make."""
+        sizes: dict[str, int] = {}
+        for (transport, _, _), recipients in groups.items():
+            most = self.table.of(transport).recipients or len(recipients)
+            sizes[transport] = sizes.get(transport, 0) + -(-len(recipients) // most)
+        return sizes
 
     def _one_less(self, message: Message) -> None:
         """A delivery has ended; the last one ends the round."""
@@ -204,7 +216,7 @@ class Manager:
         if not message.pending:
             self._settle(message)
 
-    async def _resolve(self, message: Message, recipient: Recipient) -> "tuple[Recipient, tuple[str, str, str]] | None":
+    async def _resolve(self, message: Message, recipient: Recipient) -> tuple[Recipient, Group] | None:
         """The recipient as it goes to the agent, and (transport, destination, nexthop); None: it ended here."""
         rewriter = self._probe_rewriter if is_probe(message.envelope) else self.rewriter
         resolution = await rewriter.resolve(message.envelope.sender, recipient.address)
@@ -241,6 +253,16 @@ class Manager:
         for recipient in recipients:
             self._end_here(message, recipient, DEFERRED, dsn, f"delivery temporarily suspended: {text}")
         self._one_less(message)
+
+    def _wake_at(self, when: float) -> None:
+        """The scheduler wants to be called then."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(max(0.0, when - time.monotonic()), self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self.scheduler.tick(time.monotonic())
 
     # --- deliveries ---------------------------------------------------------------------------------------------
 

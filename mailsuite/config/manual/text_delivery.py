@@ -7,22 +7,22 @@ biff !biff=no: Whether local users are told of new mail by the comsat service.
 command_execution_directory: The folder in which commands of local deliveries run.
 command_expansion_filter: Characters that may stand in what is put into mailbox_command.
 confirm_delay_cleared !queue: Tell the sender when mail arrives after a warning of delay.
-default_delivery_slot_cost !slots: How many recipients earn a small message the right to overtake a large one; 0: off.
-default_delivery_slot_discount !slots: Per cent by which the price of overtaking is lowered.
-default_delivery_slot_loan !slots: Slots that a message may use before it earned them.
+default_delivery_slot_cost: How many recipients earn a small message the right to overtake a large one; 0: off.
+default_delivery_slot_discount: Per cent by which the price of overtaking is lowered.
+default_delivery_slot_loan: Slots that a message may use before it earned them.
 default_delivery_status_filter: The delivery_status_filter of agents that have none of their own.
 default_destination_concurrency_failed_cohort_limit: How many failures in a row make a destination count as down.
 default_destination_concurrency_limit: Most deliveries to one destination at once.
 default_destination_concurrency_negative_feedback: How much a failed delivery lowers a destination's concurrency.
 default_destination_concurrency_positive_feedback: How much a good delivery raises a destination's concurrency.
-default_destination_rate_delay !queue: The pause between deliveries to one destination.
+default_destination_rate_delay: The pause between deliveries to one destination.
 default_destination_recipient_limit: Most recipients in one delivery.
 default_extra_recipient_limit !slots: Recipients in memory that overtaking messages may have besides.
-default_minimum_delivery_slots !slots: Messages with fewer deliveries than this are never overtaken.
+default_minimum_delivery_slots: Messages with fewer deliveries than this are never overtaken.
 default_recipient_limit !slots: Most recipients of a transport in memory.
 default_recipient_refill_delay !slots: How often recipients are read from large messages.
 default_recipient_refill_limit !slots: How many recipients are read at once from a large message.
-default_transport_rate_delay !queue: The pause between deliveries of one transport.
+default_transport_rate_delay: The pause between deliveries of one transport.
 default_verp_delimiters !verp: The two characters with which VERP puts the recipient into the sender.
 destination_concurrency_feedback_debug !debug: Log how a destination's concurrency changes.
 detect_8bit_encoding_header !mime: Label mail with 8-bit content by a Content-Transfer-Encoding header.
