@@ -12,8 +12,10 @@ agent to deliver nothing.
 import asyncio
 import logging
 import os
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from mailsuite.base.errors import MailError
 from mailsuite.base.log import logger
@@ -99,10 +101,14 @@ class Job:
         for recipient in list(self.open_recipients.values()):
             self.report(recipient, status, dsn, reason, relay=relay)
 
+    def open_message(self) -> int:
+        """The queue file, open for reading; whoever asks closes it. Raises OSError."""
+        return os.open(self.request.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+
     @contextmanager
     def message_file(self) -> Iterator[int]:
-        """The queue file, open for reading. Raises OSError."""
-        fd = os.open(self.request.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        """The same for a `with`. Raises OSError."""
+        fd = self.open_message()
         try:
             yield fd
         finally:
@@ -110,6 +116,35 @@ class Job:
 
 
 Deliver = Callable[[Job], Awaitable[None]]
+
+
+class _Answers:
+    """What qmgr is told of a request. A report that `done` follows at once travels with it."""
+
+    __slots__ = ("_held", "_link", "_seq")
+
+    def __init__(self, link: Link, seq: int) -> None:
+        self._link, self._seq = link, seq
+        self._held: dict[str, Any] | None = None
+
+    def report(self, report: RecipientReport) -> None:
+        if self._held is None:
+            asyncio.get_running_loop().call_soon(self._send_held)
+        else:
+            self._link.send(self._held)
+        self._held = report.to_json()
+
+    def _send_held(self) -> None:
+        if self._held is not None:
+            self._link.send(self._held)
+            self._held = None
+
+    def done(self) -> None:
+        if self._held is not None:
+            self._held["done"] = True
+            self._send_held()
+        else:
+            self._link.send(done(self._seq))
 
 
 class Frame:
@@ -120,7 +155,8 @@ class Frame:
         self._tasks: set[asyncio.Task[None]] = set()
         self._context = context
         self._settings, self._filter = context.settings, StatusFilter.of(context.settings, context.command)
-        self._places = asyncio.Semaphore(context.process_limit or DEFAULT_LIMIT)
+        self._most = context.process_limit or DEFAULT_LIMIT
+        self._waiting: deque[tuple[Link, DeliveryRequest]] = deque()
 
     async def on_link(self, link: Link) -> None:
         while (message := await link.receive()) is not None:
@@ -129,16 +165,24 @@ class Frame:
             except (KeyError, TypeError, ValueError) as error:
                 self.log.error("a delivery request makes no sense: %s", error)
                 return
-            task = asyncio.get_running_loop().create_task(self._wait_and_run(link, request))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            if len(self._tasks) < self._most:
+                self._start(link, request)
+            else:
+                self._waiting.append((link, request))
 
-    async def _wait_and_run(self, link: Link, request: DeliveryRequest) -> None:
-        async with self._places:
-            await self._run(link, request)
+    def _start(self, link: Link, request: DeliveryRequest) -> None:
+        task = asyncio.get_running_loop().create_task(self._run(link, request))
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        while self._waiting and len(self._tasks) < self._most:
+            self._start(*self._waiting.popleft())
 
     async def _run(self, link: Link, request: DeliveryRequest) -> None:
-        job = Job(request, lambda report: link.send(report.to_json()), self.log, self._status_filter())
+        answers = _Answers(link, request.seq)
+        job = Job(request, answers.report, self.log, self._status_filter())
         try:
             await self._deliver(job)
         except MailError as error:
@@ -151,7 +195,7 @@ class Frame:
             self.log.exception("%s: unforeseen in a delivery", request.queue_id)
             job.report_rest(DEFERRED, "4.3.0", "internal software error")
         job.report_rest(DEFERRED, "4.3.0", "unknown delivery error")
-        link.send(done(request.seq))
+        answers.done()
 
     def _status_filter(self) -> StatusFilter:
         if self._context.settings is not self._settings:        # reloaded
@@ -163,6 +207,7 @@ class Frame:
         """Wait for what is under way."""
         while self._tasks:
             await asyncio.wait(self._tasks)
+            await asyncio.sleep(0)          # those that waited for a place may have taken it
 
 
 async def serve_agent(context: ServiceContext, deliver: Deliver) -> None:

@@ -30,7 +30,7 @@ from mailsuite.deliver.table_worker import TableWorkers
 from mailsuite.maps import Found, Maps, MapSource, open_maps
 from mailsuite.net.privileges import Identity
 from mailsuite.net.service import ServiceContext
-from mailsuite.net.workers import WorkerPool, serve_requests
+from mailsuite.net.workers import WorkerPool, serve_batches, serve_requests
 from mailsuite.rewrite.rewriter import Rewriter
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ class Pools:
     def __init__(self, context: ServiceContext) -> None:
         settings, most = context.settings, context.process_limit or 100
         idle, each = settings[p.DELIVERY_WORKER_IDLE], settings[p.DELIVERY_WORKERS_PER_USER]
-        self.files = WorkerPool(serve_requests(mailbox.handle), name="local worker", most=most, most_each=each, depth=2,
-                                idle_s=idle, allow_root=True)
+        self.files = WorkerPool(serve_batches(mailbox.handle_batch), name="local worker", most=most, most_each=each,
+                                depth=1, batch=mailbox.TOGETHER, alone=mailbox.goes_alone, idle_s=idle, allow_root=True)
         self.commands = WorkerPool(serve_requests(command.handle), name="local command worker", most=most,
                                    most_each=most, depth=1, idle_s=idle, no_new_privileges=False)
         self.forwarder = self.make_forwarder(context)

@@ -37,6 +37,8 @@ class MailboxTables:
         self._base = settings[VIRTUAL_MAILBOX_BASE]
         self._least = settings[VIRTUAL_MINIMUM_UID]
         self._delimiter = settings.text("recipient_delimiter")
+        self._everybody = self._uids.same_for_all and self._gids.same_for_all
+        self._owner: Identity | None = None         # of all mailboxes, once it was looked up
 
     async def mailbox(self, address: str) -> str | None:
         """The path, with virtual_mailbox_base; it ends in "/" for a Maildir. None: there is no such mailbox."""
@@ -50,9 +52,14 @@ class MailboxTables:
 
     async def owner(self, address: str) -> Identity:
         """Whose rights a delivery to address has."""
+        if self._owner is not None and TRACE.get() is None:
+            return self._owner
         uid = await self._number(self._uids, address, "uid", "virtual_uid_maps", self._least)
         gid = await self._number(self._gids, address, "gid", "virtual_gid_maps", 1)
-        return Identity(uid, gid)
+        owner = Identity(uid, gid)
+        if self._everybody:
+            self._owner = owner
+        return owner
 
     async def _number(self, maps: Maps, address: str, what: str, parameter: str, least: int) -> int:
         found = await find_address(maps, address.lower(), delimiter=self._delimiter)

@@ -1,25 +1,32 @@
 """What a recipient's worker does with files: deliver into a Maildir or an mbox, read .forward and :include: files.
 
-Runs in a worker (net/workers.py) with the recipient's rights; `handle` is its function, the requests are what
-the functions named ask_* make for the parent. Answers: {"ok": true} or {"ok": false, "status", "reason", "errno"}.
+Runs in a worker (net/workers.py) with the recipient's rights; `handle_batch` is its function, the requests are what
+the functions named ask_* make for the parent. Deliveries to Maildirs that come together are synced together; what may
+wait for a lock, or is large (`goes_alone`), should come alone. Answers: {"ok": true} or {"ok": false, "status",
+"reason", "errno"}.
 """
 
 import errno
+import logging
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mailsuite.store.delivery import (
     DeliveryFailed,
     MboxLocks,
     append_mbox,
-    deliver_maildir,
     make_folders,
     read_blocks,
 )
+from mailsuite.store.maildir_delivery import Delivery, deliver_maildirs
 
 FORWARD_LIMIT = 1024 * 1024          # octets of a .forward or :include: file
+TOGETHER = 8                         # deliveries that are synced and answered together, at most
+TOGETHER_LIMIT = 256 * 1024          # octets of a message that others may wait for
+
+log = logging.getLogger("mailsuite.deliver")
 
 
 def ask_maildir(folder: str, header: bytes, offset: int, size: int, *, host: str, limit: int,
@@ -44,29 +51,60 @@ def ask_read(paths: list[str], *, owners: list[int]) -> dict[str, Any]:
     return {"op": "read", "paths": paths, "owners": owners}
 
 
-def handle(message: dict[str, Any], fds: list[int]) -> Mapping[str, Any]:
+def goes_alone(question: Mapping[str, Any]) -> bool:
+    """Whether others should not have to wait for the answer to this request."""
+    return bool(question["op"] != "maildir" or question["size"] > TOGETHER_LIMIT)
+
+
+def handle_batch(requests: Sequence[tuple[dict[str, Any], list[int]]]) -> list[Mapping[str, Any] | BaseException]:
     """The worker's function for file requests."""
+    answers: list[Mapping[str, Any] | BaseException] = [{}] * len(requests)
+    deliveries: list[tuple[int, Delivery]] = []
+    for place, (message, fds) in enumerate(requests):
+        if message["op"] == "maildir":
+            header = message["header"].encode("utf-8", "surrogateescape")
+            if message["limit"] and len(header) + message["size"] > message["limit"]:
+                answers[place] = _failed(message, DeliveryFailed(
+                    f"error writing message: {os.strerror(errno.EFBIG)}", status="5.2.2", error=errno.EFBIG))
+                continue
+            blocks = read_blocks(fds[0], message["offset"], message["size"])
+            deliveries.append((place, Delivery(message["path"], header, blocks, message["host"],
+                                               sync_directory=message["sync"])))
+        else:
+            answers[place] = _handle_other(message, fds)
+    for (place, _), end in zip(deliveries, deliver_maildirs([delivery for _, delivery in deliveries]), strict=True):
+        answers[place] = _OK if isinstance(end, str) else _failed(requests[place][0], end)
+    return answers
+
+
+def handle(message: dict[str, Any], fds: list[int]) -> Mapping[str, Any]:
+    """One request alone. Raises what nobody foresaw."""
+    (answer,) = handle_batch([(message, fds)])
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer
+
+
+_OK: Mapping[str, Any] = {"ok": True, "warnings": []}
+
+
+def _failed(message: Mapping[str, Any], failure: DeliveryFailed, warnings: Sequence[str] = ()) -> dict[str, Any]:
+    status = message["default"] if failure.status == "5.2.0" else failure.status
+    return {"ok": False, "status": status, "reason": failure.public, "errno": failure.error, "warnings": warnings}
+
+
+def _handle_other(message: dict[str, Any], fds: list[int]) -> Mapping[str, Any] | BaseException:
     warnings: list[str] = []
     try:
-        match message["op"]:
-            case "maildir":
-                _maildir(message, fds[0])
-            case "mbox":
-                _mbox(message, fds[0], warnings.append)
-            case "read":
-                return _read(message)
+        if message["op"] == "read":
+            return _read(message)
+        _mbox(message, fds[0], warnings.append)
     except DeliveryFailed as failure:
-        status = message["default"] if failure.status == "5.2.0" else failure.status
-        return {"ok": False, "status": status, "reason": failure.public, "errno": failure.error, "warnings": warnings}
+        return _failed(message, failure, warnings)
+    except Exception as error:
+        log.exception("unforeseen in a delivery")
+        return error
     return {"ok": True, "warnings": warnings}
-
-
-def _maildir(message: dict[str, Any], fd: int) -> None:
-    header = message["header"].encode("utf-8", "surrogateescape")
-    if message["limit"] and len(header) + message["size"] > message["limit"]:
-        raise DeliveryFailed(f"error writing message: {os.strerror(errno.EFBIG)}", status="5.2.2", error=errno.EFBIG)
-    deliver_maildir(message["path"], header, read_blocks(fd, message["offset"], message["size"]), host=message["host"],
-                    sync_directory=message["sync"])
 
 
 def _mbox(message: dict[str, Any], fd: int, warn: Callable[[str], None]) -> None:

@@ -25,9 +25,10 @@ async def pass_on(queue_directory: str, request: DeliveryRequest, recipient: Rec
                           recipients=[recipient]).to_json())
         answer: RecipientReport | None = None
         while (message := await link.receive()) is not None:
+            if "number" in message:
+                answer = RecipientReport.from_json(message)
             if message.get("done"):
                 break
-            answer = RecipientReport.from_json(message)
         if answer is None:
             raise TemporaryError("mail transport unavailable", detail=f"{path}: no answer")
         return answer

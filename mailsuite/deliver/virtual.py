@@ -30,7 +30,7 @@ from mailsuite.deliver.params import (
 from mailsuite.deliver.table_worker import TableWorkers
 from mailsuite.net.privileges import Identity
 from mailsuite.net.service import ServiceContext
-from mailsuite.net.workers import WorkerPool, serve_requests
+from mailsuite.net.workers import WorkerPool, serve_batches
 from mailsuite.queue.agent import BOUNCED, DEFERRED, SENT
 from mailsuite.queue.envelope import Recipient
 
@@ -56,12 +56,15 @@ class VirtualAgent:
         self._strict = settings[STRICT_MAILBOX_OWNERSHIP]
 
     async def deliver(self, job: Job) -> None:
-        with job.message_file() as fd:
-            recipients = job.request.recipients
+        recipients = job.request.recipients
+        fd = job.open_message()
+        try:
             if len(recipients) == 1:
                 await self.one(job, recipients[0], fd)
             else:
                 await asyncio.gather(*(self.one(job, recipient, fd) for recipient in recipients))
+        finally:
+            os.close(fd)
 
     async def one(self, job: Job, recipient: Recipient, fd: int) -> None:
         """Deliver to one recipient, and report it; fd is not used by a probe."""
@@ -110,9 +113,9 @@ class VirtualAgent:
 
 async def serve(context: ServiceContext) -> None:
     settings = context.settings
-    pool = WorkerPool(serve_requests(mailbox.handle), name="virtual worker", most=context.process_limit or 100,
-                      most_each=min(settings[DELIVERY_WORKERS_PER_USER], 2 * (os.cpu_count() or 1)), depth=2,
-                      idle_s=settings[DELIVERY_WORKER_IDLE])
+    pool = WorkerPool(serve_batches(mailbox.handle_batch), name="virtual worker", most=context.process_limit or 100,
+                      most_each=min(settings[DELIVERY_WORKERS_PER_USER], 2 * (os.cpu_count() or 1)), depth=1,
+                      batch=mailbox.TOGETHER, alone=mailbox.goes_alone, idle_s=settings[DELIVERY_WORKER_IDLE])
     tables = TableWorkers(settings)
     agent = VirtualAgent(settings, pool)
 

@@ -130,6 +130,11 @@ class Maps:
         """Whether every table answers without suspending; then find_now may be used."""
         return not any(table.waits for table in self._tables)
 
+    @property
+    def same_for_all(self) -> bool:
+        """Whether every key has the same value: static: stands first."""
+        return bool(self._tables) and self._tables[0].type == "static"
+
     async def find(self, key: str, *, partial: bool = False) -> str | None:
         """The first table's value, or None when all say absent. Raises TemporaryError when one cannot be asked.
 

@@ -13,60 +13,132 @@ import asyncio
 import json
 import logging
 import socket
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from mailsuite.base.errors import TemporaryError
 
 LINE_LIMIT = 64 * 1024 * 1024
+LINES_WAITING = 1000                # messages read ahead of who takes them
+_ENCODER = json.JSONEncoder(separators=(",", ":"), check_circular=False)
 log = logging.getLogger("mailsuite.net")
 
 
-class Link:
+class Link(asyncio.Protocol):
     """One end of a connection between two of our processes."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
+    def __init__(self, opened: "Callable[[Link], None] | None" = None) -> None:
+        self._opened = opened
+        self._transport: asyncio.Transport | None = None
+        self._outgoing: list[bytes] = []
+        self._rest: list[bytes] = []            # of a line that is not complete
+        self._rest_size = 0
+        self._lines: deque[bytes] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._paused = self._ended = False
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Never raises: to an end that is gone nothing can be said, and `receive` tells that it is gone."""
-        if self._writer.transport.is_closing():
-            return
-        self._writer.write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
+        """Never raises: to an end that is gone nothing can be said, and `receive` tells that it is gone.
+
+        What is sent in one turn of the event loop travels together: each write wakes the other process.
+        """
+        if not self._outgoing:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._outgoing.append(_ENCODER.encode(message).encode())
+
+    def _flush(self) -> None:
+        lines, self._outgoing = self._outgoing, []
+        if lines and self._transport is not None and not self._transport.is_closing():
+            lines.append(b"")
+            self._transport.write(b"\n".join(lines))
 
     async def drain(self) -> None:
-        await self._writer.drain()
+        """Wait until the far end has read most of what was sent, or is gone."""
+        self._flush()
+        await self._writable.wait()
 
     async def receive(self) -> dict[str, Any] | None:
-        """The next message; None when the other end is gone."""
-        try:
-            line = await self._reader.readline()
-        except (ConnectionError, ValueError):
-            return None
-        if not line.endswith(b"\n"):
-            return None
+        """The next message; None when the other end is gone, or talks nonsense."""
+        while not self._lines:
+            if self._ended:
+                return None
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        line = self._lines.popleft()
+        if self._paused and len(self._lines) < LINES_WAITING // 2:
+            self._paused = False
+            if self._transport is not None:
+                self._transport.resume_reading()
         message = json.loads(line)
         assert isinstance(message, dict)
         return message
 
     def close(self) -> None:
-        self._writer.close()
+        self._flush()
+        if self._transport is not None:
+            self._transport.close()
+
+    # --- the event loop's calls -----------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        if self._opened is not None:
+            self._opened(self)
+
+    def data_received(self, octets: bytes) -> None:
+        first, *lines = octets.split(b"\n")
+        if not lines:
+            self._rest.append(octets)
+            self._rest_size += len(octets)
+            if self._rest_size > LINE_LIMIT:
+                self._end()
+                self.close()
+            return
+        self._lines.append(b"".join([*self._rest, first]) if self._rest else first)
+        *whole, last = lines
+        self._lines.extend(whole)
+        self._rest, self._rest_size = [last] if last else [], len(last)
+        if len(self._lines) > LINES_WAITING and not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._writable.set()
+        self._end()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def _end(self) -> None:
+        self._ended = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
 
 async def connect(path: str) -> Link:
     """Raises TemporaryError when nobody listens at path."""
     try:
-        reader, writer = await asyncio.open_unix_connection(path, limit=LINE_LIMIT)
+        _, link = await asyncio.get_running_loop().create_unix_connection(Link, path)
     except OSError as error:
         raise TemporaryError("mail system is not ready", detail=f"connect to {path}: {error}") from error
-    return Link(reader, writer)
+    return link
 
 
 async def serve_unix(sock: socket.socket, on_link: Callable[[Link], Awaitable[None]]) -> asyncio.AbstractServer:
     """Accept links on a bound socket; an exception of on_link is logged and ends that link only."""
+    tasks: set[asyncio.Task[None]] = set()
 
-    async def run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        link = Link(reader, writer)
+    async def run(link: Link) -> None:
         try:
             await on_link(link)
         except asyncio.CancelledError:
@@ -76,7 +148,12 @@ async def serve_unix(sock: socket.socket, on_link: Callable[[Link], Awaitable[No
         finally:
             link.close()
 
-    return await asyncio.start_unix_server(run, sock=sock, limit=LINE_LIMIT)
+    def opened(link: Link) -> None:
+        task = asyncio.get_running_loop().create_task(run(link))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    return await asyncio.get_running_loop().create_unix_server(lambda: Link(opened), sock=sock)
 
 
 def send_with_fds(sock: socket.socket, message: Mapping[str, Any], fds: list[int]) -> None:

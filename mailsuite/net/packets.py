@@ -1,8 +1,9 @@
-"""Messages between a parent and its workers: one JSON object per SOCK_SEQPACKET datagram, descriptors beside it.
+"""Messages between a parent and its workers: one JSON value per SOCK_SEQPACKET datagram, descriptors beside it.
 
     send(sock, {"n": 1, "m": {...}}, [fd])          packet, fds = receive(sock)
 
-A datagram is "J" and the JSON; or "M", and the JSON is in a memfd that comes before the other descriptors.
+A packet is an object, or an array of objects: several that travel together (see workers.py, batches). A datagram is "J"
+and the JSON; or "M", and the JSON is in a memfd that comes before the other descriptors.
 """
 
 import array
@@ -10,19 +11,26 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 INLINE_LIMIT = 60 * 1024         # octets of JSON in one datagram; more goes through a memfd
 MESSAGE_LIMIT = 64 * 1024 * 1024
 FDS_LIMIT = 16
+_SPACE = socket.CMSG_SPACE(4 * (FDS_LIMIT + 1))
+_ENCODER = json.JSONEncoder(separators=(",", ":"), check_circular=False)
 
 log = logging.getLogger("mailsuite.net")
 
 
 def encode(packet: Mapping[str, Any]) -> bytes:
     """A packet's octets, for send_encoded."""
-    return b"J" + json.dumps(packet, separators=(",", ":")).encode()
+    return b"J" + _ENCODER.encode(packet).encode()
+
+
+def together(packets: Sequence[bytes]) -> bytes:
+    """One packet, an array, of several that `encode` made."""
+    return b"J[" + b",".join([packet[1:] for packet in packets]) + b"]"
 
 
 def send(sock: socket.socket, packet: Mapping[str, Any], fds: list[int]) -> None:
@@ -34,7 +42,7 @@ def send_encoded(sock: socket.socket, octets: bytes, fds: list[int]) -> None:
     """As send, for what encode made."""
     if len(octets) <= INLINE_LIMIT:
         if fds:
-            socket.send_fds(sock, [octets], fds)
+            sock.sendmsg([octets], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
         else:
             sock.send(octets)
         return
@@ -47,10 +55,9 @@ def send_encoded(sock: socket.socket, octets: bytes, fds: list[int]) -> None:
         os.close(memory)
 
 
-def receive(sock: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
-    """The next packet and its descriptors; (None, []) at the end or when it makes no sense. Raises OSError."""
-    octets, ancillary, _, _ = sock.recvmsg(INLINE_LIMIT + 16, socket.CMSG_SPACE(4 * (FDS_LIMIT + 1)),
-                                           socket.MSG_CMSG_CLOEXEC)
+def receive(sock: socket.socket) -> tuple[list[dict[str, Any]] | None, list[int]]:
+    """The next packets and their descriptors; (None, []) at the end or when it makes no sense. Raises OSError."""
+    octets, ancillary, _, _ = sock.recvmsg(INLINE_LIMIT + 16, _SPACE, socket.MSG_CMSG_CLOEXEC)
     fds = array.array("i")
     for level, kind, content in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
@@ -67,6 +74,8 @@ def receive(sock: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
         else:
             packet = json.loads(octets[1:]) if octets else None
         if isinstance(packet, dict):
+            return [packet], found
+        if isinstance(packet, list) and all(type(one) is dict for one in packet):
             return packet, found
     except ValueError:
         log.error("a worker's packet makes no sense")

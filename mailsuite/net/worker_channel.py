@@ -4,12 +4,13 @@
         while (request := channel.receive()) is not None: channel.answer(request.number, {...})
 
     main = serve_requests(function)                        the same for a blocking function
+    main = serve_batches(function)                         for a pool with batch=...: takes and answers several at once
 """
 
 import logging
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mailsuite.base.errors import MailError, PermanentError, TemporaryError
@@ -41,10 +42,23 @@ class WorkerChannel:
 
     def receive(self) -> Request | None:
         """The next request; None when the parent wants this worker to end. Raises BlockingIOError, OSError."""
-        packet, fds = packets.receive(self._sock)
-        if packet is None:
+        found, fds = packets.receive(self._sock)
+        if found is None:
             return None
+        (packet,) = found
         return Request(packet["n"], packet["m"], fds)
+
+    def receive_batch(self) -> list[Request] | None:
+        """The requests that came together; None as in `receive`. Raises OSError."""
+        found, fds = packets.receive(self._sock)
+        if found is None:
+            return None
+        requests, start = [], 0
+        for packet in found:
+            count = packet.get("f", len(fds))
+            requests.append(Request(packet["n"], packet["m"], fds[start:start + count]))
+            start += count
+        return requests
 
     def answer(self, number: int, message: Mapping[str, Any]) -> None:
         """Answer a request. Raises OSError: the parent is gone (or does not read)."""
@@ -52,11 +66,13 @@ class WorkerChannel:
 
     def fail(self, number: int, error: BaseException) -> None:
         """Answer a request with what `ask` shall raise there."""
-        if not isinstance(error, MailError):
-            error = TemporaryError("internal error", status="4.3.0", detail=f"{type(error).__name__}: {error}")
-        packets.send(self._sock, {"n": number, "error": {
-            "public": error.public, "status": error.status, "detail": error.detail,
-            "permanent": isinstance(error, PermanentError)}}, [])
+        packets.send(self._sock, _failed(number, error), [])
+
+    def answer_batch(self, answers: Sequence[tuple[int, "Mapping[str, Any] | BaseException"]]) -> None:
+        """Answer several requests at once. Raises OSError."""
+        encoded = [packets.encode(_failed(number, answer) if isinstance(answer, BaseException)
+                                  else {"n": number, "m": answer}) for number, answer in answers]
+        packets.send_encoded(self._sock, packets.together(encoded) if len(encoded) != 1 else encoded[0], [])
 
     def report_busy(self, count: int) -> None:
         """Say how much is going on apart from open requests: while it is not 0, the worker is never idle.
@@ -66,7 +82,15 @@ class WorkerChannel:
         packets.send(self._sock, {"busy": count}, [])
 
 
+def _failed(number: int, error: BaseException) -> dict[str, Any]:
+    if not isinstance(error, MailError):
+        error = TemporaryError("internal error", status="4.3.0", detail=f"{type(error).__name__}: {error}")
+    return {"n": number, "error": {"public": error.public, "status": error.status, "detail": error.detail,
+                                   "permanent": isinstance(error, PermanentError)}}
+
+
 Main = Callable[[WorkerChannel], None]
+Batch = Sequence[tuple[dict[str, Any], list[int]]]
 
 
 def serve_requests(function: Callable[[dict[str, Any], list[int]], Mapping[str, Any]]) -> Main:
@@ -84,5 +108,25 @@ def serve_requests(function: Callable[[dict[str, Any], list[int]], Mapping[str, 
             finally:
                 for fd in request.fds:
                     os.close(fd)
+
+    return main
+
+
+def serve_batches(function: Callable[[Batch], Sequence[Mapping[str, Any] | BaseException]]) -> Main:
+    """The same for a function of several requests: it returns as many answers, or exceptions in their place."""
+
+    def main(channel: WorkerChannel) -> None:
+        while (requests := channel.receive_batch()) is not None:
+            try:
+                answers = function([(request.message, request.fds) for request in requests])
+            except Exception as error:
+                if not isinstance(error, MailError):
+                    log.exception("unforeseen in a worker")
+                answers = [error] * len(requests)
+            finally:
+                for request in requests:
+                    packets.close_all(request.fds)
+            channel.answer_batch([(request.number, answer)
+                                  for request, answer in zip(requests, answers, strict=True)])
 
     return main

@@ -19,6 +19,10 @@ by the next request; a MailError of the worker's function is raised by `ask`, an
 traceback and is temporary. Limits: `most` workers in all (requests wait until one is idle and can go), `depth`
 requests in one worker's hands, the others wait here; `backlog` of them at most. A worker that was idle for `idle_s`
 seconds is told to go by the end of its socket.
+
+Batches: a pool with `batch` > 1 sends what gathered while a worker was at work as one packet, up to so many requests
+and descriptors, and the worker answers them together (`serve_batches`): under load they share its syncs and wake-ups,
+a lone request waits for nobody.
 """
 
 import asyncio
@@ -30,14 +34,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, NoReturn
 
 from mailsuite.base.errors import MailError, PermanentError, TemporaryError
 from mailsuite.net import packets
 from mailsuite.net.privileges import Identity, become_worker
-from mailsuite.net.worker_channel import Main, Request, WorkerChannel, serve_requests
+from mailsuite.net.worker_channel import Main, Request, WorkerChannel, serve_batches, serve_requests
 
-__all__ = ["Identity", "Main", "Request", "WorkerChannel", "WorkerGone", "WorkerPool", "serve_requests"]
+__all__ = ["Identity", "Main", "Request", "WorkerChannel", "WorkerGone", "WorkerPool", "serve_batches",
+           "serve_requests"]
 
 KILL_AFTER_S = 10.0              # how long a worker may take to exit after its socket was closed
 
@@ -56,6 +62,7 @@ class _Waiting:
     packet: bytes
     fds: list[int]
     future: asyncio.Future[dict[str, Any]]
+    alone: bool = True
 
 
 @dataclass(eq=False)
@@ -85,14 +92,19 @@ class WorkerPool:
     main: runs in each worker. most: workers in all. most_each: workers per identity for requests without a key.
     depth: requests in one worker's hands (1 for a blocking main that should not hold what another could do).
     no_new_privileges: set-uid programs give a worker's children nothing; off where users' commands need them.
-    umask: of the workers. allow_root: uid 0 may be asked for; main must then run nothing but our own code.
+    batch: requests that travel and are answered together; 1: each alone. alone: requests that never travel with
+    others. umask: of the workers. allow_root: uid 0 may be asked for; main must then run nothing but our own code.
     """
 
     def __init__(self, main: Main, *, name: str = "worker", most: int = 100, most_each: int = 1, depth: int = 4,
-                 backlog: int = 20000, idle_s: float = 100.0, no_new_privileges: bool = True,
+                 batch: int = 1, backlog: int = 20000, idle_s: float = 100.0, no_new_privileges: bool = True,
+                 alone: Callable[[Mapping[str, Any]], bool] = lambda message: False,
                  umask: int = 0o077, allow_root: bool = False) -> None:
+        self._alone = alone
         self._main, self._name, self._most, self._most_each = main, name, most, most_each
         self._depth, self._backlog, self._idle_s = depth, backlog, idle_s
+        self._batch = min(batch, packets.FDS_LIMIT)
+        self._root = os.geteuid() == 0
         self._no_new_privileges, self._umask, self._allow_root = no_new_privileges, umask, allow_root
         self._workers: dict[tuple[Identity, str], list[_Worker]] = {}
         self._leaving: dict[int, float] = {}            # pid -> when to kill it
@@ -108,7 +120,8 @@ class WorkerPool:
         taken: called as soon as the descriptors may be closed: long before an answer that is the end of a session.
         Raises WorkerGone, or the MailError that the worker's function raised.
         """
-        identity = identity.effective()
+        if not self._root:
+            identity = identity.effective()
         while True:
             worker = self._pick(identity, key)
             if worker is not None:
@@ -117,9 +130,10 @@ class WorkerPool:
         if worker.load >= self._backlog:
             raise WorkerGone("too many deliveries wait", status="4.3.2", detail=f"{self._name}: backlog is full")
         self._next_number += 1
-        octets = packets.encode({"n": self._next_number, "m": message})
+        alone = self._batch == 1 or self._alone(message)
+        octets = packets.encode({"n": self._next_number, "f": len(fds), "m": message})
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        item = _Waiting(self._next_number, octets, [os.dup(fd) for fd in fds], future)
+        item = _Waiting(self._next_number, octets, [os.dup(fd) for fd in fds], future, alone)
         taken()
         worker.queue.append(item)
         self._flush(worker)
@@ -281,9 +295,14 @@ class WorkerPool:
 
     def _flush(self, worker: _Worker) -> None:
         while worker.queue and len(worker.in_hand) < self._depth:
-            item = worker.queue[0]
+            first = worker.queue[0]
+            items = [first] if first.alone else self._next_items(worker)
             try:
-                packets.send_encoded(worker.sock, item.packet, item.fds)
+                if len(items) == 1:
+                    packets.send_encoded(worker.sock, first.packet, first.fds)
+                else:
+                    packets.send_encoded(worker.sock, packets.together([item.packet for item in items]),
+                                         [fd for item in items for fd in item.fds])
             except BlockingIOError:
                 if not worker.writing:
                     worker.writing = True
@@ -291,10 +310,22 @@ class WorkerPool:
                 return
             except OSError:
                 return                      # its end is read in a moment
-            worker.queue.popleft()
-            worker.in_hand[item.number] = item
-            packets.close_all(item.fds)
-            item.fds, item.packet = [], b""
+            for item in items:
+                worker.queue.popleft()
+                worker.in_hand[item.number] = item
+                packets.close_all(item.fds)
+                item.fds, item.packet = [], b""
+
+    def _next_items(self, worker: _Worker) -> list[_Waiting]:
+        """The first of the queue that fit into one packet, at least one."""
+        items: list[_Waiting] = []
+        octets = fds = 0
+        for item in islice(worker.queue, self._batch):
+            octets, fds = octets + len(item.packet), fds + len(item.fds)
+            if items and (item.alone or octets > packets.INLINE_LIMIT or fds > packets.FDS_LIMIT):
+                break
+            items.append(item)
+        return items
 
     def _writable(self, worker: _Worker) -> None:
         worker.writing = False
@@ -302,33 +333,33 @@ class WorkerPool:
         self._flush(worker)
 
     def _readable(self, worker: _Worker) -> None:
-        for _ in range(32):
-            try:
-                packet, fds = packets.receive(worker.sock)
-            except BlockingIOError:
-                return
-            except OSError:
-                packet, fds = None, []
-            packets.close_all(fds)                 # a worker has no business sending any
-            if packet is None:
-                self._dismiss(worker)
-                return
-            self._take(worker, packet)
-
-    def _take(self, worker: _Worker, packet: dict[str, Any]) -> None:
+        try:
+            found, fds = packets.receive(worker.sock)       # the loop calls again while there is more
+        except BlockingIOError:
+            return
+        except OSError:
+            found, fds = None, []
+        packets.close_all(fds)                 # a worker has no business sending any
+        if found is None:
+            self._dismiss(worker)
+            return
         worker.last_used = time.monotonic()
-        if "busy" in packet:
-            worker.busy = int(packet["busy"])
-        else:
-            item = worker.in_hand.pop(packet.get("n", 0), None)
-            if item is not None and not item.future.done():
-                if "error" in packet:
-                    item.future.set_exception(_error(packet["error"]))
-                else:
-                    item.future.set_result(packet["m"])
+        for packet in found:
+            self._take(worker, packet)
         self._flush(worker)
         if worker.idle:
             self._wake_one()
+
+    def _take(self, worker: _Worker, packet: dict[str, Any]) -> None:
+        if "busy" in packet:
+            worker.busy = int(packet["busy"])
+            return
+        item = worker.in_hand.pop(packet.get("n", 0), None)
+        if item is not None and not item.future.done():
+            if "error" in packet:
+                item.future.set_exception(_error(packet["error"]))
+            else:
+                item.future.set_result(packet["m"])
 
 
 def _error(told: Mapping[str, Any]) -> MailError:

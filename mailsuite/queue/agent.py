@@ -1,7 +1,8 @@
 """What qmgr asks of a delivery agent and what it answers: the dataclasses of both ends, and the delivery's log line.
 
     qmgr -> agent      one line of JSON per request:   DeliveryRequest.to_json()
-    agent -> qmgr      one line per recipient as it ends: RecipientReport.to_json(), then {"seq": 7, "done": true}
+    agent -> qmgr      one line per recipient as it ends: RecipientReport.to_json(), then {"seq": 7, "done": true};
+                       "done": true may stand in the last report's line
 
 qmgr connects to the transport's Unix socket (private/NAME or public/NAME) and keeps the connection; requests carry a
 sequence number and many are under way at once; the agent may answer them in any order. An agent that cannot take a
@@ -124,7 +125,10 @@ class RecipientReport:
 
     @classmethod
     def from_json(cls, said: dict[str, Any]) -> "RecipientReport":
-        return cls(**{"reason": "", **said})
+        """Raises TypeError for what `to_json` did not write; "done" is the connection's business."""
+        given = {"reason": "", **said}
+        given.pop("done", None)
+        return cls(**given)
 
 
 _REPORT = tuple(RecipientReport.__dataclass_fields__)

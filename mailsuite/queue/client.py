@@ -16,6 +16,7 @@ from typing import Any, cast
 from mailsuite.queue.agent import DeliveryRequest, RecipientReport
 
 LINE_LIMIT = 64 * 1024 * 1024
+_ENCODER = json.JSONEncoder(separators=(",", ":"), check_circular=False)
 log = logging.getLogger("mailsuite.qmgr")
 
 
@@ -40,15 +41,18 @@ class AgentLink(asyncio.Protocol):
 
     def send(self, seq: int, line: bytes) -> None:
         self.in_hand.add(seq)
-        if self._transport is None:
-            self._waiting.append(line)
-        else:
-            self._transport.write(line)
+        if not self._waiting and self._transport is not None:
+            asyncio.get_running_loop().call_soon(self._flush)       # what one turn of the loop sends travels together
+        self._waiting.append(line)
+
+    def _flush(self) -> None:
+        if self._transport is not None and self._waiting:
+            self._transport.write(b"".join(self._waiting))
+            self._waiting.clear()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.write(b"".join(self._waiting))
-        self._waiting.clear()
+        self._flush()
 
     def data_received(self, octets: bytes) -> None:
         lines = (self._rest + octets).split(b"\n")
@@ -85,18 +89,18 @@ class Agents:
         link = self._links.get(path)
         if link is None:
             link = self._links[path] = AgentLink(self, request.transport, path)
-        link.send(request.seq, json.dumps(request.to_json(), separators=(",", ":")).encode() + b"\n")
+        link.send(request.seq, _ENCODER.encode(request.to_json()).encode() + b"\n")
 
     def answered(self, link: AgentLink, answer: dict[str, Any]) -> None:
         """Answers to requests that are not in this agent's hands are passed over: it has no say in others."""
         seq = answer["seq"]
         if seq not in link.in_hand:
             return
+        if "number" in answer:
+            self._on_report(RecipientReport.from_json(answer))
         if answer.get("done"):
             link.in_hand.discard(seq)
             self._on_done(seq)
-        else:
-            self._on_report(RecipientReport.from_json(answer))
 
     def lost(self, link: AgentLink, *, was_up: bool) -> None:
         if self._links.get(link.path) is link:

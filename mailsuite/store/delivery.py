@@ -1,15 +1,12 @@
-"""Putting a message into a Maildir or an mbox file: blocking, with the rights of whoever calls.
+"""Putting a message into an mbox file, and what that shares with Maildirs (maildir_delivery.py). Blocking, with the
+rights of whoever calls.
 
-    name = deliver_maildir("/home/alice/Maildir", header, read_blocks(fd, offset, size), host="mx.example.test")
     append_mbox("/var/mail/alice", "bob@example.test", header, blocks, locks=..., limit=51200000)
 
 `header`: header lines to put in front (Return-Path, X-Original-To, Delivered-To), LF-ended. `blocks`: the message with
 LF line ends, in blocks of any size. On return the message and its name are on disk; after an exception nothing of it is
 visible and nothing is left behind.
 
-Maildir: written and synced in tmp/, then renamed into new/ as TIME.VdevIinodeMusec.HOST, then new/ itself is synced
-(sync_directory): a queue file may only go once the name cannot get lost. Postfix leaves that to the file system; it
-costs one more journal commit, 4 to 19 % of the rate. Missing folders are made with mode 0700.
 mbox: "From " line, header, body with ">" before lines that begin with "From ", an empty line; locked all the while,
 cut back to its old length when anything fails.
 
@@ -84,74 +81,10 @@ def make_folders(path: str, mode: int = 0o700) -> None:
         pass                    # a parent that may be searched but not read; nothing more can be done
 
 
-# --- Maildir --------------------------------------------------------------------------------------------------------
+# --- writing ---------------------------------------------------------------------------------------------------------
 
-def deliver_maildir(folder: str, header: bytes, blocks: Iterable[bytes], *, host: str, mode: int = 0o600,
-                    make: bool = True, sync_directory: bool = True, now: float | None = None) -> str:
-    """Deliver; returns the path in new/. make: make missing folders. Raises DeliveryFailed."""
-    folder = folder.rstrip("/")
-    now = time.time() if now is None else now
-    temporary = f"{folder}/tmp/{int(now)}.P{os.getpid()}M{int(now % 1 * 1e6)}.{host}"
-    fd = _create_in_tmp(folder, temporary, mode, make)
-    try:
-        try:
-            try:
-                _write_all(fd, header, blocks)
-                os.fsync(fd)
-                found = os.fstat(fd)
-            finally:
-                os.close(fd)
-        except OSError as error:
-            raise DeliveryFailed.of("error writing message", error) from error
-        name = f"{int(now)}.V{found.st_dev:x}I{found.st_ino:x}M{int(now % 1 * 1e6)}.{host}"
-        path = f"{folder}/new/{name}"
-        _move_into_new(folder, temporary, path, make)
-    except BaseException:
-        _unlink_quietly(temporary)
-        raise
-    if sync_directory:
-        try:
-            fsync_directory(f"{folder}/new")
-        except OSError as error:
-            _unlink_quietly(path)
-            raise DeliveryFailed.of(f"sync {folder}/new", error, "4.3.0") from error
-    return path
-
-
-def _create_in_tmp(folder: str, temporary: str, mode: int, make: bool) -> int:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-    for attempt in range(2):
-        try:
-            return os.open(temporary, flags, mode)
-        except OSError as error:
-            if error.errno != errno.ENOENT or attempt or not make:
-                raise DeliveryFailed.of(f"create maildir file {temporary}", error) from error
-        try:
-            for name in ("tmp", "cur", "new"):
-                make_folders(f"{folder}/{name}")
-        except OSError as error:
-            raise DeliveryFailed.of(f"create maildir file {temporary}", error) from error
-    raise AssertionError("unreachable")
-
-
-def _move_into_new(folder: str, temporary: str, path: str, make: bool) -> None:
-    for attempt in range(2):
-        try:
-            # link would refuse to replace a file, but some file systems have none; the inode is in the name.
-            os.rename(temporary, path)
-            return
-        except OSError as error:
-            if error.errno != errno.ENOENT or attempt or not make:
-                raise DeliveryFailed.of(f"link to {path}", error) from error
-        try:
-            make_folders(f"{folder}/new")
-            make_folders(f"{folder}/cur")
-        except OSError as error:
-            raise DeliveryFailed.of(f"link to {path}", error) from error
-
-
-def _write_all(fd: int, header: bytes, blocks: Iterable[bytes]) -> None:
-    """Header and blocks; a last line without an end gets one."""
+def write_message(fd: int, header: bytes, blocks: Iterable[bytes]) -> None:
+    """Header and blocks; a last line without an end gets one. Raises OSError, and what blocks raise."""
     waiting, last = [header] if header else [], header[-1:]
     size = len(header)
     for block in blocks:
@@ -171,13 +104,6 @@ def _write(fd: int, octets: bytes) -> None:
     while done < len(octets):
         octets = octets[done:]
         done = os.write(fd, octets)
-
-
-def _unlink_quietly(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError:
-        pass
 
 
 # --- mbox -----------------------------------------------------------------------------------------------------------

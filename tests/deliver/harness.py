@@ -51,10 +51,11 @@ class Qmgr:
         found: dict[str, RecipientReport] = {}
         while (message := await self._link.receive()) is not None:
             assert message["seq"] == seq
+            if "number" in message:
+                report = RecipientReport.from_json(message)
+                found[addresses[report.number]] = report
             if message.get("done"):
                 return found
-            report = RecipientReport.from_json(message)
-            found[addresses[report.number]] = report
         raise AssertionError("the agent went away")
 
 

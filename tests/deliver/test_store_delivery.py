@@ -4,22 +4,24 @@ import errno
 import os
 import re
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from unittest.mock import Mock
 
 import pytest
 
+from mailsuite.store import maildir_delivery
 from mailsuite.store.delivery import (
     DeliveryFailed,
     MboxLocks,
     append_mbox,
-    deliver_maildir,
     from_line,
     quote_from,
     read_blocks,
 )
 from mailsuite.store.locks import LockBusy, MailboxLock, parse_methods
+from mailsuite.store.maildir_delivery import Delivery, deliver_maildir, deliver_maildirs
 
 LOCKS = MboxLocks(wait_s=0.0)
 HEADER = b"Return-Path: <a@b.test>\nDelivered-To: c@d.test\n"
@@ -71,6 +73,39 @@ def test_new_is_synced_after_the_rename(tmp_path: Path, monkeypatch: pytest.Monk
     deliver_maildir(str(tmp_path / "m"), b"", [MESSAGE], host="h")
     assert done[0].startswith(f"{tmp_path}/m/tmp/")
     assert done[1:] == ["rename", f"{tmp_path}/m/new"]
+
+
+def test_several_at_once_share_the_sync_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path | str] = []
+    deliver_maildir(str(tmp_path / "a"), b"", [MESSAGE], host="h")
+    deliver_maildir(str(tmp_path / "b"), b"", [MESSAGE], host="h")
+    monkeypatch.setattr(maildir_delivery, "fsync_directory", synced.append)
+    ends = deliver_maildirs([Delivery(str(tmp_path / name), HEADER, [MESSAGE], "h") for name in "aabba"])
+    assert [Path(str(end)).read_bytes() for end in ends] == [HEADER + MESSAGE] * 5
+    assert len(set(map(str, ends))) == 5
+    assert synced == [f"{tmp_path}/a/new", f"{tmp_path}/b/new"]
+
+
+def test_a_failure_of_one_is_not_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deliver_maildir(str(tmp_path / "a"), b"", [MESSAGE], host="h")
+    deliver_maildir(str(tmp_path / "b"), b"", [MESSAGE], host="h")
+
+    def short() -> Iterator[bytes]:
+        yield b"half"
+        raise DeliveryFailed("queue file is too short", status="4.3.0")
+
+    def sync(path: str) -> None:
+        if path.endswith("b/new"):
+            raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(maildir_delivery, "fsync_directory", sync)
+    ends = deliver_maildirs([Delivery(str(tmp_path / "a"), b"", [MESSAGE], "h"),
+                             Delivery(str(tmp_path / "a"), b"", short(), "h"),
+                             Delivery(str(tmp_path / "b"), b"", [MESSAGE], "h")])
+    assert isinstance(ends[0], str) and os.path.exists(ends[0])
+    assert [getattr(end, "public", "") for end in ends] == [
+        "", "queue file is too short", f"sync {tmp_path}/b/new: Input/output error"]
+    assert [len(list((tmp_path / name).rglob("*.h"))) for name in "ab"] == [2, 1]
 
 
 # --- mbox -----------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,15 @@ import pytest
 
 from mailsuite.base.errors import PermanentError, TemporaryError
 from mailsuite.net.service import new_event_loop
-from mailsuite.net.workers import Identity, WorkerChannel, WorkerGone, WorkerPool, serve_requests
+from mailsuite.net.worker_channel import Batch
+from mailsuite.net.workers import (
+    Identity,
+    WorkerChannel,
+    WorkerGone,
+    WorkerPool,
+    serve_batches,
+    serve_requests,
+)
 
 ROOT = os.geteuid() == 0
 NOBODY = Identity(65534, 65534)
@@ -171,3 +179,58 @@ def test_a_root_worker_is_refused() -> None:
             await pool.ask(Identity(0, 0), {"do": "who"})
 
     run(with_pool(work))
+
+
+# --- batches --------------------------------------------------------------------------------------------------------
+
+def act_together(requests: Batch) -> list[Mapping[str, Any] | BaseException]:
+    """Waits for a word at the first descriptor, then answers how many came together; "fail" gets an error."""
+    for message, fds in requests:
+        if message["do"] == "wait":
+            os.read(fds[0], 1)
+    return [PermanentError("no", status="5.7.1") if message["do"] == "fail"
+            else {"together": len(requests), "read": [os.pread(fd, 100, 0).decode() for fd in fds[message["skip"]:]]}
+            for message, fds in requests]
+
+
+def test_what_gathers_meanwhile_travels_together(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("content of a")
+
+    async def work() -> list[Any]:
+        pool = WorkerPool(serve_batches(act_together), depth=1, batch=4,
+                          alone=lambda message: "alone" in message)
+        ours, theirs = os.pipe()
+        file = os.open(tmp_path / "a", os.O_RDONLY)
+        try:
+            first = asyncio.ensure_future(pool.ask(ME, {"do": "wait", "skip": 1}, [ours]))
+            rest = [asyncio.ensure_future(pool.ask(ME, question | {"skip": 0}, fds)) for question, fds in (
+                ({"do": "read"}, [file, file]), ({"do": "fail"}, []), ({"do": "read"}, [file]), ({"do": "read"}, []),
+                ({"do": "read"}, []), ({"do": "read", "alone": True}, []), ({"do": "read"}, []))]
+            await asyncio.sleep(0)
+            os.write(theirs, b"x")
+            return await asyncio.gather(first, *rest, return_exceptions=True)
+        finally:
+            for fd in (ours, theirs, file):
+                os.close(fd)
+            await pool.close()
+
+    first, two, failed, one, none, *others = run(work())
+    assert first == {"together": 1, "read": []}
+    assert two == {"together": 4, "read": ["content of a"] * 2} and one == {"together": 4, "read": ["content of a"]}
+    assert none == {"together": 4, "read": []} and isinstance(failed, PermanentError)
+    assert [answer["together"] for answer in others] == [1, 1, 1]
+
+
+def test_a_worker_that_dies_fails_the_whole_batch() -> None:
+    def die(requests: Batch) -> list[Mapping[str, Any] | BaseException]:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+    async def work() -> list[Any]:
+        pool = WorkerPool(serve_batches(die), depth=1, batch=4)
+        try:
+            return await asyncio.gather(*(pool.ask(ME, {}) for _ in range(3)), return_exceptions=True)
+        finally:
+            await pool.close()
+
+    assert [type(end) for end in run(work())] == [WorkerGone] * 3

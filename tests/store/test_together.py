@@ -10,8 +10,8 @@ from random import Random
 import pytest
 
 from mailsuite.store.api import FlagAction, MailStore, MessageGone
-from mailsuite.store.delivery import deliver_maildir
 from mailsuite.store.locks import MailboxLock
+from mailsuite.store.maildir_delivery import deliver_maildir
 from tests.store.support import append, store_at
 
 pytestmark = pytest.mark.system
