@@ -28,6 +28,7 @@ class Account:
     lost: list[Key] = field(default_factory=list)
     damaged: list[Key] = field(default_factory=list)
     bounced: int = 0
+    misjudged: list[Key] = field(default_factory=list)      # reported though only the far end refuses
     unasked: int = 0            # ends of attempts that nobody was promised: no fault
     queue: list[str] = field(default_factory=list)
 
@@ -42,7 +43,7 @@ class Account:
     def describe(self) -> str:
         return (f"{len(self.ends)} ends ({self.bounced} by report), {len(self.lost)} lost {self.lost[:9]}, "
                 f"{len(self.damaged)} damaged {self.damaged[:5]}, {len(self.doubles)} twice, "
-                f"{self.unasked} unpromised, {len(self.queue)} in the queue {self.queue[:5]}")
+                f"{len(self.misjudged)} returned for no reason {self.misjudged[:5]}, {self.unasked} unpromised, {len(self.queue)} in the queue {self.queue[:5]}")
 
 
 def settle(world: World, ledger: Ledger, far: FarEnd | None) -> Account:
@@ -60,6 +61,8 @@ def settle(world: World, ledger: Ledger, far: FarEnd | None) -> Account:
         for found in _FINAL.finditer(report):
             address = (found[2] or found[1] or found[3]).decode()
             account.bounced += 1
+            if not address.endswith("@far.test"):
+                account.misjudged.append((ident, address))
             account.ends.setdefault((ident, address), []).append(0.0)
     account.queue = world.queued()
     with ledger.lock:

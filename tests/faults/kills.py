@@ -15,9 +15,10 @@ from tests.faults.accounting import Account, wait_settled
 from tests.faults.campaign import Campaign
 from tests.faults.far_end import FarEnd, Plan
 from tests.faults.load import CommandSender, ImapSender, Ledger, Sender, SmtpSender, SubmissionSender
-from tests.faults.world import World, open_world
+from tests.faults.world import ARCHIVE, MBOX, PIPE, STORE, World, open_world
 from tests.support.suite import free_port
 
+LOCAL_ADDRESSES = (MBOX, ARCHIVE, STORE, PIPE)
 PLAN = Plan(temporary=0.05, permanent=0.05, cut=0.01, cut_after_dot=0.01, stall=0.005)
 
 
@@ -28,17 +29,21 @@ class Outcome:
     campaign: Campaign
     ledger: Ledger
     account: Account
+    far_count: int
     log: str
 
     def faults(self) -> list[str]:
         """What must not be."""
         account, found = self.account, []
-        if account.lost or account.damaged or account.queue:
+        if account.lost or account.damaged or account.queue or account.misjudged:
             found.append(account.describe())
         unexplained = [key for key, times in account.doubles.items()
                        if not self.campaign.explains(self.ledger.accepted_at.get(key[0], 0.0), times)]
         if unexplained:
             found.append(f"twice without a reason: {unexplained}")
+        reached = {address for _, address in account.ends}
+        if missing := {*LOCAL_ADDRESSES} - reached | (set() if self.far_count else {"far end"}):
+            found.append(f"nothing was ever delivered to {missing}")
         if "Traceback" in self.log:
             found.append("a traceback:\n" + self.log.partition("Traceback")[2][:3000])
         return found
@@ -76,7 +81,7 @@ def run(kills: int, seed: int, *, limit_s: float, kinds: tuple[str, ...] = ()) -
                 sender.join(90)
         account = wait_settled(world, ledger, far, limit_s=limit_s)
         assert all(sender.count for sender in senders), "a way in was closed all the time"
-        return Outcome(campaign, ledger, account, world.suite.log())
+        return Outcome(campaign, ledger, account, len(far.taken), world.suite.log())
 
 
 def main() -> int:

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +26,8 @@ struct control {
     int32_t write_error;        /* write, pwrite fail */
     int32_t sync_delay_ms;      /* fsync, fdatasync take so long */
     int64_t clock_offset_s;     /* added to the wall clock */
+    int32_t change_error;       /* names cannot be made, moved or removed */
+    int32_t unused;
     int32_t syncs;              /* how many syncs a rule met */
     int32_t writes;
     char path[256];             /* the rule's text */
@@ -108,6 +111,65 @@ ssize_t pwrite64(int fd, const void *octets, size_t size, off64_t at)
 }
 
 ssize_t pwrite(int fd, const void *octets, size_t size, off_t at) { return pwrite64(fd, octets, size, at); }
+
+static int change_fails(const char *path)
+{
+    if (control == NULL || !control->change_error || control->path[0] == 0
+        || strstr(path, (const char *)control->path) == NULL)
+        return 0;
+    __atomic_add_fetch(&control->writes, 1, __ATOMIC_RELAXED);
+    errno = control->change_error;
+    return 1;
+}
+
+int open64(const char *path, int flags, ...)
+{
+    static int (*real)(const char *, int, ...);
+    int mode = 0;
+    if (!real)
+        real = (int (*)(const char *, int, ...))dlsym(RTLD_NEXT, "open64");
+    if (flags & (O_CREAT | __O_TMPFILE)) {
+        va_list more;
+        va_start(more, flags);
+        mode = va_arg(more, int);
+        va_end(more);
+        if (change_fails(path))
+            return -1;
+    }
+    return real(path, flags, mode);
+}
+
+int rename(const char *old, const char *new)
+{
+    static int (*real)(const char *, const char *);
+    if (!real)
+        real = (int (*)(const char *, const char *))dlsym(RTLD_NEXT, "rename");
+    return change_fails(new) ? -1 : real(old, new);
+}
+
+int unlink(const char *path)
+{
+    static int (*real)(const char *);
+    if (!real)
+        real = (int (*)(const char *))dlsym(RTLD_NEXT, "unlink");
+    return change_fails(path) ? -1 : real(path);
+}
+
+int linkat(int old_fd, const char *old, int new_fd, const char *new, int flags)
+{
+    static int (*real)(int, const char *, int, const char *, int);
+    if (!real)
+        real = (int (*)(int, const char *, int, const char *, int))dlsym(RTLD_NEXT, "linkat");
+    return change_fails(new) ? -1 : real(old_fd, old, new_fd, new, flags);
+}
+
+int mkdir(const char *path, mode_t mode)
+{
+    static int (*real)(const char *, mode_t);
+    if (!real)
+        real = (int (*)(const char *, mode_t))dlsym(RTLD_NEXT, "mkdir");
+    return change_fails(path) ? -1 : real(path, mode);
+}
 
 int clock_gettime(clockid_t which, struct timespec *now)
 {

@@ -8,7 +8,6 @@ A rule concerns files whose path contains its text.
 """
 
 import contextlib
-import errno
 import mmap
 import os
 import shutil
@@ -21,7 +20,6 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).with_name("shim.c")
-_FORM = struct.Struct("4iq2i256s")
 _CLOCK = struct.Struct("q")
 _COUNTS = struct.Struct("2i")
 
@@ -50,17 +48,23 @@ class Shim:
                 else:
                     os.environ[name] = value
 
-    def _set(self, path: str, *, sync: int = 0, folder: int = 0, write: int = 0, delay_ms: int = 0) -> None:
-        self._memory[:16] = bytes(16)           # no rule while its text changes
-        self._memory[24:32] = bytes(8)
-        self._memory[32:288] = path.encode().ljust(256, b"\0")
+    def _set(self, path: str, *, sync: int = 0, folder: int = 0, write: int = 0, delay_ms: int = 0,
+             change: int = 0) -> None:
+        self._memory[:16], self._memory[24:28] = bytes(16), bytes(4)        # no rule while its text changes
+        self._memory[32:40] = bytes(8)
+        self._memory[40:296] = path.encode().ljust(256, b"\0")
         self._memory[:16] = struct.pack("4i", sync, folder, write, delay_ms)
+        self._memory[24:28] = struct.pack("i", change)
 
     def fail_syncs(self, error: int, path: str, *, files: bool = True, folders: bool = True) -> None:
         self._set(path, sync=error if files else 0, folder=error if folders else 0)
 
     def fail_writes(self, error: int, path: str) -> None:
         self._set(path, write=error)
+
+    def fail_changes(self, error: int, path: str) -> None:
+        """Names cannot be made, moved or removed: as on a file system that is read-only or without inodes."""
+        self._set(path, change=error)
 
     def slow_syncs(self, delay_ms: int, path: str) -> None:
         self._set(path, delay_ms=delay_ms)
@@ -75,7 +79,7 @@ class Shim:
     @property
     def met(self) -> int:
         """How many calls the rule has met since it was set."""
-        return sum(_COUNTS.unpack(self._memory[24:32]))
+        return sum(_COUNTS.unpack(self._memory[32:40]))
 
 
 @contextlib.contextmanager
@@ -95,5 +99,3 @@ def open_shim() -> Iterator[Shim]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
-
-ERRORS = (errno.EIO, errno.ENOSPC)

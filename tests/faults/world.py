@@ -12,6 +12,7 @@ import contextlib
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,7 +28,7 @@ cat > {box}/.$$.$1 && sync -d {box}/.$$.$1 && mv {box}/.$$.$1 {box}/$(date +%s.%
 """
 MBOX, ARCHIVE, STORE, PIPE = f"mbox@{DOMAIN}", f"archive@mx.{DOMAIN}", "ella@store.test", "keeper@pipe.test"
 QUICK = ("minimal_backoff_time=1s", "maximal_backoff_time=2s", "queue_run_delay=1s", "transport_retry_time=1s",
-         "smtpd_client_connection_count_limit=0", "smtpd_sasl_recipient_rate_limit=0", "in_flow_delay=0",
+         "smtpd_client_connection_count_limit=0", "smtpd_sasl_recipient_rate_limit=0",
          "smtp_connection_cache_on_demand=yes", "smtp_tls_security_level=none",
          "smtp_data_done_timeout=10s", "smtp_data_xfer_timeout=10s", "smtp_mail_timeout=10s", "smtp_rcpt_timeout=10s")
 
@@ -59,6 +60,8 @@ class World:
             file.write(f"keeper unix - n n - - pipe\n  flags=R user={user} argv={keeper} ${{nexthop}}\n")
         dovecot = (self.top / "dovecot.conf").read_text()
         (self.top / "dovecot.conf").write_text(dovecot.replace("protocols = imap pop3", "protocols = imap pop3 lmtp"))
+        with open(self.top / "users", "a") as file:
+            file.write(f"{STORE}:{{PLAIN}}unused\n")
         self._table("vmailbox", f"{MBOX} {DOMAIN}/mbox\n", "postmap")
         self._table("aliases", f"archive: {self.archive}\n", "postalias")
         self.suite.postconf(
@@ -108,6 +111,35 @@ class World:
         return found
 
 
+@contextlib.contextmanager
+def mounted(folder: Path, options: str) -> Iterator[None]:
+    """A tmpfs over a folder, with the same owner and the same folders in it."""
+    def describe(path: Path) -> tuple[int, int, int]:
+        found = path.stat()
+        return found.st_uid, found.st_gid, found.st_mode & 0o7777
+    before = {folder: describe(folder), **{path: describe(path) for path in sorted(folder.rglob("*")) if path.is_dir()}}
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=True, timeout=20)
+    try:
+        for path, (uid, gid, mode) in before.items():
+            path.mkdir(exist_ok=True)
+            os.chown(path, uid, gid)
+            path.chmod(mode)
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=False, timeout=20)
+
+
+def can_mount() -> bool:
+    """Whether this process may mount a file system."""
+    if os.geteuid() != 0:
+        return False
+    with open_folder("mailsuite-mount.") as folder:
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], check=False,
+                              capture_output=True)
+        subprocess.run(["umount", str(folder)], check=False, capture_output=True)
+        return done.returncode == 0
+
+
 def read_mbox(path: Path) -> list[bytes]:
     """Messages of an mbox file, without their From lines."""
     try:
@@ -118,10 +150,16 @@ def read_mbox(path: Path) -> list[bytes]:
 
 
 @contextlib.contextmanager
-def open_world(far_port: int, *settings: str, prefix: str = "mailsuite-faults.") -> Iterator[World]:
-    """A site that is stopped and removed afterwards; the caller starts it."""
-    with open_folder(prefix) as folder:
+def open_world(far_port: int, *settings: str, prefix: str = "mailsuite-faults.",
+               small: "dict[str, str] | None" = None) -> Iterator[World]:
+    """A site that is stopped and removed afterwards; the caller starts it.
+
+    small: folders of the site ("spool", "vmail") that become a tmpfs with these options; needs root.
+    """
+    with open_folder(prefix) as folder, contextlib.ExitStack() as mounts:
         world = World(folder, far_port, *settings)
+        for name, options in (small or {}).items():
+            mounts.enter_context(mounted(world.top / name, options))
         try:
             yield world
         finally:

@@ -5,6 +5,7 @@ once more before its message counts as expunged: a rename by another program may
 given under the uidlist's lock only; the listing of cur/ is trusted for RECHECK_S after our own changes.
 """
 
+import errno
 import json
 import os
 import stat
@@ -35,6 +36,8 @@ RECHECK_S = 2.0
 TICK_NS = 50_000_000
 KEPT_PERCENT = 75           # a uidlist with fewer entries in use than this is written anew
 
+# Why a uidlist cannot be written: it belongs to somebody else, or there is no room.
+_UNWRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT})
 _HIGH = -1 << (KEYWORD_SHIFT + KEYWORD_LETTERS)         # keywords that have no letter
 
 _FOLDERS = ("new", "cur")               # in this order: a file moves from new to cur
@@ -121,7 +124,9 @@ class ScannedMaildir(BaseMailbox):
                 self.uidlist.load()
                 if not self.uidlist.uid_validity:
                     self.uidlist.begin(new_uid_validity(self.root))
-        except PermissionError:
+        except OSError as error:
+            if error.errno not in _UNWRITABLE:
+                raise
             self.uidlist.uid_validity = int(os.stat(self.folder).st_ctime)      # a Maildir we may only read
 
     def _add_high_keywords(self) -> None:
@@ -298,15 +303,29 @@ class ScannedMaildir(BaseMailbox):
                 if self.uidlist.load():
                     self.read_keywords()
                 uids = self._assign(sorted(new, key=sort_key))
-        except PermissionError:
-            uids = [(self.uid_next + number, base) for number, base in enumerate(sorted(new, key=sort_key))]
+        except OSError as error:
+            if error.errno not in _UNWRITABLE:
+                raise
+            uids = self._provisional(sorted(new, key=sort_key))
         self.add_rows([(uid, new[base]) for uid, base in sorted(uids)])
 
-    def _assign(self, bases: list[bytes]) -> list[tuple[int, bytes]]:
+    def _provisional(self, bases: list[bytes]) -> list[tuple[int, bytes]]:
+        """UIDs that only this process knows: who cannot write, or has no room to, can still read and delete."""
+        self.uidlist.load()
+        known = self._known(bases)
+        have = {base for _, base in known}
+        first = max([self.uid_next, *(uid + 1 for uid, _ in known)])
+        return known + list(enumerate((base for base in bases if base not in have), first))
+
+    def _known(self, bases: list[bytes]) -> list[tuple[int, bytes]]:
         """Entries that another program made are taken over, unless their UID is one that views have passed."""
         last = self.rows.uids[-1] if self.rows.uids else 0
-        known = [(entry.uid, base) for base in bases
-                 if (entry := self.uidlist.entries.get(base)) is not None and entry.uid > last]
+        return [(entry.uid, base) for base in bases
+                if (entry := self.uidlist.entries.get(base)) is not None and entry.uid > last]
+
+    def _assign(self, bases: list[bytes]) -> list[tuple[int, bytes]]:
+        """As _known; the others get new ones. The uidlist's lock is held."""
+        known = self._known(bases)
         have = {base for _, base in known}
         missing = [base for base in bases if base not in have]
         if missing:

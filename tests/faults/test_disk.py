@@ -1,0 +1,199 @@
+"""A file system without room: the client hears 452, deliveries wait, nothing is cut off, and all goes on by itself."""
+
+import contextlib
+import errno
+import imaplib
+import os
+import smtplib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.accounting import wait_settled
+from tests.faults.far_end import FarEnd, Plan
+from tests.faults.load import Ledger, Sender, SmtpSender, ident_of, message
+from tests.faults.shim import Shim
+from tests.faults.world import MBOX, World, can_mount, open_world
+from tests.support.suite import free_port, wait_for
+
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("faults")]
+needs_mount = pytest.mark.skipif(not can_mount(), reason="a small file system is mounted as root only")
+
+
+@contextlib.contextmanager
+def filled(folder: Path) -> Iterator[None]:
+    """Every block is taken meanwhile."""
+    filler = folder / ".filler"
+    fd = os.open(filler, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        for size in (1 << 16, 1 << 12):
+            with contextlib.suppress(OSError):
+                while True:
+                    os.write(fd, bytes(size))
+        yield
+    finally:
+        os.close(fd)
+        filler.unlink()
+
+
+@contextlib.contextmanager
+def without_inodes(folder: Path) -> Iterator[None]:
+    """Every inode is taken meanwhile."""
+    number, made = 0, []
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                path = folder / f".inode{number}"
+                os.close(os.open(path, os.O_WRONLY | os.O_CREAT))
+                made.append(path)
+                number += 1
+        yield
+    finally:
+        for path in made:
+            path.unlink()
+
+
+def send(world: World, ident: str, *recipients: str, size: int = 20_000) -> None:
+    with smtplib.SMTP("127.0.0.1", world.suite.ports["smtp"], timeout=20) as smtp:
+        smtp.sendmail(world.sender, list(recipients), message(ident, size, sender=world.sender))
+
+
+def idents(world: World, address: str) -> list[str]:
+    return [ident_of(content) for _, to, content in world.deliveries() if to == address]
+
+
+@pytest.fixture(scope="module")
+def small() -> Iterator[tuple[World, FarEnd]]:
+    """Queue and mailboxes on file systems of a few megabytes."""
+    with FarEnd(free_port(), Plan()) as far, open_world(
+            far.port, "message_size_limit=200000", small={"spool": "size=8m,nr_inodes=400,mode=755",
+                                                          "vmail": "size=4m,nr_inodes=400"}) as world:
+        world.suite.start()
+        yield world, far
+
+
+@needs_mount
+@pytest.mark.parametrize("fill", [filled, without_inodes])
+def test_a_full_queue(small: tuple[World, FarEnd], fill) -> None:
+    world, far = small
+    name = fill.__name__
+    far.plan = Plan(temporary=1.0)
+    try:
+        send(world, f"waits-{name}", "user1@far.test")
+        wait_for(lambda: any(entry.startswith("deferred/") for entry in world.queued()))
+        with fill(world.top / "spool"):
+            with pytest.raises((smtplib.SMTPResponseException, smtplib.SMTPRecipientsRefused)) as refused:
+                for number in range(100):           # some nameless files are kept ready
+                    send(world, f"refused-{name}-{number}", "user2@far.test")
+            assert "452" in str(refused.value) and "4.3.1" in str(refused.value)
+            far.plan = Plan()
+            wait_for(lambda: f"waits-{name}" in [ident_of(content) for _, _, content in far.taken],
+                     what="queued mail waits")
+    finally:
+        far.plan = Plan()
+    wait_for(lambda: not world.queued())
+    send(world, f"after-{name}", world.suite.second)
+    wait_for(lambda: f"after-{name}" in idents(world, world.suite.second))
+    assert "No space left on device" in world.suite.log() or "Insufficient" in world.suite.log()
+    assert "Traceback" not in world.suite.log()
+
+
+@needs_mount
+@pytest.mark.parametrize("fill", [filled, without_inodes])
+def test_full_mailboxes(small: tuple[World, FarEnd], fill) -> None:
+    world, _ = small
+    suite, vmail = world.suite, world.top / "vmail"
+    name = fill.__name__
+    send(world, f"before-{name}", suite.second, MBOX)
+    wait_for(lambda: f"before-{name}" in idents(world, MBOX) and f"before-{name}" in idents(world, suite.second))
+    size = (vmail / "demo.test/mbox").stat().st_size
+    with fill(vmail):
+        send(world, f"waits-{name}", suite.second, MBOX)
+        wait_for(lambda: all(f"to=<{address}>, relay=virtual" in line for address in (suite.second,)
+                             for line in suite.log().splitlines()[-1:]) or
+                 sum("status=deferred" in line for line in suite.log().splitlines()) >= 2)
+        wait_for(lambda: any(entry.startswith("deferred/") for entry in world.queued()))
+        if fill is filled:
+            assert (vmail / "demo.test/mbox").stat().st_size == size
+        assert f"waits-{name}" not in idents(world, suite.second)
+    wait_for(lambda: f"waits-{name}" in idents(world, MBOX) and f"waits-{name}" in idents(world, suite.second))
+    wait_for(lambda: not world.queued())
+    assert idents(world, MBOX).count(f"waits-{name}") == 1
+    assert "status=bounced" not in suite.log() and "Traceback" not in suite.log()
+
+
+@needs_mount
+@pytest.mark.parametrize("fill", [filled, without_inodes])
+def test_a_user_makes_room(small: tuple[World, FarEnd], fill) -> None:
+    """On a full disk mail can be read, deleted and expunged."""
+    world, _ = small
+    suite, vmail = world.suite, world.top / "vmail"
+    send(world, f"read-{fill.__name__}", suite.second)
+    wait_for(lambda: f"read-{fill.__name__}" in idents(world, suite.second))
+    with fill(vmail):
+        client = imaplib.IMAP4_SSL("localhost", suite.ports["imaps"], ssl_context=suite.tls(), timeout=20)
+        client.login(suite.second, suite.users[suite.second])
+        try:
+            status, said = client.select("INBOX")
+            assert status == "OK", said
+            status, said = client.fetch("*", "(UID FLAGS BODY.PEEK[])")
+            assert status == "OK", said
+            status, said = client.store("1:*", "+FLAGS", r"(\Deleted)")
+            assert status == "OK", said
+            status, said = client.expunge()
+            assert status == "OK", said
+        finally:
+            client.logout()
+        assert not idents(world, suite.second)
+    assert "Traceback" not in suite.log()
+
+
+@needs_mount
+def test_room_comes_and_goes_under_load() -> None:
+    far, ledger = FarEnd(free_port(), Plan(temporary=0.1, permanent=0.1)), Ledger()
+    with far, open_world(far.port, "message_size_limit=200000",
+                         small={"spool": "size=8m,nr_inodes=400,mode=755"}) as world:
+        suite = world.suite
+        suite.start()
+        senders: list[Sender] = [SmtpSender(world, ledger, n, pause_s=0.01) for n in range(3)]
+        for sender in senders:
+            sender.start()
+        try:
+            for turn in range(4):
+                fill = (filled, without_inodes)[turn % 2]
+                count = len(ledger.refusals)
+                with fill(world.top / "spool"):
+                    wait_for(lambda: sum(ledger.refusals.values()) > count + 5)
+                many = len(ledger.accepted)
+                wait_for(lambda: len(ledger.accepted) > many + 20)
+        finally:
+            for sender in senders:
+                sender.stop()
+            for sender in senders:
+                sender.join(30)
+        account = wait_settled(world, ledger, far, limit_s=60)
+        log = suite.log()
+    assert account.settled and not account.damaged and not account.doubles, account.describe()
+    assert "Traceback" not in log, log.partition("Traceback")[2][:3000]
+
+
+@pytest.mark.parametrize("error", [errno.EROFS, errno.EIO, errno.ENOSPC], ids=errno.errorcode.get)
+@pytest.mark.parametrize("part", ["active", "deferred", "defer", "bounce"])
+def test_parts_of_the_queue_cannot_be_changed(shimmed: tuple[World, Shim], far: FarEnd, part: str, error: int) -> None:
+    """What a round's end needs cannot be done: it waits, and is done when it can be; nobody gets the mail twice."""
+    world, shim = shimmed
+    ident, suite = f"stuck-{part}-{error}", world.suite
+    far.plan = Plan(temporary=1.0)
+    shim.fail_changes(error, f"/spool/{part}/")
+    try:
+        send(world, ident, suite.second, "user1@far.test", size=200)
+        wait_for(lambda: shim.met, what="the rule was not met") if part in ("active", "deferred") else None
+    finally:
+        shim.heal()
+        far.plan = Plan()
+    wait_for(lambda: ident in [ident_of(content) for _, _, content in far.taken])
+    wait_for(lambda: not world.queued())
+    assert idents(world, suite.second).count(ident) == 1
+    assert [ident_of(content) for _, _, content in far.taken].count(ident) == 1
+    assert "Traceback" not in suite.log()
