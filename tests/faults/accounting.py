@@ -43,7 +43,8 @@ class Account:
     def describe(self) -> str:
         return (f"{len(self.ends)} ends ({self.bounced} by report), {len(self.lost)} lost {self.lost[:9]}, "
                 f"{len(self.damaged)} damaged {self.damaged[:5]}, {len(self.doubles)} twice, "
-                f"{len(self.misjudged)} returned for no reason {self.misjudged[:5]}, {self.unasked} unpromised, {len(self.queue)} in the queue {self.queue[:5]}")
+                f"{len(self.misjudged)} returned for no reason {self.misjudged[:5]}, "
+                f"{self.unasked} unpromised, {len(self.queue)} in the queue {self.queue[:5]}")
 
 
 def settle(world: World, ledger: Ledger, far: FarEnd | None) -> Account:

@@ -8,7 +8,7 @@ from tests.faults import kills
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("faults")]
 
-KILLS = 40
+KILLS = 30
 
 
 def test_nothing_that_was_accepted_is_lost(record_property: Callable[[str, object], None]) -> None:

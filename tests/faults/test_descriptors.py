@@ -1,0 +1,90 @@
+"""Descriptors run out: connections wait, nothing dies or spins, and mail goes on when there are some again."""
+
+import contextlib
+import imaplib
+import resource
+import smtplib
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults import processes
+from tests.faults.load import ident_of, message
+from tests.faults.test_clock import spinning
+from tests.faults.world import STORE, World, open_world
+from tests.support.suite import free_port, wait_for
+
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("faults")]
+DESCRIPTORS = 90                # the master itself needs some 60
+CLIENTS = 250
+
+
+@contextlib.contextmanager
+def few_descriptors(number: int) -> Iterator[None]:
+    """What is started meanwhile may open no more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[World]:
+    with open_world(free_port(), "default_process_limit=1000") as world:
+        with few_descriptors(DESCRIPTORS):
+            world.suite.start()
+        yield world
+
+
+def send(world: World, ident: str, *recipients: str) -> None:
+    with smtplib.SMTP("127.0.0.1", world.suite.ports["smtp"], timeout=30) as smtp:
+        smtp.sendmail(world.sender, list(recipients), message(ident, 500, sender=world.sender))
+
+
+@pytest.mark.parametrize("service", ["smtp", "submission", "imap", "imaps", "pop3"])
+def test_too_many_clients(site: World, service: str) -> None:
+    suite = site.suite
+    before = processes.by_kind(suite)
+    clients = []
+    try:
+        for _ in range(CLIENTS):
+            sock = socket.socket()
+            clients.append(sock)
+            sock.setblocking(False)
+            sock.connect_ex(("127.0.0.1", suite.ports[service]))
+        wait_for(lambda: "cannot accept a connection" in suite.log())
+        assert not spinning(site)
+    finally:
+        for sock in clients:
+            sock.close()
+    for kind in ("master", "smtpd", "imap-login", "pop3-login", "qmgr", "access"):
+        assert sorted(before[kind]) == sorted(processes.by_kind(suite)[kind]), f"{kind} died"
+    ident = f"after-{service}"
+    wait_for(lambda: answers(site, service), 40)
+    send(site, ident, suite.second, STORE)
+    wait_for(lambda: sum(ident_of(content) == ident for _, _, content in site.deliveries()) == 2)
+    client = imaplib.IMAP4_SSL("localhost", suite.ports["imaps"], ssl_context=suite.tls(), timeout=30)
+    client.login(suite.second, suite.users[suite.second])
+    assert client.select("INBOX")[0] == "OK"
+    client.logout()
+    assert "Traceback" not in suite.log(), suite.log().partition("Traceback")[2][:3000]
+
+
+def answers(world: World, service: str) -> bool:
+    """Whether a client is greeted."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", world.suite.ports[service]), 5) as sock:
+        sock.settimeout(5)
+        return service == "imaps" or sock.recv(10) != b""
+    return False
+
+
+def test_many_deliveries_with_few_descriptors(site: World) -> None:
+    """qmgr and the agents go on with what they have."""
+    for number in range(60):
+        send(site, f"many-{number}", site.suite.second, STORE)
+    wait_for(lambda: not site.queued(), 60)
+    found = [ident_of(content) for _, _, content in site.deliveries()]
+    assert all(found.count(f"many-{number}") == 2 for number in range(60))
