@@ -321,20 +321,19 @@ class Intake:
                 raise Refused(552, "5.3.4", "Error: message file too big")
             # The file is the store's now: whoever waits for us may be cancelled, the commit goes on.
             self._file = None
-            committed = store.commit_soon(file, queue)
+            notice: dict[str, Any] | None = None
             if self.cleanup.notifier is not None and queue == "incoming":
                 notice = {"op": "new", "id": self.queue_id, "offset": file.writer.start, "size": size, "facts": facts,
                           "to": [[r.number, r.address, r.original, r.orcpt, int(r.notify)] for r in recipients]}
-                committed.add_done_callback(lambda done: self._tell(done, notice))
-            await asyncio.shield(committed)
+            await store.commit_soon(file, queue, lambda: self._tell(notice))
         except OSError as error:
             log.warning("%s: write queue file: %s", self.queue_id, error)
             raise _storage(error) from error
         return Accepted(self.queue_id, size)
 
-    def _tell(self, committed: "asyncio.Future[None]", notice: dict[str, Any]) -> None:
+    def _tell(self, notice: dict[str, Any] | None) -> None:
         """qmgr hears of what is on disk, also when nobody waits for the answer any more."""
-        if not committed.cancelled() and committed.exception() is None and self.cleanup.notifier is not None:
+        if self.cleanup.notifier is not None and notice is not None:
             self.cleanup.notifier.tell(notice)
 
     def abort(self) -> None:

@@ -15,6 +15,7 @@ from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+_Waiting = tuple[asyncio.Future[None], Callable[[], None], T]
 BATCH = 32                  # items of one batch at most
 
 
@@ -24,17 +25,20 @@ class Committer(Generic[T]):
     def __init__(self, threads: int, commit_batch: Callable[[Sequence[T]], Sequence[BaseException | None]]) -> None:
         self.threads = threads
         self._commit_batch = commit_batch
-        self._waiting: SimpleQueue[tuple[asyncio.Future[None], T]] = SimpleQueue()
+        self._waiting: SimpleQueue[_Waiting[T]] = SimpleQueue()
         self._started = 0
         self._under_way = 0
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def commit(self, item: T) -> "asyncio.Future[None]":
-        """The future belongs to the running loop."""
+    def commit(self, item: T, then: Callable[[], None] = lambda: None,
+               future: "asyncio.Future[None] | None" = None) -> "asyncio.Future[None]":
+        """The future belongs to the running loop. then: called first when the item is on disk, also when the future
+        was cancelled."""
         self._loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = self._loop.create_future()
+        if future is None:
+            future = self._loop.create_future()
         self._under_way += 1
-        self._waiting.put((future, item))
+        self._waiting.put((future, then, item))
         if self._started < min(self.threads, self._under_way):
             threading.Thread(target=self._work, daemon=True, name=f"commit-{self._started}").start()
             self._started += 1
@@ -50,7 +54,7 @@ class Committer(Generic[T]):
             except Empty:
                 pass
             try:
-                errors = self._commit_batch([item for _, item in batch])
+                errors = self._commit_batch([item for _, _, item in batch])
             except BaseException as error:
                 errors = [error] * len(batch)
             assert self._loop is not None
@@ -59,11 +63,12 @@ class Committer(Generic[T]):
             except RuntimeError:
                 return              # the loop is closed: nobody waits any more
 
-    def _hand_back(self, batch: Sequence[tuple["asyncio.Future[None]", T]],
-                   errors: Sequence[BaseException | None]) -> None:
+    def _hand_back(self, batch: Sequence[_Waiting[T]], errors: Sequence[BaseException | None]) -> None:
         self._under_way -= len(batch)
-        for (future, _), error in zip(batch, errors, strict=True):
-            if future.cancelled():
+        for (future, then, _), error in zip(batch, errors, strict=True):
+            if error is None:
+                then()
+            if future.done():
                 continue
             if error is not None:
                 future.set_exception(error)

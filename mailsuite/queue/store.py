@@ -10,9 +10,9 @@
 A new file has no name (O_TMPFILE) until it is whole; then it gets its name by link(2), and is synced with it: one sync
 for both where the file system promises that (`base/filesystems.py`), else one more of the folder. So a scan never sees
 half a file, and a crash leaves none; what it leaves of messages that nobody was promised is delivered. Where the file
-system has no O_TMPFILE, a file begins as ".new-..." and is renamed. Messages that wait for a commit at the same time
-are committed together (committer.py).
-Sync calls run in a pool of SYNC_THREADS threads, never in the event loop.
+system has no O_TMPFILE, a file begins as ".new-..." and is renamed.
+What waits for the disk never runs in the event loop: the kernel commits by itself where it can (ring_committer.py),
+elsewhere a pool of SYNC_THREADS threads, which commits together what waits at the same time (committer.py).
 Raises OSError untouched: ENOSPC is the caller's to name. Names that are no queue ids are not looked at.
 """
 
@@ -21,7 +21,7 @@ import errno
 import os
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -32,12 +32,15 @@ from mailsuite.queue.committer import Committer
 from mailsuite.queue.envelope import Recipient
 from mailsuite.queue.file import Stored, Writer, read
 from mailsuite.queue.pool import SyncPool
+from mailsuite.queue.ring_committer import RingCommitter
 
 if TYPE_CHECKING:
     from mailsuite.config.settings import Settings
 
 SYNC_THREADS = 4
 SPARES = 16                  # nameless files kept ready
+REFILL = 8                   # of these made at once
+_NAMELESS = os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC
 FOLDERS = ("incoming", "active", "deferred", "hold", "corrupt", "bounce", "defer", "trace", "flush", "maildrop",
            "pid", "private", "public", "saved")
 MESSAGE_QUEUES = ("incoming", "active", "deferred", "hold")
@@ -57,11 +60,19 @@ class QueueFile:
         """No content follows; the recipients come back with their numbers. The commit writes."""
         return self.writer.finish(facts, recipients)
 
-    def write_and_name(self, path: str) -> None:
-        """Write what is left, then give the whole file its name; `sync` has to follow. Blocks. Raises OSError."""
+    @property
+    def is_nameless(self) -> bool:
+        return not self._temp
+
+    def complete(self) -> None:
+        """Write what is left: at most a block, into the page cache. Raises OSError."""
         if not self._complete:
             self.writer.complete()
             self._complete = True
+
+    def write_and_name(self, path: str) -> None:
+        """Write what is left, then give the whole file its name; `sync` has to follow. Blocks. Raises OSError."""
+        self.complete()
         if self._temp:
             os.rename(self._temp, path)
             self._temp = ""
@@ -94,10 +105,13 @@ class QueueStore:
         self.hashed, self.depth, self.long_ids = frozenset(hashed), depth, long_ids
         self.pool = pool or SyncPool(SYNC_THREADS)
         self._committer = Committer(SYNC_THREADS, self._commit_in_thread)
+        self._ring: RingCommitter | None = None
+        self._tries_ring = True
         self._folders: dict[str, int] = {}
         self._unnamed = True
         self._owner: tuple[int, int] | None = None
         self._spares: deque[tuple[int, int]] = deque()      # descriptor, inode number
+        self._opening = 0
         self._count = 0
 
     def path(self, queue: str, queue_id: str) -> str:
@@ -126,7 +140,7 @@ class QueueStore:
         """-1: this file system cannot."""
         if self._unnamed:
             try:
-                return os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+                return os.open(folder, _NAMELESS, 0o600)
             except OSError as error:
                 if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
                     raise
@@ -146,6 +160,9 @@ class QueueStore:
             os.close(self._spares.popleft()[0])
         while self._folders:
             os.close(self._folders.popitem()[1])
+        if self._ring is not None:
+            self._ring.close()
+            self._ring = None
 
     def _give_away(self, fd: int, folder: str) -> None:
         """What root makes (a forward of local's) belongs to the queue's owner, who has to read it."""
@@ -157,12 +174,66 @@ class QueueStore:
 
     async def commit(self, file: QueueFile, queue: str = "incoming") -> None:
         """Return when file and name are on disk. Raises OSError. A cancelled caller does not stop it."""
-        await asyncio.shield(self.commit_soon(file, queue))
+        await self.commit_soon(file, queue)
 
-    def commit_soon(self, file: QueueFile, queue: str = "incoming") -> "asyncio.Future[None]":
+    def commit_soon(self, file: QueueFile, queue: str = "incoming",
+                    then: Callable[[], None] = lambda: None) -> "asyncio.Future[None]":
         """Done when file and name are on disk; fails with OSError: then there is no such file. The file is the
-        store's from now on, and closed in any case."""
-        return self._committer.commit((file, queue))
+        store's from now on, and closed in any case. then: called first when it is on disk, also when the future was
+        cancelled, which stops nothing."""
+        ring = self._ring_now()
+        if ring is None or ring.full or not file.is_nameless:
+            return self._committer.commit((file, queue), then)
+        future: asyncio.Future[None] = ring.loop.create_future()
+
+        def committed(link_error: int, sync_error: int) -> None:
+            error: OSError | None = None
+            if link_error:                      # the folder is missing, or worse: the threads know what to do
+                self._committer.commit((file, queue), then, future)
+                return
+            if sync_error:                      # not promised: the client will send it again
+                with suppress(OSError):
+                    os.unlink(path)
+                error = OSError(sync_error, os.strerror(sync_error))
+            file.close()
+            if error is None:
+                then()
+            if not future.done():
+                if error is None:
+                    future.set_result(None)
+                else:
+                    future.set_exception(error)
+
+        try:
+            path = self.path(queue, file.queue_id)
+            file.complete()
+            ring.commit(file.fd, path, committed)
+            if len(self._spares) + self._opening <= SPARES - REFILL:
+                self._opening += REFILL
+                ring.open_files(REFILL, f"{self.directory}/incoming", _NAMELESS, 0o600, self._keep_spare)
+            ring.submit()
+        except OSError as error:
+            file.close()
+            future.set_exception(error)
+        return future
+
+    def _ring_now(self) -> RingCommitter | None:
+        """The running loop's; None where files and names need more than it can do."""
+        ring = self._ring
+        if ring is not None and ring.loop is asyncio.get_running_loop():
+            return ring
+        if ring is not None:
+            ring.close()
+            self._ring, self._opening = None, 0
+        if self._tries_ring:
+            self._ring = RingCommitter.open() if self._names_are_synced else None
+            self._tries_ring = self._ring is not None
+        return self._ring
+
+    def _keep_spare(self, fd: int) -> None:
+        self._opening -= 1
+        if fd >= 0:                             # else whoever needs the next file is told
+            self._spares.append((fd, os.fstat(fd).st_ino))
 
     def commit_now(self, file: QueueFile, queue: str) -> None:
         """As commit, blocking. Raises OSError."""

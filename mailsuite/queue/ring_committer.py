@@ -1,0 +1,78 @@
+"""Commits by the kernel alone: io_uring links and syncs, no thread of ours waits for the disk.
+
+    committer = RingCommitter.open()                     for the running loop; None: threads have to do it
+    committer.commit(fd, path, done)                     done(link_error, sync_error) in the event loop; 0 or an errno
+    committer.open_files(8, path, flags, mode, opened)   opened(descriptor), or a negative errno, for each
+    committer.submit()                                   begins all that: one system call
+    committer.full                                       no room now
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from mailsuite.base.uring import Ring, link, open_file, sync
+
+ENTRIES = 128           # operations between two submits; twice as many may be under way
+_MOST = 16              # what one message needs at most: link, sync, a few files for the next ones
+
+Committed = Callable[[int, int], None]
+Opened = Callable[[int], None]
+
+
+class RingCommitter:
+    """One per event loop."""
+
+    def __init__(self, ring: Ring, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._ring = ring
+        self._token = 0
+        self._under_way = 0
+        self._commits: dict[int, Committed] = {}
+        self._linked: dict[int, int] = {}
+        self._opens: dict[int, tuple[Opened, int]] = {}
+        loop.add_reader(ring.fd, self._hand_back)
+
+    @classmethod
+    def open(cls) -> "RingCommitter | None":
+        ring = Ring.open(ENTRIES)
+        return cls(ring, asyncio.get_running_loop()) if ring is not None else None
+
+    @property
+    def full(self) -> bool:
+        return self._under_way + _MOST > self._ring.room
+
+    def commit(self, fd: int, path: str, done: Committed) -> None:
+        """Link, then sync. `submit` has to follow."""
+        self._token += 1
+        self._commits[self._token] = done
+        self._under_way += 2
+        self._ring.chain(self._token, (link(fd, path), sync(fd)))
+
+    def open_files(self, number: int, path: str, flags: int, mode: int, opened: Opened) -> None:
+        """`opened` is called for each. `submit` has to follow."""
+        self._token += 1
+        self._opens[self._token] = opened, number
+        self._under_way += number
+        self._ring.chain(self._token, [open_file(path, flags, mode)] * number)
+
+    def submit(self) -> None:
+        """Raises OSError."""
+        self._ring.submit()
+
+    def close(self) -> None:
+        """What is under way ends unheard."""
+        if not self.loop.is_closed() and self._ring.fd >= 0:
+            self.loop.remove_reader(self._ring.fd)
+        self._ring.close()
+
+    def _hand_back(self) -> None:
+        for token, step, result in self._ring.ended():
+            self._under_way -= 1
+            if (opens := self._opens.get(token)) is not None:
+                if step == opens[1] - 1:        # they end in their order
+                    del self._opens[token]
+                opens[0](result)
+            elif step == 0:
+                self._linked[token] = result
+            else:
+                self._commits.pop(token)(-self._linked.pop(token), -result)
