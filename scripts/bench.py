@@ -1,4 +1,4 @@
-"""Measure mailsuite beside Postfix and Dovecot in one run, and write docs/performance.md.
+"""Measure mailsuite beside Postfix and Dovecot in one run, and write docs/performance.md, but for what was tried.
 
     bench.py --bench ../shared/bench --bin .venv/bin --output docs/performance.md [--quick]
 
@@ -46,6 +46,8 @@ An INBOX of {messages} messages; Dovecot tuned for many connections per process.
 
 {tables}"""
 
+TRIED = "## What was tried"
+
 
 @contextmanager
 def account(uid: int) -> Iterator[None]:
@@ -86,6 +88,12 @@ def main() -> int:
         return measure(args)
 
 
+def tried(page: Path) -> str:
+    """The part of the page that people write."""
+    _, mark, rest = page.read_text().partition(TRIED) if page.exists() else ("", "", "")
+    return f"\n{mark}{rest}" if mark else ""
+
+
 def measure(args: argparse.Namespace) -> int:
     """Run both benchmarks and write the page."""
     smtp_status, smtp = run(str(args.bench / "smtp_bench.py"), "--bin", str(args.bin),
@@ -99,7 +107,7 @@ def measure(args: argparse.Namespace) -> int:
     text = HEAD.format(date=datetime.date.today(), cores=len(os.sched_getaffinity(0)), system=platform.system(),
                        python=platform.python_version(), smtp=smtp or "failed", imap=imap or "failed",
                        messages=f"{messages:,}", identity=identity or "failed", tables=tables.rstrip("\n") + "\n")
-    args.output.write_text(text)
+    args.output.write_text(text + tried(args.output))
     print(text)
     return 1 if smtp_status or imap_status or identity_status or tables_status else 0
 

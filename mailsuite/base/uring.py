@@ -3,17 +3,18 @@
     ring = Ring.open(entries=64)                    None where the kernel, or who confines us, does not have it
     ring.chain(token, [link(fd, path), sync(fd)])   one after the other, also when one fails
     ring.chain(token, [open_file(path, flags, mode)])
-    ring.submit()                                   hands over what was chained: one system call, which does not wait
+    refused = ring.submit()                         hands over what was chained: one system call, which does not wait
     for token, step, result in ring.ended(): ...    each operation of each chain, in order; result negative: an errno
     loop.add_reader(ring.fd, ...)                   readable while there is something in `ended`
 
 Threads that wait for the disk change places with the event loop's thread many times a message (each call takes and
 gives back the interpreter); here nothing does. Needs Linux 5.17; `open` finds out.
-Limits: operations under way: `room`; the caller counts.
+Limits: operations between two submits: `entries`, under way: `room`; the caller counts.
 Source: io_uring_setup(2), io_uring_enter(2); linux/io_uring.h.
 """
 
 import ctypes
+import errno
 import mmap
 import os
 import struct
@@ -81,7 +82,7 @@ class Ring:
         self._sq_mask, self._cq_mask, self._cqes = sq_entries - 1, cq_entries - 1, cqes
         self._tail: int = _WORD.unpack_from(self._rings, self._sq_tail)[0]
         self._seen: int = _WORD.unpack_from(self._rings, self._cq_head)[0]
-        self._waiting = 0
+        self._waiting: list[int] = []
         self._kept: list[tuple[object, ...]] = []
 
     @classmethod
@@ -114,31 +115,33 @@ class Ring:
             os.close(self.fd)           # the mappings go with their objects
 
     def chain(self, token: int, operations: Sequence[Operation]) -> None:
-        """Put operations into the ring; each begins when the one before is over. token: below 2**60."""
-        if self._waiting + len(operations) > self.entries:
-            self.submit()
+        """Put operations into the ring; each begins when the one before is over. At most `entries` before a submit.
+
+        token: below 2**59."""
         last = len(operations) - 1
         for step, (code, fd, address2, address, length, flags, keep) in enumerate(operations):
+            data = token * _STEPS + step
             _SQE.pack_into(self._sqes, (self._tail & self._sq_mask) * _SQE.size, code,
-                           0 if step == last else _LINKED, 0, fd, address2, address, length, flags,
-                           token * _STEPS + step, 0, 0, 0)
+                           0 if step == last else _LINKED, 0, fd, address2, address, length, flags, data, 0, 0, 0)
             self._tail = (self._tail + 1) & 0xFFFFFFFF
+            self._waiting.append(data)
             if keep:
                 self._kept.append(keep)
-        self._waiting += last + 1
 
-    def submit(self) -> None:
-        """Raises OSError: nothing more was taken."""
+    def submit(self) -> list[tuple[int, int]]:
+        """Returns (token, place in the chain) of what the kernel did not take (no memory): it will never be done."""
         _WORD.pack_into(self._rings, self._sq_tail, self._tail)
-        while self._waiting:
-            taken = _call(_ENTER, self.fd, self._waiting, 0, 0)
-            if taken < 0:
-                error = ctypes.get_errno()
-                if error == 4:          # EINTR
-                    continue
-                raise OSError(error, os.strerror(error))
-            self._waiting -= taken
+        waiting = self._waiting
+        taken = _call(_ENTER, self.fd, len(waiting), 0, 0)
+        while taken < 0 and ctypes.get_errno() == errno.EINTR:
+            taken = _call(_ENTER, self.fd, len(waiting), 0, 0)
+        refused = waiting[max(taken, 0):]
+        if refused:
+            self._tail = (self._tail - len(refused)) & 0xFFFFFFFF
+            _WORD.pack_into(self._rings, self._sq_tail, self._tail)
+        waiting.clear()
         self._kept.clear()
+        return [(data // _STEPS, data % _STEPS) for data in refused]
 
     def ended(self) -> Iterator[tuple[int, int, int]]:
         """(token, place in the chain, result) of what is over. Never waits."""

@@ -8,6 +8,8 @@
 """
 
 import asyncio
+import errno
+import os
 from collections.abc import Callable
 
 from mailsuite.base.uring import Ring, link, open_file, sync
@@ -24,27 +26,28 @@ class RingCommitter:
 
     def __init__(self, ring: Ring, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._ring = ring
+        self._ring, self._pid = ring, os.getpid()
         self._token = 0
         self._under_way = 0
-        self._commits: dict[int, Committed] = {}
-        self._linked: dict[int, int] = {}
+        self._commits: dict[int, _Commit] = {}
         self._opens: dict[int, tuple[Opened, int]] = {}
         loop.add_reader(ring.fd, self._hand_back)
 
     @classmethod
     def open(cls) -> "RingCommitter | None":
+        """Belongs to the running loop."""
         ring = Ring.open(ENTRIES)
         return cls(ring, asyncio.get_running_loop()) if ring is not None else None
 
     @property
     def full(self) -> bool:
+        """Whether another message has to go another way."""
         return self._under_way + _MOST > self._ring.room
 
     def commit(self, fd: int, path: str, done: Committed) -> None:
         """Link, then sync. `submit` has to follow."""
         self._token += 1
-        self._commits[self._token] = done
+        self._commits[self._token] = _Commit(done)
         self._under_way += 2
         self._ring.chain(self._token, (link(fd, path), sync(fd)))
 
@@ -56,23 +59,46 @@ class RingCommitter:
         self._ring.chain(self._token, [open_file(path, flags, mode)] * number)
 
     def submit(self) -> None:
-        """Raises OSError."""
-        self._ring.submit()
+        """Begin; what cannot be begun ends with EAGAIN."""
+        if refused := self._ring.submit():
+            self.loop.call_soon(self._refuse, refused)
 
     def close(self) -> None:
         """What is under way ends unheard."""
-        if not self.loop.is_closed() and self._ring.fd >= 0:
-            self.loop.remove_reader(self._ring.fd)
+        if not self.loop.is_closed() and self._ring.fd >= 0 and self._pid == os.getpid():
+            self.loop.remove_reader(self._ring.fd)      # after a fork it is the parent's loop that would forget it
         self._ring.close()
 
     def _hand_back(self) -> None:
         for token, step, result in self._ring.ended():
-            self._under_way -= 1
-            if (opens := self._opens.get(token)) is not None:
-                if step == opens[1] - 1:        # they end in their order
-                    del self._opens[token]
-                opens[0](result)
-            elif step == 0:
-                self._linked[token] = result
-            else:
-                self._commits.pop(token)(-self._linked.pop(token), -result)
+            self._end(token, step, result)
+
+    def _refuse(self, refused: list[tuple[int, int]]) -> None:
+        for token, step in refused:
+            self._end(token, step, -errno.EAGAIN)
+
+    def _end(self, token: int, step: int, result: int) -> None:
+        self._under_way -= 1
+        commit = self._commits.get(token)
+        if commit is not None:
+            commit.left -= 1
+            commit.errors[step] = -result
+            if not commit.left:
+                del self._commits[token]
+                commit.done(*commit.errors)
+            return
+        opened, left = self._opens[token]
+        if left > 1:
+            self._opens[token] = opened, left - 1
+        else:
+            del self._opens[token]
+        opened(result)
+
+
+class _Commit:
+    """One that is under way; an operation that was never begun may end before the one that it should follow."""
+
+    __slots__ = ("done", "errors", "left")
+
+    def __init__(self, done: Committed) -> None:
+        self.done, self.errors, self.left = done, [0, 0], 2

@@ -97,16 +97,16 @@ class QueueFile:
 
 
 class QueueStore:
-    """One per process. pool: where sync calls run."""
+    """One per process. pool: where sync calls run. by_kernel False: commits by threads only."""
 
     def __init__(self, queue_directory: str, *, hashed: Sequence[str] = ("deferred", "defer"), depth: int = 1,
-                 long_ids: bool = False, pool: SyncPool | None = None) -> None:
+                 long_ids: bool = False, pool: SyncPool | None = None, by_kernel: bool = True) -> None:
         self.directory = queue_directory.rstrip("/")
         self.hashed, self.depth, self.long_ids = frozenset(hashed), depth, long_ids
         self.pool = pool or SyncPool(SYNC_THREADS)
         self._committer = Committer(SYNC_THREADS, self._commit_in_thread)
         self._ring: RingCommitter | None = None
-        self._tries_ring = True
+        self._tries_ring = by_kernel        # until it turns out that it has none
         self._folders: dict[str, int] = {}
         self._unnamed = True
         self._owner: tuple[int, int] | None = None
@@ -222,7 +222,7 @@ class QueueStore:
         ring = self._ring
         if ring is not None and ring.loop is asyncio.get_running_loop():
             return ring
-        if ring is not None:
+        if ring is not None:                    # of a loop that is over
             ring.close()
             self._ring, self._opening = None, 0
         if self._tries_ring:

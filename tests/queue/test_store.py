@@ -3,19 +3,24 @@
 import asyncio
 import errno
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from typing import cast
 from unittest.mock import Mock
 
 import pytest
 
-from mailsuite.queue.store import QueueStore, make_folders
+from mailsuite.base.uring import Operation, Ring
+from mailsuite.queue.ring_committer import RingCommitter
+from mailsuite.queue.store import SPARES, QueueStore, make_folders
 
 
-@pytest.fixture(params=[True, False], ids=["unnamed", "renamed"])
+@pytest.fixture(params=["kernel", "threads", "renamed"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> QueueStore:
     make_folders(str(tmp_path))
-    made = QueueStore(str(tmp_path))
-    made._unnamed = request.param
+    made = QueueStore(str(tmp_path), by_kernel=request.param == "kernel")
+    made._unnamed = request.param != "renamed"
     return made
 
 
@@ -118,3 +123,89 @@ def test_many_commits_at_once(store: QueueStore) -> None:
         return [file.queue_id for file in files]
 
     assert sorted(asyncio.run(all_of_them())) == sorted(names(store, "incoming"))
+
+
+def test_who_waits_for_the_disk_is_told_after_qmgr(store: QueueStore) -> None:
+    async def story() -> list[str]:
+        told: list[str] = []
+        waiting = store.commit_soon(store.create(), "incoming", lambda: told.append("qmgr"))
+        waiting.add_done_callback(lambda _: told.append("client"))
+        await waiting
+        return told
+
+    assert asyncio.run(story()) == ["qmgr", "client"]
+
+
+def test_a_missing_subfolder_is_made(tmp_path: Path) -> None:
+    make_folders(str(tmp_path))
+    store = QueueStore(str(tmp_path), hashed=("hold",))
+    file = store.create()
+    asyncio.run(store.commit(file, "hold"))
+    assert store.find(file.queue_id) == "hold"
+
+
+class BrokenRing:
+    """A disk that says so: link and sync end with these errors."""
+
+    room, entries = 256, 128
+
+    def __init__(self, path: Path, link_error: int, sync_error: int) -> None:
+        self.read, self.write = os.pipe()
+        self.fd, self.path = self.read, path
+        self.errors, self.tokens = (link_error, sync_error), list[int]()
+
+    def chain(self, token: int, operations: Sequence[Operation]) -> None:
+        if len(operations) == 2:
+            self.tokens.append(token)
+            if not self.errors[0]:
+                self.path.touch()
+
+    def submit(self) -> list[tuple[int, int]]:
+        os.write(self.write, b"x")
+        return []
+
+    def ended(self) -> Iterator[tuple[int, int, int]]:
+        os.read(self.read, 100)
+        while self.tokens:
+            token = self.tokens.pop()
+            yield from ((token, step, -error) for step, error in enumerate(self.errors))
+
+    def close(self) -> None:
+        os.close(self.read)
+        os.close(self.write)
+
+
+@pytest.mark.parametrize(("link_error", "sync_error", "kept"), [
+    pytest.param(0, errno.EIO, False, id="sync"),
+    pytest.param(errno.ENOMEM, 0, True, id="link: threads try again"),
+])
+def test_the_kernel_tells_of_a_broken_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, link_error: int,
+                                           sync_error: int, kept: bool) -> None:
+    make_folders(str(tmp_path))
+
+    async def story() -> None:
+        store = QueueStore(str(tmp_path))
+        file = store.create()
+        ring = BrokenRing(Path(store.path("incoming", file.queue_id)), link_error, sync_error)
+        monkeypatch.setattr(RingCommitter, "open", lambda: RingCommitter(cast(Ring, ring), asyncio.get_running_loop()))
+        monkeypatch.setattr("mailsuite.queue.store.syncs_new_names", lambda folder: True)
+        told: list[str] = []
+        with nullcontext() if kept else pytest.raises(OSError, match="Input/output error"):
+            await store.commit_soon(file, "incoming", lambda: told.append("qmgr"))
+        assert names(store, "incoming") == ([file.queue_id] if kept else [])
+        assert told == (["qmgr"] if kept else [])
+        assert file.fd == -1
+        store.close()
+
+    asyncio.run(story())
+
+
+def test_what_the_kernel_does_not_take_threads_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_folders(str(tmp_path))
+    monkeypatch.setattr("mailsuite.queue.store.syncs_new_names", lambda folder: True)
+    monkeypatch.setattr(Ring, "submit", lambda ring: [(1, 0), (1, 1)])
+    store = QueueStore(str(tmp_path))
+    store._spares.extend((os.open(tmp_path, os.O_TMPFILE | os.O_RDWR), 0) for _ in range(SPARES))
+    file = store.create()
+    asyncio.run(store.commit(file))
+    assert names(store, "incoming") == [file.queue_id]
