@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -80,6 +81,25 @@ static int sync_call(const char *name, int fd)
         }
     }
     return real(fd);
+}
+
+/* io_uring syncs past fsync(): not in here, so that whoever has it goes another way (queue/store.py). */
+long syscall(long number, ...)
+{
+    static long (*real)(long, ...);
+    va_list list;
+    long words[6];
+    if (real == NULL)
+        real = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
+    if (number == SYS_io_uring_setup) {
+        errno = ENOSYS;
+        return -1;
+    }
+    va_start(list, number);
+    for (int at = 0; at < 6; at++)
+        words[at] = va_arg(list, long);
+    va_end(list);
+    return real(number, words[0], words[1], words[2], words[3], words[4], words[5]);
 }
 
 int fsync(int fd) { return sync_call("fsync", fd); }
