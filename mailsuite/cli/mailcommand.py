@@ -17,9 +17,17 @@ if TYPE_CHECKING:
 EX_USAGE, EX_DATAERR, EX_UNAVAILABLE, EX_SOFTWARE, EX_TEMPFAIL = 64, 65, 69, 70, 75
 
 
-def fatal(program: str, text: str, status: int) -> NoReturn:
-    """One line on standard error, then out."""
+_log_targets: dict[str, logging.Handler] = {}         # of log_also
+
+
+def fatal(program: str, text: str, status: int, settings: "Settings | None" = None) -> NoReturn:
+    """One line on standard error, then out. With settings, or after log_also, one in the mail log as well."""
     print(f"{program}: fatal: {text}", file=sys.stderr)
+    if settings is not None and program not in _log_targets:
+        log_also(program, settings)
+    if program in _log_targets:
+        record = logging.LogRecord(f"mailsuite.{program}", logging.CRITICAL, "", 0, "%s", (text,), None)
+        _log_targets[program].emit(record)
     sys.exit(status)
 
 
@@ -36,7 +44,9 @@ def parse(program: str, argv: list[str], letters: str, usage: str, status: int) 
         if "requires argument" in error.msg:
             print(f"{program}: option requires an argument -- '{error.opt}'", file=sys.stderr)
         else:
-            print(f"{program}: invalid option -- '{error.opt[:1]}'", file=sys.stderr)
+            # getopt(3) takes "--help" for the option "-", which nobody has.
+            long_option = error.msg.startswith("option --")
+            print(f"{program}: invalid option -- '{'-' if long_option else error.opt[:1]}'", file=sys.stderr)
         fatal(program, usage, status)
 
 
@@ -80,4 +90,6 @@ def log_also(program: str, settings: "Settings", *, aloud: bool = True) -> loggi
 
     target = Both()
     log.setup(target, target)
+    if target.target is not None:
+        _log_targets[program] = target.target
     return log.logger(program)

@@ -1,40 +1,40 @@
 """postcat: show the contents of queue files, in Postfix's words. See postcat(1).
 
-    postcat [-bdehov] [-c config_dir] [-q] [file|queue_id ...]
+    postcat [-bdehoqrv] [-c config_dir] [-s offset] [file|queue_id ...]
 
--b body, -e envelope, -h header; all without these. -q: the words are queue ids. -o: offsets of the records. Without a
-word, standard input. Exit: 0, 1.
+-b body, -e envelope, -h header; all without these. -q: the words are queue ids, looked for in all queues and among the
+damaged files. -d and -o put each record's type and place in our file before it; -s leaves out what lies before a place.
+-r is taken: our files have no pointers. Without a word, standard input. Of a damaged file what can be read is shown,
+with a warning. Exit: 0, 1.
 """
 
 import os
 import sys
-import time
 from typing import TYPE_CHECKING
 
 from mailsuite.cli.mailcommand import default_directory, fatal, load, parse, warn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from mailsuite.cli.postcat_records import Record
     from mailsuite.config.settings import Settings
-    from mailsuite.queue.envelope import Envelope
     from mailsuite.queue.file import Stored
 
 PROGRAM = "postcat"
 USAGE = ("usage: postcat [-b (body text)] [-c config_dir] [-d (decimal record type)] [-e (envelope records)] "
          "[-h (header text)] [-q (access queue)] [-v] [file(s)...]")
-QUEUES = ("incoming", "active", "deferred", "hold", "corrupt", "maildrop", "saved")
-BLOCK = 256 * 1024
+QUEUES = ("incoming", "active", "deferred", "hold", "maildrop", "corrupt", "saved")
 
 
 def main() -> int:
     """The console script."""
-    options, words = parse(PROGRAM, sys.argv[1:], "bc:dehoqsv", USAGE, 1)
-    given = {option for option, _ in options}
-    directory = next((value for option, value in reversed(options) if option == "-c"), default_directory())
+    options, words = parse(PROGRAM, sys.argv[1:], "bc:dehoqrs:v", USAGE, 1)
+    given = dict(options)
+    start = given.get("-s", "0")
+    if not (start.isascii() and start.isdigit()):
+        fatal(PROGRAM, f"bad offset: {start}", 1)
     parts = {letter for letter in "beh" if f"-{letter}" in given} or set("beh")
-    settings = load(directory, PROGRAM, 1)
-    out = Out(offsets="-o" in given)
+    settings = load(given.get("-c", default_directory()), PROGRAM, 1)
+    out = Out(offsets="-o" in given, types="-d" in given, start=int(start))
     if "-q" in given:
         for word in words:
             name, fd = _find(settings, word)
@@ -42,7 +42,7 @@ def main() -> int:
     elif words:
         for word in words:
             try:
-                fd = os.open(word, os.O_RDONLY)
+                fd = os.open(word, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             except OSError as error:
                 fatal(PROGRAM, f"open {word}: {error.strerror}", 1)
             show(word, fd, parts, out)
@@ -54,13 +54,13 @@ def main() -> int:
 
 def _find(settings: "Settings", queue_id: str) -> tuple[str, int]:
     """(name below the queue directory, descriptor); ends the command when there is none."""
-    from mailsuite.queue.ids import is_id
+    from mailsuite.queue.ids import is_id, may_be_id
     from mailsuite.queue.store import open_store
     store = open_store(settings)
-    if not is_id(queue_id):
+    if not may_be_id(queue_id):
         fatal(PROGRAM, f"bad mail queue ID: {queue_id}", 1)
     reason = "No such file or directory"
-    for queue in QUEUES + QUEUES:
+    for queue in QUEUES + QUEUES if is_id(queue_id) else ():
         try:
             return store.path(queue, queue_id)[len(store.directory) + 1:], store.open(queue, queue_id)
         except FileNotFoundError:
@@ -81,127 +81,84 @@ def _spooled() -> int:
 
 
 class Out:
-    """Standard output; with offsets, each record's place stands before it."""
+    """Standard output; with offsets and types, each record's place and type stand before it."""
 
-    def __init__(self, *, offsets: bool) -> None:
-        self._offsets = offsets
+    def __init__(self, *, offsets: bool = False, types: bool = False, start: int = 0) -> None:
+        self._offsets, self._types, self._start = offsets, types, start
         self._file = sys.stdout.buffer
 
-    def line(self, octets: bytes, offset: int) -> None:
+    def record(self, record: "Record") -> None:
+        if record.offset < self._start:
+            return
         if self._offsets:
-            self._file.write(b"%9d " % offset)
-        self._file.write(octets + b"\n")
+            self._file.write(b"%9d " % record.offset)
+        if self._types:
+            self._file.write(b"%3d " % ord(record.kind))
+        self._file.write(record.text + b"\n")
 
     def marker(self, what: str, name: str) -> None:
+        """The first line of all, which is no record."""
         self._file.write(f"*** {what} {name} ***\n".encode("utf-8", "surrogateescape"))
 
     def flush(self) -> None:
-        self._file.flush()
+        try:
+            self._file.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)        # "postcat | head" is no error
 
 
 def show(name: str, fd: int, parts: set[str], out: Out) -> None:
-    """Print one file. Closes fd."""
-    from mailsuite.queue.file import Damaged, read
+    """Print one file. Closes fd. Ends the command, after what could be read, when the file is damaged."""
+    from mailsuite.queue.salvage import salvage
     try:
-        stored = read(fd, with_done=True)
-    except Damaged:
+        if not os.fstat(fd).st_size:
+            return
+        stored, fault = salvage(fd)
+        if stored is None:
+            warn(PROGRAM, f"{name}: input is not a valid queue file")
+            return
+        try:
+            _show(name, fd, stored, parts, out)
+        except BrokenPipeError:
+            out.flush()
+            return
+    except OSError as error:
+        fatal(PROGRAM, f"read {name}: {error.strerror}", 1)
+    finally:
         os.close(fd)
-        warn(PROGRAM, f"{name}: input is not a valid queue file")
-        return
+    if fault:
+        out.flush()
+        warn(PROGRAM, f"{name}: {fault}")
+        fatal(PROGRAM, "record read error", 1)
+
+
+def _show(name: str, fd: int, stored: "Stored", parts: set[str], out: Out) -> None:
+    from mailsuite.cli import postcat_records as records
+
+    def marker(kind: str, offset: int, what: str) -> None:
+        text = f"*** {what} {name} ***".encode("utf-8", "surrogateescape")
+        out.record(records.Record(kind, offset, text))
+
+    end = stored.offset + stored.size
     if "e" in parts:
         out.marker("ENVELOPE RECORDS", name)
-        for text in records(stored, os.path.basename(name)):
-            out.line(text.encode("utf-8", "surrogateescape"), 0)
-        out.marker("MESSAGE CONTENTS", name)
+        for record in records.envelope(stored, os.path.basename(name), drafted=stored.envelope.program == "sendmail"):
+            out.record(record)
+        marker("M", stored.offset, "MESSAGE CONTENTS")
     if "h" in parts or "b" in parts:
-        _content(fd, stored, parts, out)
+        in_header = True
+        for record in records.content(fd, stored):
+            if in_header and not record.text:
+                in_header = False           # the empty line belongs to the body
+            if ("h" if in_header else "b") in parts:
+                out.record(record)
+            elif not in_header:
+                break
     if "e" in parts:
-        out.marker("HEADER EXTRACTED", name)
-        out.marker("MESSAGE FILE END", name)
-    os.close(fd)
-
-
-def _content(fd: int, stored: "Stored", parts: set[str], out: Out) -> None:
-    """Header and body: the empty line between them belongs to the body."""
-    in_header = True
-    for offset, line in _lines(fd, stored.offset, stored.size):
-        if in_header and not line:
-            in_header = False
-        if ("h" if in_header else "b") in parts:
-            out.line(line, offset)
-        elif not in_header:
-            return
-
-
-def _lines(fd: int, start: int, size: int) -> "Iterator[tuple[int, bytes]]":
-    at, end, rest = start, start + size, b""
-    line_at = start
-    while at < end:
-        block = os.pread(fd, min(BLOCK, end - at), at)
-        if not block:
-            break
-        at += len(block)
-        lines = (rest + block).split(b"\n")
-        rest = lines.pop()
-        for line in lines:
-            yield line_at, line
-            line_at += len(line) + 1
-    if rest:
-        yield line_at, rest
-
-
-def records(stored: "Stored", queue_id: str) -> "Iterator[str]":
-    """The envelope as Postfix's postcat lists it."""
-    from mailsuite.address.syntax import quote_local
-    envelope = stored.envelope
-    arrival = time.strftime("%a %b %e %H:%M:%S %Y", time.localtime(envelope.arrival_time))
-    yield (f"message_size: {stored.size:15d} {stored.offset:15d} {len(stored.recipients):15d} {0:15d} "
-           f"{stored.size:15d} {0:15d}")
-    yield f"message_arrival_time: {arrival}"
-    yield f"create_time: {arrival}"
-    if envelope.filter:
-        yield f"content_filter: {envelope.filter}"
-    for name, value in attributes(envelope, queue_id, before_sender=True):
-        yield f"named_attribute: {name}={value}"
-    if envelope.full_name:
-        yield f"sender_fullname: {envelope.full_name}"
-    yield f"sender: {quote_local(envelope.sender)}"
-    for name, value in attributes(envelope, queue_id, before_sender=False):
-        yield f"named_attribute: {name}={value}"
-    for recipient in stored.recipients:
-        if recipient.notify:
-            yield f"named_attribute: notify_flags={int(recipient.notify)}"
-        if recipient.orcpt:
-            yield f"named_attribute: dsn_orig_rcpt={recipient.orcpt}"
-        if recipient.original:
-            yield f"original_recipient: {quote_local(recipient.original)}"
-        yield f"{'done_recipient' if recipient.number < 0 else 'recipient'}: {quote_local(recipient.address)}"
-
-
-def attributes(envelope: "Envelope", queue_id: str, *, before_sender: bool) -> "list[tuple[str, str]]":
-    """Postfix's named attributes that have a value."""
-    origin = envelope.origin
-    if before_sender:
-        ret = {"": "", "FULL": "1", "HDRS": "2"}[envelope.ret.value]
-        found = [("encoding", envelope.encoding),
-                 ("smtputf8", "yes" if envelope.smtputf8 else ""),
-                 ("sasl_method", origin.sasl_method), ("sasl_username", origin.sasl_username),
-                 ("sasl_sender", origin.sasl_sender), ("envelope_id", envelope.envid), ("ret_flags", ret)]
-        context = ("rewrite_context", "local" if envelope.local else "remote")
-        found = [*found, context] if envelope.program == "pickup" else [
-            ("log_ident", origin.log_ident or queue_id), context, *found]
-    else:
-        kind = "6" if ":" in origin.client_address else "2"
-        facts = [("client_name", origin.client_name), ("reverse_client_name", origin.reverse_client_name),
-                 ("client_address", origin.client_address), ("client_port", origin.client_port),
-                 ("server_address", origin.server_address), ("server_port", origin.server_port),
-                 ("helo_name", origin.helo_name), ("protocol_name", origin.protocol_name)]
-        found = [(f"log_{name}", value) for name, value in facts[:1] + facts[2:4]]
-        local = envelope.program == "pickup"
-        found += [("log_message_origin", "" if local else origin.message_origin), ("log_helo_name", origin.helo_name),
-                  ("log_protocol_name", origin.protocol_name), *facts,
-                  ("client_address_type", kind if origin.client_address else "")]
-    return [(name, value) for name, value in found if value]
+        marker("X", end, "HEADER EXTRACTED")
+        for record in records.extracted(stored):
+            out.record(record)
+        marker("E", os.fstat(fd).st_size, "MESSAGE FILE END")
 
 
 if __name__ == "__main__":

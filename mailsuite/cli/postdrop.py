@@ -3,14 +3,15 @@
     postdrop [-c config_dir] [-rv]          standard input: a queue file (mailsuite/queue/file.py)
 
 `sendmail` does not need it: it writes to maildrop/ itself or asks pickup. It serves where an administrator gives a
-wrapper of it the group of maildrop/. What the file says of its sender's rights is not believed.
+wrapper of it the group of maildrop/. What the file says of its sender's rights is not believed. Empty input is no mail.
+Prints the id. Exit: 0; 1 for input that is no queue file; 75 when the mail could not be kept.
 """
 
 import os
 import sys
 import tempfile
 
-from mailsuite.cli.mailcommand import EX_DATAERR, EX_TEMPFAIL, EX_UNAVAILABLE, default_directory, fatal, load, parse
+from mailsuite.cli.mailcommand import EX_TEMPFAIL, EX_UNAVAILABLE, default_directory, fatal, load, parse
 
 PROGRAM = "postdrop"
 USAGE = "usage: postdrop [-c config_dir] [-v]"
@@ -19,7 +20,7 @@ BLOCK = 64 * 1024
 
 def main() -> int:
     """The console script."""
-    options, _ = parse(PROGRAM, sys.argv[1:], "c:rv", USAGE, EX_UNAVAILABLE)
+    options, _ = parse(PROGRAM, sys.argv[1:], "c:rv", USAGE, 1)
     directory = dict(options).get("-c", default_directory())
     settings = load(directory, PROGRAM, EX_UNAVAILABLE)
     import asyncio
@@ -29,11 +30,13 @@ def main() -> int:
     from mailsuite.queue.submit import Draft, SubmitError
     uid = os.getuid()
     if not asyncio.run(allowed(settings, "authorized_submit_users", uid)):
-        fatal(PROGRAM, f"User {user_name(uid)}({uid}) is not allowed to submit mail", EX_TEMPFAIL)
+        fatal(PROGRAM, f"User {user_name(uid)}({uid}) is not allowed to submit mail", EX_TEMPFAIL, settings)
     with tempfile.TemporaryFile() as copy:
         while block := sys.stdin.buffer.read(BLOCK):
             copy.write(block)
         copy.flush()
+        if not copy.tell():
+            return 0                    # nobody meant anything
         try:
             stored = read(copy.fileno())
             draft = Draft(settings)
@@ -44,9 +47,9 @@ def main() -> int:
             finally:
                 draft.abort()
         except Damaged:
-            fatal(PROGRAM, f"uid={uid}: malformed input", EX_DATAERR)
+            fatal(PROGRAM, f"uid={uid}: malformed input", 1, settings)
         except SubmitError as error:
-            fatal(PROGRAM, f"uid={uid}: {error.public}", EX_TEMPFAIL)
+            fatal(PROGRAM, f"uid={uid}: {error.public}", EX_TEMPFAIL, settings)
     print(queue_id)
     return 0
 

@@ -68,10 +68,11 @@ def _entries(settings: "Settings", program: str) -> "Iterator[Listed]":
     try:
         peer = connect(f"{queue_directory}/public/showq")
     except OSError as error:
+        _check_allowed(settings, "authorized_mailq_users", "view", program)
         why = f"(Connect to the {settings.text('mail_name')} showq service: {error.strerror})"
         if not os.access(f"{queue_directory}/maildrop", os.R_OK | os.X_OK) and os.path.isdir(queue_directory) and (
                 os.geteuid() != 0):
-            fatal(program, f"Queue report unavailable - mail system is down {why}", EX_UNAVAILABLE)
+            fatal(program, f"Queue report unavailable - mail system is down {why}", EX_UNAVAILABLE, settings)
         warn(program, f"Mail system is down -- accessing queue directly {why}")
         from mailsuite.queue.store import open_store
         yield from list_queue(open_store(settings))
@@ -81,9 +82,19 @@ def _entries(settings: "Settings", program: str) -> "Iterator[Listed]":
             if line.startswith('{"end"'):
                 return
             if line.startswith('{"error"'):
-                fatal(program, json.loads(line)["error"], EX_UNAVAILABLE)
+                fatal(program, json.loads(line)["error"], EX_UNAVAILABLE, settings)
             yield from_json(line)
-    fatal(program, "the listing is not complete: the showq service ended", EX_UNAVAILABLE)
+    fatal(program, "the listing is not complete: the showq service ended", EX_UNAVAILABLE, settings)
+
+
+def _check_allowed(settings: "Settings", name: str, act: str, program: str) -> None:
+    """The services ask the kernel who we are; while they are away the command asks itself, as Postfix's does."""
+    import asyncio
+
+    from mailsuite.queue.access import allowed, user_name
+    if not asyncio.run(allowed(settings, name, os.getuid())):
+        fatal(program, f"User {user_name(os.getuid())}({os.getuid()}) is not allowed to {act} the mail queue",
+              EX_UNAVAILABLE, settings)
 
 
 def connect(path: str) -> socket.socket:
@@ -98,33 +109,37 @@ def connect(path: str) -> socket.socket:
     return peer
 
 
-def ask_qmgr(settings: "Settings", request: dict[str, Any], program: str) -> None:
+def ask_qmgr(settings: "Settings", request: dict[str, Any], program: str = PROGRAM) -> None:
     """Send a request and wait for the answer; ends the command when there is none or it says no."""
     try:
         with connect(f"{settings.text('queue_directory')}/public/qmgr") as peer:
             peer.sendall(json.dumps({**request, "answer": True}).encode() + b"\n")
             with peer.makefile("rb") as lines:
                 answer = json.loads(lines.readline() or b'{"error": "the queue manager did not answer"}')
-    except OSError:
-        fatal(program, "Cannot flush mail queue - mail system is down", EX_UNAVAILABLE)
+    except OSError as error:
+        _check_allowed(settings, "authorized_flush_users", "flush", program)
+        if "site" in request or "id" in request:
+            warn(program, f"connect to public/flush: {error.strerror}")
+        elif isinstance(error, FileNotFoundError):
+            warn(program, f"unable to look up public/qmgr: {error.strerror}")
+        fatal(program, "Cannot flush mail queue - mail system is down", EX_UNAVAILABLE, settings)
     if "error" in answer:
-        fatal(program, answer["error"], EX_UNAVAILABLE)
+        fatal(program, answer["error"], EX_UNAVAILABLE, settings)
 
 
-def flush(settings: "Settings", program: str = PROGRAM) -> int:
+def flush(settings: "Settings") -> int:
     """Try all deferred mail."""
-    ask_qmgr(settings, {"op": "flush"}, program)
+    ask_qmgr(settings, {"op": "flush"})
     return 0
 
 
 def flush_one(settings: "Settings", queue_id: str) -> int:
     """Try one message; an id that is not there is no error."""
-    from mailsuite.queue.ids import is_id
-    if not queue_id.replace("_", "").isalnum() or not queue_id.isascii():
-        fatal(PROGRAM, f'Cannot flush queue ID - invalid name: "{queue_id[:100]}"', EX_UNAVAILABLE)
-    if not is_id(queue_id):
-        return 0                        # nothing of ours has such a name
-    ask_qmgr(settings, {"op": "flush_one", "id": queue_id}, PROGRAM)
+    from mailsuite.queue.ids import is_id, may_be_id
+    if not may_be_id(queue_id):
+        fatal(PROGRAM, f'Cannot flush queue ID - invalid name: "{queue_id[:100]}"', EX_UNAVAILABLE, settings)
+    # Nothing of ours has a name that is no id; whether the suite runs is told all the same.
+    ask_qmgr(settings, {"op": "flush_one", "id": queue_id if is_id(queue_id) else "000000"})
     return 0
 
 
@@ -137,17 +152,18 @@ def flush_site(settings: "Settings", site: str) -> int:
     from mailsuite.maps.maps import MapSource
     from mailsuite.maps.matchlist import DomainList
     if not is_mail_domain(site):
-        fatal(PROGRAM, f'Cannot flush mail queue - invalid destination: "{site[:100]}"', EX_UNAVAILABLE)
+        fatal(PROGRAM, f'Cannot flush mail queue - invalid destination: "{site[:100]}"', EX_UNAVAILABLE,
+              settings)
     parents = "fast_flush_domains" in settings.text("parent_domain_matches_subdomains")
     domains = DomainList(settings.text("fast_flush_domains"), MapSource(settings, PROGRAM), parents=parents,
                          name="fast_flush_domains")
     try:
         known = asyncio.run(domains.matches(site.lower()))
     except TemporaryError as error:
-        fatal(PROGRAM, f"fast_flush_domains: {error}", EX_UNAVAILABLE)
+        fatal(PROGRAM, f"fast_flush_domains: {error}", EX_UNAVAILABLE, settings)
     if not known:
-        fatal(PROGRAM, f'Flush service is not configured for destination "{site}"', EX_UNAVAILABLE)
-    ask_qmgr(settings, {"op": "flush", "site": site}, PROGRAM)
+        fatal(PROGRAM, f'Flush service is not configured for destination "{site}"', EX_UNAVAILABLE, settings)
+    ask_qmgr(settings, {"op": "flush", "site": site})
     return 0
 
 

@@ -69,8 +69,12 @@ def main() -> int:
     if options.mode == "d":
         return _daemon(options.directory, settings)
     if options.flush is not None:
+        if words:
+            fatal(PROGRAM, "flush queue mode requires no recipient", EX_TEMPFAIL)
         return _flush(settings, options.flush)
     if options.mode == "p":
+        if words:
+            fatal(PROGRAM, "display queue mode requires no recipient", EX_TEMPFAIL)
         from mailsuite.cli.postqueue import show
         return show(settings, as_json=False)
     if options.mode == "i":
@@ -165,8 +169,10 @@ def _ret(value: str) -> str:
 
 
 def _queue(options: Options, value: str) -> None:
-    if value == "." or value[:1].isdigit():
-        options.flush = ("flush", "")           # an interval is the daemon's: it has queue_run_delay
+    if value == ".":
+        options.flush = ("flush", "")
+    elif value[:1].isdigit():
+        options.flush = ("daemon", "")          # an interval is the daemon's: it has queue_run_delay
     elif value[:1] == "I":
         options.flush = ("flush_one", value[1:])
     elif value[:1] == "R":
@@ -177,8 +183,10 @@ def _queue(options: Options, value: str) -> None:
 
 def _flush(settings: "Settings", what: tuple[str, str]) -> int:
     from mailsuite.cli import postqueue
+    if what[0] == "daemon":
+        return 0
     if what[0] == "flush":
-        return postqueue.flush(settings, PROGRAM)
+        return postqueue.flush(settings)
     return (postqueue.flush_one if what[0] == "flush_one" else postqueue.flush_site)(settings, what[1])
 
 

@@ -74,7 +74,7 @@ def _run_master(directory: str, ready: Callable[[], None], *, report: int = -1) 
     """Load, prepare, bind, serve; in the background when there is a pipe to report to. Raises ConfigError."""
     from mailsuite.master.configuration import load_configuration
     from mailsuite.master.logging import LogFiles, setup_logging
-    from mailsuite.master.prepare import prepare_access, prepare_queue
+    from mailsuite.master.prepare import prepare_access, prepare_queue, tidy_queue
     from mailsuite.master.supervise import Master, close_terminal
 
     configuration = load_configuration(directory)
@@ -86,6 +86,7 @@ def _run_master(directory: str, ready: Callable[[], None], *, report: int = -1) 
     files = LogFiles()
     setup_logging(configuration.settings, configuration.dovecot, files)
     _tell_faults(directory)
+    tidy_queue(configuration.settings, configuration.accounts)
     master = Master(configuration, files, pid_file, report=report)
     master.bind()
 

@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mailsuite.base.errors import ConfigError, ConfigErrors
+from mailsuite.base.log import logger
 from mailsuite.master.accounts import Accounts
+from mailsuite.net.privileges import Identity, drop_privileges
+from mailsuite.queue.store import open_store
+from mailsuite.queue.tidy import fix_structure, purge
 
 if TYPE_CHECKING:
     from mailsuite.config.dovecot import DovecotSettings
@@ -71,6 +75,39 @@ def _unreachable(path: Path, user: tuple[str, int, int]) -> list[ConfigError]:
             return [ConfigError(f"the account {user[0]} cannot reach {path}: {folder} is closed to it "
                                 f"(chmod o+x {folder}, or another queue_directory)")]
     return []
+
+
+def tidy_queue(settings: "Settings", accounts: Accounts) -> None:
+    """What `postsuper` does before Postfix starts, with mail_owner's rights: root does not move what others may have
+    put there. What is wrong is logged; mail is served all the same. Nothing may run on this queue yet."""
+    if accounts.mail_owner is None:
+        _tidy(settings)
+        return
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            _, uid, gid = accounts.mail_owner
+            drop_privileges(Identity(uid, gid))
+            _tidy(settings)
+            status = 0
+        finally:
+            os._exit(status)
+    os.waitpid(pid, 0)
+
+
+def _tidy(settings: "Settings") -> None:
+    log = logger("postsuper")
+    try:
+        store = open_store(settings)
+        renamed = fix_structure(store, lambda text: log.warning("%s", text))
+        purge(store, time.time())
+    except OSError as error:
+        log.error("cannot put the queue in order: %s", error)
+        return
+    if renamed:
+        log.info("Renamed to match inode number: %d message%s", renamed, "" if renamed == 1 else "s")
+        log.warning("QUEUE FILE NAMES WERE CHANGED TO MATCH INODE NUMBERS")
 
 
 def prepare_access(dovecot: "DovecotSettings", accounts: Accounts) -> None:

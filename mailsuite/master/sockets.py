@@ -54,9 +54,11 @@ class Sockets:
                 _unlink_socket(key[1])
 
     def close(self) -> None:
+        """Close all. Names in the queue's folders stay, as Postfix's do: "connection refused" says that the suite is
+        down, and the next start takes them over."""
         for key, sock in self._open.items():
             sock.close()
-            if key[0] != "inet":
+            if key[0] != "inet" and os.path.basename(os.path.dirname(key[1])) not in ("private", "public"):
                 _unlink_socket(key[1])
         self._open.clear()
 

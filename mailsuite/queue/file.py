@@ -231,8 +231,8 @@ def read(fd: int, *, with_done: bool = False) -> Stored:
         raise Damaged("queue file damaged", detail=f"envelope: {error}") from error
 
 
-def read_tail(fd: int) -> tuple[int, int, int, bytes]:
-    """Content offset, content size, tail offset, tail. Raises Damaged, Unfinished, OSError."""
+def read_head(fd: int) -> tuple[int, int, int, int, int]:
+    """Content offset, content size, tail offset, tail length, CRC of the tail. Raises Damaged, Unfinished, OSError."""
     head = os.pread(fd, HEAD, 0)
     match = _HEAD.fullmatch(head)
     if match is None:
@@ -240,12 +240,18 @@ def read_tail(fd: int) -> tuple[int, int, int, bytes]:
             raise Unfinished("queue file unfinished", detail="the file has no head")
         raise Damaged("queue file damaged", detail="the head is not one of a queue file")
     offset, size, start, length = (int(group) for group in match.group(1, 2, 3, 4))
+    return offset, size, start, length, int(match[5], 16)
+
+
+def read_tail(fd: int) -> tuple[int, int, int, bytes]:
+    """Content offset, content size, tail offset, tail. Raises Damaged, Unfinished, OSError."""
+    offset, size, start, length, crc = read_head(fd)
     if offset < HEAD or start < offset + size or length > TAIL_LIMIT:
         raise Damaged("queue file damaged", detail="numbers of the head contradict each other")
     tail = os.pread(fd, length, start)
     if len(tail) != length:
         raise Damaged("queue file damaged", detail="the file is shorter than its head says")
-    if zlib.crc32(_DONE.sub(b"R-", tail)) != int(match[5], 16):
+    if zlib.crc32(_DONE.sub(b"R-", tail)) != crc:
         raise Damaged("queue file damaged", detail="checksum of the envelope is wrong")
     return offset, size, start, tail
 

@@ -34,6 +34,20 @@ def new_id(seconds: float, inode: int, *, long_ids: bool = False) -> str:
     return f"{micro:05X}{inode:X}"
 
 
+def is_long(queue_id: str) -> bool:
+    """Whether an id has the long form."""
+    return len(queue_id) >= 12 and _LONG.fullmatch(queue_id) is not None
+
+
+def with_inode(queue_id: str, inode: int, *, long_ids: bool = False) -> str:
+    """The id that a file of this name should have: the same microseconds, its own inode number. long_ids: a long one
+    stays long, else it becomes short."""
+    if is_long(queue_id):
+        start = queue_id[:queue_id.rindex("z")]
+        return f"{start}z{_base(inode, 51, 1)}" if long_ids else f"{_hash_name(queue_id)}{inode:X}"
+    return f"{queue_id[:5]}{inode:X}"
+
+
 def is_id(text: str) -> bool:
     """Whether a name can be a queue id; other names in queue folders are none of our business."""
     return _VALID.fullmatch(text) is not None
@@ -41,13 +55,18 @@ def is_id(text: str) -> bool:
 
 def _hash_name(queue_id: str) -> str:
     """What the subfolders are named after: a long id's microseconds in hexadecimal, reversed by none."""
-    if len(queue_id) >= 12 and _LONG.fullmatch(queue_id):
+    if is_long(queue_id):
         at = queue_id.rindex("z")
         micro = 0
         for digit in queue_id[at - 4:at]:
             micro = micro * 52 + _DIGITS.index(digit)
         return f"{micro:05X}"
     return queue_id
+
+
+def may_be_id(text: str) -> bool:
+    """Whether Postfix would take it for the name of a queue file; commands complain of what it would not."""
+    return 0 < len(text) <= 100 and text.isascii() and text.replace("_", "a").isalnum()
 
 
 def hashed(queue: str, queue_id: str, depth: int) -> str:

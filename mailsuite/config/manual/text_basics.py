@@ -2,7 +2,7 @@
 
 TEXT = r"""
 alternate_config_directories !instances: Other configuration folders that set-gid commands may be pointed at with -c.
-application_event_drain_time !process: How long Postfix's programs wait for events of the past before they end.
+application_event_drain_time: How long Postfix's programs wait for events of the past before they end.
 authorized_flush_users: Users who may run "postqueue -f", -i and -s.
 authorized_mailq_users: Users who may list the queue.
 authorized_submit_users: Users who may submit mail with sendmail.
@@ -64,7 +64,7 @@ max_use !process: After how many connections a process ends; ours stay.
 meta_directory !install: Where files with Postfix's installation facts are.
 multi_instance_directories !instances: Configuration folders of further instances.
 multi_instance_enable !instances: Whether this instance is started with the others.
-multi_instance_group !instances: The group to which the instance belongs.
+multi_instance_group: The group to which the instance belongs.
 multi_instance_name: The instance's name; it becomes the syslog_name's beginning.
 multi_instance_wrapper !instances: The command that starts and stops all instances.
 mydestination: Domains whose mail ends on this host, in local mailboxes (class local).
