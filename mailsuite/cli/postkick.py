@@ -11,12 +11,10 @@ import socket
 import sys
 
 from mailsuite.cli.mailcommand import default_directory, fatal, load, parse, warn
-from mailsuite.config.registry import Param, declare, seconds
+from mailsuite.cli.params import APPLICATION_EVENT_DRAIN_TIME
 
 PROGRAM = "postkick"
 USAGE = "usage: postkick [-c config_dir] [-v] class service request"
-APPLICATION_EVENT_DRAIN_TIME = declare(Param("application_event_drain_time", "100s", seconds(least=1),
-    "How long postkick waits for the service to read its request."))
 
 
 def main() -> int:

@@ -2,7 +2,6 @@
 
 TEXT = r"""
 alternate_config_directories !instances: Other configuration folders that set-gid commands may be pointed at with -c.
-application_event_drain_time: How long Postfix's programs wait for events of the past before they end.
 authorized_flush_users: Users who may run "postqueue -f", -i and -s.
 authorized_mailq_users: Users who may list the queue.
 authorized_submit_users: Users who may submit mail with sendmail.
