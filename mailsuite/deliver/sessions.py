@@ -14,19 +14,24 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from mailsuite.base.errors import ConfigError
 from mailsuite.base.log import logger
 from mailsuite.config.settings import Settings
+from mailsuite.dns.resolver import Resolver
 from mailsuite.maps import MapSource, open_maps
-from mailsuite.smtp.client import ClientConnection, Endpoint
+from mailsuite.smtp.client import ClientConnection, Endpoint, HandshakeTrouble
 from mailsuite.smtp.client_auth import Credentials, Passwords, authenticate
 from mailsuite.smtp.client_hosts import NoHost, parse_destination
 from mailsuite.smtp.client_params import CACHE_ON_DEMAND, CACHE_TIME, REUSE_COUNT, REUSE_TIME, ClientConfig
+from mailsuite.smtp.client_policy import Policy
 from mailsuite.smtp.client_session import Features, Trouble, greeting, hello, start_tls
-from mailsuite.smtp.client_tls import Policies, Policy
+from mailsuite.smtp.client_tls import NoStartTls, Policies
+from mailsuite.tls.identity import Identity
+from mailsuite.tls.peer import Verdict
 
 KEPT_MOST = 200                 # idle sessions
 REMEMBERED_MOST = 1000          # nexthops whose last request is remembered
-Key = tuple[Endpoint, str, str]
+Key = tuple[Endpoint, Policy, str]
 
 
 @dataclass(eq=False)
@@ -43,6 +48,7 @@ class Session:
     reused: bool = False
     said_data: bool = False
     clean: bool = True          # no transaction is open at the other side
+    verdict: Verdict | None = None      # of the server's certificate; None without TLS
 
     def watch(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
         """The same blocks; remembers that the message was begun."""
@@ -53,9 +59,11 @@ class Session:
 class Sessions:
     """One configuration's sessions."""
 
-    def __init__(self, settings: Settings, prefix: str, config: ClientConfig) -> None:
+    def __init__(self, settings: Settings, prefix: str, config: ClientConfig, resolver: Resolver,
+                 identities: tuple[Identity, ...] = ()) -> None:
         self._config, self._prefix, self._log = config, prefix, logger(prefix)
-        self._policies, self._passwords = Policies(settings, prefix), Passwords(settings, prefix)
+        self._policies = Policies(settings, prefix, resolver, self._log, identities)
+        self._passwords = Passwords(settings, prefix)
         hello_word = "lhlo" if config.lmtp else "ehlo"
         self._discards = open_maps(settings.text(f"{prefix}_discard_{hello_word}_keyword_address_maps"),
                                    MapSource(settings, prefix))
@@ -85,46 +93,45 @@ class Sessions:
                 self._last_asked.clear()
             self._last_asked[nexthop] = time.monotonic()
 
-    async def get(self, endpoint: Endpoint, nexthop: str, sender: str, *, fresh: bool = False) -> Session:
-        """A session that is ready for a message."""
+    async def get(self, endpoint: Endpoint, nexthop: str, sender: str, *, fresh: bool = False,
+                  waited: bool = False) -> Session:
+        """A session that is ready for a message. waited: long enough to go without TLS that may be used, but fails."""
         policy = await self._policies.find(endpoint, nexthop)
         credentials = await self._passwords.find(sender, endpoint.host, nexthop) if self._config.sasl else None
-        key = (endpoint, policy.level, credentials.user if credentials else "")
+        key = (endpoint, policy, credentials.user if credentials else "")
         if not fresh and (kept := self._take(key)) is not None:
             return kept
         try:
             return await self._open(endpoint, nexthop, policy, credentials, key)
-        except Trouble as trouble:
-            if policy.level != "may" or not trouble.tls:
+        except HandshakeTrouble as trouble:
+            self._log.info("SSL_connect error to %s: %s", endpoint.name_port, trouble.why)
+            if policy.level != "may" or not waited or credentials is not None:
                 raise
-            self._log.info("%s: TLS failed, trying without: %s", endpoint.name_port, trouble.public)
+            self._log.info("%s: TLS failed, trying without", endpoint.name_port)
             return await self._open(endpoint, nexthop, Policy("none"), credentials, key)
 
     async def _open(self, endpoint: Endpoint, nexthop: str, policy: Policy, credentials: Credentials | None,
                     key: Key) -> Session:
         opened, wrapper = time.time(), self._policies.wrapper and policy.level != "none"
-        name = self._policies.server_name(policy, endpoint, _host_of(nexthop))
         link = await ClientConnection.open(
             endpoint, timeout_s=self._config.timeouts["connect"], bind=self._bind[":" in endpoint.address],
-            context=self._policies.context(policy) if wrapper else None, server_name=name,
             lines_limit=self._config.reply_lines, unix_root=self._queue_directory)
         link.warn = lambda text: self._log.warning("%s", text.replace(endpoint.name, endpoint.name_port, 1))
         best_mx_of = endpoint.domain if endpoint.best else ""
         try:
             config = await self._config_for(endpoint)
+            verdict = await self._handshake(link, policy, nexthop) if wrapper else None
             await link.run(greeting(config, link.host))
             features = await link.run(hello(config, link.host, best_mx_of=best_mx_of))
             if policy.level != "none" and not wrapper:
-                features = await self._secure(link, features, policy, name, config)
+                features, verdict = await self._secure(link, features, policy, nexthop, config)
+            elif self._policies.note_offer and not wrapper and features.has("STARTTLS"):
+                self._log.info("Host offered STARTTLS: [%s]", endpoint.host)
             features.tls = link.tls
-            if link.tls and self._policies.log_level not in ("", "0"):
-                self._log.info("%s TLS connection established to %s: %s",
-                               "Verified" if policy.level in ("verify", "secure") else "Untrusted",
-                               endpoint.name_port, link.tls_words)
             if credentials is not None and features.mechanisms:
                 await link.run(authenticate(self._config, features, link.host, credentials))
         except Trouble as trouble:
-            if trouble.dead or trouble.tls:
+            if trouble.dead:
                 link.abort()
             else:
                 self._quit(link)
@@ -132,7 +139,7 @@ class Sessions:
         except BaseException:
             link.abort()
             raise
-        return Session(link, features, key, nexthop, opened, time.time())
+        return Session(link, features, key, nexthop, opened, time.time(), verdict=verdict)
 
     async def _config_for(self, endpoint: Endpoint) -> ClientConfig:
         """With the keywords that this server must not have offered: smtp_discard_ehlo_keyword_address_maps."""
@@ -141,16 +148,35 @@ class Sessions:
             return self._config
         return replace(self._config, discard_keywords=frozenset(found.upper().replace(",", " ").split()))
 
-    async def _secure(self, link: ClientConnection, features: Features, policy: Policy, name: str,
-                      config: ClientConfig) -> Features:
+    async def _secure(self, link: ClientConnection, features: Features, policy: Policy, nexthop: str,
+                      config: ClientConfig) -> tuple[Features, Verdict | None]:
+        """STARTTLS, where it is offered or a must. Raises Trouble."""
         if not features.has("STARTTLS"):
             if policy.mandatory:
-                raise Trouble(f"TLS is required, but was not offered by host {link.host}", status="4.7.4")
-            return features
-        context = self._policies.context(policy)
+                raise NoStartTls(link.host)
+            return features, None
+        self._prepare(link, policy, nexthop)
+        if not await link.run(start_tls(config, link.host, mandatory=policy.mandatory)):
+            return features, None
+        verdict = self._policies.judge(policy, link.endpoint, _host_of(nexthop, link.endpoint), link)
+        return await link.run(hello(config, link.host)), verdict
+
+    async def _handshake(self, link: ClientConnection, policy: Policy, nexthop: str) -> Verdict:
+        """TLS from the first octet. Raises Trouble."""
+        self._prepare(link, policy, nexthop)
+        await link.handshake()
+        return self._policies.judge(policy, link.endpoint, _host_of(nexthop, link.endpoint), link)
+
+    def _prepare(self, link: ClientConnection, policy: Policy, nexthop: str) -> None:
+        """Raises Trouble: the policy cannot be kept to."""
+        try:
+            context = self._policies.context(policy)
+            name = self._policies.server_name(policy, link.endpoint, _host_of(nexthop, link.endpoint))
+        except ConfigError as error:
+            self._log.warning("%s: %s", link.endpoint.name_port, error.public)
+            raise Trouble("Cannot start TLS: handshake failure", status="4.7.5", tls=True) from error
         link.context, link.server_name = lambda: context, name
-        await link.run(start_tls(config, link.host))
-        return await link.run(hello(config, link.host))
+        link.handshake_timeout_s = min(self._config.timeouts["starttls"], 3600.0)
 
     # --- idle ones ----------------------------------------------------------------------------------------------------
 
@@ -214,7 +240,10 @@ class Sessions:
             self._timer = None
 
 
-def _host_of(nexthop: str) -> str:
+def _host_of(nexthop: str, endpoint: Endpoint) -> str:
+    """The next hop's name as certificates are compared with it."""
+    if endpoint.path:
+        return endpoint.host
     try:
         return parse_destination(nexthop, 25).host
     except NoHost:

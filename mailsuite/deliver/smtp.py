@@ -2,7 +2,8 @@
 
 A request goes to the hosts of its nexthop in order (smtp/client_hosts.py). What one host refuses for now is offered to
 the next, smtp_mx_session_limit sessions at most; what the last one refuses is deferred, and a 5xx reply to MAIL, RCPT
-or the message bounces at once. TLS that fails at level "may" is tried again without, in a new connection.
+or the message bounces at once. TLS that fails at level "may" is tried again without, in a new connection, when the
+message has waited for minimal_backoff_time.
 """
 
 import asyncio
@@ -12,35 +13,44 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from mailsuite.base.errors import ConfigError, TemporaryError
+from mailsuite.base.log import logger
 from mailsuite.config.settings import Settings
 from mailsuite.deliver.agent import CONFIGURATION_ERROR, Job, serve_agent
 from mailsuite.deliver.generic import GenericMaps
 from mailsuite.deliver.sessions import Session, Sessions
 from mailsuite.dns.resolver import Resolver
+from mailsuite.net.client_tls import client_identities
 from mailsuite.net.service import ServiceContext
 from mailsuite.queue.agent import BOUNCED, DEFERRED, SENT, Times
 from mailsuite.queue.envelope import Recipient
+from mailsuite.queue.params import MINIMAL_BACKOFF_TIME
 from mailsuite.smtp.client import Endpoint, encode_body
+from mailsuite.smtp.client_dane import NoTls
 from mailsuite.smtp.client_hosts import HostFinder, NoHost
 from mailsuite.smtp.client_params import MX_SESSION_LIMIT, ClientConfig
 from mailsuite.smtp.client_session import Mail, Result, Trouble, transaction
 from mailsuite.store.delivery import read_blocks
+from mailsuite.tls.identity import Identity
 
 
 class RemoteAgent:
     """One transport by SMTP or LMTP. prefix: "smtp" or "lmtp": whose parameters count."""
 
-    def __init__(self, settings: Settings, prefix: str, resolver: Resolver) -> None:
-        self._prefix, self._resolver = prefix, resolver
+    def __init__(self, settings: Settings, prefix: str, resolver: Resolver,
+                 identities: tuple[Identity, ...] = ()) -> None:
+        """identities: the client's certificates."""
+        self._prefix, self._resolver, self._identities = prefix, resolver, identities
         self._sessions: Sessions | None = None
         self.configure(settings)
 
     def configure(self, settings: Settings) -> None:
         self.config = ClientConfig.of(settings, self._prefix)
         self._finder = HostFinder(settings, self._resolver, self._prefix)
+        self._patience_s = settings[MINIMAL_BACKOFF_TIME]
         self._session_limit = settings[MX_SESSION_LIMIT[self._prefix]] or 10**9
         self._generic = GenericMaps(settings, self._prefix)
-        old, self._sessions = self._sessions, Sessions(settings, self._prefix, self.config)
+        old, self._sessions = self._sessions, Sessions(
+            settings, self._prefix, self.config, self._resolver, self._identities)
         if old is not None:
             old.close()
 
@@ -71,6 +81,11 @@ class RemoteAgent:
     def session_limit(self) -> int:
         return self._session_limit
 
+    @property
+    def patience_s(self) -> int:
+        """How long a message waits for TLS that may be used, but fails."""
+        return self._patience_s
+
     @staticmethod
     def _report_all(job: Job, relay: str, status: str, reason: str) -> None:
         job.report_rest(DEFERRED if status.startswith("4") else BOUNCED, status, reason, relay=relay or "none")
@@ -93,6 +108,11 @@ class _Attempt:
                 if self._may_try(endpoint, self._used):
                     await self._host(endpoint, endpoints[number + 1:])
 
+    @property
+    def _waited(self) -> bool:
+        request = self._job.request
+        return request.active_time - request.arrival_time >= self._agent.patience_s
+
     def _may_try(self, endpoint: Endpoint, used: int) -> bool:
         """Whether a host's turn comes after so many sessions; fallback relays always have theirs."""
         return endpoint.fallback or used < self._agent.session_limit
@@ -102,7 +122,7 @@ class _Attempt:
         job, session = self._job, None
         last = not any(self._may_try(other, self._used + 1) for other in others)
         try:
-            session = await self._agent.sessions.get(endpoint, self._nexthop, job.request.sender)
+            session = await self._agent.sessions.get(endpoint, self._nexthop, job.request.sender, waited=self._waited)
             self._used += 1
             try:
                 await self._transfer(session, last)
@@ -111,10 +131,11 @@ class _Attempt:
                     raise
                 # An old connection that was closed meanwhile says nothing about the host.
                 session.link.abort()
-                session = await self._agent.sessions.get(endpoint, self._nexthop, job.request.sender, fresh=True)
+                session = await self._agent.sessions.get(endpoint, self._nexthop, job.request.sender, fresh=True,
+                                                         waited=self._waited)
                 await self._transfer(session, last)
         except Trouble as trouble:
-            unreached = session is None and trouble.public.startswith("connect to ")
+            unreached = session is None and (isinstance(trouble, NoTls) or trouble.public.startswith("connect to "))
             self._used += session is None and not unreached
             last = not any(self._may_try(other, self._used) for other in others)
             self._trouble(trouble, endpoint, session, last=last, unreached=unreached)
@@ -132,7 +153,7 @@ class _Attempt:
                  unreached: bool) -> None:
         job = self._job
         times = self._times if session is not None else Times(job.times.received, connected=time.time())
-        if unreached and not endpoint.path:
+        if unreached and not endpoint.path and not isinstance(trouble, NoTls):
             job.log.info("%s", trouble.public)
         if trouble.hard or last:
             diagnostic = f"smtp; {trouble.reply}" if trouble.reply else ""
@@ -214,8 +235,18 @@ def _remote(endpoint: Endpoint) -> str:
     return f"dns; {endpoint.host}"
 
 
+def prepare(context: ServiceContext) -> tuple[Identity, ...]:
+    """Read the client's keys while root may. Without them TLS goes on: servers rarely ask."""
+    try:
+        return client_identities(context.settings, context.command)
+    except ConfigError as error:
+        logger(context.command).warning("%s: going on without a client certificate", error.public)
+        return ()
+
+
 async def serve(context: ServiceContext) -> None:
-    agent = RemoteAgent(context.settings, context.command, Resolver.of(context.settings))
+    identities = context.prepared if isinstance(context.prepared, tuple) else ()
+    agent = RemoteAgent(context.settings, context.command, Resolver.of(context.settings), identities)
     context.on_reload = lambda new, dovecot: agent.configure(new)
     try:
         await serve_agent(context, agent.deliver)

@@ -47,12 +47,16 @@ class DnsError(TemporaryError):
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[R]):
-    """records in the order to use. exists: False for NXDOMAIN. validated: the resolver says DNSSEC-authentic (AD)."""
+    """records in the order to use. exists: False for NXDOMAIN. validated: the resolver says DNSSEC-authentic (AD).
+
+    name: whose records they are, at the end of aliases; "" where that is not known.
+    """
 
     records: tuple[R, ...]
     exists: bool = True
     ttl_s: int = 0
     validated: bool = False
+    name: str = ""
 
     def __bool__(self) -> bool:
         return bool(self.records)
@@ -132,7 +136,8 @@ class Resolver:
                 if isinstance(error, BaseException):
                     raise error
         return Answer(found, all(answer.exists for answer in good), min((answer.ttl_s for answer in good), default=0),
-                      all(answer.validated for answer in good))
+                      len(good) == len(types) and all(answer.validated for answer in good),
+                      next((answer.name for answer in good if answer.records), ""))
 
     async def ptr(self, address: str) -> Answer[str]:
         """Names of an address. Raises DnsError."""
@@ -208,7 +213,7 @@ class Resolver:
         validated = bool(found.response.flags & dns.flags.AD)
         if found.rrset is None:
             return Answer((), validated=validated)
-        return Answer(tuple(found.rrset), True, int(found.rrset.ttl), validated)
+        return Answer(tuple(found.rrset), True, int(found.rrset.ttl), validated, _name(found.canonical_name))
 
     def _machine(self) -> "dns.asyncresolver.Resolver":
         """dnspython's resolver, as resolv.conf sets it up now; EDNS for long answers."""

@@ -31,6 +31,8 @@ _MAIL = ("mailsuite.queue", "mailsuite.rewrite", "mailsuite.maps", "mailsuite.da
          "mailsuite.net")
 _SIGN = ("mailsuite.auth_results", "mailsuite.dns")
 _DNS = ("mailsuite.dns", "dns.asyncresolver", "dns.rdtypes.ANY", "dns.rdtypes.IN")
+_CHAINS = ("OpenSSL.crypto", "cryptography.x509", "cryptography.hazmat.primitives.serialization",
+           "cryptography.hazmat.primitives.asymmetric.rsa", "cryptography.hazmat.primitives.asymmetric.ed448")
 _STORE = ("mailsuite.store", "mailsuite.message", "mailsuite.sasl")
 
 # Command names of master.cf, in the place of the programs in daemon_directory.
@@ -42,9 +44,9 @@ COMMANDS: dict[str, ServiceKind] = {
     "qmgr": ServiceKind("mailsuite.queue.server:serve", eager=True, preload=(*_MAIL, *_SIGN)),
     "showq": ServiceKind("mailsuite.queue.showq_server:serve", preload=_MAIL),
     "smtp": ServiceKind("mailsuite.deliver.smtp:serve",
-                        preload=(*_MAIL, *_DNS, "mailsuite.deliver", "mailsuite.smtp", "mailsuite.tls")),
+                        preload=(*_MAIL, *_DNS, *_CHAINS, "mailsuite.deliver", "mailsuite.smtp", "mailsuite.tls")),
     "lmtp": ServiceKind("mailsuite.deliver.smtp:serve",
-                        preload=(*_MAIL, *_DNS, "mailsuite.deliver", "mailsuite.smtp", "mailsuite.tls")),
+                        preload=(*_MAIL, *_DNS, *_CHAINS, "mailsuite.deliver", "mailsuite.smtp", "mailsuite.tls")),
     "error": ServiceKind("mailsuite.deliver.error:serve", preload=(*_MAIL, "mailsuite.deliver")),
     "discard": ServiceKind("mailsuite.deliver.discard:serve", preload=(*_MAIL, "mailsuite.deliver")),
     "local": ServiceKind("mailsuite.deliver.local:serve", root=True,

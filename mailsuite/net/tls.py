@@ -1,10 +1,9 @@
-"""SSLContexts for servers and clients, from parameters.
+"""SSLContexts for servers, from parameters; those for clients are net/client_tls.py.
 
     tls = ServerTls(smtpd_tls(settings), smtpd_names(settings))
     tls.load()                                               while keys can be read; raises ConfigError
     tls.context() -> ssl.SSLContext | None                   what Acceptor(tls=...) and StartTls want
     tls.refresh()                                            takes new files, when they changed and fit
-    client_context(ClientSpec(...)) -> ssl.SSLContext        for the remote side; cached per spec
 
 A server without a certificate has no context (None) and says why in `tls.failure`: the dialogue goes on, a handshake
 is refused. SNI: a context of its own for each name in `ServerSpec.names`, and for what the tables of sni.py have, made
@@ -17,7 +16,6 @@ import ssl
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from mailsuite.base.dialogue import NameUse
@@ -126,11 +124,11 @@ class ServerTls:
         else:
             context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
         if spec.cipher_list:
-            _set_ciphers(context, spec.cipher_list)
+            set_ciphers(context, spec.cipher_list)
         for identity in identities:
             install(context, identity)
         if spec.ca_file or spec.ca_path:
-            _load_authorities(context, spec.ca_file, spec.ca_path)
+            load_authorities(context, spec.ca_file, spec.ca_path)
         if spec.require:
             context.verify_mode = ssl.CERT_REQUIRED
         elif spec.ask:
@@ -194,14 +192,16 @@ def _stamp_of(path: str) -> object:
     return status.st_mtime_ns, status.st_ino, status.st_size
 
 
-def _set_ciphers(context: ssl.SSLContext, text: str) -> None:
+def set_ciphers(context: ssl.SSLContext, text: str) -> None:
+    """Raises ConfigError."""
     try:
         context.set_ciphers(text)
     except ssl.SSLError as error:
         raise ConfigError(f'OpenSSL knows no cipher of the list "{text}"') from error
 
 
-def _load_authorities(context: ssl.SSLContext, ca_file: str, ca_path: str) -> None:
+def load_authorities(context: ssl.SSLContext, ca_file: str, ca_path: str) -> None:
+    """Raises ConfigError."""
     try:
         context.load_verify_locations(ca_file or None, ca_path or None)
     except (OSError, ssl.SSLError) as error:
@@ -235,7 +235,7 @@ def smtpd_tls(settings: "Settings") -> ServerSpec:
     require = must and _yes(settings.text("smtpd_tls_req_ccert"))
     chains = tuple(_words(settings.text("smtpd_tls_chain_files")))
     return ServerSpec(
-        pairs=() if chains else tuple(_smtpd_pairs(settings)),
+        pairs=() if chains else tuple(certificate_pairs(settings, "smtpd")),
         chain_files=chains,
         protocols=protocols.parse_protocols(settings.text(f"smtpd_tls_{kind}protocols")),
         cipher_list=postfix_ciphers(settings, settings.text(f"smtpd_tls_{kind}ciphers"), exclude),
@@ -244,12 +244,13 @@ def smtpd_tls(settings: "Settings") -> ServerSpec:
         ask=require or _yes(settings.text("smtpd_tls_ask_ccert")), require=require)
 
 
-def _smtpd_pairs(settings: "Settings") -> list[Pair]:
+def certificate_pairs(settings: "Settings", side: str) -> list[Pair]:
+    """Those of SIDE_tls_cert_file, eccert_file and dcert_file. side: smtpd, smtp, lmtp."""
     pairs = []
-    for certificate, key in (("cert", "key"), ("eccert", "eckey"), ("dcert", "dkey")):
-        path = _none_is_empty(settings.text(f"smtpd_tls_{certificate}_file"))
+    for algorithm in ("", "ec", "d"):
+        path = _none_is_empty(settings.text(f"{side}_tls_{algorithm}cert_file"))
         if path:
-            pairs.append(Pair(path, settings.text(f"smtpd_tls_{key}_file").strip()))
+            pairs.append(Pair(path, settings.text(f"{side}_tls_{algorithm}key_file").strip()))
     return pairs
 
 
@@ -269,54 +270,3 @@ def dovecot_tls(dovecot: "DovecotSettings") -> ServerSpec:
         pairs=tuple(pairs), protocols=protocols.parse_least(dovecot.text("ssl_min_protocol") or "TLSv1.2"),
         cipher_list=dovecot.text("ssl_cipher_list"), prefer_server_ciphers=dovecot.flag("ssl_prefer_server_ciphers"),
         ask=verify)
-
-
-# --- the remote side --------------------------------------------------------------------------------------------
-
-@dataclass(frozen=True)
-class ClientSpec:
-    """verify: the certificate must be good and (check_name) carry the name that is given to start_tls."""
-
-    protocols: Protocols = protocols.DEFAULT
-    cipher_list: str = ""
-    verify: bool = False
-    check_name: bool = False
-    ca_file: str = ""
-    ca_path: str = ""
-    default_authorities: bool = False
-    pair: Pair | None = None
-
-
-@lru_cache(maxsize=64)
-def client_context(spec: ClientSpec) -> ssl.SSLContext:
-    """A context for outgoing connections. Raises ConfigError."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = spec.verify and spec.check_name
-    context.verify_mode = ssl.CERT_REQUIRED if spec.verify else ssl.CERT_NONE
-    protocols.apply(context, spec.protocols)
-    if spec.cipher_list:
-        _set_ciphers(context, spec.cipher_list)
-    if spec.ca_file or spec.ca_path:
-        _load_authorities(context, spec.ca_file, spec.ca_path)
-    if spec.default_authorities:
-        context.load_default_certs()
-    if spec.pair is not None:
-        install(context, read_identity(spec.pair.certificate, spec.pair.key))
-    return context
-
-
-def smtp_tls(settings: "Settings", level: str, prefix: str = "smtp") -> ClientSpec:
-    """The smtp_tls_* (or lmtp_tls_*) parameters at a level: may, encrypt, verify, secure. Raises ConfigError."""
-    must = level not in ("none", "may")
-    kind = "mandatory_" if must else ""
-    exclude = settings.text(f"{prefix}_tls_exclude_ciphers")
-    if must:
-        exclude += " " + settings.text(f"{prefix}_tls_mandatory_exclude_ciphers")
-    certificate = _none_is_empty(settings.text(f"{prefix}_tls_cert_file"))
-    return ClientSpec(
-        protocols=protocols.parse_protocols(settings.text(f"{prefix}_tls_{kind}protocols")),
-        cipher_list=postfix_ciphers(settings, settings.text(f"{prefix}_tls_{kind}ciphers"), exclude),
-        verify=level in ("verify", "secure"), check_name=level in ("verify", "secure"),
-        ca_file=settings.text(f"{prefix}_tls_CAfile"), ca_path=settings.text(f"{prefix}_tls_CApath"),
-        default_authorities=_yes(settings.text("tls_append_default_CA")),
-        pair=Pair(certificate, settings.text(f"{prefix}_tls_key_file").strip()) if certificate else None)

@@ -21,6 +21,7 @@ from mailsuite.base.errors import PeerError
 from mailsuite.smtp.client_params import ClientConfig
 from mailsuite.smtp.client_reply import Reply, ReplyReader
 from mailsuite.smtp.client_session import Receive, Send, SendBody, StartTls, Step, Trouble, Warn
+from mailsuite.tls.chain import Chain, peer_chain
 
 R = TypeVar("R")
 _READ = 65536
@@ -37,6 +38,9 @@ class Endpoint:
     domain: str = ""            # the domain whose MX it is, for TLS policies
     best: bool = False          # no MX of the domain is better
     fallback: bool = False      # smtp_fallback_relay
+    secure: bool = False        # the host's name came from a signed zone, or from the configuration
+    validated: bool = False     # DNSSEC vouches for its addresses
+    canonical: str = ""         # the name at the end of aliases
 
     @property
     def name(self) -> str:
@@ -49,6 +53,14 @@ class Endpoint:
         return self.name if self.path else f"{self.name}:{self.port}"
 
 
+class HandshakeTrouble(Trouble):
+    """why: for the log."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__("Cannot start TLS: handshake failure", status="4.7.5", dead=True, tls=True)
+        self.why = why
+
+
 class ClientConnection:
     """host: "host[address]", for messages."""
 
@@ -59,37 +71,34 @@ class ClientConnection:
         self._lines_limit = lines_limit
         self._replies = ReplyReader(lines_limit=lines_limit)
         self.tls = False
+        self.chain: Chain = ()                  # the server's certificates, DER, its own first
         self.context: Callable[[], ssl.SSLContext] | None = None
         self.server_name = ""
+        self.handshake_timeout_s = 60.0
         self.warn: Callable[[str], None] = lambda text: None
         self.usable = True
 
     @classmethod
-    async def open(cls, endpoint: Endpoint, *, timeout_s: float, bind: str = "", context: ssl.SSLContext | None = None,
-                   server_name: str = "", lines_limit: int = 200, unix_root: str = "") -> "ClientConnection":
-        """Connect; context: TLS from the first octet. unix_root: where a relative path begins. Raises Trouble."""
+    async def open(cls, endpoint: Endpoint, *, timeout_s: float, bind: str = "", lines_limit: int = 200,
+                   unix_root: str = "") -> "ClientConnection":
+        """Connect. unix_root: where a relative path begins. Raises Trouble."""
         try:
             async with asyncio.timeout(timeout_s):
                 if endpoint.path:
                     reader, writer = await asyncio.open_unix_connection(os.path.join(unix_root, endpoint.path))
                 else:
                     reader, writer = await asyncio.open_connection(
-                        endpoint.address, endpoint.port, local_addr=(bind, 0) if bind else None, ssl=context,
-                        server_hostname=server_name or endpoint.host if context else None)
+                        endpoint.address, endpoint.port, local_addr=(bind, 0) if bind else None)
         except TimeoutError as error:
             raise Trouble(f"connect to {endpoint.name_port}: Connection timed out", status="4.4.1",
                           dead=True) from error
-        except ssl.SSLError as error:
-            raise Trouble("Cannot start TLS: handshake failure", status="4.7.5", dead=True, tls=True) from error
         except OSError as error:
             why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
             raise Trouble(f"connect to {endpoint.name_port}: {why}", status="4.4.1", dead=True) from error
         sock = writer.get_extra_info("socket")
         if sock is not None and not endpoint.path:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        made = cls(endpoint, reader, writer, lines_limit=lines_limit)
-        made.tls = context is not None
-        return made
+        return cls(endpoint, reader, writer, lines_limit=lines_limit)
 
     async def run(self, dialogue: Generator[Step, Reply, R], *, body: Iterable[bytes] = (),
                   body_timeout_s: float = 180.0) -> R:
@@ -115,7 +124,7 @@ class ClientConnection:
             case SendBody():
                 await self._send_body(() if step.empty else body, body_timeout_s)
             case StartTls():
-                await self._handshake()
+                await self.handshake()
             case Warn():
                 self.warn(step.text)
         return None
@@ -158,20 +167,20 @@ class ClientConnection:
             raise
         self._writer.write(b".\r\n")
 
-    async def _handshake(self) -> None:
+    async def handshake(self) -> None:
+        """TLS from here on, as `context` and `server_name` say; nothing is checked, see `chain`. Raises Trouble."""
         if not self._replies.empty:
             # What came before the handshake was written by somebody in between (CVE-2011-0411).
             raise Trouble(f"host {self.host} sent data ahead of the TLS handshake", status="4.7.5", dead=True, tls=True)
         assert self.context is not None
         try:
             await self._writer.start_tls(self.context(), server_hostname=self.server_name or None,
-                                         ssl_handshake_timeout=60.0)
+                                         ssl_handshake_timeout=self.handshake_timeout_s)
         except (OSError, ssl.SSLError, EOFError) as error:
-            detail = "Server certificate not verified" if isinstance(error, ssl.SSLCertVerificationError) \
-                else "Cannot start TLS: handshake failure"
-            raise Trouble(detail, status="4.7.5", dead=True, tls=True) from error
+            raise HandshakeTrouble(_in_words(error)) from error
         self._replies = ReplyReader(lines_limit=self._lines_limit)
         self.tls = True
+        self.chain = peer_chain(self._writer.get_extra_info("ssl_object"))
 
     @property
     def tls_words(self) -> str:
@@ -207,6 +216,14 @@ class ClientConnection:
         """Drop it."""
         self.usable = False
         self._writer.transport.abort()
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return f"{error.library} routines: {error.reason.lower().replace('_', ' ')}"
+    if isinstance(error, TimeoutError) or "handshake is taking longer" in str(error):
+        return "Connection timed out"
+    return "lost connection"
 
 
 # --- message content --------------------------------------------------------------------------------------------------

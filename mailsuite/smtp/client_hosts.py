@@ -22,6 +22,15 @@ from mailsuite.smtp.client_params import MX_ADDRESS_LIMIT
 _BRACKETED = re.compile(r"\[([^\]]*)\](?::(.*))?")
 
 
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Of one host, in the order to try. validated: by DNSSEC. name: the host's at the end of aliases."""
+
+    list: list[str]
+    validated: bool = False
+    name: str = ""
+
+
 class NoHost(MailError):
     """There is nobody to deliver to; status begins with 4 or 5."""
 
@@ -112,8 +121,7 @@ class HostFinder:
             return [Endpoint(self._my_name, path=destination.path, domain=self._my_name)]
         if destination.literal or self._lmtp or _is_address(destination.host):
             addresses = await self._addresses(destination.host)
-            found = [Endpoint(destination.host, address, destination.port, domain=destination.host)
-                     for address in addresses]
+            found = [self._endpoint(destination.host, address, destination, addresses) for address in addresses.list]
         else:
             found = await self._by_mx(destination, loops=loops)
         return found[:self._limit] if self._limit else found
@@ -127,18 +135,25 @@ class HostFinder:
         if not answer.records:
             addresses = await self._addresses(domain)
             self._check_loop(domain, [(0, domain, addresses)], loops)
-            return [Endpoint(domain, address, destination.port, domain=domain, best=True) for address in addresses]
+            return [self._endpoint(domain, address, destination, addresses, best=True) for address in addresses.list]
         if len(answer.records) == 1 and answer.records[0].host in ("", "."):
             raise NoHost(f"Domain {domain} does not accept mail (nullMX)", status="5.1.0")
         hosts = await self._mx_hosts(answer.records)
         hosts = self._check_loop(domain, hosts, loops)
         best = min(entry[0] for entry in hosts)
-        return [Endpoint(host, address, destination.port, domain=domain, best=preference == best)
-                for preference, host, addresses in hosts for address in addresses]
+        return [self._endpoint(host, address, destination, addresses, best=preference == best, secure=answer.validated)
+                for preference, host, addresses in hosts for address in addresses.list]
 
-    async def _mx_hosts(self, records: tuple[Mx, ...]) -> list[tuple[int, str, list[str]]]:
+    @staticmethod
+    def _endpoint(host: str, address: str, destination: Destination, addresses: Addresses, *, best: bool = False,
+                  secure: bool = True) -> Endpoint:
+        """secure: nobody but the domain's zone, or the administrator, says that this is the host."""
+        return Endpoint(host, address, destination.port, domain=destination.host, best=best, secure=secure,
+                        validated=addresses.validated, canonical=addresses.name)
+
+    async def _mx_hosts(self, records: tuple[Mx, ...]) -> list[tuple[int, str, Addresses]]:
         """Preference, name and addresses of those that have any. Raises NoHost: none has."""
-        found: list[tuple[int, str, list[str]]] = []
+        found: list[tuple[int, str, Addresses]] = []
         problem: NoHost | None = None
         for record in records:
             if record.host in ("", "."):
@@ -155,12 +170,12 @@ class HostFinder:
             raise problem or NoHost("no MX host has a valid address record", status="4.4.4")
         return found
 
-    async def _addresses(self, host: str) -> list[str]:
+    async def _addresses(self, host: str) -> Addresses:
         """Raises NoHost."""
         if _is_address(host):
             if self._family != "any" and (":" in host) != (self._family == "ipv6"):
                 raise NoHost(f"Name service error for {host}: invalid host or domain name", status="5.4.4")
-            return [host]
+            return Addresses([host])
         try:
             answer = await self._resolver.addresses(host, family=self._family)
         except DnsError as error:
@@ -170,7 +185,7 @@ class HostFinder:
             why = "Host found but no data record of requested type" if answer.exists else "Host not found"
             raise NoHost(f"Host or domain name not found. Name service error for name={host} type={kind}: {why}",
                          status="5.4.4")
-        return self._ordered(list(answer.records))
+        return Addresses(self._ordered(list(answer.records)), answer.validated, answer.name)
 
     def _ordered(self, addresses: list[str]) -> list[str]:
         """By smtp_address_preference; "any" mixes the families, but keeps a host's addresses of one family in order."""
@@ -180,11 +195,11 @@ class HostFinder:
             return four + six
         return six + four
 
-    def _check_loop(self, domain: str, hosts: list[tuple[int, str, list[str]]],
-                    loops: bool) -> list[tuple[int, str, list[str]]]:
+    def _check_loop(self, domain: str, hosts: list[tuple[int, str, Addresses]],
+                    loops: bool) -> list[tuple[int, str, Addresses]]:
         """Leave out what is not better than ourselves. Raises NoHost: nothing is."""
         mine = [preference for preference, host, addresses in hosts
-                if host.lower().rstrip(".") == self._my_name or any(a in self._my_addresses for a in addresses)]
+                if host.lower().rstrip(".") == self._my_name or any(a in self._my_addresses for a in addresses.list)]
         if not mine or not loops:
             return hosts
         better = [entry for entry in hosts if entry[0] < min(mine)]

@@ -184,15 +184,20 @@ def _features(config: ClientConfig, reply: Reply) -> Features:
     return features
 
 
-def start_tls(config: ClientConfig, host: str) -> Generator[Step, Reply, None]:
-    """STARTTLS and the handshake; say hello again afterwards. Raises Trouble."""
+def start_tls(config: ClientConfig, host: str, *, mandatory: bool) -> Generator[Step, Reply, bool]:
+    """STARTTLS and the handshake; say hello again afterwards. False: refused, the session goes on without.
+
+    Raises Trouble: refused, and TLS is mandatory.
+    """
     yield Send(b"STARTTLS\r\n")
     reply = yield Receive("receiving the STARTTLS response", config.timeouts["starttls"])
     if reply.kind != 2:
-        dsn = reply.dsn if reply.kind == 4 else "4.7.4"
-        raise Trouble(f"TLS is required, but host {host} refused to start TLS: {reply.text}", status=dsn, tls=True,
-                      dead=reply.code == 421)
+        if mandatory or reply.code == 421:
+            raise Trouble(f"TLS is required, but host {host} refused to start TLS: {reply.text}", status=reply.dsn,
+                          tls=True, dead=reply.code == 421, reply=reply.text)
+        return False
     yield StartTls()
+    return True
 
 
 # --- one message ------------------------------------------------------------------------------------------------------

@@ -1,99 +1,299 @@
-"""How much TLS a remote server gets: smtp_tls_security_level, smtp_tls_policy_maps.
+"""How much TLS a remote server gets: levels, policy tables, contexts, and what its certificate must show.
 
-    policy = await policies.find(endpoint, nexthop)         Policy("may" | "none" | "encrypt" | "verify" | "secure")
-    context = policies.context(policy)                      ssl.SSLContext                      raises ConfigError
+    policy = await policies.find(endpoint, nexthop)         client_policy.Policy        raises NoTls, TemporaryError
+    context = policies.context(policy)                      ssl.SSLContext              raises ConfigError
+    verdict = policies.judge(policy, endpoint, host, link)  after the handshake; logs it; raises Trouble: not enough
 
-Levels this version does not have (dane, fingerprint) are ConfigErrors: the mail waits, nothing goes out unprotected.
+A table that cannot be asked, or a line that makes no sense, defers the mail: nothing goes out unprotected.
+Source: postconf(5), TLS_README; the words are those that Postfix 3.7 was seen to log.
 """
 
+import logging
+import os
 import ssl
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import lru_cache
 
-from mailsuite.base.errors import ConfigError
+from mailsuite.base.errors import ConfigError, TemporaryError
 from mailsuite.config.settings import Settings
+from mailsuite.dns.resolver import Resolver
 from mailsuite.maps import MapSource, open_maps
-from mailsuite.net.tls import client_context, smtp_tls
-from mailsuite.smtp.client import Endpoint
+from mailsuite.net.client_tls import client_context, smtp_tls
+from mailsuite.smtp.client import ClientConnection, Endpoint
+from mailsuite.smtp.client_dane import Dane, NoTls
+from mailsuite.smtp.client_policy import LEVELS, Policy, PolicyError, default_policy, parse_policy, site_level
+from mailsuite.smtp.client_session import Trouble
+from mailsuite.smtp.syntax import is_hostname
+from mailsuite.tls.chain import Authorities, Failure
+from mailsuite.tls.ciphers import GRADES
+from mailsuite.tls.dane import CERTIFICATE, DANE_TA, FULL, KEY, Tlsa
+from mailsuite.tls.fingerprints import digest, parse_fingerprint
+from mailsuite.tls.identity import Identity
+from mailsuite.tls.peer import Trust, Verdict, Wanted, describe, judge
+from mailsuite.tls.protocols import parse_protocols
 
-LEVELS = ("none", "may", "encrypt", "verify", "secure")
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """match: names or rules (hostname, nexthop, dot-nexthop) that the certificate must carry, for verify and secure."""
-
-    level: str
-    match: tuple[str, ...] = ()
-
-    @property
-    def mandatory(self) -> bool:
-        return self.level in ("encrypt", "verify", "secure")
+ANCHOR_FILE_LIMIT = 4 * 1024 * 1024
 
 
 class Policies:
     """One configuration's TLS policies."""
 
-    def __init__(self, settings: Settings, prefix: str) -> None:
-        self._settings, self._prefix = settings, prefix
-        self._maps = open_maps(settings.text(f"{prefix}_tls_policy_maps"), MapSource(settings, prefix))
-        self._default = settings.text(f"{prefix}_tls_security_level") or self._old_level()
+    def __init__(self, settings: Settings, prefix: str, resolver: Resolver, log: logging.Logger,
+                 identities: tuple[Identity, ...] = ()) -> None:
+        self._settings, self._prefix, self._log = settings, prefix, log
+        source = MapSource(settings, prefix)
+        self._maps = open_maps(settings.text(f"{prefix}_tls_policy_maps"), source)
+        self._sites = open_maps(settings.text(f"{prefix}_tls_per_site"), source)
+        self._default = default_policy(settings, prefix)
+        self._my_name = settings.text("myhostname")
+        self._dane = Dane(settings, prefix, resolver, self._warn)
+        self._enforce_patterns = settings.text("smtp_tls_enforce_sts_mx_patterns") != "no"
+        self._algorithm = settings.text(f"{prefix}_tls_fingerprint_digest").strip() or "sha256"
+        self._depth = int(settings.text(f"{prefix}_tls_scert_verifydepth") or 9)
+        self._many_labels = settings.text("tls_wildcard_matches_multiple_labels") != "no"
+        self._append_default = settings.text("tls_append_default_CA") == "yes"
+        self._identities = identities
         self.wrapper = settings.text(f"{prefix}_tls_wrappermode") == "yes"
-        self.log_level = settings.text(f"{prefix}_tls_loglevel")
+        self.note_offer = settings.text(f"{prefix}_tls_note_starttls_offer") == "yes"
+        level = settings.text(f"{prefix}_tls_loglevel").strip()
+        self.log_level = int(level) if level.isdigit() else 0
 
-    def _old_level(self) -> str:
-        """smtp_use_tls and smtp_enforce_tls, before there were levels."""
-        if self._settings.text(f"{self._prefix}_enforce_tls") == "yes":
-            return "verify" if self._settings.text(f"{self._prefix}_tls_enforce_peername") != "no" else "encrypt"
-        return "may" if self._settings.text(f"{self._prefix}_use_tls") == "yes" else "none"
+    def _warn(self, text: str) -> None:
+        self._log.warning("%s", text)
+
+    # --- which policy ---------------------------------------------------------------------------------------------
 
     async def find(self, endpoint: Endpoint, nexthop: str) -> Policy:
-        """By nexthop as configured, then its domain and parents. Raises TemporaryError, ConfigError."""
-        if endpoint.path:
-            return Policy("none")
-        for key in self._keys(endpoint, nexthop):
-            value = await self._maps.find(key)
-            if value is not None:
-                return self._policy(value)
-        return self._policy(self._default)
+        """The policy for a server of a nexthop. Raises NoTls."""
+        try:
+            policy = await self._configured(endpoint, nexthop)
+            return await self.completed(policy, endpoint, nexthop)
+        except (NoTls, PolicyError, TemporaryError) as error:
+            reason = "temporary lookup problem" if isinstance(error, TemporaryError) else error.public
+            self._warn(f"TLS policy lookup for {nexthop}/{endpoint.host}: {reason}")
+            raise NoTls(reason) from error
 
-    @staticmethod
-    def _keys(endpoint: Endpoint, nexthop: str) -> list[str]:
-        if nexthop != endpoint.domain:      # "[host]", "host:port": never the domain of an address, so without parents
-            return [nexthop]
-        keys = [endpoint.domain]
-        dot = endpoint.domain.find(".")
-        while dot >= 0:
-            keys.append(endpoint.domain[dot:])
-            dot = endpoint.domain.find(".", dot + 1)
-        return keys
+    async def completed(self, policy: Policy, endpoint: Endpoint, nexthop: str) -> Policy:
+        """A policy with what the DNS and main.cf add to it. Raises NoTls, PolicyError."""
+        if policy.level in ("dane", "dane-only"):
+            if endpoint.path:
+                self._warn(f'{nexthop}: the "dane" security level is invalid for delivery via unix-domain sockets')
+                raise PolicyError
+            policy = await self._dane.apply(policy, endpoint, nexthop)
+        if policy.kind == "sts" and policy.patterns and self._enforce_patterns \
+                and not any(fits_pattern(endpoint.host, pattern) for pattern in policy.patterns):
+            raise NoTls(f"MX host {endpoint.host} does not match the MTA-STS policy of {policy.domain or nexthop}")
+        if policy.level == "fingerprint" and not policy.match:
+            listed = self._settings.text(f"{self._prefix}_tls_fingerprint_cert_match")
+            policy = replace(policy, match=tuple(listed.replace(",", " ").replace("|", " ").split()))
+            if not policy.match:
+                self._warn(f"nexthop domain {nexthop}: configured at fingerprint security level, "
+                           "but with no fingerprints to match.")
+                raise PolicyError
+        if policy.level in ("verify", "secure") and not policy.match:
+            rules = self._settings.text(f"{self._prefix}_tls_{policy.level}_cert_match")
+            policy = replace(policy, match=tuple(rules.replace(",", " ").replace(":", " ").split()))
+        if policy.level in ("verify", "secure") and policy.tafiles:
+            try:
+                policy = replace(policy, records=tuple(one for path in policy.tafiles for one in trust_anchors(path)))
+            except ConfigError as error:
+                self._warn(error.public)
+                raise PolicyError from error
+        return policy
 
-    def _policy(self, text: str) -> Policy:
-        level, *attributes = text.replace(",", " ").split() or ["none"]
-        if level not in LEVELS:
-            raise ConfigError(f"TLS security level {level} is not available")
-        match: list[str] = []
-        for attribute in attributes:
-            name, _, value = attribute.partition("=")
-            if name == "match":
-                match += value.split(":")
-        if not match and level in ("verify", "secure"):
-            match = self._settings.text(f"{self._prefix}_tls_{level}_cert_match").replace(",", " ").replace(
-                ":", " ").split()
-        return Policy(level, tuple(match))
+    async def _configured(self, endpoint: Endpoint, nexthop: str) -> Policy:
+        """By the tables, or main.cf's own. Raises TemporaryError, PolicyError."""
+        if endpoint.path and self._maps.empty:
+            return Policy("none") if self._default.level == "may" else self._default
+        if not self._maps.empty:
+            for key in _keys(endpoint, nexthop):
+                value = await self._maps.find(key)
+                if value is not None:
+                    where = f'{self._prefix}_tls_policy_maps, next-hop destination "{key}"'
+                    return parse_policy(self._default, value, where, self._warn)
+        elif not self._sites.empty:
+            return await self._by_site(endpoint, nexthop)
+        if self._default.level not in LEVELS or self._default.level == "half-dane":
+            self._warn(f'invalid tls security level: "{self._default.level}"')
+            raise PolicyError
+        return self._default
+
+    async def _by_site(self, endpoint: Endpoint, nexthop: str) -> Policy:
+        """The obsolete smtp_tls_per_site, by nexthop and by host. Raises TemporaryError, PolicyError."""
+        found = ""
+        for key, kind in dict.fromkeys([(nexthop, "next-hop destination"), (endpoint.host, "server hostname")]):
+            value = await self._sites.find(key)
+            try:
+                found = site_level(found, value) if value is not None else found
+            except ConfigError as error:
+                self._warn(f"{self._prefix}_tls_per_site: {error.public} for {kind} {key}")
+                raise PolicyError from error
+        general = self._default.level
+        if not found or (found == "may" and LEVELS.index(general) > LEVELS.index("may")):
+            return self._default
+        return replace(self._default, level=found)
+
+    # --- the handshake --------------------------------------------------------------------------------------------
 
     def context(self, policy: Policy) -> ssl.SSLContext:
         """Raises ConfigError."""
-        return client_context(smtp_tls(self._settings, policy.level, self._prefix))
+        try:
+            parse_protocols(policy.protocols or "")
+        except ConfigError as error:
+            raise ConfigError(f'Invalid TLS protocol list "{policy.protocols}": aborting TLS session') from error
+        if policy.ciphers and policy.ciphers.lower() not in GRADES:
+            raise ConfigError(f'invalid cipher grade: "{policy.ciphers}"')
+        return client_context(smtp_tls(self._settings, policy.level, self._prefix, protocol_list=policy.protocols,
+                                       grade=policy.ciphers, exclude=policy.exclude, identities=self._identities))
 
     def server_name(self, policy: Policy, endpoint: Endpoint, nexthop_host: str) -> str:
-        """The name to send, and to look for in the certificate: of the first rule of match.
+        """The name to send (SNI); "" for none, as without DANE it is not sent by default. Raises ConfigError."""
+        if policy.base:
+            return policy.base
+        name = policy.servername or ("hostname" if policy.kind == "sts" else "")
+        name = {"hostname": endpoint.host, "nexthop": nexthop_host}.get(name, name)
+        if name and not is_hostname(name):
+            if policy.servername in ("hostname", "nexthop") or policy.kind == "sts":
+                return ""                               # an address literal
+            raise ConfigError(f'invalid TLS servername "{name}"')
+        return name
 
-        "hostname" comes from unsigned DNS: it is for level verify only.
-        """
-        for rule in policy.match:
-            if rule == "hostname":
-                return endpoint.host
-            if rule in ("nexthop", "dot-nexthop"):
-                return nexthop_host
-            return rule.lstrip(".")
-        return endpoint.host
+    def wanted(self, policy: Policy, endpoint: Endpoint, nexthop_host: str) -> Wanted:
+        """What the certificate must show. Raises ConfigError."""
+        common = Wanted(many_labels=self._many_labels, depth=self._depth, algorithm=self._algorithm)
+        if policy.level == "fingerprint":
+            return replace(common, by_digest=True, fingerprints=self._fingerprints(policy, endpoint))
+        names = [_expanded(rule, endpoint, nexthop_host) for rule in policy.match]
+        common = replace(common, names=tuple(name for name in names if name and name != "."))
+        if policy.dane or policy.records:
+            return replace(common, by_records=True, records=policy.records)
+        return replace(common, authorities=self._authorities(public=policy.kind == "sts"))
+
+    def _authorities(self, *, public: bool) -> Authorities:
+        """public: those of the system, where main.cf names none. What cannot be read trusts nobody."""
+        file = self._settings.text(f"{self._prefix}_tls_CAfile").strip()
+        path = self._settings.text(f"{self._prefix}_tls_CApath").strip()
+        try:
+            return Authorities.of(file, path, defaults=self._append_default or (public and not file and not path))
+        except ConfigError as error:
+            self._warn(error.public)
+            return Authorities()
+
+    def _fingerprints(self, policy: Policy, endpoint: Endpoint) -> tuple[bytes, ...]:
+        size, good = len(digest(self._algorithm, b"")), []
+        for text in policy.match:
+            octets = parse_fingerprint(text)
+            if octets is None:
+                self._warn(f"malformed fingerprint value: {text[:384]}")
+            elif len(octets) == size:
+                good.append(octets)
+            else:                           # in the words of Postfix, which makes TLSA records of them
+                for selector in (KEY, CERTIFICATE):
+                    self._warn(f"{endpoint.name_port}: unusable TLSA RR: 3 {selector} 255 {octets.hex().upper()}")
+        if not good:
+            self._warn(f"{endpoint.name_port}: all fingerprints unusable")
+        return tuple(good)
+
+    def judge(self, policy: Policy, endpoint: Endpoint, nexthop_host: str, link: ClientConnection) -> Verdict:
+        """What the handshake brought; logged. Raises Trouble when the policy asks for more; ConfigError."""
+        peer = endpoint.name_port
+        verdict = judge(link.chain, self.wanted(policy, endpoint, nexthop_host))
+        if policy.level == "half-dane" and verdict.trust is Trust.VERIFIED:
+            verdict = replace(verdict, trust=Trust.TRUSTED)         # the name of the host may be forged
+        if self.log_level:
+            self._tell(policy, peer, verdict, link)
+        if policy.authenticated and verdict.trust is not Trust.VERIFIED and not (
+                policy.level == "half-dane" and verdict.trust is Trust.TRUSTED):
+            raise CertificateTrouble(verdict.failure)
+        return verdict
+
+    def _tell(self, policy: Policy, peer: str, verdict: Verdict, link: ClientConnection) -> None:
+        if verdict.failure is not None and (policy.authenticated or (policy.match and policy.base)):
+            self._log.info("%s", verdict.failure.words(peer, self._depth))
+        if self.log_level > 1 and link.chain:
+            if verdict.record is not None:
+                self._log.info("%s: Matched DANE %s: %s", peer,
+                               "TA certificate" if verdict.record.usage == DANE_TA else "EE certificate",
+                               verdict.record)
+            elif verdict.name:
+                self._log.info("%s: matched peername: %s", peer, verdict.name)
+            self._log.info("%s: %s", peer, describe(link.chain, self._algorithm))
+        self._log.info("%s TLS connection established to %s: %s", verdict.trust.value, peer, link.tls_words)
+
+
+class NoStartTls(Trouble):
+    """TLS is a must, the server has none."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(f"TLS is required, but was not offered by host {host}", status="4.7.4")
+
+
+class CertificateTrouble(Trouble):
+    """TLS stands, but the server is not the one that was meant. failure: why, as OpenSSL names it."""
+
+    def __init__(self, failure: Failure | None) -> None:
+        super().__init__("Server certificate not verified", status="4.7.5", tls=True)
+        self.failure = failure
+
+
+def _keys(endpoint: Endpoint, nexthop: str) -> list[str]:
+    """What a policy table is asked for."""
+    if endpoint.path:
+        return [nexthop.removeprefix("unix:")]
+    nexthop = nexthop.removeprefix("inet:")
+    keys = [nexthop]
+    if is_hostname(nexthop):                # "[host]", "host:port": never the domain of an address, so without parents
+        dot = nexthop.find(".")
+        while dot >= 0:
+            keys.append(nexthop[dot:])
+            dot = nexthop.find(".", dot + 1)
+    return keys
+
+
+def _expanded(rule: str, endpoint: Endpoint, nexthop_host: str) -> str:
+    """A rule as a name. "hostname" comes from unsigned DNS: it is for level verify only."""
+    rules = {"hostname": endpoint.host, "nexthop": nexthop_host, "dot-nexthop": f".{nexthop_host}"}
+    return rules.get(rule.lower(), rule)
+
+
+def fits_pattern(host: str, pattern: str) -> bool:
+    """An MX host and an mx line of an MTA-STS policy: "*." stands for one label. Source: RFC 8461 section 4.1."""
+    host, pattern = host.lower().rstrip("."), pattern.lower().rstrip(".")
+    if pattern.startswith("*."):
+        return host.partition(".")[2] == pattern[2:] and not host.startswith(".")
+    return host == pattern
+
+
+def trust_anchors(path: str) -> tuple[Tlsa, ...]:
+    """Certificates and public keys of a file (smtp_tls_trust_anchor_file, tafile=). Raises ConfigError."""
+    try:
+        stamp = os.stat(path).st_mtime_ns
+    except OSError as error:
+        raise ConfigError(f"error opening trust anchor file: {path}: {error.strerror}") from error
+    return _trust_anchors(path, stamp)
+
+
+@lru_cache(maxsize=100)
+def _trust_anchors(path: str, stamp: int) -> tuple[Tlsa, ...]:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+
+    try:
+        with open(path, "rb") as file:
+            text = file.read(ANCHOR_FILE_LIMIT)
+    except OSError as error:
+        raise ConfigError(f"error opening trust anchor file: {path}: {error.strerror}") from error
+    found: list[Tlsa] = []
+    try:
+        if b"-----BEGIN CERTIFICATE-----" in text:
+            found += [Tlsa(DANE_TA, CERTIFICATE, FULL, one.public_bytes(Encoding.DER))
+                      for one in x509.load_pem_x509_certificates(text)]
+        for part in text.split(b"-----BEGIN PUBLIC KEY-----")[1:]:
+            key = load_pem_public_key(b"-----BEGIN PUBLIC KEY-----" + part.partition(b"-----END PUBLIC KEY-----")[0]
+                                      + b"-----END PUBLIC KEY-----\n")
+            found.append(Tlsa(DANE_TA, KEY, FULL, key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)))
+    except ValueError as error:
+        raise ConfigError(f"error reading trust anchor file: {path}: {error}") from error
+    if not found:
+        raise ConfigError(f"error reading trust anchor file: {path}: no certificate and no public key")
+    return tuple(found)

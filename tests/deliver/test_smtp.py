@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import ssl
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
@@ -67,6 +68,8 @@ class Server:
                 if verb == "STARTTLS" and self.context is not None:
                     await writer.start_tls(self.context)
                     continue
+                if verb == "STARTTLS" and reply.startswith("2"):
+                    return              # a handshake that ends before it begins
                 if reply.startswith("354"):
                     lines = []
                     while (text := (await reader.readline()).decode()) != ".\r\n":
@@ -176,12 +179,17 @@ def test_a_server_without_tls(level: str, status: str) -> None:
     play(talk, smtp_tls_security_level=level)
 
 
-def test_broken_tls_is_left_out_where_it_may_be() -> None:
+@pytest.mark.parametrize(("waited_s", "status", "connections"), [(0, "deferred", 1), (400, "sent", 2)])
+def test_broken_tls_is_left_out_where_it_may_be(waited_s: int, status: str, connections: int) -> None:
+    """As Postfix does it: only when the message has waited for minimal_backoff_time."""
     async def talk(qmgr: Qmgr) -> None:
         server = Server(EHLO="250-far.test\r\n250 STARTTLS", STARTTLS="220 go ahead")
-        port = await server.start()
-        report = (await qmgr.ask("x@c.test", nexthop=f"[127.0.0.1]:{port}"))["x@c.test"]
-        assert report.status == "sent" and server.connections == 2
+        port, now = await server.start(), time.time()
+        report = (await qmgr.ask("x@c.test", nexthop=f"[127.0.0.1]:{port}", arrival_time=now - waited_s,
+                                 active_time=now))["x@c.test"]
+        assert report.status == status and server.connections == connections
+        if status == "deferred":
+            assert (report.dsn, report.reason) == ("4.7.5", "Cannot start TLS: handshake failure")
 
     play(talk, smtp_tls_security_level="may")
 

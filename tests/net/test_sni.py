@@ -13,8 +13,9 @@ from certs.authority import ensure_certificates
 from mailsuite.base.dialogue import NameUse
 from mailsuite.config.settings import Settings
 from mailsuite.maps.index_file import write_index
+from mailsuite.net.client_tls import ClientSpec, client_context
 from mailsuite.net.sni import NamedChains, SniError, smtpd_names
-from mailsuite.net.tls import ClientSpec, Pair, ServerSpec, ServerTls, client_context
+from mailsuite.net.tls import Pair, ServerSpec, ServerTls
 from tests.tls.test_contexts import handshake
 
 NOW = datetime.datetime.now(datetime.UTC)

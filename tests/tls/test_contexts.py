@@ -9,7 +9,8 @@ import pytest
 from certs.authority import Certificates, ensure_certificates
 from mailsuite.base.errors import ConfigError
 from mailsuite.config.settings import Settings
-from mailsuite.net.tls import ClientSpec, Pair, ServerSpec, ServerTls, client_context, smtp_tls, smtpd_tls
+from mailsuite.net.client_tls import ClientSpec, client_context, smtp_tls
+from mailsuite.net.tls import Pair, ServerSpec, ServerTls, smtpd_tls
 from mailsuite.tls.ciphers import cipher_list
 from mailsuite.tls.identity import read_identity, split_chain_file
 from mailsuite.tls.protocols import parse_least, parse_protocols
@@ -54,7 +55,7 @@ def test_server_and_client_meet(certificates: Certificates) -> None:
     tls.load()
     context = tls.context()
     assert context is not None and tls.failure == ""
-    client = client_context(ClientSpec(verify=True, check_name=True, ca_file=str(certificates.authority)))
+    client = client_context(ClientSpec(verify=True, ca_file=str(certificates.authority)))
     here, there = handshake(context, client, "mx.example.test")
     assert there.version() == "TLSv1.3"
     assert here.mailsuite_server_name == "mx.example.test"      # type: ignore[attr-defined]  # for the driver
@@ -76,7 +77,7 @@ def test_a_wrong_name_is_refused(certificates: Certificates) -> None:
     tls.load()
     context = tls.context()
     assert context is not None
-    client = client_context(ClientSpec(verify=True, check_name=True, ca_file=str(certificates.authority)))
+    client = client_context(ClientSpec(verify=True, ca_file=str(certificates.authority)))
     with pytest.raises(ssl.SSLError):
         handshake(context, client, "elsewhere.test")
 
@@ -149,5 +150,5 @@ def test_bad_words() -> None:
     for call in (lambda: parse_protocols("TLSv9"), lambda: cipher_list("huge"), lambda: cipher_list("high", "a;b")):
         with pytest.raises(ConfigError):
             call()
-    assert smtp_tls(Settings.of({}), "secure").check_name
-    assert not smtp_tls(Settings.of({}), "may").verify
+    assert smtp_tls(Settings.of({}), "secure").cipher_list.endswith(":!aNULL:@SECLEVEL=1")
+    assert smtp_tls(Settings.of({}), "may").cipher_list.endswith(":@SECLEVEL=0")

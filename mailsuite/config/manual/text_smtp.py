@@ -6,7 +6,7 @@ The form of a line is in tables.py.
 TEXT = r"""
 allow_srv_lookup_fallback !unseen: Ask for MX or addresses when a domain has no SRV records.
 dns_ncache_ttl_fix_enable !dns: A workaround for times to live of negative DNS answers.
-dnssec_probe !dane: The question with which it is found out whether the resolver checks DNSSEC.
+dnssec_probe: The question with which it is found out whether the resolver checks DNSSEC.
 ignore_mx_lookup_error !unobeyed: Use a domain's addresses when its MX records cannot be asked for.
 ignore_srv_lookup_error !unseen: Go on with MX or addresses when SRV records cannot be asked for.
 use_srv_lookup !unseen: Services whose hosts are found by SRV records, such as submission.
@@ -24,7 +24,6 @@ lmtp_connection_cache_destinations !scache:
 lmtp_defer_if_no_mx_address_found !unobeyed:
 lmtp_dns_reply_filter !filters:
 lmtp_dns_resolver_options !dns:
-lmtp_dns_support_level !dns:
 lmtp_host_lookup !dns:
 lmtp_log_tls_feature_status !unseen:
 lmtp_min_data_rate !deadline:
@@ -46,23 +45,11 @@ lmtp_sasl_tls_verified_security_options !sasl:
 lmtp_sasl_type !cyrus:
 lmtp_send_dummy_mail_auth !sasl:
 lmtp_tls_block_early_mail_reply !unobeyed:
-lmtp_tls_chain_files !clientcert:
 lmtp_tls_connection_reuse !tlsproxy:
-lmtp_tls_dcert_file !clientcert:
-lmtp_tls_dkey_file !clientcert=:
-lmtp_tls_eccert_file !clientcert:
-lmtp_tls_eckey_file !clientcert=:
 lmtp_tls_enable_rpk !unseen:
 lmtp_tls_enforce_sts_mx_patterns !unseen:
-lmtp_tls_fingerprint_digest !tlsnames:
-lmtp_tls_force_insecure_host_tlsa_lookup !dane:
-lmtp_tls_note_starttls_offer !logging:
-lmtp_tls_per_site !tlsnames:
-lmtp_tls_scert_verifydepth !tlsdetail:
-lmtp_tls_servername !tlsnames:
 lmtp_tls_session_cache_database !sessions:
 lmtp_tls_session_cache_timeout !sessions:
-lmtp_tls_trust_anchor_file !dane:
 lmtp_tlsrpt_enable !tlsrpt:
 lmtp_tlsrpt_skip_reused_handshakes !tlsrpt:
 lmtp_tlsrpt_socket_name !tlsrpt:
@@ -85,7 +72,7 @@ smtp_discard_ehlo_keyword_address_maps: Tables that choose, by the server's addr
 smtp_discard_ehlo_keywords: EHLO keywords of servers to ignore.
 smtp_dns_reply_filter !filters: A table that changes what the client learns from DNS.
 smtp_dns_resolver_options !dns: Options of DNS questions: res_defnames, res_dnsrch.
-smtp_dns_support_level !dns: disabled, enabled or dnssec: how DNS is asked.
+smtp_dns_support_level: disabled, enabled or dnssec: how DNS is asked.
 smtp_enforce_tls: Old: as smtp_tls_security_level = encrypt or verify.
 smtp_fallback_relay: Hosts that get mail whose destination cannot be reached.
 smtp_generic_maps: Tables that replace local addresses as mail leaves.
@@ -128,37 +115,37 @@ smtp_tls_CAfile: A file of authorities that sign servers' certificates.
 smtp_tls_CApath: A folder of authorities that sign servers' certificates.
 smtp_tls_block_early_mail_reply !unobeyed: Look for replies that came before their command, in TLS sessions.
 smtp_tls_cert_file: The client's certificate (RSA), for servers that ask for one.
-smtp_tls_chain_files !clientcert: Files with the client's keys and chains.
+smtp_tls_chain_files: Files with the client's keys and chains.
 smtp_tls_ciphers: How strong ciphers must be where TLS is optional.
 smtp_tls_connection_reuse !tlsproxy: Keep TLS connections for more deliveries, through tlsproxy.
-smtp_tls_dane_insecure_mx_policy !dane: The TLS level for exchangers found without DNSSEC, where DANE is asked for.
-smtp_tls_dcert_file !clientcert: A DSA certificate of the client.
-smtp_tls_dkey_file !clientcert=: The key of smtp_tls_dcert_file.
-smtp_tls_eccert_file !clientcert: The client's ECDSA certificate.
-smtp_tls_eckey_file !clientcert=: The key of smtp_tls_eccert_file.
+smtp_tls_dane_insecure_mx_policy: The TLS level for exchangers found without DNSSEC, where DANE is asked for.
+smtp_tls_dcert_file: A DSA certificate of the client.
+smtp_tls_dkey_file: The key of smtp_tls_dcert_file.
+smtp_tls_eccert_file: The client's ECDSA certificate.
+smtp_tls_eckey_file: The key of smtp_tls_eccert_file.
 smtp_tls_enable_rpk !unseen: Ask servers for raw public keys in place of certificates.
 smtp_tls_enforce_peername: Old: whether names in certificates count, with smtp_enforce_tls.
-smtp_tls_enforce_sts_mx_patterns !unseen: Use only exchangers that the domain's MTA-STS policy names.
+smtp_tls_enforce_sts_mx_patterns: Use only exchangers that the domain's MTA-STS policy names.
 smtp_tls_exclude_ciphers: Ciphers never used by the client.
 smtp_tls_fingerprint_cert_match: Fingerprints of servers at level fingerprint.
-smtp_tls_fingerprint_digest !tlsnames: The digest of fingerprints.
-smtp_tls_force_insecure_host_tlsa_lookup !dane: Ask for TLSA records of hosts that are not in signed zones too.
+smtp_tls_fingerprint_digest: The digest of fingerprints.
+smtp_tls_force_insecure_host_tlsa_lookup: Ask for TLSA records of hosts that are not in signed zones too.
 smtp_tls_key_file: The key of smtp_tls_cert_file.
 smtp_tls_loglevel: How much of TLS is logged; 1: a line for each session.
 smtp_tls_mandatory_ciphers: How strong ciphers must be where TLS is demanded.
 smtp_tls_mandatory_exclude_ciphers: Ciphers never used by the client where TLS is demanded.
 smtp_tls_mandatory_protocols: TLS versions where TLS is demanded.
-smtp_tls_note_starttls_offer !logging: Log servers that offer STARTTLS where TLS is off.
-smtp_tls_per_site !tlsnames: Old: TLS policy by host; see smtp_tls_policy_maps.
+smtp_tls_note_starttls_offer: Log servers that offer STARTTLS where TLS is off.
+smtp_tls_per_site: Old: TLS policy by host; see smtp_tls_policy_maps.
 smtp_tls_policy_maps: Tables that give a next hop its TLS level and attributes.
 smtp_tls_protocols: TLS versions where TLS is optional.
-smtp_tls_scert_verifydepth !tlsdetail: The longest chain of a server's certificate.
+smtp_tls_scert_verifydepth: The longest chain of a server's certificate.
 smtp_tls_secure_cert_match: Names that a certificate must have at level secure.
 smtp_tls_security_level: none, may, encrypt, fingerprint, verify, secure: the TLS level of all destinations.
-smtp_tls_servername !tlsnames: The server name (SNI) that is sent in the handshake.
+smtp_tls_servername: The server name (SNI) that is sent in the handshake.
 smtp_tls_session_cache_database !sessions: A table that keeps TLS sessions.
 smtp_tls_session_cache_timeout !sessions: How long a TLS session may be taken up again.
-smtp_tls_trust_anchor_file !dane: Files of the only authorities that count.
+smtp_tls_trust_anchor_file: Files of the only authorities that count.
 smtp_tls_verify_cert_match: Names that a certificate must have at level verify.
 smtp_tls_wrappermode: TLS from the first octet, as port 465 wants it.
 smtp_tlsrpt_enable !tlsrpt: Report successes and failures of TLS for RFC 8460.
