@@ -28,7 +28,8 @@ LISTS = re.compile(r"config/manual/|config/postfix_table\.py|config/postfix_late
 ASKING = frozenset({"text", "raw", "raw_or_none", "is_set", "flag", "number", "time_s", "size", "transport_param"})
 # What the {...} of f-strings stand for, by the last word of the expression.
 VALUES = {"prefix": "smtp|lmtp", "_prefix": "smtp|lmtp", "program": "smtp|lmtp|local|virtual|pipe",
-          "kind": "|mandatory_", "hello_word": "ehlo|lhlo", "side": "smtpd|smtp|lmtp", "algorithm": "|ec|d", "stage": "[a-z_]+"}
+          "kind": "|mandatory_", "hello_word": "ehlo|lhlo", "side": "smtpd|smtp|lmtp", "algorithm": "|ec|d",
+          "stage": "[a-z_]+"}
 # Parameters whose default names others only to list them: that gives those no effect.
 LISTING = frozenset({"proxy_read_maps", "proxy_write_maps"})
 _FIRST = "smtp|lmtp|local|virtual|pipe"
