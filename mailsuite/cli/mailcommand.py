@@ -93,3 +93,15 @@ def log_also(program: str, settings: "Settings", *, aloud: bool = True) -> loggi
     if target.target is not None:
         _log_targets[program] = target.target
     return log.logger(program)
+
+
+def become_owner(queue_directory: str) -> None:
+    """Root goes on with the rights of the queue's owner: who owns these folders may put anything into them, and root
+    must not follow it there. Nothing where the owner is root, or there is no queue yet. Raises OSError."""
+    try:
+        found = os.stat(f"{queue_directory}/incoming")
+    except FileNotFoundError:
+        return
+    if os.geteuid() == 0 != found.st_uid:
+        from mailsuite.net.privileges import Identity, drop_privileges
+        drop_privileges(Identity(found.st_uid, found.st_gid))

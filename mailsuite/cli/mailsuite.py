@@ -1,6 +1,6 @@
 """mailsuite: start, stop and look after the mail system.
 
-    mailsuite [-c DIR] start|stop|reload|status|check|run|accounts|setup|explain|dkim|dmarc|spf
+    mailsuite [-c DIR] start|stop|reload|status|check|run|accounts|setup|explain|queue|dkim|dmarc|spf
 """
 
 import click
@@ -9,6 +9,7 @@ from mailsuite import __version__
 from mailsuite.cli.check import check
 from mailsuite.cli.config import config
 from mailsuite.cli.explain import explain
+from mailsuite.cli.queue import queue
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -152,6 +153,7 @@ def spf(directory: str, address: str, sender: str, helo: str) -> None:
 
 cli.add_command(check)
 cli.add_command(explain)
+cli.add_command(queue)
 cli.add_command(config)
 
 

@@ -52,7 +52,7 @@ def show(settings: "Settings", *, as_json: bool, program: str = PROGRAM) -> int:
     listing = Mailq(long_ids=settings.text("enable_long_queue_ids") == "yes")
     put = sys.stdout.write
     try:
-        for entry in _entries(settings, program):
+        for entry in listed(settings, program):
             put(to_json(entry) + "\n" if as_json else "".join(line + "\n" for line in listing.lines(entry)))
         if not as_json:
             put("".join(line + "\n" for line in listing.end()))
@@ -62,7 +62,8 @@ def show(settings: "Settings", *, as_json: bool, program: str = PROGRAM) -> int:
     return 0
 
 
-def _entries(settings: "Settings", program: str) -> "Iterator[Listed]":
+def listed(settings: "Settings", program: str = PROGRAM) -> "Iterator[Listed]":
+    """The messages in the queue, from showq, or from the folders while the suite is down and we may read them."""
     from mailsuite.queue.listing import from_json, list_queue
     queue_directory = settings.text("queue_directory")
     try:

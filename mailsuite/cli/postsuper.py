@@ -12,7 +12,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from mailsuite.cli.mailcommand import default_directory, fatal, load, log_also, parse
+from mailsuite.cli.mailcommand import become_owner, default_directory, fatal, load, log_also, parse
 
 if TYPE_CHECKING:
     import logging
@@ -39,15 +39,12 @@ def main() -> int:
     from mailsuite.queue.store import open_store
     from mailsuite.queue.tidy import FOLDERS
     store = open_store(settings)
-    owner = _check_rights(store)
+    _check_rights(store)
     log = log_also(PROGRAM, settings)
     unknown = [queue for queue in queues if queue not in (*FOLDERS, "flush")]
     if unknown:
         fatal(PROGRAM, f"invalid directory name: {unknown[0]}", 1)
-    if owner is not None:
-        # Whoever owns these folders may put anything into them: root must not follow it there.
-        from mailsuite.net.privileges import Identity, drop_privileges
-        drop_privileges(Identity(*owner))
+    become_owner(store.directory)
     given = {option for option, _ in options}
     tidy = not given & {*ACTS, "-p", "-s", "-S"}
     try:
@@ -61,16 +58,14 @@ def main() -> int:
     return 0
 
 
-def _check_rights(store: "QueueStore") -> tuple[int, int] | None:
-    """Postfix reserves this for root; here the owner of the queue may as well (a suite that a user runs). Returns whom
-    root has to become; None: nobody."""
+def _check_rights(store: "QueueStore") -> None:
+    """Postfix reserves this for root; here the owner of the queue may as well (a suite that a user runs)."""
     try:
-        found = os.stat(f"{store.directory}/incoming")
+        owner = os.stat(f"{store.directory}/incoming").st_uid
     except FileNotFoundError:
-        return None                     # no queue yet: nothing to do
-    if os.geteuid() not in (0, found.st_uid):
+        return                          # no queue yet: nothing to do
+    if os.geteuid() not in (0, owner):
         fatal(PROGRAM, "use of this command is reserved for the superuser", 1)
-    return (found.st_uid, found.st_gid) if os.geteuid() == 0 != found.st_uid else None
 
 
 def _fix(store: "QueueStore", log: "logging.Logger", folders: "Sequence[str]", *, long_names: bool) -> None:

@@ -27,7 +27,7 @@ EMPTY = "Mail queue is empty"
 
 @dataclass(slots=True)
 class Listed:
-    """recipients: (address, reason), unfinished ones only."""
+    """recipients: (address, reason), unfinished ones only. retry_at: when deferred mail is tried again; else 0."""
 
     queue: str
     queue_id: str
@@ -36,6 +36,7 @@ class Listed:
     sender: str
     expire: bool = False
     recipients: list[tuple[str, str]] = field(default_factory=list)
+    retry_at: float = 0.0
 
 
 def list_queue(store: QueueStore, queues: tuple[str, ...] = QUEUES) -> Iterator[Listed]:
@@ -59,30 +60,32 @@ def _read(store: QueueStore, queue: str, folder: str, queue_id: str) -> Listed |
         return None
     try:
         stored = read(fd)
-        expire = bool(os.fstat(fd).st_mode & EXPIRE)
+        status = os.fstat(fd)
     except Damaged:
         return None
     finally:
         os.close(fd)
     # maildrop files are the submitter's, with any mode.
-    expire = expire and queue != "maildrop"
+    expire = bool(status.st_mode & EXPIRE) and queue != "maildrop"
     reasons = deferlog.read(store.path("defer", queue_id)).of if queue in _WITH_REASONS else {}
     return Listed(queue, queue_id, stored.envelope.arrival_time, stored.size,
                   quote_local(stored.envelope.sender) or "MAILER-DAEMON", expire,
-                  [(quote_local(one.address), reasons.get(one.number, "")) for one in stored.recipients])
+                  [(quote_local(one.address), reasons.get(one.number, "")) for one in stored.recipients],
+                  status.st_mtime if queue == "deferred" else 0.0)
 
 
-def to_json(entry: Listed) -> str:
-    """One line of postqueue -j."""
+def to_json(entry: Listed, *, more: bool = False) -> str:
+    """One line of postqueue -j; more: with what Postfix's does not tell, the time of the next attempt."""
     recipients = []
     for address, reason in entry.recipients:
         shown = {"address": address}
         if reason:
             shown["delay_reason"] = reason
         recipients.append(shown)
+    extra = {"next_attempt": int(entry.retry_at)} if more and entry.retry_at else {}
     return json.dumps({"queue_name": entry.queue, "queue_id": entry.queue_id, "arrival_time": int(entry.arrival_time),
                        "message_size": entry.size, "forced_expire": entry.expire, "sender": entry.sender,
-                       "recipients": recipients}, ensure_ascii=False)
+                       "recipients": recipients, **extra}, ensure_ascii=False)
 
 
 def from_json(line: str) -> Listed:
@@ -90,7 +93,8 @@ def from_json(line: str) -> Listed:
     said = json.loads(line)
     return Listed(said["queue_name"], said["queue_id"], float(said["arrival_time"]), int(said["message_size"]),
                   said["sender"], bool(said["forced_expire"]),
-                  [(one["address"], one.get("delay_reason", "")) for one in said["recipients"]])
+                  [(one["address"], one.get("delay_reason", "")) for one in said["recipients"]],
+                  float(said.get("next_attempt", 0)))
 
 
 class Mailq:
@@ -106,7 +110,7 @@ class Mailq:
         self.messages += 1
         self.octets += entry.size
         mark = {"active": "*", "hold": "!"}.get(entry.queue, "")
-        name = entry.queue_id + (mark or ("#" if entry.expire else ""))
+        name = entry.queue_id + mark + ("#" if entry.expire else "")
         when = time.strftime("%a %b %e %H:%M:%S ", time.localtime(entry.arrival_time))
         out.append(f"{name:<17s} {entry.size:8d} {when:.19s} {entry.sender}" if self.long_ids
                    else f"{name:<11s} {entry.size:7d} {when:.20s} {entry.sender}")

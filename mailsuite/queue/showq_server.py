@@ -1,8 +1,8 @@
 """showq(8): the queue's listing for those who may not read its folders. `serve(context)` is the service.
 
-A client connects and reads: one JSON line per message (as postqueue -j prints it), then {"end": true}; or
-{"error": text} when authorized_mailq_users leaves him out. Files are read in a thread, BATCH at a time; a client that
-does not read holds no memory but its own batch. Limit: CONNECTIONS at once.
+A client connects and reads: one JSON line per message (as postqueue -j prints it, and when it is tried again), then
+{"end": true}; or {"error": text} when authorized_mailq_users leaves him out. Files are read in a thread, BATCH at a
+time; a client that does not read holds no memory but its own batch. Limit: CONNECTIONS at once.
 """
 
 import asyncio
@@ -35,7 +35,11 @@ async def serve(context: ServiceContext) -> None:
             writer.write(json.dumps({"error": said}).encode() + b"\n")
             return
         entries = list_queue(open_store(context.settings, pool=pool))
-        while batch := await pool.run(lambda: [to_json(entry) for entry in itertools.islice(entries, BATCH)]):
+
+        def next_lines() -> list[str]:
+            return [to_json(entry, more=True) for entry in itertools.islice(entries, BATCH)]
+
+        while batch := await pool.run(next_lines):
             writer.write("".join(line + "\n" for line in batch).encode("utf-8", "backslashreplace"))
             await asyncio.wait_for(writer.drain(), WRITE_S)
         writer.write(b'{"end": true}\n')
