@@ -90,8 +90,9 @@ def table(entries: Sequence[Listed], now: float, *, width: int, details: bool = 
     fixed = {"Queue ID": max(8, *(len(entry.queue_id) for entry in entries)), "Queue": 8, "Age": 4, "Size": 5,
              "Next try": 8}
     free = max(30, width - sum(fixed.values()) - 2 * 7)
-    sender, recipients = free * 2 // 9, free * 3 // 9
-    fixed |= {"Sender": sender, "Recipients": recipients, "Why it waits": free - sender - recipients}
+    sender_width, recipients_width = free * 2 // 9, free * 3 // 9
+    fixed |= {"Sender": sender_width, "Recipients": recipients_width,
+              "Why it waits": free - sender_width - recipients_width}
     for name in ("Queue ID", "Queue", "Age", "Size", "Sender", "Recipients", "Next try", "Why it waits"):
         made.add_column(name, width=fixed[name], justify="right" if name in ("Age", "Size") else "left",
                         overflow="fold" if fold else "ellipsis", no_wrap=not fold)
