@@ -36,8 +36,8 @@ def test_null_sender_and_literals() -> None:
     assert Selection(domain="[192.0.2.1]").matches(entry, NOW) and Selection(domain="[192.*").matches(entry, NOW)
 
 
-@pytest.mark.parametrize(("text", "want"), [("0", 0), ("500", 500), ("10k", 10240), ("2M", 2 * 1024**2), ("1G", 1024**3),
-                                            ("1GB", 1024**3), ("x", None), ("-1", None), ("1.5M", None), ("", None)])
+@pytest.mark.parametrize(("text", "want"), [("0", 0), ("500", 500), ("10k", 10240), ("2M", 2 * 1024**2),
+                                            ("1G", 1024**3), ("1GB", 1024**3), ("x", None), ("-1", None), ("1.5M", None), ("", None)])
 def test_sizes(text: str, want: int | None) -> None:
     if want is None:
         with pytest.raises(ConfigError):
