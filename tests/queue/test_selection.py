@@ -37,7 +37,8 @@ def test_null_sender_and_literals() -> None:
 
 
 @pytest.mark.parametrize(("text", "want"), [("0", 0), ("500", 500), ("10k", 10240), ("2M", 2 * 1024**2),
-                                            ("1G", 1024**3), ("1GB", 1024**3), ("x", None), ("-1", None), ("1.5M", None), ("", None)])
+                                            ("1G", 1024**3), ("1GB", 1024**3), ("x", None), ("-1", None),
+                                            ("1.5M", None), ("", None)])
 def test_sizes(text: str, want: int | None) -> None:
     if want is None:
         with pytest.raises(ConfigError):
