@@ -39,7 +39,7 @@ faults: $(READY)
 	$(PYTHON) -m tests.faults.kills --kills 200
 
 soak: $(READY)
-	$(PYTHON) tests/soak.py
+	$(PYTHON) -m tests.faults.soak --minutes 30
 
 fuzz: $(READY)
 	$(PYTHON) -m pytest -p no:cacheprovider tests/fuzz --fuzz-seconds 60

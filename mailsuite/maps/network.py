@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
+from mailsuite.base.streams import put
 from mailsuite.maps.params import (
     SOCKETMAP_MAX_REPLY_SIZE,
     TABLE_CONNECTION_LIMIT,
@@ -165,7 +166,7 @@ class TcpTable(NetworkTable):
     async def exchange(self, connection: _Connection, key: str) -> str | None:
         octets = key.encode("utf-8", "surrogateescape")
         coded = "".join(chr(one) if one in _PLAIN else f"%{one:02X}" for one in octets)
-        connection.writer.write(f"get {coded}\n".encode("ascii"))
+        put(connection.writer, f"get {coded}\n".encode("ascii"))
         line = await connection.reader.readuntil(b"\n")
         if len(line) > TCP_REPLY_LIMIT:
             raise ValueError(f"text longer than {TCP_REPLY_LIMIT}")
@@ -218,7 +219,7 @@ class SocketmapTable(NetworkTable):
 
     async def exchange(self, connection: _Connection, key: str) -> str | None:
         query = f"{self._map} {key}".encode("utf-8", "surrogateescape")
-        connection.writer.write(b"%d:%b," % (len(query), query))
+        put(connection.writer, b"%d:%b," % (len(query), query))
         reply = await self._netstring(connection.reader)
         word, _, text = reply.decode("utf-8", "surrogateescape").partition(" ")
         if "\0" in text:

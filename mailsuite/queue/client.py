@@ -47,7 +47,8 @@ class AgentLink(asyncio.Protocol):
 
     def _flush(self) -> None:
         if self._transport is not None and self._waiting:
-            self._transport.write(b"".join(self._waiting))
+            if not self._transport.is_closing():        # else they are told as lost, with all that is in hand
+                self._transport.write(b"".join(self._waiting))
             self._waiting.clear()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -233,8 +233,8 @@ class Notices(asyncio.Protocol):
             self._answer(answer)
 
     def _answer(self, answer: dict[str, Any]) -> None:
-        assert self._transport is not None
-        self._transport.write(json.dumps(answer).encode() + b"\n")
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(json.dumps(answer).encode() + b"\n")
 
 
 def peer_uid(sock: socket.socket) -> int:

@@ -16,6 +16,7 @@ Limits: LINE_LIMIT for one line of the service, REQUESTS_LIMIT requests under wa
 """
 
 import asyncio
+import contextlib
 import os
 from base64 import b64decode
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from dataclasses import dataclass, field
 
 from mailsuite.base.dialogue import Peer, TlsInfo
 from mailsuite.base.errors import TemporaryError
+from mailsuite.base.streams import put
 from mailsuite.sasl import wire
 
 REQUESTS_LIMIT = 5000            # requests open at once on one connection; more are refused for now
@@ -130,7 +132,8 @@ class AuthClient:
     def cancel(self, request_id: int) -> None:
         """The peer gave up; nothing is answered."""
         if self._writer is not None:
-            self._writer.write(wire.line("CANCEL", str(request_id)))
+            with contextlib.suppress(ConnectionError):
+                put(self._writer, wire.line("CANCEL", str(request_id)))
 
     def close(self) -> None:
         """Drop the connection; what waits for an answer fails temporarily."""
@@ -145,11 +148,13 @@ class AuthClient:
         answer: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
         self._waiting[request_id] = answer
         try:
-            writer.write(wire.line(*words))
+            put(writer, wire.line(*words))
             reply = await asyncio.wait_for(answer, ANSWER_TIMEOUT_S)
         except TimeoutError as error:
             self.cancel(request_id)
             raise TemporaryError("authentication is not available", detail=f"{self.path}: no answer") from error
+        except ConnectionError as error:
+            raise TemporaryError("authentication is not available", detail=f"{self.path}: {error}") from error
         finally:
             self._waiting.pop(request_id, None)
         return _step(request_id, reply)

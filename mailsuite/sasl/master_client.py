@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 from mailsuite.base.dialogue import Peer
 from mailsuite.base.errors import TemporaryError
+from mailsuite.base.streams import put
 from mailsuite.sasl import wire
 from mailsuite.sasl.user import UserInfo
 
@@ -87,7 +88,11 @@ class AuthMaster:
         answers: asyncio.Queue[list[str]] = asyncio.Queue()
         self._waiting[number] = answers
         assert self._writer is not None
-        self._writer.write(wire.line(command, number, *words))
+        try:
+            put(self._writer, wire.line(command, number, *words))
+        except ConnectionError as error:
+            self._waiting.pop(number)
+            raise TemporaryError("authentication is not available", detail=f"{self.path}: {error}") from error
         return number, answers
 
     async def _answer(self, answers: "asyncio.Queue[list[str]]") -> list[str]:

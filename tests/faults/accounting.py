@@ -7,16 +7,14 @@ A recipient of an accepted message has one of these ends: delivered, or its repo
 (while the queue is empty). More than one: a double. What arrived incomplete is damaged, whatever else came.
 """
 
-import re
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from tests.faults.far_end import FarEnd
-from tests.faults.load import Ledger, ident_of, is_whole
+from tests.faults.load import Arrival, Ledger, arrivals_of
 from tests.faults.world import World
 
-_FINAL = re.compile(rb"^Final-Recipient: rfc822; *(\S+)\nOriginal-Recipient: rfc822; *(\S+)|"
-                    rb"^Final-Recipient: rfc822; *(\S+)", re.M)
 Key = tuple[str, str]           # id, recipient
 
 
@@ -47,24 +45,23 @@ class Account:
                 f"{self.unasked} unpromised, {len(self.queue)} in the queue {self.queue[:5]}")
 
 
-def settle(world: World, ledger: Ledger, far: FarEnd | None) -> Account:
+def settle(world: World, ledger: Ledger, far: FarEnd | None, read: Iterable[Arrival] = ()) -> Account:
+    """read: what was taken out of mailboxes meanwhile."""
     account = Account()
-    arrived = world.deliveries() + (list(far.taken) if far is not None else [])
-    for when, address, content in arrived:
-        ident = ident_of(content)
-        if not ident or not is_whole(content):
-            account.damaged.append((ident or repr(content[:60]), address))
-        account.ends.setdefault((ident, address), []).append(when)
+    arrivals = [*read, *(far.taken if far is not None else ())]
+    for when, address, content in world.deliveries():
+        arrivals += arrivals_of(content, address, when)
     for report in world.reports():
-        if b"multipart/report" not in report or b"Action: failed" not in report:
-            continue
-        ident = ident_of(report)
-        for found in _FINAL.finditer(report):
-            address = (found[2] or found[1] or found[3]).decode()
+        arrivals += arrivals_of(report, world.sender, 0.0)
+    for one in arrivals:
+        key = one.ident, one.address
+        account.ends.setdefault(key, []).append(one.when)
+        if not one.whole or not one.ident:
+            account.damaged.append(key)
+        if one.reported:
             account.bounced += 1
-            if not address.endswith("@far.test"):
-                account.misjudged.append((ident, address))
-            account.ends.setdefault((ident, address), []).append(0.0)
+            if not one.address.endswith("@far.test"):
+                account.misjudged.append(key)
     account.queue = world.queued()
     with ledger.lock:
         promised = {(ident, address) for ident, to in ledger.accepted.items() for address in to}
@@ -73,12 +70,13 @@ def settle(world: World, ledger: Ledger, far: FarEnd | None) -> Account:
     return account
 
 
-def wait_settled(world: World, ledger: Ledger, far: FarEnd | None, *, limit_s: float) -> Account:
+def wait_settled(world: World, ledger: Ledger, far: FarEnd | None, read: Iterable[Arrival] = (), *,
+                 limit_s: float) -> Account:
     """Until the queue is empty and nothing is missing; or the account as it stands when the time is over."""
     end = time.monotonic() + limit_s
     while True:
         if not world.queued() or time.monotonic() > end:
-            account = settle(world, ledger, far)
+            account = settle(world, ledger, far, read)
             if account.settled or time.monotonic() > end:
                 return account
         time.sleep(0.2)

@@ -1,7 +1,7 @@
 """A remote host that fails by plan: 4xx, 5xx, cuts in mid-DATA and after the dot, stalls.
 
     with FarEnd(port, Plan(temporary=0.2, permanent=0.05, cut=0.02, ...), seed=1) as far: ...
-    far.taken      [(time, recipient, content)]: what it said 250 to, and the octets of that answer were sent
+    far.taken      Arrivals: what it said 250 to, and the octets of that answer were sent;   far.idents
 
 Who is refused for good is decided by the address, everything else by chance. What was cut after the dot does not count
 as taken: the client has to send it again.
@@ -13,6 +13,8 @@ import threading
 import time
 import zlib
 from dataclasses import dataclass
+
+from tests.faults.load import Arrival, ident_of, is_whole
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class FarEnd:
 
     def __init__(self, port: int, plan: Plan, seed: int = 1) -> None:
         self.port, self.plan = port, plan
-        self.taken: list[tuple[float, str, bytes]] = []
+        self.taken: list[Arrival] = []
         self.failures = {"temporary": 0, "permanent": 0, "cut": 0, "cut_after_dot": 0, "stall": 0}
         self._chance = random.Random(seed)
         self._loop = asyncio.new_event_loop()
@@ -58,6 +60,10 @@ class FarEnd:
         for task in asyncio.all_tasks(self._loop):
             task.cancel()
         self._loop.run_until_complete(asyncio.sleep(0))
+
+    @property
+    def idents(self) -> list[str]:
+        return [one.ident for one in self.taken]
 
     def happens(self, what: str) -> bool:
         if self._chance.random() >= getattr(self.plan, what):
@@ -134,5 +140,5 @@ class FarEnd:
         writer.write(b"250 2.0.0 taken\r\n")
         await writer.drain()
         content = content[:-3].replace(b"\r\n..", b"\r\n.")
-        self.taken += [(time.time(), address, content) for address in recipients]
+        self.taken += [Arrival(ident_of(content), address, time.time(), is_whole(content)) for address in recipients]
         return True

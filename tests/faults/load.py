@@ -16,7 +16,7 @@ import threading
 import time
 import zlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tests.support.suite import BIN
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 MARK = "X-Fault-Id"
 PAUSE_S = 0.05                  # after a refusal: the suite may be down
 _MARK = re.compile(rb"^X-Fault-Id: (\S+)\r?$", re.M)
+_FINAL = re.compile(rb"^Final-Recipient: rfc822; *(\S+)\nOriginal-Recipient: rfc822; *(\S+)|"
+                    rb"^Final-Recipient: rfc822; *(\S+)", re.M)
 
 
 @dataclass
@@ -77,6 +79,28 @@ def is_whole(content: bytes) -> bool:
     return len(words) == 3 and words[0] == b"END" and int(words[2], 16) == zlib.crc32(before + b"\n")
 
 
+class Arrival(NamedTuple):
+    """What became of a message for one recipient. when: epoch seconds, 0: not known. reported: it failed, and this is
+    the report."""
+
+    ident: str
+    address: str
+    when: float
+    whole: bool = True
+    reported: bool = False
+
+
+def arrivals_of(content: bytes, address: str, when: float) -> list[Arrival]:
+    """What a message in the mailbox of `address` proves; a report tells of recipients, other notices of nothing."""
+    content = content.replace(b"\r\n", b"\n")
+    if b"\nContent-Type: multipart/report" not in content:
+        return [Arrival(ident_of(content), address, when, is_whole(content))]
+    if b"\nAction: failed" not in content:
+        return []
+    return [Arrival(ident_of(content), (found[2] or found[1] or found[3]).decode(), 0.0, reported=True)
+            for found in _FINAL.finditer(content)]
+
+
 class Sender(threading.Thread):
     """Sends until it is stopped, whatever happens. most: messages to be accepted, 0: no end."""
 
@@ -115,8 +139,10 @@ class Sender(threading.Thread):
     def some_recipients(self) -> list[str]:
         return self.chance.sample(self.world.addresses, self.chance.choice((1, 1, 1, 2, 3)))
 
+    sizes = (200, 2000, 2000, 60_000)
+
     def text(self, ident: str) -> bytes:
-        return message(ident, self.chance.choice((200, 2000, 2000, 60_000)), sender=self.world.sender)
+        return message(ident, self.chance.choice(self.sizes), sender=self.world.sender)
 
 
 class SmtpSender(Sender):

@@ -88,7 +88,7 @@ def test_a_full_queue(small: tuple[World, FarEnd], fill) -> None:
                     send(world, f"refused-{name}-{number}", "user2@far.test")
             assert "452" in str(refused.value) and "4.3.1" in str(refused.value)
             far.plan = Plan()
-            wait_for(lambda: f"waits-{name}" in [ident_of(content) for _, _, content in far.taken],
+            wait_for(lambda: f"waits-{name}" in far.idents,
                      what="queued mail waits")
     finally:
         far.plan = Plan()
@@ -193,10 +193,10 @@ def test_parts_of_the_queue_cannot_be_changed(shimmed: tuple[World, Shim], far: 
     wait_for(lambda: shim.met)
     shim.heal()
     far.plan = Plan()
-    wait_for(lambda: ident in [ident_of(content) for _, _, content in far.taken])
+    wait_for(lambda: ident in far.idents)
     wait_for(lambda: not world.queued())
     assert idents(world, suite.second).count(ident) == 1
-    assert [ident_of(content) for _, _, content in far.taken].count(ident) == 1
+    assert far.idents.count(ident) == 1
 
 
 @pytest.mark.parametrize("part", ["incoming", ""])

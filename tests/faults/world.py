@@ -27,8 +27,13 @@ umask 022
 cat > {box}/.$$.$1 && sync -d {box}/.$$.$1 && mv {box}/.$$.$1 {box}/$(date +%s.%N).$$
 """
 MBOX, ARCHIVE, STORE, PIPE = f"mbox@{DOMAIN}", f"archive@mx.{DOMAIN}", "ella@store.test", "keeper@pipe.test"
+STORE_PASSWORD = "of-ella"
+# anvil and verify have to be asked, to be missed when they die.
+RESTRICTIONS = (f"check_recipient_access inline:{{ {{ {STORE} = reject_unverified_recipient }} }}, "
+                "permit_mynetworks, permit_sasl_authenticated, reject")
 QUICK = ("minimal_backoff_time=1s", "maximal_backoff_time=2s", "queue_run_delay=1s", "transport_retry_time=1s",
-         "smtpd_client_connection_count_limit=0", "smtpd_sasl_recipient_rate_limit=0",
+         "smtpd_client_connection_count_limit=1000", "smtpd_client_event_limit_exceptions=",
+         f"smtpd_recipient_restrictions={RESTRICTIONS}", "smtpd_sasl_recipient_rate_limit=0",
          "smtp_connection_cache_on_demand=yes", "smtp_tls_security_level=none",
          "smtp_data_done_timeout=10s", "smtp_data_xfer_timeout=10s", "smtp_mail_timeout=10s", "smtp_rcpt_timeout=10s")
 
@@ -61,7 +66,7 @@ class World:
         dovecot = (self.top / "dovecot.conf").read_text()
         (self.top / "dovecot.conf").write_text(dovecot.replace("protocols = imap pop3", "protocols = imap pop3 lmtp"))
         with open(self.top / "users", "a") as file:
-            file.write(f"{STORE}:{{PLAIN}}unused\n")
+            file.write(f"{STORE}:{{PLAIN}}{STORE_PASSWORD}\n")
         self._table("vmailbox", f"{MBOX} {DOMAIN}/mbox\n", "postmap")
         self._table("aliases", f"archive: {self.archive}\n", "postalias")
         self.suite.postconf(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from mailsuite.base.errors import ConfigError
 from mailsuite.base.log import logger
+from mailsuite.base.streams import put
 from mailsuite.config.registry import seconds, split_items
 from mailsuite.maps.maps import Found
 from mailsuite.smtp.facts import Facts
@@ -77,7 +78,7 @@ class Service:
             self._opened, self._requests = now, 0
         self._used = now
         self._requests += 1
-        self._writer.write(request)
+        put(self._writer, request)
         await self._writer.drain()
         answer = await self._reader.readuntil(b"\n\n")
         for line in answer.decode("utf-8", "surrogateescape").split("\n"):
