@@ -10,7 +10,6 @@ Errors end it with "postconf: fatal: ..." and status 1; what only looks wrong is
 at once and keeps comments, order, owner and mode.
 """
 
-import errno
 import os
 import sys
 
@@ -79,27 +78,29 @@ def show_tls(mode: str) -> None:
 def show_bounces(options: Options) -> None:
     """-b, -t: the texts of bounces, from a file or as bounce_template_file has them."""
     from mailsuite.config.command import load_for_command
-    from mailsuite.queue.bounce_template import load_templates
+    from mailsuite.queue.bounce_template import TemplateError, fill_in, load
+    from mailsuite.queue.bounce_text import Template
 
     settings = load_for_command(options.directory, warn)
-    for path in options.words[:1]:
-        if path and not os.access(path, os.R_OK):
-            say(f"postfix/bounce: fatal: open {path}: {os.strerror(errno.ENOENT)}")
-            sys.exit(1)
-        settings = settings.with_overrides({"bounce_template_file": path})
-    filled = "b" in options
-    for number, (name, template) in enumerate(load_templates(settings, filled=filled).items()):
-        if number:
-            out("")
-        out(f"expanded_{name}_text = <<EOF" if filled else f"{name}_template = <<EOF")
-        if not filled:
-            out(f"Charset: {'us-ascii' if template.text.isascii() else template.charset}")
-            out(f"From: {template.sender}\nSubject: {template.subject}")
-            if template.postmaster_subject:
-                out(f"Postmaster-Subject: {template.postmaster_subject}")
-            out("")
-        out(template.text.rstrip("\n"))
-        out("EOF")
+    path = options.words[0] if options.words else settings.text("bounce_template_file")
+
+    def text_of(template: Template) -> str:
+        if "b" in options:
+            return f"expanded_{template.name}_text = <<EOF\n{fill_in(template, settings, _bounce_warning)}EOF"
+        copies = f"Postmaster-Subject: {template.postmaster_subject}\n" if template.postmaster_subject else ""
+        return (f"{template.name}_template = <<EOF\nCharset: {template.charset}\nFrom: {template.sender}\n"
+                f"Subject: {template.subject}\n{copies}\n{template.text}EOF")
+
+    try:
+        texts = [text_of(template) for template in load(path, _bounce_warning).values()]
+    except TemplateError as error:
+        say(f"postfix/bounce: fatal: {error.public}")
+        sys.exit(1)
+    out("\n\n".join(texts))
+
+
+def _bounce_warning(text: str) -> None:
+    say(f"postfix/bounce: warning: {text}")
 
 
 def edit_main(options: Options) -> None:

@@ -25,6 +25,7 @@ class Message:
     fresh: it never was deferred, so there is no log of reasons to remove. flush: this round was asked for by somebody,
     defer_transports does not hold it. expire: postsuper -e: what cannot be delivered now is returned.
     unmarked: numbers of recipients whose end is not in the file yet. traced: what `sendmail -bv` and -v tell besides.
+    clears_delay: the sender was warned of a delay, and shall hear of its end (confirm_delay_cleared).
     """
 
     queue_id: str
@@ -38,6 +39,7 @@ class Message:
     fresh: bool = True
     flush: bool = False
     expire: bool = False
+    clears_delay: bool = False
     pending: int = 0
     sent: list[Ended] = field(default_factory=list)
     deferred: list[Ended] = field(default_factory=list)
@@ -56,7 +58,7 @@ class Message:
         status = ended.report.status
         if status == SENT:
             self.unmarked.append(ended.recipient.number)
-            if ended.recipient.notify & Notify.SUCCESS or self.envelope.verify:
+            if ended.recipient.notify & Notify.SUCCESS or self.envelope.verify or self.clears_delay:
                 self.sent.append(ended)
         elif status == BOUNCED:
             self.bounced.append(ended)

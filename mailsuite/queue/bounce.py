@@ -3,26 +3,32 @@
     bouncer = Bouncer(settings, cleanup)
     await bouncer.failure(message, ended)        non-delivery
     await bouncer.delay(message, ended)          still being tried
-    await bouncer.success(message, ended)        NOTIFY=SUCCESS, or `sendmail -bv`
+    await bouncer.success(message, ended)        NOTIFY=SUCCESS, `sendmail -bv`, or the end of a delay that was told of
 
 Each returns after the notice is durable in the queue. Raises MailError when it could not be kept: the caller keeps the
 original then. There is never a notice about a notice: mail from the null sender goes to the postmaster as a double
 bounce (class 2bounce) or nowhere, mail from double-bounce@ nowhere.
-Recipients with NOTIFY=NEVER, or without the matching word, are left out (RFC 3461 section 4.1).
+Recipients with NOTIFY=NEVER, or without the matching word, are left out (RFC 3461 section 4.1). Mail with VERP gets a
+notice for each recipient that failed, to the sender address that names it (disable_verp_bounces: one for all).
 """
 
 import os
+import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mailsuite.address.syntax import split_domain
 from mailsuite.base.log import logger
 from mailsuite.queue import params
 from mailsuite.queue.active import Ended, Message
-from mailsuite.queue.bounce_template import load_templates
+from mailsuite.queue.bounce_template import TemplateBook
 from mailsuite.queue.bounce_text import About, Template, compose
 from mailsuite.queue.envelope import Envelope, Handling, Notify, Origin, Recipient, Ret
+from mailsuite.queue.headers import name_of, split_header
+from mailsuite.queue.verp import verp_sender
+from mailsuite.smtp.params import SMTPUTF8_ENABLE
 from mailsuite.smtp.received import header_date
 
 if TYPE_CHECKING:
@@ -30,6 +36,7 @@ if TYPE_CHECKING:
     from mailsuite.queue.cleanup import Cleanup
 
 HEADER_LIMIT = 1024 * 1024          # octets of a header that is sent back
+_MESSAGE_ID = re.compile(rb":[ \t]*(<[^\n]{1,2000}>[ \t]*)")
 log = logger("bounce")
 
 
@@ -47,6 +54,7 @@ class Bouncer:
     def __init__(self, settings: "Settings", cleanup: "Cleanup") -> None:
         self._cleanup = cleanup
         self._hostname, self._mail_name = settings.text("myhostname"), settings.text("mail_name")
+        self._origin = settings.text("myorigin")
         self._size_limit = settings[params.BOUNCE_SIZE_LIMIT]
         classes = settings[params.NOTIFY_CLASSES]
         self._classes = frozenset(classes)
@@ -56,7 +64,9 @@ class Bouncer:
                             "delay": settings[params.DELAY_NOTICE_RECIPIENT]}
         filtered = "bounce" in settings[params.INTERNAL_MAIL_FILTER_CLASSES]
         self._handling = Handling.INTERNAL | (Handling.FILTER | Handling.MILTER if filtered else Handling.NONE)
-        self._templates = load_templates(settings)
+        self._utf8, self._threaded = settings[SMTPUTF8_ENABLE], settings[params.ENABLE_THREADED_BOUNCES]
+        self._one_for_all = settings[params.DISABLE_VERP_BOUNCES]
+        self._book = TemplateBook(settings)
 
     def is_double_bounce(self, sender: str) -> bool:
         local, domain = split_domain(sender)
@@ -66,9 +76,9 @@ class Bouncer:
 
     async def failure(self, message: Message, ended: list[Ended], *, headers_only: bool = False) -> None:
         """Non-delivery, to the sender or the owner of a list, and perhaps to the postmaster."""
-        template = self._templates["failure"]
         for owner in sorted({one.report.owner for one in ended} - {""}):
-            await self._send(message, template, [one for one in ended if one.report.owner == owner], "failed", owner,
+            await self._send(message, self._book.filled("failure"),
+                             [one for one in ended if one.report.owner == owner], "failed", owner,
                              headers_only=headers_only, what="sender non-delivery notification")
         ended = [one for one in ended if not one.report.owner]
         if not ended:
@@ -76,12 +86,19 @@ class Bouncer:
         sender = message.envelope.sender
         if self.is_double_bounce(sender):
             log.warning("%s: undeliverable postmaster notification discarded", message.queue_id)
-            return
-        if not sender:
+        elif not sender:
             if "2bounce" in self._classes:
-                await self._send(message, template, ended, "failed", self._recipients["2bounce"], postmaster=True,
-                                 what="postmaster non-delivery notification")
-            return
+                await self._send(message, self._book.filled("failure"), ended, "failed", self._recipients["2bounce"],
+                                 postmaster=True, what="postmaster non-delivery notification")
+        elif message.envelope.verp and not self._one_for_all:
+            for one in ended:
+                await self._failure(message, [one], verp_sender(message.envelope.verp, sender, one.recipient,
+                                                                self._origin), headers_only=headers_only)
+        else:
+            await self._failure(message, ended, sender, headers_only=headers_only)
+
+    async def _failure(self, message: Message, ended: list[Ended], sender: str, *, headers_only: bool) -> None:
+        template = self._book.filled("failure")
         told = [one for one in ended if wants(one, Notify.FAILURE)]
         if told:
             await self._send(message, template, told, "failed", sender, headers_only=headers_only,
@@ -92,59 +109,75 @@ class Bouncer:
 
     async def delay(self, message: Message, ended: list[Ended], lifetime_s: int) -> None:
         """A warning: nothing is lost yet."""
-        template = self._templates["delay"]
-        until = header_date(message.envelope.arrival_time + lifetime_s)
         sender = message.envelope.sender
         if not sender or self.is_double_bounce(sender):
             return
+        template = self._book.filled("delay")
+        until = header_date(message.envelope.arrival_time + lifetime_s)
         told = [one for one in ended if wants(one, Notify.DELAY)]
         if told:
-            await self._send(message, template, told, "delayed", sender, headers_only=True, retry_until=until,
-                             what="sender delay notification")
+            await self._send(message, template, told, "delayed", sender, headers_only=True,
+                             retry_until=until, what="sender delay notification")
         if "delay" in self._classes:
             await self._send(message, template, ended, "delayed", self._recipients["delay"], postmaster=True,
                              headers_only=True, retry_until=until, what="postmaster delay notification")
 
     async def success(self, message: Message, ended: list[Ended]) -> None:
         """Delivery, where it was asked for."""
-        sender = message.envelope.sender
-        if not sender or self.is_double_bounce(sender):
+        verify = message.envelope.verify
+        told = [one for one in ended if verify or self._is_owed(message, one)]
+        if not told:
             return
-        template = self._templates["verify" if message.envelope.verify else "success"]
-        told = [one for one in ended if message.envelope.verify or (
-            wants(one, Notify.SUCCESS) and not one.report.dsn_done)]
-        if told:
-            await self._send(message, template, told, "", sender, headers_only=True,
-                             what="sender delivery status notification")
+        sender = message.envelope.sender
+        if self.is_double_bounce(sender) or (not sender and "2bounce" not in self._classes):
+            log.info("%s: not sending trace/success notification for %s-bounce message", message.queue_id,
+                     "double" if sender else "single")
+            return
+        await self._send(message, self._book.filled("verify" if verify else "success"), told, "",
+                         sender or self._recipients["2bounce"], headers_only=True, returned=bool(sender),
+                         what="sender delivery status notification")
+
+    def _is_owed(self, message: Message, ended: Ended) -> bool:
+        """The next host takes over what NOTIFY=SUCCESS asks for, but it knows nothing of our warning."""
+        return wants(ended, Notify.SUCCESS) and not ended.report.dsn_done or (
+            message.clears_delay and wants(ended, Notify.DELAY) and ended.report.action != "expanded")
 
     # --- sending ------------------------------------------------------------------------------------------------
 
     async def _send(self, message: Message, template: Template, ended: list[Ended], action: str, recipient: str, *,
-                    what: str, headers_only: bool = False, postmaster: bool = False, retry_until: str = "") -> None:
-        envelope, now = message.envelope, time.time()
-        about = About(message.queue_id, envelope.sender or f"MAILER-DAEMON@{self._hostname}", envelope.arrival_time,
-                      envelope.envid, envelope.smtputf8, self._hostname, self._mail_name, now)
-        if envelope.ret is Ret.HDRS or message.size > self._size_limit:
+                    what: str, headers_only: bool = False, postmaster: bool = False, retry_until: str = "",
+                    returned: bool = True) -> None:
+        """Make one notice and put it into the queue. postmaster: it is a copy for him, without the text.
+        returned: its own failure would be a double bounce; else it would be thrown away."""
+        envelope = message.envelope
+        about = self._about(message)
+        if (envelope.ret is Ret.HDRS and not postmaster) or message.size > self._size_limit:
             headers_only = True
         original = read_original(message, headers_only=headers_only)
-        text = "" if postmaster else template.text
-        probe = envelope.verify == "verify"
-        content = compose(about, template, text, ended, _action(action, probe), recipient, original,
+        if self._threaded:
+            about = replace(about, thread=message_id(original))
+        content = compose(about, template, ended, _action(action, envelope.verify == "verify"), recipient, original,
                           headers_only=headers_only, postmaster=postmaster, retry_until=retry_until,
                           shown_reason=_reason(action, traced=bool(envelope.verify)))
-        notice = Envelope(sender=self._double_bounce if postmaster else "", origin=Origin(), handling=self._handling,
-                          encoding=envelope.encoding, smtputf8=envelope.smtputf8,
+        notice = Envelope(sender=self._double_bounce if postmaster or not returned else "", origin=Origin(), handling=self._handling,
+                          encoding=about.encoding, smtputf8=envelope.smtputf8,
                           utf8_header=envelope.utf8_header, program="bounce", is_bounce=True)
         intake = self._cleanup.begin(notice)
         try:
             await intake.recipient(Recipient(recipient))
             intake.write(f"Received: by {self._hostname} ({self._mail_name})\n\tid {intake.queue_id}; "
-                         f"{header_date(now)}\n".encode())
+                         f"{header_date(about.now)}\n".encode())
             intake.write(content)
             accepted = await intake.commit()
         finally:
             intake.abort()
         log.info("%s: %s: %s", message.queue_id, what, accepted.queue_id)
+
+    def _about(self, message: Message) -> About:
+        envelope = message.envelope
+        return About(message.queue_id, envelope.sender or f"MAILER-DAEMON@{self._hostname}", envelope.arrival_time,
+                     envelope.envid, envelope.smtputf8, self._hostname, self._mail_name, time.time(),
+                     "8bit" if self._utf8 else envelope.encoding)
 
 
 _WORDS = {"sent": "delivered", "bounced": "failed"}
@@ -188,3 +221,10 @@ def read_original(message: Message, *, headers_only: bool) -> bytes:
     return head if end < 0 else head[: end + 1]
 
 
+def message_id(header: bytes) -> str:
+    """The Message-ID that a notice can answer to; "" when there is none of the usual form."""
+    for field in split_header(header, whole=True)[0]:
+        if name_of(field) == b"message-id":
+            match = _MESSAGE_ID.fullmatch(field, field.index(b":"))
+            return match[1].decode("utf-8", "surrogateescape") if match else ""
+    return ""

@@ -18,16 +18,22 @@ WIDTH, INDENT = 79, 4
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """subject, postmaster_subject, what the attached original is called, the text; $name is filled in."""
+    """One kind of notice: how it is headed, what the attached original is called, its text (with $name in it).
 
+    postmaster_subject: of copies to the postmaster; "" where there are none. origin: the file that it comes from.
+    """
+
+    name: str
     subject: str
     postmaster_subject: str
     attached: str
     text: str
-    charset: str = "utf-8"
+    charset: str = "us-ascii"
     sender: str = "Mail Delivery System <MAILER-DAEMON>"
+    origin: str = "[built-in]"
 
 
+OBSOLETE_SENDER = "MAILER-DAEMON (Mail Delivery System)"        # header_from_format = obsolete
 _HELP = """For further assistance, please send mail to postmaster.
 
 If you do so, please include this problem report. You can
@@ -36,7 +42,8 @@ delete your own text from the attached returned message.
                    The mail system
 """
 
-FAILURE = Template("Undelivered Mail Returned to Sender", "Postmaster Copy: Undelivered Mail", "Undelivered Message",
+FAILURE = Template(
+    "failure", "Undelivered Mail Returned to Sender", "Postmaster Copy: Undelivered Mail", "Undelivered Message",
     f"""This is the mail system at host $myhostname.
 
 I'm sorry to have to inform you that your message could not
@@ -44,7 +51,8 @@ be delivered to one or more recipients. It's attached below.
 
 {_HELP}""")
 
-DELAY = Template("Delayed Mail (still being retried)", "Postmaster Warning: Delayed Mail", "Undelivered Message",
+DELAY = Template(
+    "delay", "Delayed Mail (still being retried)", "Postmaster Warning: Delayed Mail", "Undelivered Message",
     f"""This is the mail system at host $myhostname.
 
 ####################################################################
@@ -56,7 +64,7 @@ It will be retried until it is $maximal_queue_lifetime_days day(s) old.
 
 {_HELP}""")
 
-SUCCESS = Template("Successful Mail Delivery Report", "", "Message",
+SUCCESS = Template("success", "Successful Mail Delivery Report", "", "Message",
     """This is the mail system at host $myhostname.
 
 Your message was successfully delivered to the destination(s)
@@ -67,7 +75,7 @@ notifications of mail delivery errors from other systems.
                    The mail system
 """)
 
-VERIFY = Template("Mail Delivery Status Report", "", "Message",
+VERIFY = Template("verify", "Mail Delivery Status Report", "", "Message",
     """This is the mail system at host $myhostname.
 
 Enclosed is the mail delivery report that you requested.
@@ -76,9 +84,16 @@ Enclosed is the mail delivery report that you requested.
 """)
 
 
+BUILT_IN = {template.name: template for template in (FAILURE, DELAY, SUCCESS, VERIFY)}
+
+
 @dataclass(frozen=True, slots=True)
 class About:
-    """The message that is reported on, and who reports."""
+    """The message that is reported on, and who reports.
+
+    encoding: of the notice, as its Content-Transfer-Encoding says it: "8bit", "7bit", "" (not known).
+    thread: the Message-ID that the notice shall be an answer to, "" for none (enable_threaded_bounces).
+    """
 
     queue_id: str
     sender: str                # as shown: MAILER-DAEMON@host for the null sender
@@ -88,6 +103,8 @@ class About:
     hostname: str
     mail_name: str
     now: float
+    encoding: str = "8bit"
+    thread: str = ""
 
 
 def wrap(text: str, width: int = WIDTH, indent: int = INDENT) -> str:
@@ -105,37 +122,48 @@ def wrap(text: str, width: int = WIDTH, indent: int = INDENT) -> str:
     return ("\n" + " " * indent).join(lines)
 
 
-def compose(about: About, template: Template, text: str, ended: Sequence[Ended], action: Callable[[Ended], str],
+def compose(about: About, template: Template, ended: Sequence[Ended], action: Callable[[Ended], str],
             recipient: str, original: bytes, *, headers_only: bool, postmaster: bool, retry_until: str = "",
             shown_reason: Callable[[Ended], str] = lambda ended: ended.report.reason) -> bytes:
     """The whole message but its Received: header; LF line ends. original: the returned part, as stored."""
     boundary = f"{about.queue_id}.{int(about.now)}/{about.hostname}"
-    encoding = "8bit"
+    part_encoding = ["Content-Transfer-Encoding: 8bit"] if about.encoding == "8bit" else []
     kind = "global-" if about.smtputf8 else ""
-    head = [f"Date: {header_date(about.now)}", f"From: {template.sender}",
-            f"Subject: {template.postmaster_subject if postmaster else template.subject}",
-            f"To: {quote_local(recipient)}",
-            f"Auto-Submitted: {'auto-generated' if postmaster else 'auto-replied'}", "MIME-Version: 1.0",
-            "Content-Type: multipart/report; report-type=delivery-status;", f'\tboundary="{boundary}"',
-            f"Content-Transfer-Encoding: {encoding}", "", "This is a MIME-encapsulated message.", ""]
     notice = [f"--{boundary}", "Content-Description: Notification",
-              f"Content-Type: text/plain; charset={template.charset}", f"Content-Transfer-Encoding: {encoding}", "",
-              text]
+              f"Content-Type: text/plain; charset={_charset(template, about.encoding)}", *part_encoding, "",
+              "" if postmaster else template.text]
     for one in ended:
         notice += [wrap(f"{_named(one)}: {shown_reason(one)}"), ""]
-    status = [f"--{boundary}", "Content-Description: Delivery report",
-              f"Content-Type: message/{kind}delivery-status", *([f"Content-Transfer-Encoding: {encoding}"]
-                                                                if kind else []), "", *_message_fields(about)]
+    status = [f"--{boundary}", "Content-Description: Delivery report", f"Content-Type: message/{kind}delivery-status",
+              *(part_encoding if kind else []), "", *_message_fields(about)]
     for one in ended:
         status += _recipient_fields(one, about, action(one), shown_reason(one), retry_until)
     name = template.attached + (" Headers" if headers_only else "")
     attached_type = (f"message/{kind}headers" if kind else "text/rfc822-headers") if headers_only else (
         "message/global" if kind else "message/rfc822")
     attached = ["", f"--{boundary}", f"Content-Description: {name}", f"Content-Type: {attached_type}",
-                f"Content-Transfer-Encoding: {encoding}", "", f"Return-Path: <{quote_local(about.sender)}>", ""]
+                *part_encoding, "", f"Return-Path: <{quote_local(about.sender)}>", ""]
+    head = _head(about, template, recipient, boundary, postmaster=postmaster)
     before = "\n".join(head + notice + status + attached).encode("utf-8", "surrogateescape")
     end = b"" if original.endswith(b"\n") or not original else b"\n"
     return before + original + end + f"\n--{boundary}--\n".encode()
+
+
+def _head(about: About, template: Template, recipient: str, boundary: str, *, postmaster: bool) -> list[str]:
+    """The header, and the line that programs without MIME show first."""
+    thread = [f"References: {about.thread}", f"In-Reply-To: {about.thread}"] if about.thread else []
+    encoding = [f"Content-Transfer-Encoding: {about.encoding}"] if about.encoding else []
+    return [f"Date: {header_date(about.now)}", f"From: {template.sender}",
+            f"Subject: {template.postmaster_subject if postmaster else template.subject}",
+            f"To: {quote_local(recipient)}", *thread,
+            f"Auto-Submitted: {'auto-generated' if postmaster else 'auto-replied'}", "MIME-Version: 1.0",
+            "Content-Type: multipart/report; report-type=delivery-status;", f'\tboundary="{boundary}"',
+            *encoding, "", "This is a MIME-encapsulated message.", ""]
+
+
+def _charset(template: Template, encoding: str) -> str:
+    """Addresses and replies in an 8-bit notice may be more than US-ASCII, whatever its template is written in."""
+    return "utf-8" if encoding == "8bit" and template.charset.lower() == "us-ascii" else template.charset
 
 
 def _final(one: Ended) -> str:

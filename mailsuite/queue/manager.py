@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from mailsuite.address.syntax import quote_local, split_domain, split_extension
 from mailsuite.base.errors import MailError
 from mailsuite.base.log import logger
-from mailsuite.queue import bouncelog, params
+from mailsuite.queue import bouncelog, deferlog, params
 from mailsuite.queue.active import Ended, Message, expansions
 from mailsuite.queue.agent import (
     BOUNCED,
@@ -36,6 +36,7 @@ from mailsuite.queue.limits import TransportTable
 from mailsuite.queue.probes import is_probe, probe_rewriter
 from mailsuite.queue.route import route_of
 from mailsuite.queue.scheduler import Entry, Outcome, Scheduler
+from mailsuite.queue.verp import verp_sender
 from mailsuite.smtp.params import SOFT_BOUNCE
 from mailsuite.verify.sender import ProbeSender
 
@@ -79,6 +80,8 @@ class Manager:
         self.soft_bounce = settings[SOFT_BOUNCE]
         self.active_limit = settings[params.QMGR_MESSAGE_ACTIVE_LIMIT]
         self.recipient_limit = settings[params.QMGR_MESSAGE_RECIPIENT_LIMIT]
+        self._confirms_delay = settings[params.CONFIRM_DELAY_CLEARED]
+        self._origin = settings.text("myorigin")
         self._delimiter = settings.text("recipient_delimiter")
         self._double_bounce = settings[params.DOUBLE_BOUNCE_SENDER].lower()
 
@@ -144,6 +147,8 @@ class Manager:
             log.warning("%s: cannot take from %s: %s", queue_id, queue, error)
             return False
         message = self._begin(queue_id, stored, fresh=False, flush=flush, expire=expire)
+        if self._confirms_delay and queue == "deferred":
+            message.clears_delay = deferlog.read(self.store.path("defer", queue_id)).warned
         message.bounced += owed
         if queue == "incoming":
             message.sent += expansions(stored.envelope)
@@ -195,7 +200,7 @@ class Manager:
         sizes = self._deliveries(groups) if len(message.recipients) > 1 else {}
         for (transport, key, nexthop), recipients in groups.items():
             recipients.sort(key=_by_domain)
-            most = self.table.of(transport).recipients or len(recipients)
+            most = 1 if message.envelope.verp else self.table.of(transport).recipients or len(recipients)
             for start in range(0, len(recipients), most):
                 message.pending += 1
                 self.scheduler.add(Entry(transport, key, nexthop, (message, recipients[start:start + most]), message,
@@ -268,8 +273,11 @@ class Manager:
 
     def _request(self, message: Message, transport: str, nexthop: str, recipients: list[Recipient]) -> DeliveryRequest:
         envelope = message.envelope
+        sender = envelope.sender
+        if envelope.verp and sender and len(recipients) == 1:
+            sender = verp_sender(envelope.verp, sender, recipients[0], self._origin)
         return DeliveryRequest(
-            self._seq, message.queue_id, message.path, message.offset, message.size, envelope.sender, transport,
+            self._seq, message.queue_id, message.path, message.offset, message.size, sender, transport,
             nexthop, recipients, envelope.arrival_time, message.active_time, time.time(), envelope.encoding,
             envelope.smtputf8, envelope.envid, envelope.ret.value, "verify" if is_probe(envelope) else envelope.verify,
             {**message.facts(), "soft_bounce": "yes"} if self.soft_bounce else message.facts(), envelope.utf8_header)

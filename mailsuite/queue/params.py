@@ -95,3 +95,14 @@ INTERNAL_MAIL_FILTER_CLASSES = declare(Param("internal_mail_filter_classes", "",
     "Mail of our own (bounce, notify) that header_checks, content_filter and milters see."))
 BOUNCE_TEMPLATE_FILE = declare(Param("bounce_template_file", "", string(),
     "File with texts of bounces in the place of the built-in ones."))
+ENABLE_THREADED_BOUNCES = declare(Param("enable_threaded_bounces", "no", boolean(),
+    "Notices are answers to the message they tell of (References, In-Reply-To): mail programs show them with it."))
+CONFIRM_DELAY_CLEARED = declare(Param("confirm_delay_cleared", "no", boolean(),
+    "Tell a sender who was warned of a delay when the message has been delivered after all."))
+DEFAULT_VERP_DELIMITERS = declare(Param("default_verp_delimiters", "+=", string(least=2),
+    "The two characters of variable envelope return paths when XVERP or sendmail -XV name none: "
+    "owner-list+user=domain@origin."))
+VERP_DELIMITER_FILTER = declare(Param("verp_delimiter_filter", "-=+", string(least=1),
+    "Characters that XVERP=xy and sendmail -XVxy may ask for."))
+DISABLE_VERP_BOUNCES = declare(Param("disable_verp_bounces", "no", boolean(),
+    "Mail with variable envelope return paths: tell of all failed recipients in one notice, to the plain sender."))

@@ -16,6 +16,7 @@ class SessionConfig:
     bare_lf_reply: what a line or message with a bare LF is refused with; "": it is not.
     min_rate: octets a second of a message at least, with deadlines for whole requests; 0: the time-out is for silence.
     observed: milters or plug-ins want to hear of every command.
+    verp_delimiters, verp_filter: what XVERP stands for, and what XVERP=xy may ask for.
     standalone: a program on a pipe (sendmail -bs): no STARTTLS, no AUTH, no restrictions.
     """
 
@@ -58,5 +59,7 @@ class SessionConfig:
     min_rate: float = 0.0
     observed: bool = False
     soft_bounce: bool = False
+    verp_delimiters: str = "+="
+    verp_filter: str = "-=+"
     standalone: bool = False
     keep_history: bool = False

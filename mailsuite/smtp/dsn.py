@@ -1,4 +1,4 @@
-"""Values of the ESMTP parameters of RFC 3461, as clients and milters give them.
+"""Values of the ESMTP parameters of RFC 3461, as clients and milters give them, and of XVERP.
 
     read_notify("SUCCESS,DELAY") -> 10        read_orcpt("rfc822;a+2Bb@c.test") -> "rfc822;a+b@c.test"
 """
@@ -32,6 +32,11 @@ def read_orcpt(value: str) -> str:
     if not decoded or not decoded.isprintable():
         return ""
     return f"{kind};{decoded}"
+
+
+def fits_verp(delimiters: str, allowed: str) -> bool:
+    """Whether these are two characters of verp_delimiter_filter, as XVERP= and sendmail -XV need them."""
+    return len(delimiters) == 2 and all(one in allowed for one in delimiters)
 
 
 def decoded_xtext(text: str) -> str | None:

@@ -130,6 +130,7 @@ class Facts:
     smtputf8: bool = False
     ret: str = ""
     envid: str = ""
+    verp: str = ""                  # two delimiters, for mail with variable envelope return paths
     queue_id: str = ""
     etrn_name: str = ""
     instance: str = ""
@@ -139,6 +140,7 @@ class Facts:
         """Forget the transaction."""
         self.sender = self.recipient = None
         self.first_recipient = self.encoding = self.ret = self.envid = self.queue_id = self.sasl_sender = ""
+        self.verp = ""
         self.recipients = self.size = self.actual_size = 0
         self.smtputf8 = False
         self.instance = ""

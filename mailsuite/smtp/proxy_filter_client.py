@@ -236,6 +236,8 @@ def _mail(facts: "Facts") -> str:
         said.append(f"RET={facts.ret}")
     if facts.envid:
         said.append(f"ENVID={xtext(facts.envid)}")
+    if facts.verp:
+        said.append(f"XVERP={facts.verp}")
     return " ".join(said)
 
 

@@ -124,6 +124,8 @@ class Server:
                                          name="smtpd_authorized_xclient_hosts")
         self.xforward_hosts = AddressList(settings.text("smtpd_authorized_xforward_hosts"), source,
                                           name="smtpd_authorized_xforward_hosts")
+        self.verp_hosts = AddressList(settings.text("smtpd_authorized_verp_clients"), source,
+                                      name="smtpd_authorized_verp_clients")
         self._exempt = AddressList(settings.text("smtpd_client_event_limit_exceptions"), source,
                                    name="smtpd_client_event_limit_exceptions")
         self._forbidden = NameList(settings.text("smtpd_forbidden_commands"), source,
@@ -133,7 +135,8 @@ class Server:
                                          parents=parents)
         self._discard_maps = self.policy.resources.table(settings.text("smtpd_discard_ehlo_keyword_address_maps"))
         self.asks_at_connect = self.policy.judges_connect or bool(self.config.bare_lf_reply) or observed or \
-            "connection" in self.rates.events or not (self.xclient_hosts.empty and self.xforward_hosts.empty)
+            "connection" in self.rates.events or not (
+                self.xclient_hosts.empty and self.xforward_hosts.empty and self.verp_hosts.empty)
         self._names: OrderedDict[str, tuple[float, Name]] = OrderedDict()
         self._looks_up = settings[params.SMTPD_PEERNAME_LOOKUP]
         self._watched = watched_classes(settings)

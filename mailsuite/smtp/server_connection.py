@@ -154,6 +154,7 @@ class SmtpHandler:
         if self._session is not None:
             self._session.may_xclient = await server.xclient_hosts.matches_host(client.name, client.address)
             self._session.may_xforward = await server.xforward_hosts.matches_host(client.name, client.address)
+            self._session.may_verp = await server.verp_hosts.matches_host(client.name, client.address)
             if self._session.refuses_bare_lf:
                 self._session.refuses_bare_lf = not await server.may_end_lines_in_lf(client)
         if not self._counted and await server.is_counted(client):
@@ -337,7 +338,7 @@ class SmtpHandler:
         envelope = Envelope(
             sender=facts.sender or "", local=await self._is_local(), handling=server.handling,
             arrival_time=time.time(), encoding=facts.encoding, smtputf8=facts.smtputf8, envid=facts.envid,
-            ret=Ret(facts.ret), size_hint=facts.size,
+            ret=Ret(facts.ret), size_hint=facts.size, verp=facts.verp,
             origin=self._origin())
         if server.proxy is not None:
             self._intake = ProxyIntake(server.proxy, facts, envelope)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mailsuite.base.errors import TemporaryError
 from mailsuite.maps.maps import MapSource, open_maps
+from mailsuite.queue.params import DEFAULT_VERP_DELIMITERS, VERP_DELIMITER_FILTER
 from mailsuite.smtp import params
 from mailsuite.smtp.config import SessionConfig
 from mailsuite.smtp.facts import Facts
@@ -81,6 +82,7 @@ def make_config(settings: "Settings", policy: "Policy | None", rates: Rates, *,
         ask_helo=policy is not None and (observed or policy.judges_helo),
         ask_mail=policy is not None and (observed or policy.judges_mail),
         ask_data=policy is not None and (observed or policy.judges_data), observed=observed,
+        verp_delimiters=settings[DEFAULT_VERP_DELIMITERS], verp_filter=settings[VERP_DELIMITER_FILTER],
         soft_bounce=settings[params.SOFT_BOUNCE], standalone=policy is None)
 
 

@@ -45,7 +45,7 @@ class ServerSession:
         self.trouble, self.history = self.ledger.trouble, self.ledger.history
         self.content_failed = False
         self.denied = False
-        self.may_xclient = self.may_xforward = False
+        self.may_xclient = self.may_xforward = self.may_verp = False
         self.last_login = ""            # the name that the log of a failed AUTH shows
         self._ask_connect = ask_connect
         self._buffer = bytearray()

@@ -2,16 +2,13 @@
 
 import email
 import email.policy
-from pathlib import Path
 
 import pytest
 
 from mailsuite.queue.active import Ended
 from mailsuite.queue.agent import RecipientReport
-from mailsuite.queue.bounce_template import load_templates
 from mailsuite.queue.bounce_text import FAILURE, About, compose, wrap
 from mailsuite.queue.envelope import Recipient
-from tests.queue.support import settings_for
 
 ABOUT = About("4A2F1C83D", "s@mx.test", 1e9, "env1", False, "mx.test", "Postfix", 1e9 + 60)
 ENDED = Ended(Recipient("no@far.test", "no@far.test", "rfc822;no@far.test"),
@@ -32,7 +29,7 @@ def test_wrap(text: str, want: str) -> None:
 
 @pytest.mark.parametrize(("headers_only", "kind"), [(False, "message/rfc822"), (True, "text/rfc822-headers")])
 def test_a_report_is_one_for_other_programs_too(headers_only: bool, kind: str) -> None:
-    octets = compose(ABOUT, FAILURE, FAILURE.text, [ENDED], lambda _: "failed", "s@mx.test", b"Subject: s\n\nbody\n",
+    octets = compose(ABOUT, FAILURE, [ENDED], lambda _: "failed", "s@mx.test", b"Subject: s\n\nbody\n",
                      headers_only=headers_only, postmaster=False)
     message = email.message_from_bytes(octets, policy=email.policy.default)
     assert (message["To"], message["Subject"]) == ("s@mx.test", "Undelivered Mail Returned to Sender")
@@ -43,14 +40,3 @@ def test_a_report_is_one_for_other_programs_too(headers_only: bool, kind: str) -
     assert (per_recipient["Action"], per_recipient["Status"]) == ("failed", "5.1.1")
     assert per_recipient["Final-Recipient"] == "rfc822; no@far.test"
     assert original.get_content_type() == kind
-
-
-def test_templates_from_a_file(tmp_path: Path) -> None:
-    path = tmp_path / "bounce.cf"
-    path.write_text("failure_template = <<EOF\nCharset: us-ascii\nSubject: Oh no\n\nHost $myhostname, $$5,\n"
-                    "$maximal_queue_lifetime_days days\nEOF\n\nwrong_template = <<X\nA: b\n\nx\nX\n")
-    templates = load_templates(settings_for(tmp_path, bounce_template_file=str(path)))
-    assert templates["failure"].text == "Host mx.test, $5,\n5 days\n"
-    assert (templates["failure"].subject, templates["failure"].charset) == ("Oh no", "utf-8")
-    assert templates["failure"].postmaster_subject == FAILURE.postmaster_subject
-    assert "$" not in templates["delay"].text

@@ -89,6 +89,8 @@ def _list_keywords(session: "ServerSession") -> Outcome:
         lines.append("AUTH " + " ".join(offer.mechanisms))
         if config.broken_auth:
             lines.append("AUTH=" + " ".join(offer.mechanisms))
+    if session.may_verp and "verp" not in without:
+        lines.append("XVERP")
     if session.may_xclient and "xclient" not in without:
         lines.append("XCLIENT " + " ".join(XCLIENT_NAMES))
     if session.may_xforward and "xforward" not in without:

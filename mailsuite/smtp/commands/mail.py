@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from mailsuite.base.errors import PeerError
 from mailsuite.base.log import logger
 from mailsuite.smtp import questions
-from mailsuite.smtp.dsn import decoded_xtext, read_notify, read_orcpt
+from mailsuite.smtp.dsn import decoded_xtext, fits_verp, read_notify, read_orcpt
 from mailsuite.smtp.facts import BdatState
 from mailsuite.smtp.outcome import Done, Outcome, Pending, refused
 from mailsuite.smtp.syntax import Word, is_plain_address, parse_address, printable, size_number
@@ -76,6 +76,10 @@ def _mail_from(session: "ServerSession", sender: str, options: list[Word]) -> Ou
             facts.reset_mail()
             session.trouble.add("protocol")
             return refused(problem)
+    if facts.verp and not sender:
+        facts.reset_mail()
+        session.trouble.add("protocol")
+        return refused("503 5.5.4 Error: XVERP requires non-null sender")
     if undeclared(session, sender, utf8=facts.smtputf8):
         facts.reset_mail()
         return refused(UNDECLARED)
@@ -157,9 +161,13 @@ def _mail_option(session: "ServerSession", text: str) -> str:
             if _without_dsn(session):
                 return "501 5.7.1 DSN support is disabled"
             envid = decoded_xtext(value)
-            if facts.envid or not envid or not envid.isprintable() or len(value) > 100:
+            if facts.envid or not envid or not (envid.isascii() and envid.isprintable()) or len(value) > 100:
                 return "501 5.5.4 Bad ENVID parameter syntax"
             facts.envid = envid
+        case "XVERP" if session.may_verp:
+            facts.verp = value if "=" in text else config.verp_delimiters
+            if not fits_verp(facts.verp, config.verp_filter):
+                return f"501 5.5.4 Error: XVERP needs two characters from {config.verp_filter}"
         case _:
             return f"555 5.5.4 Unsupported option: {text}"
     return ""
