@@ -48,6 +48,8 @@ def envelope(stored: "Stored", queue_id: str, *, drafted: bool) -> Iterator[Reco
     yield _text("S", at, "sender", facts.sender)
     for name, value in _after_sender(facts):
         yield _attribute(at, name, value)
+    if facts.verp:
+        yield _text("V", at, "verp_delimiters", facts.verp)
     yield from _recipients(stored, drafted=drafted)
 
 

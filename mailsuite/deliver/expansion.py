@@ -25,7 +25,7 @@ from mailsuite.deliver.aliases import Destination, Kind, parse_destinations, par
 from mailsuite.deliver.forward import Forwards
 from mailsuite.deliver.passwd import Account
 from mailsuite.queue.agent import BOUNCED, DEFERRED, SENT, MemberEnd, RecipientReport
-from mailsuite.queue.envelope import Notify, Recipient
+from mailsuite.queue.envelope import Notify, Recipient, after_expansion
 
 if TYPE_CHECKING:
     from mailsuite.deliver.endpoints import Endpoints
@@ -218,7 +218,7 @@ class Expansion:
                         personal=False)
         inner = await self._with_owner(inner, name)
         self._tell_expansion(node, "delivered" if inner.owner == f"owner-{name}" else "expanded")
-        inner = replace(inner, notify=inner.notify & ~Notify.SUCCESS)
+        inner = replace(inner, notify=after_expansion(inner.notify))
         destinations = parse_destinations(found.value)
         if not destinations:
             self.world.log.warning("no recipient in alias lookup result for %s", name)
@@ -274,7 +274,7 @@ class Expansion:
             return False                    # obeyed already: this is for the user's mailbox
         unmatched = node.unmatched if "forward" in self.world.propagate and not answer.with_extension else ""
         self._tell_expansion(node, "expanded")
-        node = replace(node, notify=node.notify & ~Notify.SUCCESS)
+        node = replace(node, notify=after_expansion(node.notify))
         inner = replace(node, owner=node.user, source="forward", alias="", account=account, personal=True,
                         unmatched=unmatched)
         with inside("forward_path", node.user, answer.path):

@@ -54,7 +54,6 @@ class Bouncer:
     def __init__(self, settings: "Settings", cleanup: "Cleanup") -> None:
         self._cleanup = cleanup
         self._hostname, self._mail_name = settings.text("myhostname"), settings.text("mail_name")
-        self._origin = settings.text("myorigin")
         self._size_limit = settings[params.BOUNCE_SIZE_LIMIT]
         classes = settings[params.NOTIFY_CLASSES]
         self._classes = frozenset(classes)
@@ -87,13 +86,13 @@ class Bouncer:
         if self.is_double_bounce(sender):
             log.warning("%s: undeliverable postmaster notification discarded", message.queue_id)
         elif not sender:
-            if "2bounce" in self._classes:
+            if self._classes & {"bounce", "2bounce"}:
                 await self._send(message, self._book.filled("failure"), ended, "failed", self._recipients["2bounce"],
                                  postmaster=True, what="postmaster non-delivery notification")
         elif message.envelope.verp and not self._one_for_all:
             for one in ended:
-                await self._failure(message, [one], verp_sender(message.envelope.verp, sender, one.recipient,
-                                                                self._origin), headers_only=headers_only)
+                await self._failure(message, [one], verp_sender(message.envelope.verp, sender, one.recipient),
+                                    headers_only=headers_only)
         else:
             await self._failure(message, ended, sender, headers_only=headers_only)
 
@@ -159,8 +158,9 @@ class Bouncer:
         content = compose(about, template, ended, _action(action, envelope.verify == "verify"), recipient, original,
                           headers_only=headers_only, postmaster=postmaster, retry_until=retry_until,
                           shown_reason=_reason(action, traced=bool(envelope.verify)))
-        notice = Envelope(sender=self._double_bounce if postmaster or not returned else "", origin=Origin(), handling=self._handling,
-                          encoding=about.encoding, smtputf8=envelope.smtputf8,
+        sender = self._double_bounce if postmaster or not returned else ""
+        notice = Envelope(sender=sender, origin=Origin(), handling=self._handling, encoding=about.encoding,
+                          smtputf8=envelope.smtputf8,
                           utf8_header=envelope.utf8_header, program="bounce", is_bounce=True)
         intake = self._cleanup.begin(notice)
         try:

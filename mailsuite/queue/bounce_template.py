@@ -26,7 +26,7 @@ from mailsuite.base.log import logger
 from mailsuite.config import expansion
 from mailsuite.config.registry import seconds
 from mailsuite.queue import params
-from mailsuite.queue.bounce_text import BUILT_IN, Template
+from mailsuite.queue.bounce_text import BUILT_IN, BUILT_IN_SENDER, OBSOLETE_SENDER, Template
 from mailsuite.smtp.params import SMTPUTF8_ENABLE
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class TemplateBook:
 
     def __init__(self, settings: "Settings") -> None:
         self._settings = settings
+        self._sender = OBSOLETE_SENDER if settings[params.HEADER_FROM_FORMAT].lower() == "obsolete" else BUILT_IN_SENDER
         self._path = settings[params.BOUNCE_TEMPLATE_FILE]
         self._stamp: tuple[int, ...] | None = None
         self._raw: dict[str, Raw] = {}
@@ -60,11 +61,15 @@ class TemplateBook:
         try:
             if name in self._raw:
                 template = parse(self._raw[name], log.warning)
-            return dataclasses.replace(template, text=fill_in(template, self._settings, log.warning))
+            return self._ready(template)
         except TemplateError as error:
             log.warning("%s -- using the built-in %s template", error.public, name)
-        built_in = BUILT_IN[name]
-        return dataclasses.replace(built_in, text=fill_in(built_in, self._settings, log.warning))
+        return self._ready(BUILT_IN[name])
+
+    def _ready(self, template: Template) -> Template:
+        """Raises TemplateError; never for the built-in ones."""
+        sender = self._sender if template.sender == BUILT_IN_SENDER else template.sender
+        return dataclasses.replace(template, sender=sender, text=fill_in(template, self._settings, log.warning))
 
     def _refresh(self) -> None:
         if not self._path:

@@ -16,6 +16,10 @@ from mailsuite.smtp.received import header_date
 WIDTH, INDENT = 79, 4
 
 
+BUILT_IN_SENDER = "Mail Delivery System <MAILER-DAEMON>"
+OBSOLETE_SENDER = "MAILER-DAEMON (Mail Delivery System)"        # header_from_format = obsolete
+
+
 @dataclass(frozen=True, slots=True)
 class Template:
     """One kind of notice: how it is headed, what the attached original is called, its text (with $name in it).
@@ -29,11 +33,10 @@ class Template:
     attached: str
     text: str
     charset: str = "us-ascii"
-    sender: str = "Mail Delivery System <MAILER-DAEMON>"
+    sender: str = BUILT_IN_SENDER
     origin: str = "[built-in]"
 
 
-OBSOLETE_SENDER = "MAILER-DAEMON (Mail Delivery System)"        # header_from_format = obsolete
 _HELP = """For further assistance, please send mail to postmaster.
 
 If you do so, please include this problem report. You can

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from mailsuite.address.syntax import quote_local
 from mailsuite.base.errors import MailError, PermanentError
 from mailsuite.base.log import logger
-from mailsuite.queue.envelope import Envelope, Handling, Notify, Recipient
+from mailsuite.queue.envelope import Envelope, Handling, Notify, Recipient, after_expansion
 from mailsuite.queue.refused import Refused
 from mailsuite.rewrite.mapping import MESSAGE
 
@@ -39,16 +39,12 @@ class RecipientList:
         """canonical: else its address was rewritten already. Raises Refused."""
         envelope = self._envelope
         original = recipient.original or recipient.address
-        orcpt = recipient.orcpt or f"rfc822;{original}"
-        addresses = [recipient.address]
-        if Handling.MAP in envelope.handling:
-            addresses = await self._expanded(recipient.address, canonical)
+        address, addresses = await self._expanded(recipient.address, canonical)
+        orcpt = recipient.orcpt or f"{'rfc822' if address.isascii() else 'utf-8'};{address}"
         notify = recipient.notify
-        if len(addresses) > 1 and notify & Notify.SUCCESS:
-            notify &= ~Notify.SUCCESS        # RFC 3461 section 5.2.7.3: an expansion is the end of the duty
+        if addresses != [address] and notify & Notify.SUCCESS:
+            notify = after_expansion(notify)
             envelope.expanded.append((recipient.address, original, orcpt))
-            if not notify:
-                notify = Notify.NEVER
         for address in addresses:
             key = (address.lower(), original.lower() if self._by_original else "", orcpt.lower(), int(notify))
             if key in self._keys:
@@ -57,10 +53,15 @@ class RecipientList:
                 self._keys.add(key)
             self.all.append(Recipient(address, original, orcpt, notify))
 
-    async def _expanded(self, address: str, canonical: bool) -> list[str]:
+    async def _expanded(self, address: str, canonical: bool) -> tuple[str, list[str]]:
+        """The address after canonical tables, and what aliases make of it."""
+        if Handling.MAP not in self._envelope.handling:
+            return address, [address]
         MESSAGE.set(self._queue_id)
         try:
-            return await (self._rewriter.expand_recipient if canonical else self._rewriter.aliases)(address)
+            if canonical:
+                address = await self._rewriter.recipient(address)
+            return address, await self._rewriter.aliases(address)
         except PermanentError as error:
             log.warning("%s: %s", self._queue_id, error)
             raise Refused(451, "4.6.0", "Alias expansion error", detail=str(error)) from error

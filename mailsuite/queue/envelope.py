@@ -24,6 +24,12 @@ class Notify(IntFlag):
     DELAY = 8
 
 
+def after_expansion(notify: Notify) -> Notify:
+    """What the members of an alias inherit: the alias itself is reported as expanded (RFC 3461 section 5.2.7)."""
+    rest = notify & ~Notify.SUCCESS
+    return rest if rest or not notify else Notify.NEVER
+
+
 class Ret(Enum):
     """RET= of RFC 3461 section 4.3."""
 

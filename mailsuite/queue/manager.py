@@ -81,7 +81,6 @@ class Manager:
         self.active_limit = settings[params.QMGR_MESSAGE_ACTIVE_LIMIT]
         self.recipient_limit = settings[params.QMGR_MESSAGE_RECIPIENT_LIMIT]
         self._confirms_delay = settings[params.CONFIRM_DELAY_CLEARED]
-        self._origin = settings.text("myorigin")
         self._delimiter = settings.text("recipient_delimiter")
         self._double_bounce = settings[params.DOUBLE_BOUNCE_SENDER].lower()
 
@@ -275,7 +274,7 @@ class Manager:
         envelope = message.envelope
         sender = envelope.sender
         if envelope.verp and sender and len(recipients) == 1:
-            sender = verp_sender(envelope.verp, sender, recipients[0], self._origin)
+            sender = verp_sender(envelope.verp, sender, recipients[0])
         return DeliveryRequest(
             self._seq, message.queue_id, message.path, message.offset, message.size, sender, transport,
             nexthop, recipients, envelope.arrival_time, message.active_time, time.time(), envelope.encoding,

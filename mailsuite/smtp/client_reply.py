@@ -61,7 +61,7 @@ class ReplyReader:
         """Raises PeerError."""
         self._buffer.feed(octets)
         while (line := self._buffer.take_line()) is not None:
-            self._line(_CONTROL.sub("?", line.decode("utf-8", "surrogateescape")))
+            self._line(_CONTROL.sub("?", line.rstrip(b"\r").decode("utf-8", "surrogateescape")))
 
     def take(self) -> Reply | None:
         """The next whole reply, None when there is none yet."""

@@ -63,3 +63,4 @@ class SessionConfig:
     verp_filter: str = "-=+"
     standalone: bool = False
     keep_history: bool = False
+    history_flush: int = 100

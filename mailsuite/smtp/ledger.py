@@ -12,17 +12,24 @@ from mailsuite.smtp.syntax import printable
 
 log = logger("smtpd")
 HISTORY_LIMIT = 1000            # lines of a transcript that are kept for the postmaster
+TRANSCRIPTS_LIMIT = 10          # transcripts of one session that wait to be sent
 _ESCAPES = {13: "\\r", 10: "\\n", 9: "\\t", 92: "\\\\"}
 
 
 class Ledger:
-    """errors and junk: as the limits count them. trouble: kinds of problems, in the words of notify_classes."""
+    """errors and junk: as the limits count them. trouble: kinds of problems, in the words of notify_classes.
+
+    reason: why the session ended early, e.g. "lost connection". transcripts: what the postmaster is to be told of
+    already, of a session that goes on (smtpd_history_flush_threshold).
+    """
 
     def __init__(self, config: SessionConfig, facts: Facts) -> None:
         self._config, self._facts = config, facts
         self.errors = self.junk = 0
         self.trouble: set[str] = set()
         self.history: list[str] | None = [] if config.keep_history else None
+        self.reason = ""
+        self.transcripts: list[tuple[frozenset[str], list[str]]] = []
         self._counts: dict[str, list[int]] = {}
 
     def heard(self, line: str) -> None:
@@ -34,6 +41,15 @@ class Ledger:
         """A reply, for the transcript."""
         if self.history is not None and len(self.history) < HISTORY_LIMIT:
             self.history += [" Out: " + line for line in reply.decode("utf-8", "replace").split("\r\n")[:-1]]
+
+    def turn_page(self) -> None:
+        """A transaction begins anew; of what was before, only trouble is worth keeping."""
+        if self.history is None or len(self.history) <= self._config.history_flush:
+            return
+        if self.trouble and len(self.transcripts) < TRANSCRIPTS_LIMIT:
+            self.transcripts.append((frozenset(self.trouble), self.history[:]))
+        self.trouble.clear()
+        self.history.clear()
 
     def count(self, entry: Entry | None, ok: bool, *, blameless: bool = False) -> None:
         """A command is over. entry None: it was none."""
@@ -61,6 +77,7 @@ class Ledger:
     def close(self, reason: str, unfinished: Entry | None) -> None:
         """The session's last lines. unfinished: the command that was under way."""
         host = self._facts.client.host
+        self.reason = reason.partition(" after ")[0]
         if reason:
             log.info("%s from %s", reason, host)
         if unfinished is not None:

@@ -58,6 +58,8 @@ SMTPD_HELO_REQUIRED = declare(Param("smtpd_helo_required", "no", boolean(), "MAI
 DISABLE_VRFY_COMMAND = declare(Param("disable_vrfy_command", "no", boolean(), "VRFY is refused."))
 STRICT_RFC821_ENVELOPES = declare(Param("strict_rfc821_envelopes", "no", boolean(),
     "Addresses in MAIL and RCPT must stand in <>."))
+SMTPD_HISTORY_FLUSH_THRESHOLD = declare(Param("smtpd_history_flush_threshold", "100", integer(least=1),
+    "Lines of a session's transcript from which on EHLO, RSET and the end of a message begin a new one."))
 SMTPUTF8_ENABLE = declare(Param("smtputf8_enable", "yes", boolean(), "Offer SMTPUTF8 (RFC 6531)."))
 STRICT_SMTPUTF8 = declare(Param("strict_smtputf8", "no", boolean(),
     "Addresses in UTF-8 only where the client said SMTPUTF8."))

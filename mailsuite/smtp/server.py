@@ -292,8 +292,17 @@ class Server:
 
     def report_trouble(self, session: ServerSession) -> None:
         """A session is over: mail its transcript to the postmaster, where notify_classes asks for it."""
-        if session.history and session.trouble & self._watched:
-            self._send(transcript(self.settings, session.facts.client.host, session.history))
+        self.report_pages(session)
+        if session.history and (trouble := session.trouble & self._watched):
+            self._send(transcript(self.settings, session.facts.client.host, session.history, trouble,
+                                  session.ledger.reason))
+
+    def report_pages(self, session: ServerSession) -> None:
+        """The same for what a session, which may go on, has turned over."""
+        pages, session.ledger.transcripts = session.ledger.transcripts, []
+        for trouble, lines in pages:
+            if watched := trouble & self._watched:
+                self._send(transcript(self.settings, session.facts.client.host, lines, watched))
 
     def tell_of_account(self, facts: Facts, verdict: Verdict) -> None:
         """The postmaster hears that an account sends more than it may."""

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 log = logger("smtpd")
 _STATUSES = {"ok": NameStatus.OK, "temporary": NameStatus.TEMPORARY, "permanent": NameStatus.PERMANENT}
 
+_SORTS = {"552 5.3.4": "bounce", "554 5.4.0": "bounce", "452 4.3.1": "resource", "451 4.3.0": "resource"}
+
 
 class SmtpHandler:
     """One connection."""
@@ -94,6 +96,8 @@ class SmtpHandler:
             self.server.anvil.disconnect(self._counted)
 
     async def answer(self, question: object) -> object:
+        if self._session is not None and self._session.ledger.transcripts:
+            self.server.report_pages(self._session)
         match question:
             case questions.RcptTo():
                 return await self._rcpt(question)
@@ -283,7 +287,7 @@ class SmtpHandler:
         if self.server.space_is_low():
             log.warning("not enough free space in mail queue for a message of %s",
                         self.facts.sender or "<>")
-            return Refusal("452 4.3.1 Insufficient system storage")
+            return Refusal("452 4.3.1 Insufficient system storage", "resource")
         try:
             await self._is_local()
         except TemporaryError:
@@ -308,8 +312,9 @@ class SmtpHandler:
             if self._intake is None:
                 await self._begin()
             assert self._intake is not None
-            await self._intake.recipient(Recipient(question.recipient, orcpt=question.orcpt,
-                                                   notify=Notify(question.notify)))
+            address = question.recipient
+            orcpt = question.orcpt or f"{'rfc822' if address.isascii() else 'utf-8'};{address}"
+            await self._intake.recipient(Recipient(address, orcpt=orcpt, notify=Notify(question.notify)))
         except MailError as error:
             return self._refusal(error)
         return answer
@@ -434,10 +439,10 @@ class SmtpHandler:
     def _refusal(self, error: MailError) -> Refusal:
         """A reply for what the queue says."""
         if isinstance(error, Refused):
-            return Refusal(error.reply)
-        if isinstance(error, TemporaryError):
-            return Refusal("451 4.3.0 Error: queue file write error")       # Postfix's word for all that may pass
-        return Refusal(f"554 {error.status} Error: {error.public}")
+            return Refusal(error.reply, _SORTS.get(f"{error.code} {error.status}", "policy"))
+        if isinstance(error, TemporaryError):                               # Postfix's word for all that may pass
+            return Refusal("451 4.3.0 Error: queue file write error", "resource")
+        return Refusal(f"554 {error.status} Error: {error.public}", "software")
 
     def _drop_intake(self) -> None:
         if self._intake is not None:

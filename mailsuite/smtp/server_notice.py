@@ -6,8 +6,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mailsuite.base.errors import MailError
 from mailsuite.base.log import logger
+from mailsuite.queue.bounce_text import BUILT_IN_SENDER, OBSOLETE_SENDER, wrap
 from mailsuite.queue.envelope import Envelope, Handling, Notify, Recipient
-from mailsuite.queue.params import INTERNAL_MAIL_FILTER_CLASSES
+from mailsuite.queue.params import (
+    BOUNCE_NOTICE_RECIPIENT,
+    ERROR_NOTICE_RECIPIENT,
+    HEADER_FROM_FORMAT,
+    INTERNAL_MAIL_FILTER_CLASSES,
+)
 from mailsuite.smtp.received import header_date
 
 if TYPE_CHECKING:
@@ -17,7 +23,8 @@ if TYPE_CHECKING:
     from mailsuite.smtp.policy.sending import Verdict
 
 log = logger("smtpd")
-CLASSES = frozenset({"policy", "protocol", "resource", "software", "data"})
+CLASSES = frozenset({"bounce", "policy", "protocol", "resource", "software", "data"})
+WIDTH, INDENT = 78, 4
 _SECRET = re.compile(r"( In:  AUTH\s+\S+)\s.*", re.IGNORECASE)
 
 
@@ -34,12 +41,17 @@ class Notice(NamedTuple):
     lines: list[str]
 
 
-def transcript(settings: "Settings", client: str, lines: list[str]) -> Notice:
-    """A session that had trouble."""
-    return Notice(settings.text("error_notice_recipient"),
-                  f"{settings.text('mail_name')} SMTP server: errors from {client}",
-                  ["Transcript of session follows.", "", *(_SECRET.sub(r"\1 ...", line) for line in lines), "", "",
-                   "For other details, see the local mail logfile"])
+def transcript(settings: "Settings", client: str, lines: list[str], trouble: frozenset[str] | set[str],
+               reason: str = "", *, side: str = "server", near: str = "from") -> Notice:
+    """A session that had trouble. trouble: classes of notify_classes. reason: why it ended early.
+
+    side, near: "client", "to" for a session of ours with another server.
+    """
+    role = BOUNCE_NOTICE_RECIPIENT if "bounce" in trouble else ERROR_NOTICE_RECIPIENT
+    end = ["", f"Session aborted, reason: {reason}", ""] if reason else ["", ""]
+    shown = [wrap(_SECRET.sub(r"\1 ...", line), WIDTH, INDENT) for line in lines]
+    return Notice(settings[role], f"{settings.text('mail_name')} SMTP {side}: errors {near} {client}",
+                  ["Transcript of session follows.", "", *shown, *end, "For other details, see the local mail logfile"])
 
 
 def account_notice(facts: "Facts", verdict: "Verdict", unit_s: int) -> Notice:
@@ -61,6 +73,7 @@ async def send_notice(settings: "Settings", cleanup: "Cleanup", notice: Notice) 
     recipient = notice.recipient
     sender = f"{settings.text('double_bounce_sender')}@{hostname}"
     shown = recipient if "@" in recipient else f"{recipient}@{settings.text('myorigin')}"
+    named = OBSOLETE_SENDER if settings[HEADER_FROM_FORMAT].lower() == "obsolete" else BUILT_IN_SENDER
     date = header_date(time.time())
     try:
         filtered = "notify" in settings[INTERNAL_MAIL_FILTER_CLASSES]
@@ -69,7 +82,8 @@ async def send_notice(settings: "Settings", cleanup: "Cleanup", notice: Notice) 
         try:
             await intake.recipient(Recipient(recipient, notify=Notify.NEVER))
             header = [f"Received: by {hostname} ({mail_name})", f"\tid {intake.queue_id}; {date}", f"Date: {date}",
-                      f"From: Mail Delivery System <MAILER-DAEMON@{hostname}>", f"To: Postmaster <{shown}>",
+                      f"From: {named.replace('MAILER-DAEMON', f'MAILER-DAEMON@{hostname}')}",
+                      f"To: Postmaster <{shown}>",
                       f"Subject: {notice.subject}",
                       f"Message-Id: <{time.strftime('%Y%m%d%H%M%S')}.{intake.queue_id}@{hostname}>"]
             intake.write("\n".join([*header, "", *notice.lines, ""]).encode("utf-8", "surrogateescape"))

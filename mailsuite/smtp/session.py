@@ -144,7 +144,9 @@ class ServerSession:
         if self._ended:
             return []
         self._log_end(f"timeout after {self._where()}")
-        return [Send(encode(f"421 4.4.2 {self.config.hostname} Error: timeout exceeded")), Close("timeout")]
+        reply = encode(f"421 4.4.2 {self.config.hostname} Error: timeout exceeded")
+        self.ledger.said(reply)
+        return [Send(reply), Close("timeout")]
 
     def stop(self) -> list[Action]:
         """The suite stops, or wants this connection's place: RFC 5321 section 3.8 asks for a 421."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def end_of_message(session: "ServerSession", chunked: str = "") -> Outcome:
     """chunked: "27 bytes" of BDAT, for the reply."""
     if session.content_failed:
-        session.trouble.add("policy")
+        session.trouble.add("bounce")
         return abandon(session, lambda: refused("552 5.3.4 Error: message file too big"))
 
     if session.bare_lf:
@@ -29,6 +29,8 @@ def end_of_message(session: "ServerSession", chunked: str = "") -> Outcome:
             reply = answer.reply or f"250 2.0.0 Ok: {text}"
         else:
             assert isinstance(answer, questions.Refusal)
+            if answer.sort:
+                session.trouble.add(answer.sort)
             reply = answer.reply
         return abandon(session, lambda: Done(reply, ok=queued))
 

@@ -25,6 +25,7 @@ UNDECLARED = "553 5.6.7 Must declare SMTPUTF8 to send unicode address"
 def abandon(session: "ServerSession", then: Callable[[], Outcome]) -> Outcome:
     """Forget the transaction; a queue file that was begun goes first."""
     def forget() -> Outcome:
+        session.ledger.turn_page()
         session.facts.reset_mail()
         session.facts.forwarded = None
         session.bdat, session.chunks = BdatState.NONE, None
