@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 log = logger("smtpd")
 CLASSES = frozenset({"bounce", "policy", "protocol", "resource", "software", "data"})
 WIDTH, INDENT = 78, 4
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SECRET = re.compile(r"( In:  AUTH\s+\S+)\s.*", re.IGNORECASE)
 
 
@@ -49,7 +50,8 @@ def transcript(settings: "Settings", client: str, lines: list[str], trouble: fro
     """
     role = BOUNCE_NOTICE_RECIPIENT if "bounce" in trouble else ERROR_NOTICE_RECIPIENT
     end = ["", f"Session aborted, reason: {reason}", ""] if reason else ["", ""]
-    shown = [wrap(_SECRET.sub(r"\1 ...", line), WIDTH, INDENT) for line in lines]
+    shown = [" " + wrap(line.lstrip(" "), WIDTH - 1, INDENT).replace("\n", "\n ")
+             for line in (_CONTROL.sub("?", _SECRET.sub(r"\1 ...", line)) for line in lines)]
     return Notice(settings[role], f"{settings.text('mail_name')} SMTP {side}: errors {near} {client}",
                   ["Transcript of session follows.", "", *shown, *end, "For other details, see the local mail logfile"])
 
@@ -73,7 +75,8 @@ async def send_notice(settings: "Settings", cleanup: "Cleanup", notice: Notice) 
     recipient = notice.recipient
     sender = f"{settings.text('double_bounce_sender')}@{hostname}"
     shown = recipient if "@" in recipient else f"{recipient}@{settings.text('myorigin')}"
-    named = OBSOLETE_SENDER if settings[HEADER_FROM_FORMAT].lower() == "obsolete" else BUILT_IN_SENDER
+    obsolete = settings[HEADER_FROM_FORMAT].lower() == "obsolete"
+    named = OBSOLETE_SENDER if obsolete else BUILT_IN_SENDER
     date = header_date(time.time())
     try:
         filtered = "notify" in settings[INTERNAL_MAIL_FILTER_CLASSES]
@@ -83,7 +86,7 @@ async def send_notice(settings: "Settings", cleanup: "Cleanup", notice: Notice) 
             await intake.recipient(Recipient(recipient, notify=Notify.NEVER))
             header = [f"Received: by {hostname} ({mail_name})", f"\tid {intake.queue_id}; {date}", f"Date: {date}",
                       f"From: {named.replace('MAILER-DAEMON', f'MAILER-DAEMON@{hostname}')}",
-                      f"To: Postmaster <{shown}>",
+                      f"To: {shown} (Postmaster)" if obsolete else f"To: Postmaster <{shown}>",
                       f"Subject: {notice.subject}",
                       f"Message-Id: <{time.strftime('%Y%m%d%H%M%S')}.{intake.queue_id}@{hostname}>"]
             intake.write("\n".join([*header, "", *notice.lines, ""]).encode("utf-8", "surrogateescape"))
