@@ -31,7 +31,8 @@ def template(text: str, name: str = "failure") -> str:
                  ['FILE: unknown "X-Foo" header label in failure template -- ignoring this template'],
                  id="unknown header"),
     pytest.param(template("Subject:\n\ntext\n"),
-                 ['FILE: empty "Subject" header value in failure template -- ignoring this template'], id="empty value"),
+                 ['FILE: empty "Subject" header value in failure template -- ignoring this template'],
+                 id="empty value"),
     pytest.param(template("Subject: ö\n\ntext\n"),
                  ['FILE: non-ASCII "Subject" header value in failure template -- ignoring this template'],
                  id="header not ASCII"),
@@ -71,8 +72,8 @@ def test_without_an_end_marker_the_text_counts(tmp_path: Path) -> None:
 
 def test_the_whole_syntax(tmp_path: Path) -> None:
     templates, said = read(tmp_path, (
-        "# comment\n\n   \n  failure_template   =   <<   E-O.F  \nCHARSET: utf-8\nFrom : x@y.test (X)\nSubject:  two  \n"
-        "\n\n\nHost $$5 \\$x\n  indented\nno: header\n\nEOF\nE-O.F\ndelay_template = one line\n"
+        "# comment\n\n   \n  failure_template   =   <<   E-O.F  \nCHARSET: utf-8\nFrom : x@y.test (X)\n"
+        "Subject:  two  \n\n\n\nHost $$5 \\$x\n  indented\nno: header\n\nEOF\nE-O.F\ndelay_template = one line\n"
         "verify_template = <<END\njust text\nSubject: not a header any more\nEND\n"))
     assert said == []
     failure, verify = templates["failure"], templates["verify"]

@@ -6,7 +6,6 @@ alias_maps: Tables of local aliases: addresses, files, commands, :include: files
 biff !biff=no: Whether local users are told of new mail by the comsat service.
 command_execution_directory: The folder in which commands of local deliveries run.
 command_expansion_filter: Characters that may stand in what is put into mailbox_command.
-confirm_delay_cleared !queue: Tell the sender when mail arrives after a warning of delay.
 default_delivery_slot_cost: How many recipients earn a small message the right to overtake a large one; 0: off.
 default_delivery_slot_discount: Per cent by which the price of overtaking is lowered.
 default_delivery_slot_loan: Slots that a message may use before it earned them.
@@ -23,13 +22,10 @@ default_recipient_limit !slots: Most recipients of a transport in memory.
 default_recipient_refill_delay !slots: How often recipients are read from large messages.
 default_recipient_refill_limit !slots: How many recipients are read at once from a large message.
 default_transport_rate_delay: The pause between deliveries of one transport.
-default_verp_delimiters !verp: The two characters with which VERP puts the recipient into the sender.
 destination_concurrency_feedback_debug !debug: Log how a destination's concurrency changes.
 detect_8bit_encoding_header !mime: Label mail with 8-bit content by a Content-Transfer-Encoding header.
 disable_dns_lookups !dns: Old: send mail without asking DNS for mail exchangers; see smtp_dns_support_level.
 disable_mime_output_conversion: Never turn 8-bit mail into quoted-printable for hosts without 8BITMIME.
-disable_verp_bounces !verp: One bounce for each sender, not for each recipient, of VERP mail.
-enable_threaded_bounces !queue: Put In-Reply-To and References headers into bounces.
 execution_directory_expansion_filter: Characters that may stand in what is put into command_execution_directory.
 fallback_transport: The transport of local recipients that are neither user nor alias.
 fallback_transport_maps: Tables that choose fallback_transport for single recipients.
@@ -66,7 +62,6 @@ queue_file_attribute_count_limit !queue: Most attributes in a queue file.
 require_home_directory !aliases: Whether local mail waits while the user's home is missing.
 sendmail_fix_line_endings !submit: Whether sendmail takes CRLF as line end: always, strict or never.
 sun_mailtool_compatibility !mailtool: Old: give mailbox files locks that SunOS mailtool understands.
-verp_delimiter_filter !verp: Characters that may be VERP delimiters.
 virtual_delivery_status_filter: As default_delivery_status_filter, for virtual.
 virtual_gid_maps: Tables that give the group id with which a virtual mailbox is written; static:5000 for one.
 virtual_uid_maps: Tables that give the user id with which a virtual mailbox is written; static:5000 for one.
