@@ -24,7 +24,7 @@ from typing import NamedTuple
 _SETUP, _ENTER = 425, 426               # the same numbers on all processors but alpha
 _SQES = 0x10000000                      # mmap offsets
 _ONE_MAP, _NEW = 1 << 0, 1 << 11        # features: both rings in one mapping; IORING_FEAT_CQE_SKIP tells Linux 5.17
-_FSYNC, _OPENAT, _LINKAT = 3, 18, 39
+_FSYNC, _OPENAT, _UNLINKAT, _LINKAT = 3, 18, 36, 39
 _LINKED = 1 << 2                        # the next one waits for this
 _AT_FDCWD, _AT_SYMLINK_FOLLOW = -100, 0x400
 _PARAMS = struct.Struct("=10I 8IQ 8IQ")
@@ -62,6 +62,12 @@ def open_file(path: str, flags: int, mode: int) -> Operation:
     """open(2); the result is the descriptor."""
     name = os.fsencode(path) + b"\0"
     return Operation(_OPENAT, _AT_FDCWD, 0, _address(name), mode, flags, (name,))
+
+
+def unlink(path: str) -> Operation:
+    """unlink(2)."""
+    name = os.fsencode(path) + b"\0"
+    return Operation(_UNLINKAT, _AT_FDCWD, 0, _address(name), keep=(name,))
 
 
 class Ring:

@@ -1,8 +1,9 @@
-"""Commits by the kernel alone: io_uring links and syncs, no thread of ours waits for the disk.
+"""Commits and removals by the kernel alone: io_uring links and syncs, no thread of ours waits for the disk.
 
     committer = RingCommitter.open()                     for the running loop; None: threads have to do it
     committer.commit(fd, path, done)                     done(link_error, sync_error) in the event loop; 0 or an errno
     committer.open_files(8, path, flags, mode, opened)   opened(descriptor), or a negative errno, for each
+    committer.remove(path, removed)                      removed(0 or an errno)
     committer.submit()                                   begins all that: one system call
     committer.full                                       no room now
 """
@@ -12,7 +13,7 @@ import errno
 import os
 from collections.abc import Callable
 
-from mailsuite.base.uring import Ring, link, open_file, sync
+from mailsuite.base.uring import Ring, link, open_file, sync, unlink
 
 ENTRIES = 128           # operations between two submits; twice as many may be under way
 _MOST = 16              # what one message needs at most: link, sync, a few files for the next ones
@@ -29,8 +30,9 @@ class RingCommitter:
         self._ring, self._pid = ring, os.getpid()
         self._token = 0
         self._under_way = 0
+        self._submits_soon = False
         self._commits: dict[int, _Commit] = {}
-        self._opens: dict[int, tuple[Opened, int]] = {}
+        self._others: dict[int, tuple[Opened, int]] = {}        # whom to call, how often
         loop.add_reader(ring.fd, self._hand_back)
 
     @classmethod
@@ -54,9 +56,24 @@ class RingCommitter:
     def open_files(self, number: int, path: str, flags: int, mode: int, opened: Opened) -> None:
         """`opened` is called for each. `submit` has to follow."""
         self._token += 1
-        self._opens[self._token] = opened, number
+        self._others[self._token] = opened, number
         self._under_way += number
         self._ring.chain(self._token, [open_file(path, flags, mode)] * number)
+
+    def remove(self, path: str, removed: Callable[[int], None]) -> None:
+        """`removed` gets 0 or an errno. What one turn of the event loop removes begins together, at its end."""
+        self._token += 1
+        self._others[self._token] = (lambda result: removed(-result)), 1
+        self._under_way += 1
+        self._ring.chain(self._token, (unlink(path),))
+        if not self._submits_soon:
+            self._submits_soon = True
+            self.loop.call_soon(self._submit_removals)
+
+    def _submit_removals(self) -> None:
+        self._submits_soon = False
+        if self._ring.fd >= 0:
+            self.submit()
 
     def submit(self) -> None:
         """Begin; what cannot be begun ends with EAGAIN."""
@@ -87,12 +104,12 @@ class RingCommitter:
                 del self._commits[token]
                 commit.done(*commit.errors)
             return
-        opened, left = self._opens[token]
+        told, left = self._others[token]
         if left > 1:
-            self._opens[token] = opened, left - 1
+            self._others[token] = told, left - 1
         else:
-            del self._opens[token]
-        opened(result)
+            del self._others[token]
+        told(result)
 
 
 class _Commit:

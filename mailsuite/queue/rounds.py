@@ -42,6 +42,7 @@ class Rounds:
                  forget: Callable[[Message], None], probed: Probed = lambda address, status, text: None) -> None:
         self.store, self._forget, self._probed = store, forget, probed
         self._tasks: set[asyncio.Task[None]] = set()
+        self._removing = 0
         self._marking: dict[str, set[asyncio.Task[None]]] = {}      # queue id -> marks that are being written
         self.configure(settings, bouncer)
 
@@ -54,7 +55,7 @@ class Rounds:
 
     @property
     def busy(self) -> bool:
-        return bool(self._tasks)
+        return bool(self._tasks) or self._removing > 0
 
     def settle(self, message: Message) -> None:
         """The round is over."""
@@ -105,9 +106,24 @@ class Rounds:
         try:
             if not message.fresh:
                 deferlog.remove(self.store.path("defer", message.queue_id))
-            if not self.store.remove("active", message.queue_id):
-                self._remove_moved(message)
         except OSError as error:
+            self._removed(message, error)
+            return
+        self._removing += 1
+        self.store.remove_soon("active", message.queue_id, lambda error: self._unlinked(message, error))
+
+    def _unlinked(self, message: Message, error: OSError | None) -> None:
+        self._removing -= 1
+        try:
+            if isinstance(error, FileNotFoundError):
+                error = None
+                self._remove_moved(message)
+        except OSError as other:
+            error = other
+        self._removed(message, error)
+
+    def _removed(self, message: Message, error: OSError | None) -> None:
+        if error is not None:
             log.error("%s: cannot remove: %s; it is tried again", message.queue_id, error)
             self._settle_later(message, self._remove)
             return

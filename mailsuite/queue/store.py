@@ -24,7 +24,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mailsuite.base.filesystems import syncs_new_names
 from mailsuite.queue import ids, params
@@ -349,6 +349,17 @@ class QueueStore:
         except FileNotFoundError:
             return False
         return True
+
+    def remove_soon(self, queue: str, queue_id: str, removed: Callable[[OSError | None], None]) -> None:
+        """Unlink without waiting: freeing an inode waits for its neighbours that are being synced. `removed` is called
+        in the event loop, with FileNotFoundError when it was not there. Raises ValueError for what is no queue id."""
+        path = self.path(queue, queue_id)
+        ring = self._ring_now()
+        if ring is None or ring.full:
+            future = self.pool.run(os.unlink, path)
+            future.add_done_callback(lambda done: removed(cast("OSError | None", done.exception())))
+            return
+        ring.remove(path, lambda code: removed(OSError(code, os.strerror(code), path) if code else None))
 
     def find(self, queue_id: str, queues: Sequence[str] = MESSAGE_QUEUES) -> str | None:
         """The queue that has a message. Raises ValueError for what is no queue id."""

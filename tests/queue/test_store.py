@@ -14,6 +14,7 @@ import pytest
 from mailsuite.base.uring import Operation, Ring
 from mailsuite.queue.ring_committer import RingCommitter
 from mailsuite.queue.store import SPARES, QueueStore, make_folders
+from tests.queue.support import until
 
 
 @pytest.fixture(params=["kernel", "threads", "renamed"])
@@ -66,6 +67,27 @@ def test_move_makes_subfolders(store: QueueStore) -> None:
         store.move(file.queue_id, "incoming", "deferred")
     assert store.remove("deferred", file.queue_id)
     assert not store.remove("deferred", file.queue_id)
+
+
+def test_removal_does_not_wait(store: QueueStore) -> None:
+    ends: list[OSError | None] = []
+
+    async def run() -> None:
+        made = [store.create() for _ in range(40)]
+        for file in made:
+            file.finish({}, [])
+        await asyncio.gather(*(store.commit(file) for file in made))
+        for file in made:
+            store.remove_soon("incoming", file.queue_id, ends.append)
+        store.remove_soon("incoming", "4FNOTHERE", ends.append)
+        assert ends == []
+        await until(lambda: len(ends) == 41)
+
+    asyncio.run(run())
+    assert [type(end) for end in ends if end is not None] == [FileNotFoundError]
+    assert names(store, "incoming") == []
+    with pytest.raises(ValueError, match="queue id"):
+        store.remove_soon("incoming", "../x", ends.append)
 
 
 def test_foreign_names_are_passed_over(store: QueueStore) -> None:
