@@ -12,7 +12,7 @@ PACKAGES = {
     "database": "mechanism",
     "message": "formats", "address": "formats",
     "store": "mechanism", "maps": "mechanism", "dns": "mechanism", "tls": "mechanism",
-    "anvil": "mechanism", "postscreen": "decisions", "verify": "decisions",
+    "anvil": "mechanism", "tlsrpt": "mechanism", "postscreen": "decisions", "verify": "decisions",
     "rewrite": "decisions", "queue": "decisions", "auth_results": "decisions",
     "sieve": "decisions",
     "access": "I/O", "deliver": "I/O", "net": "I/O",

@@ -17,10 +17,12 @@ from dataclasses import dataclass, replace
 from mailsuite.base.errors import ConfigError
 from mailsuite.base.log import logger
 from mailsuite.config.settings import Settings
+from mailsuite.deliver.tls_reports import TlsReports
 from mailsuite.dns.resolver import Resolver
 from mailsuite.maps import MapSource, open_maps
 from mailsuite.smtp.client import ClientConnection, Endpoint, HandshakeTrouble
 from mailsuite.smtp.client_auth import Credentials, Passwords, authenticate
+from mailsuite.smtp.client_dane import NoTls
 from mailsuite.smtp.client_hosts import NoHost, parse_destination
 from mailsuite.smtp.client_params import CACHE_ON_DEMAND, CACHE_TIME, REUSE_COUNT, REUSE_TIME, ClientConfig
 from mailsuite.smtp.client_policy import Policy
@@ -63,6 +65,7 @@ class Sessions:
                  identities: tuple[Identity, ...] = ()) -> None:
         self._config, self._prefix, self._log = config, prefix, logger(prefix)
         self._policies = Policies(settings, prefix, resolver, self._log, identities)
+        self._reports = TlsReports.of(settings, prefix, resolver)
         self._passwords = Passwords(settings, prefix)
         hello_word = "lhlo" if config.lmtp else "ehlo"
         self._discards = open_maps(settings.text(f"{prefix}_discard_{hello_word}_keyword_address_maps"),
@@ -96,7 +99,11 @@ class Sessions:
     async def get(self, endpoint: Endpoint, nexthop: str, sender: str, *, fresh: bool = False,
                   waited: bool = False) -> Session:
         """A session that is ready for a message. waited: long enough to go without TLS that may be used, but fails."""
-        policy = await self._policies.find(endpoint, nexthop)
+        try:
+            policy = await self._policies.find(endpoint, nexthop)
+        except NoTls as trouble:
+            self._report(None, endpoint, nexthop, None, trouble)
+            raise
         credentials = await self._passwords.find(sender, endpoint.host, nexthop) if self._config.sasl else None
         key = (endpoint, policy, credentials.user if credentials else "")
         if not fresh and (kept := self._take(key)) is not None:
@@ -116,6 +123,7 @@ class Sessions:
         link = await ClientConnection.open(
             endpoint, timeout_s=self._config.timeouts["connect"], bind=self._bind[":" in endpoint.address],
             lines_limit=self._config.reply_lines, unix_root=self._queue_directory)
+        noted = False
         link.warn = lambda text: self._log.warning("%s", text.replace(endpoint.name, endpoint.name_port, 1))
         best_mx_of = endpoint.domain if endpoint.best else ""
         try:
@@ -127,10 +135,13 @@ class Sessions:
                 features, verdict = await self._secure(link, features, policy, nexthop, config)
             elif self._policies.note_offer and not wrapper and features.has("STARTTLS"):
                 self._log.info("Host offered STARTTLS: [%s]", endpoint.host)
-            features.tls = link.tls
+            features.tls, noted = link.tls, True
+            self._report(policy, endpoint, nexthop, link)
             if credentials is not None and features.mechanisms:
                 await link.run(authenticate(self._config, features, link.host, credentials))
         except Trouble as trouble:
+            if not noted:
+                self._report(policy, endpoint, nexthop, link, trouble)
             if trouble.dead:
                 link.abort()
             else:
@@ -177,6 +188,16 @@ class Sessions:
             raise Trouble("Cannot start TLS: handshake failure", status="4.7.5", tls=True) from error
         link.context, link.server_name = lambda: context, name
         link.handshake_timeout_s = min(self._config.timeouts["starttls"], 3600.0)
+
+    def _report(self, policy: Policy | None, endpoint: Endpoint, nexthop: str, link: ClientConnection | None,
+                trouble: Trouble | None = None) -> None:
+        """For the domain's TLS report."""
+        if self._reports is None:
+            return
+        failure = None
+        if policy is not None and policy.testing and link is not None and link.tls:
+            failure = self._policies.rehearse(policy, endpoint, link)
+        self._reports.session(policy, endpoint, nexthop, link, trouble=trouble, failure=failure)
 
     # --- idle ones ----------------------------------------------------------------------------------------------------
 
@@ -226,6 +247,11 @@ class Sessions:
         task = asyncio.get_running_loop().create_task(link.quit(self._config))
         self._quitting.add(task)
         task.add_done_callback(self._quitting.discard)
+
+    async def finish(self) -> None:
+        """The last thing before the process ends."""
+        if self._reports is not None:
+            await self._reports.close()
 
     def close(self) -> None:
         """End all idle sessions; no more are kept."""

@@ -67,6 +67,7 @@ class RemoteAgent:
     async def close(self) -> None:
         if self._sessions is not None:
             self._sessions.close()
+            await self._sessions.finish()
 
     @property
     def sessions(self) -> Sessions:

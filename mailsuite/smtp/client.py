@@ -192,6 +192,12 @@ class ClientConnection:
         return f"{made.version()} with cipher {name} ({bits}/{bits} bits)"
 
     @property
+    def local_address(self) -> str:
+        """Our end's address, "" for a Unix socket."""
+        name = self._writer.get_extra_info("sockname")
+        return str(name[0]) if isinstance(name, tuple) and name else ""
+
+    @property
     def quiet(self) -> bool:
         """Whether nothing unexpected has come: an idle connection that can be used again."""
         return self.usable and self._replies.empty and not self._reader.at_eof() \

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from mailsuite.base.errors import ConfigError
 from mailsuite.config.settings import Settings
+from mailsuite.smtp.client_sts import Found
 from mailsuite.tls.dane import Tlsa
 
 LEVELS = ("none", "may", "encrypt", "fingerprint", "half-dane", "dane", "dane-only", "verify", "secure")
@@ -34,7 +35,7 @@ class Policy:
 
     protocols, ciphers, exclude: None for what main.cf says. records, unusable, base: of DANE, the TLSA records and the
     name that they stand below. kind, domain, patterns: "sts" for a policy by MTA-STS, whose it is, and which MX hosts
-    it allows. testing: a failure is only reported. needs: a message that asked for REQUIRETLS.
+    it allows; testing: a failure is only reported; sts: what was found of the domain. listed: from a policy table.
     """
 
     level: str
@@ -50,6 +51,8 @@ class Policy:
     domain: str = ""
     patterns: tuple[str, ...] = ()
     testing: bool = False
+    listed: bool = False
+    sts: Found | None = None
 
     @property
     def mandatory(self) -> bool:

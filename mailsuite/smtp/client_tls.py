@@ -9,10 +9,8 @@ Source: postconf(5), TLS_README; the words are those that Postfix 3.7 was seen t
 """
 
 import logging
-import os
 import ssl
 from dataclasses import replace
-from functools import lru_cache
 
 from mailsuite.base.errors import ConfigError, TemporaryError
 from mailsuite.config.settings import Settings
@@ -23,16 +21,18 @@ from mailsuite.smtp.client import ClientConnection, Endpoint
 from mailsuite.smtp.client_dane import Dane, NoTls
 from mailsuite.smtp.client_policy import LEVELS, Policy, PolicyError, default_policy, parse_policy, site_level
 from mailsuite.smtp.client_session import Trouble
+from mailsuite.smtp.client_sts import StsFinder
+from mailsuite.smtp.client_tls_params import MTA_STS
 from mailsuite.smtp.syntax import is_hostname
-from mailsuite.tls.chain import Authorities, Failure
+from mailsuite.tls.anchors import trust_anchors
+from mailsuite.tls.chain import WRONG_NAME, Authorities, Failure
 from mailsuite.tls.ciphers import GRADES
-from mailsuite.tls.dane import CERTIFICATE, DANE_TA, FULL, KEY, Tlsa
+from mailsuite.tls.dane import CERTIFICATE, DANE_TA, KEY
 from mailsuite.tls.fingerprints import digest, parse_fingerprint
 from mailsuite.tls.identity import Identity
 from mailsuite.tls.peer import Trust, Verdict, Wanted, describe, judge
 from mailsuite.tls.protocols import parse_protocols
-
-ANCHOR_FILE_LIMIT = 4 * 1024 * 1024
+from mailsuite.tls.sts import fits
 
 
 class Policies:
@@ -47,6 +47,7 @@ class Policies:
         self._default = default_policy(settings, prefix)
         self._my_name = settings.text("myhostname")
         self._dane = Dane(settings, prefix, resolver, self._warn)
+        self._sts = StsFinder(settings, prefix, resolver, log) if prefix == "smtp" and settings[MTA_STS] else None
         self._enforce_patterns = settings.text("smtp_tls_enforce_sts_mx_patterns") != "no"
         self._algorithm = settings.text(f"{prefix}_tls_fingerprint_digest").strip() or "sha256"
         self._depth = int(settings.text(f"{prefix}_tls_scert_verifydepth") or 9)
@@ -67,7 +68,11 @@ class Policies:
         """The policy for a server of a nexthop. Raises NoTls."""
         try:
             policy = await self._configured(endpoint, nexthop)
-            return await self.completed(policy, endpoint, nexthop)
+            listed = policy.listed
+            policy = await self.completed(policy, endpoint, nexthop)
+            if self._sts is not None and not listed and policy.level in ("may", "encrypt") and not policy.base:
+                policy = await self._by_sts(self._sts, policy, endpoint, nexthop)
+            return policy
         except (NoTls, PolicyError, TemporaryError) as error:
             reason = "temporary lookup problem" if isinstance(error, TemporaryError) else error.public
             self._warn(f"TLS policy lookup for {nexthop}/{endpoint.host}: {reason}")
@@ -80,9 +85,8 @@ class Policies:
                 self._warn(f'{nexthop}: the "dane" security level is invalid for delivery via unix-domain sockets')
                 raise PolicyError
             policy = await self._dane.apply(policy, endpoint, nexthop)
-        if policy.kind == "sts" and policy.patterns and self._enforce_patterns \
-                and not any(fits_pattern(endpoint.host, pattern) for pattern in policy.patterns):
-            raise NoTls(f"MX host {endpoint.host} does not match the MTA-STS policy of {policy.domain or nexthop}")
+        if policy.kind == "sts" and self._enforce_patterns:
+            self._check_patterns(policy, endpoint, nexthop)
         if policy.level == "fingerprint" and not policy.match:
             listed = self._settings.text(f"{self._prefix}_tls_fingerprint_cert_match")
             policy = replace(policy, match=tuple(listed.replace(",", " ").replace("|", " ").split()))
@@ -101,6 +105,26 @@ class Policies:
                 raise PolicyError from error
         return policy
 
+    @staticmethod
+    def _check_patterns(policy: Policy, endpoint: Endpoint, nexthop: str) -> None:
+        """Raises NoTls: the host is none of those that the MTA-STS policy names."""
+        if policy.patterns and not any(fits(endpoint.host, pattern) for pattern in policy.patterns):
+            raise NoTls(f"MX host {endpoint.host} does not match the MTA-STS policy of {policy.domain or nexthop}")
+
+    async def _by_sts(self, finder: StsFinder, policy: Policy, endpoint: Endpoint, nexthop: str) -> Policy:
+        """What the domain's own MTA-STS policy asks for, above main.cf's level. Raises NoTls."""
+        if endpoint.fallback or not is_hostname(nexthop):
+            return policy
+        found = await finder.find(nexthop)
+        if found.policy is None or found.policy.mode == "none":
+            return replace(policy, sts=found)
+        policy = replace(policy, kind="sts", domain=nexthop, patterns=found.policy.mx, sts=found,
+                         testing=found.policy.mode == "testing")
+        if policy.testing:
+            return policy
+        self._check_patterns(policy, endpoint, nexthop)
+        return replace(policy, level="secure", match=("hostname",))
+
     async def _configured(self, endpoint: Endpoint, nexthop: str) -> Policy:
         """By the tables, or main.cf's own. Raises TemporaryError, PolicyError."""
         if endpoint.path and self._maps.empty:
@@ -110,7 +134,7 @@ class Policies:
                 value = await self._maps.find(key)
                 if value is not None:
                     where = f'{self._prefix}_tls_policy_maps, next-hop destination "{key}"'
-                    return parse_policy(self._default, value, where, self._warn)
+                    return replace(parse_policy(self._default, value, where, self._warn), listed=True)
         elif not self._sites.empty:
             return await self._by_site(endpoint, nexthop)
         if self._default.level not in LEVELS or self._default.level == "half-dane":
@@ -207,6 +231,12 @@ class Policies:
             raise CertificateTrouble(verdict.failure)
         return verdict
 
+    def rehearse(self, policy: Policy, endpoint: Endpoint, link: ClientConnection) -> Failure | None:
+        """Why a server would be refused if its MTA-STS policy, which is being tested, were enforced."""
+        if not any(fits(endpoint.host, pattern) for pattern in policy.patterns):
+            return Failure(WRONG_NAME, "MX host is not in the policy")
+        return judge(link.chain, self.wanted(replace(policy, match=("hostname",)), endpoint, "")).failure
+
     def _tell(self, policy: Policy, peer: str, verdict: Verdict, link: ClientConnection) -> None:
         if verdict.failure is not None and (policy.authenticated or (policy.match and policy.base)):
             self._log.info("%s", verdict.failure.words(peer, self._depth))
@@ -254,46 +284,3 @@ def _expanded(rule: str, endpoint: Endpoint, nexthop_host: str) -> str:
     """A rule as a name. "hostname" comes from unsigned DNS: it is for level verify only."""
     rules = {"hostname": endpoint.host, "nexthop": nexthop_host, "dot-nexthop": f".{nexthop_host}"}
     return rules.get(rule.lower(), rule)
-
-
-def fits_pattern(host: str, pattern: str) -> bool:
-    """An MX host and an mx line of an MTA-STS policy: "*." stands for one label. Source: RFC 8461 section 4.1."""
-    host, pattern = host.lower().rstrip("."), pattern.lower().rstrip(".")
-    if pattern.startswith("*."):
-        return host.partition(".")[2] == pattern[2:] and not host.startswith(".")
-    return host == pattern
-
-
-def trust_anchors(path: str) -> tuple[Tlsa, ...]:
-    """Certificates and public keys of a file (smtp_tls_trust_anchor_file, tafile=). Raises ConfigError."""
-    try:
-        stamp = os.stat(path).st_mtime_ns
-    except OSError as error:
-        raise ConfigError(f"error opening trust anchor file: {path}: {error.strerror}") from error
-    return _trust_anchors(path, stamp)
-
-
-@lru_cache(maxsize=100)
-def _trust_anchors(path: str, stamp: int) -> tuple[Tlsa, ...]:
-    from cryptography import x509
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
-
-    try:
-        with open(path, "rb") as file:
-            text = file.read(ANCHOR_FILE_LIMIT)
-    except OSError as error:
-        raise ConfigError(f"error opening trust anchor file: {path}: {error.strerror}") from error
-    found: list[Tlsa] = []
-    try:
-        if b"-----BEGIN CERTIFICATE-----" in text:
-            found += [Tlsa(DANE_TA, CERTIFICATE, FULL, one.public_bytes(Encoding.DER))
-                      for one in x509.load_pem_x509_certificates(text)]
-        for part in text.split(b"-----BEGIN PUBLIC KEY-----")[1:]:
-            key = load_pem_public_key(b"-----BEGIN PUBLIC KEY-----" + part.partition(b"-----END PUBLIC KEY-----")[0]
-                                      + b"-----END PUBLIC KEY-----\n")
-            found.append(Tlsa(DANE_TA, KEY, FULL, key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)))
-    except ValueError as error:
-        raise ConfigError(f"error reading trust anchor file: {path}: {error}") from error
-    if not found:
-        raise ConfigError(f"error reading trust anchor file: {path}: no certificate and no public key")
-    return tuple(found)

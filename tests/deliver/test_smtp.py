@@ -48,8 +48,8 @@ class Server:
         self.connections, self._lmtp = 0, lmtp
         self.context: ssl.SSLContext | None = None
 
-    async def start(self) -> int:
-        self._server = await asyncio.start_server(self._talk, "127.0.0.1", 0)
+    async def start(self, port: int = 0) -> int:
+        self._server = await asyncio.start_server(self._talk, "127.0.0.1", port)
         return int(self._server.sockets[0].getsockname()[1])
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

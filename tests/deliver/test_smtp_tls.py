@@ -1,24 +1,33 @@
 """Every TLS level against servers with right and wrong certificates: outcomes and log lines as Postfix 3.7 has them."""
 
 import dataclasses
+import datetime
 import hashlib
+import json
 import logging
 import ssl
+import time
 from pathlib import Path
 from typing import Any, cast
 
 import dns.rdata
 import pytest
 
+from mailsuite.base.errors import TemporaryError
 from mailsuite.deliver.agent import serve_agent
 from mailsuite.deliver.smtp import RemoteAgent
 from mailsuite.dns.resolver import Answer, DnsError, Mx, Resolver
 from mailsuite.net.client_tls import client_identities
 from mailsuite.net.service import ServiceContext
 from mailsuite.queue.agent import RecipientReport
+from mailsuite.smtp.client_sts import Kept, _shared
+from mailsuite.tls.sts import parse_policy
+from mailsuite.tlsrpt.report import make_report
+from mailsuite.tlsrpt.store import rows
 from tests.deliver.harness import Qmgr, with_agent
 from tests.deliver.test_smtp import Server
 from tests.support.chains import World, chain, make_world, public_key, tlsa
+from tests.support.suite import free_port
 
 HOST = "mx.far.test"
 NOT_VERIFIED = ("deferred", "4.7.5", "Server certificate not verified")
@@ -58,18 +67,23 @@ class Names:
 
 
 def send(world: World, certificate: str, caplog: pytest.LogCaptureFixture, names: Names | None = None, *,
-         server: Server | None = None, **settings: str) -> tuple[tuple[str, str, str], list[str]]:
-    """One message for far.test: status, code and reason, and what was logged about TLS; the port is left out."""
+         server: Server | None = None, on_port_25: bool = False,
+         **settings: str) -> tuple[tuple[str, str, str], list[str]]:
+    """One message for far.test: status, code and reason, and what was logged about TLS; the port is left out.
+
+    on_port_25: the nexthop has no port, as a recipient's domain has none.
+    """
     far = server or Server(EHLO="250-far.test\r\n250 STARTTLS", STARTTLS="220 go ahead")
     if certificate and server is None:
         far.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         far.context.load_cert_chain(world.folder / f"{certificate}.pem")
         far.context.maximum_version = ssl.TLSVersion.TLSv1_2
     ports: list[int] = []
+    fixed = free_port()
 
     async def talk(qmgr: Qmgr) -> RecipientReport:
-        ports.append(await far.start())
-        return (await qmgr.ask("x@far.test", nexthop=f"far.test:{ports[0]}"))["x@far.test"]
+        ports.append(await far.start(fixed))
+        return (await qmgr.ask("x@far.test", nexthop="far.test" if on_port_25 else f"far.test:{fixed}"))["x@far.test"]
 
     async def serve(context: ServiceContext) -> None:
         agent = RemoteAgent(context.settings, "smtp", cast(Resolver, names or Names()),
@@ -82,7 +96,8 @@ def send(world: World, certificate: str, caplog: pytest.LogCaptureFixture, names
     caplog.set_level(logging.INFO)
     report = with_agent(serve, "smtp", {
         "myhostname": "here.test", "inet_interfaces": "192.0.2.99", "smtp_tls_loglevel": "1",
-        "compatibility_level": "3.6", "smtp_tls_CAfile": str(world.authority)} | settings, talk)
+        "smtp_tcp_port": str(fixed), "compatibility_level": "3.6",
+        "smtp_tls_CAfile": str(world.authority)} | settings, talk)
     lines = [record.getMessage().replace(f":{ports[0]}", "") for record in caplog.records
              if record.name == "mailsuite.smtp"]
     return (report.status, report.dsn, report.reason.replace(f":{ports[0]}", "")), [
@@ -361,3 +376,99 @@ def test_dane_needs_a_validating_resolver(world: World, caplog: pytest.LogCaptur
                                      established("Trusted")]
     got, _ = send(world, "good", caplog, names, smtp_tls_security_level="dane-only")
     assert got == ("deferred", "4.7.5", "client TLS configuration problem")
+
+
+# --- MTA-STS and TLS reports ------------------------------------------------------------------------------------------
+
+class PolicyNames(Names):
+    """A domain that has an MTA-STS policy (kept already) and wants TLS reports."""
+
+    async def txt(self, name: str) -> Answer[bytes]:
+        text = {"_mta-sts.far.test": b"v=STSv1; id=1", "_smtp._tls.far.test": b"v=TLSRPTv1; rua=mailto:r@far.test"}
+        return Answer((text[name],) if name in text else ())
+
+
+def with_sts(world: World, certificate: str, caplog: pytest.LogCaptureFixture, folder: Path, policy: str, *,
+             names: Names | None = None, mx: str = HOST, **settings: str) -> tuple[str, str, list[str], dict[str, Any]]:
+    """Status, reason, lines of the log, and the domain's report of today. The policy lies in the cache already."""
+    text = f"version: STSv1\nmode: {policy}\nmx: {mx}\nmax_age: 86400\n"
+    cache = str(folder / f"cache-{len(list(folder.iterdir()))}")
+    now = time.time()
+    _shared(cache).put("far.test", json.dumps(dataclasses.asdict(Kept("1", now, parse_policy(text.encode())))))
+    caplog.clear()
+    got, lines = send(world, certificate, caplog, names or PolicyNames(), on_port_25=True, **({
+        "smtp_tls_security_level": "may", "smtp_tls_mta_sts": "yes", "smtp_tls_mta_sts_cache": cache,
+        "smtp_tlsrpt_enable": "yes", "smtp_tlsrpt_database": cache + ".sqlite"} | settings))
+    day = datetime.datetime.fromtimestamp(now, datetime.UTC).date().isoformat()
+    report = make_report(rows(cache + ".sqlite", day), day, "far.test", organization="here.test", contact="p@here.test")
+    return got[0], got[2], lines, report
+
+
+def counts(report: dict[str, Any]) -> list[tuple[str, int, int, list[str]]]:
+    return [(entry["policy"]["policy-type"], entry["summary"]["total-successful-session-count"],
+             entry["summary"]["total-failure-session-count"],
+             [detail["result-type"] for detail in entry.get("failure-details", [])]) for entry in report["policies"]]
+
+
+def test_sts_enforced(world: World, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    status, _, lines, report = with_sts(world, "good", caplog, tmp_path, "enforce")
+    assert status == "sent" and lines == [established("Verified")]
+    assert counts(report) == [("sts", 1, 0, [])]
+    assert report["policies"][0]["policy"] == {
+        "policy-type": "sts", "policy-string": ["version: STSv1", "mode: enforce", f"mx: {HOST}", "max_age: 86400"],
+        "policy-domain": "far.test", "mx-host": [HOST]}
+    for certificate, kind in (("self", "certificate-not-trusted"), ("expired", "certificate-expired"),
+                              ("wrong", "certificate-host-mismatch")):
+        status, reason, _, report = with_sts(world, certificate, caplog, tmp_path, "enforce")
+        assert (status, reason) == ("deferred", "Server certificate not verified")
+        assert counts(report) == [("sts", 0, 1, [kind])]
+        assert report["policies"][0]["failure-details"][0]["receiving-mx-hostname"] == HOST
+    status, reason, _, report = with_sts(world, "good", caplog, tmp_path, "enforce", mx="*.elsewhere.test")
+    assert status == "deferred" and reason == f"MX host {HOST} does not match the MTA-STS policy of far.test"
+    assert counts(report)[0][1:] == (0, 1, ["validation-failure"])
+
+
+def test_sts_tested_or_none(world: World, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    status, _, lines, report = with_sts(world, "self", caplog, tmp_path, "testing")
+    assert status == "sent" and lines == [established("Untrusted")]
+    assert counts(report) == [("sts", 0, 1, ["certificate-not-trusted"])]
+    assert counts(with_sts(world, "good", caplog, tmp_path, "testing")[3]) == [("sts", 1, 0, [])]
+    status, _, _, report = with_sts(world, "self", caplog, tmp_path, "none")
+    assert status == "sent" and counts(report) == [("no-policy-found", 1, 0, [])]
+
+
+def test_dane_comes_before_sts(world: World, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    settings = {"smtp_tls_security_level": "dane", "smtp_dns_support_level": "dnssec"}
+    record = tlsa(3, 1, 1, own(world, "self"))
+    status, _, lines, report = with_sts(world, "self", caplog, tmp_path, "enforce", names=PolicyNames([record]),
+                                        **settings)
+    assert status == "sent" and lines == [established("Verified")] and counts(report) == [("tlsa", 1, 0, [])]
+    assert report["policies"][0]["policy"]["policy-string"] == [record[:6] + record[6:].upper()]
+    status, _, _, report = with_sts(world, "good", caplog, tmp_path, "enforce", names=PolicyNames([record]), **settings)
+    assert status == "deferred" and counts(report) == [("tlsa", 0, 1, ["validation-failure"])]
+    status, _, lines, _ = with_sts(world, "good", caplog, tmp_path, "enforce", names=PolicyNames([]), **settings)
+    assert status == "sent" and lines == [established("Verified")]
+
+
+def test_a_policy_table_comes_before_sts(world: World, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    status, _, lines, _ = with_sts(world, "self", caplog, tmp_path, "enforce",
+                                   smtp_tls_policy_maps="inline:{{far.test = may}}")
+    assert status == "sent" and lines == [established("Untrusted")]
+
+
+def test_policies_of_a_socketmap_service(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """What postfix-tlspol and postfix-mta-sts-resolver answer."""
+    for value, want in (("secure match=mx.far.test servername=hostname policy_type=sts policy_domain=far.test "
+                         "policy_ttl=86400 mx_host_pattern=*.far.test", "sent"),
+                        ("secure match=mx.far.test policy_type=sts mx_host_pattern=other.test", "deferred")):
+        got, _ = send(world, "good", caplog, smtp_tls_policy_maps="regexp:{{/^far[.]test/ " + value + "}}")
+        assert got[0] == want
+
+
+def test_who_wants_no_report_is_not_counted(world: World, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    class Silent(PolicyNames):
+        async def txt(self, name: str) -> Answer[bytes]:
+            return Answer(()) if name.startswith("_smtp.") else await super().txt(name)
+
+    with pytest.raises(TemporaryError):     # there is no database even
+        with_sts(world, "good", caplog, tmp_path, "enforce", names=Silent())

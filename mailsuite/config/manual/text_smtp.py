@@ -148,7 +148,7 @@ smtp_tls_session_cache_timeout !sessions: How long a TLS session may be taken up
 smtp_tls_trust_anchor_file: Files of the only authorities that count.
 smtp_tls_verify_cert_match: Names that a certificate must have at level verify.
 smtp_tls_wrappermode: TLS from the first octet, as port 465 wants it.
-smtp_tlsrpt_enable !tlsrpt: Report successes and failures of TLS for RFC 8460.
+smtp_tlsrpt_enable: Report successes and failures of TLS for RFC 8460.
 smtp_tlsrpt_skip_reused_handshakes !tlsrpt: Leave sessions that were taken up again out of reports.
 smtp_tlsrpt_socket_name !tlsrpt: The socket of the program that collects reports.
 smtp_use_tls: Old: as smtp_tls_security_level = may.
