@@ -150,16 +150,12 @@ def flush_site(settings: "Settings", site: str) -> int:
 
     from mailsuite.address.hostname import is_mail_domain
     from mailsuite.base.errors import TemporaryError
-    from mailsuite.maps.maps import MapSource
-    from mailsuite.maps.matchlist import DomainList
+    from mailsuite.queue.flushlog import flush_domains
     if not is_mail_domain(site):
         fatal(PROGRAM, f'Cannot flush mail queue - invalid destination: "{site[:100]}"', EX_UNAVAILABLE,
               settings)
-    parents = "fast_flush_domains" in settings.text("parent_domain_matches_subdomains")
-    domains = DomainList(settings.text("fast_flush_domains"), MapSource(settings, PROGRAM), parents=parents,
-                         name="fast_flush_domains")
     try:
-        known = asyncio.run(domains.matches(site.lower()))
+        known = asyncio.run(flush_domains(settings, PROGRAM).matches(site.lower()))
     except TemporaryError as error:
         fatal(PROGRAM, f"fast_flush_domains: {error}", EX_UNAVAILABLE, settings)
     if not known:

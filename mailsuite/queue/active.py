@@ -24,6 +24,7 @@ class Message:
 
     fresh: it never was deferred, so there is no log of reasons to remove. flush: this round was asked for by somebody,
     defer_transports does not hold it. expire: postsuper -e: what cannot be delivered now is returned.
+    more: the number of the last recipient in memory, where the file has others behind it; 0: it has none.
     unmarked: numbers of recipients whose end is not in the file yet. traced: what `sendmail -bv` and -v tell besides.
     clears_delay: the sender was warned of a delay, and shall hear of its end (confirm_delay_cleared).
     """
@@ -40,6 +41,7 @@ class Message:
     flush: bool = False
     expire: bool = False
     clears_delay: bool = False
+    more: int = 0
     pending: int = 0
     sent: list[Ended] = field(default_factory=list)
     deferred: list[Ended] = field(default_factory=list)

@@ -77,6 +77,7 @@ class Cleanup:
         self.content_filter = settings[params.CONTENT_FILTER]
         classes = settings[params.SMTPUTF8_AUTODETECT_CLASSES] if settings.text("smtputf8_enable") != "no" else ()
         self.utf8_classes = frozenset(_UTF8_CLASS.values() if "all" in classes else classes)
+        self.flow_delay_s = settings[params.IN_FLOW_DELAY]
         self.by_original = settings[params.ENABLE_ORIGINAL_RECIPIENT]
         self.duplicates = int(settings.text("duplicate_filter_limit") or 1000)
         self.first: list[Inspector] = []        # of every message: what verifies
@@ -244,6 +245,8 @@ class Intake:
     async def commit(self) -> Accepted:
         """Returns when file and name are on disk. Raises Refused; the intake is then gone as after abort."""
         try:
+            if (notifier := self.cleanup.notifier) is not None and notifier.behind:
+                await asyncio.sleep(self.cleanup.flow_delay_s)
             if self._task is not None:
                 await self._task
             await self._take(whole=True)

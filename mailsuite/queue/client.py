@@ -1,6 +1,6 @@
 """qmgr's end of the connections to delivery agents: one connection per transport, many requests under way on it.
 
-    agents = Agents(paths, on_report, on_done, on_lost)
+    agents = Agents(on_report, on_done, on_lost)
     agents.send("local", request)
 
 on_report(RecipientReport) per recipient; on_done(seq) when a request is finished; on_lost(transport, seqs, was_up) when
@@ -34,8 +34,9 @@ class AgentLink(asyncio.Protocol):
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            await loop.create_unix_connection(lambda: self, self.path)
-        except OSError as error:
+            async with asyncio.timeout(self._agents.connect_s):
+                await loop.create_unix_connection(lambda: self, self.path)
+        except OSError as error:        # TimeoutError among them
             log.warning("connect to transport %s: %s", self.path.rpartition("/")[2], error)
             self._agents.lost(self, was_up=False)
 
@@ -82,7 +83,9 @@ class Agents:
     """All connections of a qmgr."""
 
     def __init__(self, on_report: Callable[[RecipientReport], None], on_done: Callable[[int], None],
-                 on_lost: Callable[[str, list[int], bool], None]) -> None:
+                 on_lost: Callable[[str, list[int], bool], None], *, connect_s: float = 60.0) -> None:
+        """connect_s: how long an agent may take to accept a connection."""
+        self.connect_s = connect_s
         self._on_report, self._on_done, self._on_lost = on_report, on_done, on_lost
         self._links: dict[str, AgentLink] = {}
 

@@ -1,7 +1,8 @@
 """Why mail waits: one small file per deferred message, in defer/.
 
     write(path, reasons, warned=False)          replaces what was there; not synced: it is for humans
-    read(path) -> Reasons(by_address, warned, flags)
+    read(path) -> Reasons(warned, of)
+    recall(path) -> {number: report}        as the reports were, for who is told of them later
 
 One JSON line, {"warned": bool}, then one per recipient: [number, address, dsn, reason, diagnostic, remote_mta].
 A file that is missing or damaged reads as empty: it never decides about mail.
@@ -12,6 +13,7 @@ import os
 from dataclasses import dataclass, field
 
 from mailsuite.queue.active import Ended
+from mailsuite.queue.agent import DEFERRED, RecipientReport
 
 LIMIT = 16 * 1024 * 1024
 
@@ -57,6 +59,21 @@ def read(path: str) -> Reasons:
     except (OSError, ValueError, TypeError, KeyError, IndexError):
         pass
     return reasons
+
+
+def recall(path: str) -> dict[int, RecipientReport]:
+    """What each recipient's last attempt came to; never raises."""
+    found: dict[int, RecipientReport] = {}
+    try:
+        with open(path, "rb") as file:
+            lines = file.read(LIMIT).splitlines()
+        for line in lines[1:]:
+            number, _, dsn, reason, diagnostic, remote_mta = json.loads(line)
+            found[int(number)] = RecipientReport(0, int(number), DEFERRED, str(dsn), str(reason),
+                                                 diagnostic=str(diagnostic), remote_mta=str(remote_mta))
+    except (OSError, ValueError, TypeError):
+        pass
+    return found
 
 
 def remove(path: str) -> None:

@@ -7,13 +7,14 @@
 A message is resolved recipient by recipient (rewrite/resolve), grouped by transport and destination, and handed to the
 scheduler in deliveries of at most *_destination_recipient_limit recipients. When the last recipient of a round has an
 outcome, `rounds.py` settles it. Limits: qmgr_message_active_limit messages, qmgr_message_recipient_limit recipients
-in memory; what comes beyond stays in incoming/ and deferred/ and is taken in by the scans.
+in memory; what comes beyond stays in incoming/ and deferred/ and is taken in by the scans. Of a message with more
+recipients than there is room for, the next ones are read when the first ones have their outcomes.
 """
 
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from mailsuite.address.syntax import quote_local, split_domain, split_extension
@@ -30,6 +31,7 @@ from mailsuite.queue.agent import (
     Times,
     log_delivery,
 )
+from mailsuite.queue.clog import ClogWarnings
 from mailsuite.queue.envelope import Envelope, Notify, Recipient
 from mailsuite.queue.file import EXPIRE, Damaged, Stored, Unfinished, read
 from mailsuite.queue.limits import TransportTable
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 log = logger("qmgr")
 error_log = logger("error")
 
+REFILL_RETRY_S = 60.0       # before the file is read again that could not be read
 Work = tuple[Message, list[Recipient]]
 Group = tuple[str, str, str]            # transport, destination, nexthop
 
@@ -81,6 +84,10 @@ class Manager:
         self.active_limit = settings[params.QMGR_MESSAGE_ACTIVE_LIMIT]
         self.recipient_limit = settings[params.QMGR_MESSAGE_RECIPIENT_LIMIT]
         self._confirms_delay = settings[params.CONFIRM_DELAY_CLEARED]
+        self._recipient_minimum = settings[params.QMGR_MESSAGE_RECIPIENT_MINIMUM]
+        clog = ClogWarnings(settings)
+        self.scheduler.dead_limit = self.recipient_limit
+        self.scheduler.crowd, self.scheduler.crowded = clog.threshold, clog.crowded
         self._delimiter = settings.text("recipient_delimiter")
         self._double_bounce = settings[params.DOUBLE_BOUNCE_SENDER].lower()
 
@@ -166,13 +173,41 @@ class Manager:
         message = Message(queue_id, stored.envelope, stored.offset, stored.size, stored.recipients, time.time(),
                           self.store.path("active", queue_id), fresh=fresh, flush=flush, expire=expire)
         self.active[queue_id] = message
-        self.recipients_in_memory += len(stored.recipients)
+        self._admit(message, stored.recipients)
         log.info("%s: from=<%s>, size=%d, nrcpt=%d (queue active)", queue_id, quote_local(stored.envelope.sender),
-                 stored.size, len(stored.recipients))
-        task = asyncio.get_running_loop().create_task(self._distribute(message))
+                 stored.size, len(stored.recipients) + stored.done)
+        self._start(self._distribute(message))
+        return message
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return message
+
+    def _admit(self, message: Message, recipients: list[Recipient]) -> None:
+        """Take as many recipients into memory as there is room for."""
+        most = max(self._recipient_minimum, self.recipient_limit - self.recipients_in_memory)
+        message.more = 0
+        if len(recipients) > most:
+            recipients = recipients[:most]
+            message.more = recipients[-1].number
+        message.recipients = recipients
+        self.recipients_in_memory += len(recipients)
+
+    async def _refill(self, message: Message) -> None:
+        """All recipients in memory have their outcomes: the next ones."""
+        try:
+            stored = await self.store.pool.run(self.store.read, "active", message.queue_id)
+        except FileNotFoundError:
+            self._settle(message)           # postsuper moved it
+            return
+        except (OSError, Damaged) as error:
+            log.warning("%s: cannot read more recipients: %s", message.queue_id, error)
+            asyncio.get_running_loop().call_later(REFILL_RETRY_S, lambda: self._start(self._refill(message)))
+            return
+        self.recipients_in_memory -= len(message.recipients)
+        self._admit(message, [one for one in stored.recipients if one.number > message.more])
+        await self._distribute(message)
 
     def forget(self, message: Message) -> None:
         """The message has left the active queue."""
@@ -184,6 +219,9 @@ class Manager:
     async def _distribute(self, message: Message) -> None:
         groups: dict[Group, list[Recipient]] = {}
         message.pending = 1             # our own, until all are handed on
+        if message.expire:
+            self._expire(message)
+            return
         for recipient in sorted(message.recipients, key=_by_domain):
             try:
                 resolved = await self._resolve(message, recipient)
@@ -206,6 +244,16 @@ class Manager:
                                          sizes.get(transport, 1)), now)
         self._one_less(message)
 
+    def _expire(self, message: Message) -> None:
+        """postsuper -e: it is returned with the reasons of its last attempt, and not tried again."""
+        reasons = deferlog.recall(self.store.path("defer", message.queue_id))
+        for recipient in message.recipients:
+            if (report := reasons.get(recipient.number)) is not None:
+                message.take(Ended(recipient, report))
+            else:
+                self._end_here(message, recipient, DEFERRED, "4.7.0", "message is administratively expired")
+        self._one_less(message)
+
     def _deliveries(self, groups: dict[Group, list[Recipient]]) -> dict[str, int]:
         """How many deliveries each transport has to make."""
         sizes: dict[str, int] = {}
@@ -218,7 +266,12 @@ class Manager:
         """A delivery has ended; the last one ends the round."""
         message.pending -= 1
         if not message.pending:
-            self._settle(message)
+            if message.more:
+                if message.unmarked:
+                    self._mark(message)
+                self._start(self._refill(message))
+            else:
+                self._settle(message)
 
     async def _resolve(self, message: Message, recipient: Recipient) -> tuple[Recipient, Group] | None:
         """The recipient as it goes to the agent, and (transport, destination, nexthop); None: it ended here."""

@@ -2,6 +2,7 @@
 
     notifier = Notifier(f"{queue_directory}/public/qmgr")
     notifier.tell({"op": "new", "id": "4F3A21", ...})       never blocks, never raises
+    notifier.behind                                         qmgr says that mail comes faster than it goes
 
 A notice is a hint: what is lost is found by qmgr's scan of incoming/. At most BACKLOG octets wait for a slow qmgr.
 """
@@ -25,6 +26,8 @@ class Notifier:
         self._socket: socket.socket | None = None
         self._writing = False
         self._next_try = 0.0
+        self._heard = b""
+        self.behind = False
 
     def tell(self, message: Mapping[str, Any]) -> None:
         """Send now if the socket takes it, else as soon as it does; dropped when nobody listens."""
@@ -40,11 +43,14 @@ class Notifier:
     def close(self) -> None:
         """Drop the connection; a later tell makes a new one."""
         if self._socket is not None:
+            loop = asyncio.get_running_loop()
             if self._writing:
-                asyncio.get_running_loop().remove_writer(self._socket.fileno())
+                loop.remove_writer(self._socket.fileno())
                 self._writing = False
+            loop.remove_reader(self._socket.fileno())
             self._socket.close()
             self._socket = None
+        self._heard, self.behind = b"", False
         self._waiting.clear()
 
     def _connect(self) -> bool:
@@ -60,7 +66,28 @@ class Notifier:
             self._next_try = now + RETRY_S
             return False
         self._socket = made
+        asyncio.get_running_loop().add_reader(made.fileno(), self._listen)
         return True
+
+    def _listen(self) -> None:
+        """qmgr says whether it is behind; or it has gone, which the next tell will find."""
+        assert self._socket is not None
+        try:
+            octets = self._socket.recv(4096)
+        except BlockingIOError:
+            return
+        except OSError:
+            octets = b""
+        if not octets:
+            asyncio.get_running_loop().remove_reader(self._socket.fileno())
+            self._heard, self.behind = b"", False
+            return
+        *lines, self._heard = (self._heard + octets)[-4096:].split(b"\n")
+        for line in lines:
+            try:
+                self.behind = bool(json.loads(line).get("behind", self.behind))
+            except (ValueError, AttributeError):
+                pass                # an answer that we did not ask for
 
     def _flush(self, *, again: bool = True) -> None:
         assert self._socket is not None

@@ -52,7 +52,8 @@ STRICT_MIME_ENCODING_DOMAIN = declare(Param("strict_mime_encoding_domain", "no",
 QMGR_MESSAGE_ACTIVE_LIMIT = declare(Param("qmgr_message_active_limit", "20000", integer(least=1),
     "Messages in the active queue; the rest waits in incoming/ and deferred/."))
 QMGR_MESSAGE_RECIPIENT_LIMIT = declare(Param("qmgr_message_recipient_limit", "20000", integer(least=1),
-    "Recipients in memory; no message is taken into the active queue while there are more."))
+    "Recipients in memory; of a message with more, the rest is read when the first ones are done. Also how many "
+    "destinations that are out of reach are remembered."))
 QUEUE_RUN_DELAY = declare(Param("queue_run_delay", "300s", seconds(least=1),
     "Time between scans of the deferred queue; no retry comes sooner than this."))
 MINIMAL_BACKOFF_TIME = declare(Param("minimal_backoff_time", "300s", seconds(least=1),
@@ -72,6 +73,22 @@ TRANSPORT_RETRY_TIME = declare(Param("transport_retry_time", "60s", seconds(leas
 
 DAEMON_TIMEOUT = declare(Param("daemon_timeout", "18000s", seconds(least=1),
     "How long a delivery agent may be silent about a delivery before it is given up."))
+
+FAST_FLUSH_REFRESH_TIME = declare(Param("fast_flush_refresh_time", "12h", seconds(least=1, unit="h"),
+    "After how long the mail of a flush log is tried although nobody asked for it (ETRN, postqueue -s)."))
+FAST_FLUSH_PURGE_TIME = declare(Param("fast_flush_purge_time", "7d", seconds(least=1, unit="d"),
+    "After how long an empty flush log is removed."))
+QMGR_CLOG_WARN_TIME = declare(Param("qmgr_clog_warn_time", "300s", seconds(),
+    "Least time between warnings that one destination takes up a fifth of the active queue; 0: none."))
+QMGR_DAEMON_TIMEOUT = declare(Param("qmgr_daemon_timeout", "1000s", seconds(least=1),
+    "How long the queue manager may be stuck before it is ended, and started anew."))
+QMGR_IPC_TIMEOUT = declare(Param("qmgr_ipc_timeout", "60s", seconds(least=1),
+    "How long the queue manager waits for a delivery agent to take a connection."))
+QMGR_MESSAGE_RECIPIENT_MINIMUM = declare(Param("qmgr_message_recipient_minimum", "10", integer(least=1),
+    "Recipients of a message that are read at once, however many are in memory."))
+IN_FLOW_DELAY = declare(Param("in_flow_delay", "1s", seconds(most=10),
+    "How long the end of a message waits while mail comes in faster than it can be taken into the active queue; 0: not."
+    ))
 
 BOUNCE_SIZE_LIMIT = declare(Param("bounce_size_limit", "50000", integer(least=1),
     "Octets of a message that are sent back; of a longer one only the headers."))

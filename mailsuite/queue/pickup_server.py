@@ -4,7 +4,8 @@ Two ways in:
   * maildrop/: queue files (queue/file.py) that `sendmail` wrote where it may; the owner of the file is who sent it.
   * the socket public/pickup, for users who may not write there: one JSON line, {"op": "submit"} with a sealed memory
     file (memfd) that holds a queue file, answered by {"ok": queue_id} once it is durable, or {"error": text}. The
-    kernel tells who asks (SO_PEERCRED). {"op": "wake"}: look into maildrop/ now; not answered.
+    kernel tells who asks (SO_PEERCRED). {"op": "wake"}, or a character as postkick(1) sends it: look into maildrop/
+    now; not answered.
 
 A file in maildrop/ goes when its copy in incoming/ is on disk; a crash between the two makes a double, never a loss.
 What postsuper -r put there belongs to the queue's owner and keeps the facts of its first arrival.
@@ -263,6 +264,8 @@ async def _receive(peer: socket.socket) -> tuple[dict[str, Any] | None, list[int
     loop = asyncio.get_running_loop()
     while True:
         try:
+            if peer.recv(1, socket.MSG_PEEK) not in (b"", b"{"):
+                return {"op": "wake"}, []           # a character of postkick(1)
             return receive_with_fds(peer, REQUEST)
         except BlockingIOError:
             readable: asyncio.Future[None] = loop.create_future()

@@ -24,6 +24,7 @@ from mailsuite.base.log import logger
 from mailsuite.queue import bouncelog, deferlog, params
 from mailsuite.queue.active import Message
 from mailsuite.queue.file import mark_done
+from mailsuite.queue.flushlog import FlushLogs
 from mailsuite.queue.probes import Probed, is_probe, tell_outcome
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from mailsuite.queue.bounce import Bouncer
     from mailsuite.queue.store import QueueStore
 
+MOVED_TO = ("hold", "deferred", "incoming", "maildrop")     # where postsuper may have put what is in the active queue
 LONGEST_RETRY_S = 60.0      # until the end of a round is tried again that the disk did not allow
 log = logger("qmgr")
 
@@ -41,6 +43,7 @@ class Rounds:
     def __init__(self, settings: "Settings", store: "QueueStore", bouncer: "Bouncer",
                  forget: Callable[[Message], None], probed: Probed = lambda address, status, text: None) -> None:
         self.store, self._forget, self._probed = store, forget, probed
+        self.flush_logs = FlushLogs(settings, store.directory, store.pool)
         self._tasks: set[asyncio.Task[None]] = set()
         self._removing = 0
         self._marking: dict[str, set[asyncio.Task[None]]] = {}      # queue id -> marks that are being written
@@ -48,6 +51,7 @@ class Rounds:
 
     def configure(self, settings: "Settings", bouncer: "Bouncer") -> None:
         self.bouncer = bouncer
+        self.flush_logs.configure(settings)
         self._least, self._most = settings[params.MINIMAL_BACKOFF_TIME], settings[params.MAXIMAL_BACKOFF_TIME]
         self._lifetime = settings[params.MAXIMAL_QUEUE_LIFETIME]
         self._bounce_lifetime = settings[params.BOUNCE_QUEUE_LIFETIME]
@@ -61,6 +65,8 @@ class Rounds:
         """The round is over."""
         if message.queue_id in self._marking:
             self._start(self._settle_marked(message))
+        elif message.more:
+            self._start(self._moved(message))       # it has recipients that were not read: whoever moved it decides
         elif message.sent or message.deferred or message.bounced or message.envelope.verify:
             self._start(self._settle(message))
         else:
@@ -93,10 +99,23 @@ class Rounds:
 
     async def _mark(self, message: Message, numbers: list[int]) -> None:
         try:
-            await self.store.pool.run(_mark_file, message.path, numbers)
+            await self.store.pool.run(self._mark_in, message, numbers)
+        except FileNotFoundError:
+            pass                                    # postsuper deleted it
         except (OSError, ValueError) as error:
             log.warning("%s: cannot mark recipients: %s", message.queue_id, error)
             message.unmarked += numbers         # the next mark, or the end of the round, tries again
+
+    def _mark_in(self, message: Message, numbers: list[int]) -> str:
+        """Mark recipients where the file is now; in a thread. The queue where it is. Raises OSError, ValueError."""
+        for _ in range(2):                          # it may move between two looks
+            for queue in ("active", *MOVED_TO):
+                try:
+                    _mark_file(self.store.path(queue, message.queue_id), numbers)
+                except FileNotFoundError:
+                    continue
+                return queue
+        raise FileNotFoundError(message.path)
 
     def _settle_later(self, message: Message, work: Callable[[Message], None]) -> None:
         wait = min(max(1.0, self._least), LONGEST_RETRY_S)
@@ -132,7 +151,7 @@ class Rounds:
 
     def _remove_moved(self, message: Message) -> None:
         """postsuper moved it while it was delivered: released from hold, nobody gets it twice."""
-        queue = self.store.find(message.queue_id, ("hold", "deferred"))
+        queue = self.store.find(message.queue_id, MOVED_TO)
         if queue is not None:
             self.store.remove(queue, message.queue_id)
 
@@ -157,15 +176,20 @@ class Rounds:
             self._settle_later(message, self.settle)
 
     async def _moved(self, message: Message) -> None:
-        """postsuper deleted it, or put it on hold: there it keeps who is done."""
-        self._forget(message)
-        queue = self.store.find(message.queue_id, ("hold", "deferred"))
-        if queue is None or not message.unmarked:
-            return
+        """postsuper deleted it, put it on hold or requeued it: there it keeps who is done, and why others wait."""
         try:
-            await self.store.pool.run(_mark_file, self.store.path(queue, message.queue_id), message.unmarked)
+            await self.store.pool.run(self._note_moved, message)
+        except FileNotFoundError:
+            pass                                    # deleted
         except (OSError, ValueError) as error:
             log.warning("%s: cannot mark recipients: %s", message.queue_id, error)
+        self._forget(message)
+
+    def _note_moved(self, message: Message) -> None:
+        """In a thread. Raises OSError, ValueError."""
+        if self._mark_in(message, message.unmarked) != "maildrop" and message.deferred:
+            log_path = self.store.path("defer", message.queue_id)
+            deferlog.write(log_path, message.deferred, warned=deferlog.read(log_path).warned)
 
     def _lifetime_of(self, message: Message) -> int:
         return self._lifetime if message.envelope.sender else self._bounce_lifetime
@@ -235,6 +259,7 @@ class Rounds:
                 warned = True
             except MailError as error:
                 log.warning("%s: delay notification failed: %s", message.queue_id, error)
+        await self.flush_logs.add(message.queue_id, [ended.recipient.address for ended in message.deferred])
         await self.store.pool.run(self._defer_now, message, log_path, warned, now + wait)
         self._forget(message)
 
@@ -242,11 +267,11 @@ class Rounds:
         """In a thread. Raises OSError."""
         if message.unmarked:
             _mark_file(message.path, message.unmarked)
+        os.utime(message.path, (retry_at, retry_at))        # it may have gone: then no note of it shall be left
         try:
             deferlog.write(log_path, message.deferred, warned=warned)
         except OSError as error:
             log.warning("%s: cannot note why it waits: %s", message.queue_id, error)
-        os.utime(message.path, (retry_at, retry_at))
         self.store.move(message.queue_id, "active", "deferred")
 
 

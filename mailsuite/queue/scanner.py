@@ -2,7 +2,7 @@
 
     scanner = Scanner(store, manager)
     await scanner.recover()                 active/ goes back to incoming/: a qmgr died
-    scanner.scan_incoming(); scanner.scan_deferred(everything=False)
+    scanner.scan_incoming(); scanner.scan_deferred(everything=False); scanner.flush(ids)
     scanner.feed()                          takes in as many as there is room for, incoming and deferred in turns
 
 Folders are listed in a thread of the store's pool. Memory: CANDIDATES ids of each queue; what does not fit is found by
@@ -16,9 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from mailsuite.address.syntax import split_domain
 from mailsuite.base.log import logger
-from mailsuite.queue.file import Damaged
 
 if TYPE_CHECKING:
     from mailsuite.queue.manager import Manager
@@ -44,6 +42,11 @@ class Scanner:
         self._tasks: set[asyncio.Task[None]] = set()
         self._fed = False
 
+    @property
+    def incoming_waits(self) -> bool:
+        """There is mail in incoming/ that was not taken yet, or there may be."""
+        return bool(self._incoming) or "incoming" in self._scanning
+
     async def recover(self) -> None:
         """What a former qmgr had in hand is tried again."""
         await self._store.pool.run(self._recover)
@@ -65,10 +68,10 @@ class Scanner:
                     lambda found: self._found_deferred(found, everything),
                     lambda: self.scan_deferred(everything=everything))
 
-    def scan_site(self, site: str) -> None:
-        """Deferred mail with a recipient in this domain."""
-        self._start(f"site {site}", lambda: self._of_site(site.lower()),
-                    lambda found: self._found_deferred(found, True), lambda: self.scan_site(site))
+    def flush(self, ids: list[str]) -> None:
+        """Somebody asked for these messages of deferred/."""
+        self._found_deferred(ids[:CANDIDATES], True)
+        self.feed()
 
     def _start(self, name: str, look: Callable[[], list[str]], found: Callable[[list[str]], None],
                again: Callable[[], None]) -> None:
@@ -105,17 +108,6 @@ class Scanner:
             if len(due) >= CANDIDATES:
                 break
         return due
-
-    def _of_site(self, site: str) -> list[str]:
-        found = []
-        for queue_id in self._store.scan("deferred"):
-            try:
-                stored = self._store.read("deferred", queue_id)
-            except (OSError, Damaged):
-                continue
-            if any(split_domain(recipient.address)[1].lower() == site for recipient in stored.recipients):
-                found.append(queue_id)
-        return found
 
     def _found_incoming(self, found: list[str]) -> None:
         known = set(self._incoming)

@@ -158,6 +158,8 @@ class Scheduler(Generic[T]):
                  dead_limit: int = DEAD_LIMIT) -> None:
         self._limits, self._send, self._suspended, self._wake = limits, send, suspended, wake
         self.dead_limit = dead_limit
+        self.crowd = 0              # more deliveries to one destination than this, waiting and under way: `crowded`
+        self.crowded: Callable[[Transport[T], Destination[T]], None] = lambda transport, destination: None
         self.transports: dict[str, Transport[T]] = {}
         self._pauses: list[tuple[float, int, Transport[T], Destination[T] | None]] = []
         self._number = count()
@@ -203,6 +205,8 @@ class Scheduler(Generic[T]):
         job.waiting[waiting] = None
         waiting.ticket = destination.waiting.push(job.rank, job.size, waiting)
         self._line_up(transport, destination)
+        if self.crowd and len(destination.waiting) + destination.busy > self.crowd:
+            self.crowded(transport, destination)
 
     def _line_up(self, transport: Transport[T], destination: Destination[T]) -> None:
         """Give the destination its place among those that wait for an agent, if that is all it waits for."""

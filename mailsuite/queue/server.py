@@ -1,13 +1,6 @@
 """qmgr: the only process that schedules mail. `serve(context)` is its service.
 
-Listens on public/qmgr for one JSON object a line:
-
-    {"op": "new", "id": ..., "offset": ..., "size": ..., "facts": {...}, "to": [...]}     a message in incoming/
-    {"op": "flush"} {"op": "flush_one", "id": ...} {"op": "flush", "site": ...}      try deferred mail now
-    {"op": "scan"}                                                         look into incoming/
-
-Who says "answer": true gets {"ok": true} or {"error": "..."}. "new" and "scan" are taken from mail_owner and root only
-(SO_PEERCRED: an envelope from anybody else could make us read files for him), flushes from authorized_flush_users.
+Listens on public/qmgr; what is said there is in requests.py.
 
 manager.py keeps the active queue, scheduler.py says what goes next, client.py talks to the agents, rounds.py settles,
 scanner.py finds what nobody told us of: incoming/ every INCOMING_SCAN_S seconds, deferred/ every queue_run_delay.
@@ -15,10 +8,7 @@ On a stop, deliveries under way may finish; the rest waits in active/ and is tak
 """
 
 import asyncio
-import json
 import os
-import socket
-import struct
 import time
 from typing import TYPE_CHECKING, Any, cast
 
@@ -32,9 +22,11 @@ from mailsuite.queue.cleanup import Cleanup
 from mailsuite.queue.client import Agents
 from mailsuite.queue.ids import is_id
 from mailsuite.queue.manager import Manager
+from mailsuite.queue.requests import Requests
 from mailsuite.queue.rounds import Rounds
 from mailsuite.queue.scanner import Scanner
 from mailsuite.queue.store import open_store
+from mailsuite.queue.watchdog import Watchdog
 from mailsuite.rewrite.rewriter import Rewriter
 from mailsuite.smtp.milter.server_local import LocalMilters
 from mailsuite.verify.client import VerifyClient, service_path
@@ -45,9 +37,8 @@ if TYPE_CHECKING:
     from mailsuite.config.settings import Settings
     from mailsuite.queue.active import Message
 
-NOTICE_LIMIT = 64 * 1024 * 1024     # octets of one line from a trusted peer
-REQUEST_LIMIT = 4096                # from anybody else
 INCOMING_SCAN_S = 60.0
+FLUSH_LOGS_S = 1000.0       # between two looks for flush logs that nobody reads
 STOP_WAIT_S = 8.0
 log = logger("qmgr")
 
@@ -61,7 +52,8 @@ class QueueManager:
         self.store = open_store(settings)
         self.keys = cast("KeyRing | None", context.prepared)
         self.agents = Agents(lambda report: self.manager.report(report), lambda seq: self.manager.done(seq),
-                             lambda name, seqs, was_up: self.manager.lost(name, seqs, was_up))
+                             lambda name, seqs, was_up: self.manager.lost(name, seqs, was_up),
+                             connect_s=settings[params.QMGR_IPC_TIMEOUT])
         rewriter = Rewriter(settings)
         self._verifier = VerifyClient(service_path(settings))
         self.rounds = Rounds(settings, self.store, self._bouncer(settings, rewriter), self._forget,
@@ -69,6 +61,9 @@ class QueueManager:
         self.manager = Manager(settings, rewriter, self.store, self.agents.send, self.rounds.settle, self.rounds.mark)
         self.scanner = Scanner(self.store, self.manager, settings[params.MAXIMAL_BACKOFF_TIME])
         self.stopping = False
+        self.notifiers: set[Requests] = set()       # connections that tell us of new mail
+        self.behind = False                         # see _note_behind
+        self._scan_all = False                      # the next scan of deferred/ takes what is not yet due as well
 
     def _bouncer(self, settings: "Settings", rewriter: Rewriter) -> Bouncer:
         """Bounces come back to us without the detour of a socket."""
@@ -82,6 +77,7 @@ class QueueManager:
 
     def reload(self, settings: "Settings", dovecot: "DovecotSettings | None" = None) -> None:
         self.settings = settings
+        self.agents.connect_s = settings[params.QMGR_IPC_TIMEOUT]
         self.keys = reload_keys(self.keys, settings)
         rewriter = Rewriter(settings)
         self.rounds.configure(settings, self._bouncer(settings, rewriter))
@@ -98,6 +94,8 @@ class QueueManager:
             self.manager.refused_notice = False
             self.scanner.scan_incoming()
         self.scanner.feed()
+        if self.behind:
+            self._note_behind()
 
     # --- requests -----------------------------------------------------------------------------------------------
 
@@ -110,6 +108,8 @@ class QueueManager:
         if op == "new":
             if trusted:
                 self.manager.take_notice(message)
+                if self.manager.refused_notice:
+                    self._note_behind()
             return None
         if op == "scan":
             if trusted:
@@ -126,7 +126,7 @@ class QueueManager:
         op = message["op"]
         self.manager.scheduler.forget_dead()
         if "site" in message:
-            self.scanner.scan_site(str(message["site"]))
+            await self._flush_site(str(message["site"]))
         elif op == "flush":
             self.scanner.scan_incoming()
             self.scanner.scan_deferred(everything=True)
@@ -134,17 +134,56 @@ class QueueManager:
             self.manager.take(message["id"], "deferred", flush=True)
         return {"ok": True}
 
+    async def _flush_site(self, site: str) -> None:
+        try:
+            self.scanner.flush(await self.rounds.flush_logs.take(site))
+        except OSError as error:
+            log.warning("cannot read the flush log of %s: %s", site, error)
+
+    def triggered(self, characters: bytes) -> None:
+        """What postkick(1) asks for; each character once, in the order that makes sense."""
+        if self.stopping:
+            return
+        if b"F" in characters:
+            self.manager.scheduler.forget_dead()
+        if b"A" in characters:
+            self._scan_all = True
+        if b"D" in characters:
+            self._scan_deferred()
+        if b"I" in characters or b"W" in characters:
+            self.scanner.scan_incoming()
+
+    def _scan_deferred(self) -> None:
+        self.scanner.scan_deferred(everything=self._scan_all)
+        self._scan_all = False
+
+    async def _refresh_flush_logs(self) -> None:
+        try:
+            self.scanner.flush(await self.rounds.flush_logs.refresh())
+        except OSError as error:
+            log.warning("cannot read the flush logs: %s", error)
+
+    def _note_behind(self) -> None:
+        """Mail waits in incoming/ that there is no room for, or does not any more: tell who brings it."""
+        behind = self.manager.refused_notice or (self.behind and self.scanner.incoming_waits)
+        if behind != self.behind:
+            self.behind = behind
+            for notifier in self.notifiers:
+                notifier.tell_behind(behind)
+
     # --- life ---------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Until the context stops."""
         loop, context = asyncio.get_running_loop(), self._context
         await self.scanner.recover()
-        servers = [await loop.create_unix_server(lambda: Notices(self), sock=listener.sock)
+        servers = [await loop.create_unix_server(lambda: Requests(self), sock=listener.sock)
                    for listener in context.listeners]
         context.on_reload = self.reload
         context.ready()
         ticks = loop.create_task(self._ticks())
+        watchdog = Watchdog(self.settings[params.QMGR_DAEMON_TIMEOUT])
+        watchdog.start()
         try:
             await context.stopping.wait()
         finally:
@@ -155,6 +194,7 @@ class QueueManager:
         until = loop.time() + STOP_WAIT_S
         while (self.manager.busy or self.rounds.busy) and loop.time() < until:
             await asyncio.sleep(0.02)
+        watchdog.stop()
         self.agents.close()
         self._verifier.close()
 
@@ -163,16 +203,20 @@ class QueueManager:
         loop = asyncio.get_running_loop()
         self.scanner.scan_incoming()
         self.scanner.scan_deferred()
-        deferred_at = loop.time() + self.settings[params.QUEUE_RUN_DELAY]
+        deferred_at = refresh_at = loop.time() + self.settings[params.QUEUE_RUN_DELAY]
         while True:
             await asyncio.sleep(min(INCOMING_SCAN_S, max(0.05, deferred_at - loop.time())))
             self.manager.scheduler.forget_dead(time.monotonic())
             for path in self.manager.overdue(time.monotonic(), self.settings[params.DAEMON_TIMEOUT]):
                 self.agents.give_up(path)
             self.scanner.scan_incoming()
+            self._note_behind()
             if loop.time() >= deferred_at:
-                self.scanner.scan_deferred()
+                self._scan_deferred()
                 deferred_at = loop.time() + self.settings[params.QUEUE_RUN_DELAY]
+            if loop.time() >= refresh_at:
+                await self._refresh_flush_logs()
+                refresh_at = loop.time() + FLUSH_LOGS_S
 
 
 class _Own:
@@ -184,62 +228,7 @@ class _Own:
     def tell(self, message: dict[str, Any]) -> None:
         self._queue_manager.manager.take_notice(message)
 
-
-class Notices(asyncio.Protocol):
-    """One connection to public/qmgr."""
-
-    def __init__(self, queue_manager: QueueManager) -> None:
-        self._queue_manager = queue_manager
-        self._rest = b""
-        self._uid = -1
-        self._limit = REQUEST_LIMIT
-        self._transport: asyncio.Transport | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self._uid = peer_uid(transport.get_extra_info("socket"))
-        if self._uid in (0, os.geteuid()):
-            self._limit = NOTICE_LIMIT
-
-    def data_received(self, octets: bytes) -> None:
-        lines = (self._rest + octets).split(b"\n") if self._rest else octets.split(b"\n")
-        self._rest = lines.pop()
-        assert self._transport is not None
-        for line in lines:
-            self._line(line)
-        if len(self._rest) > self._limit:
-            self._transport.abort()
-
-    def _line(self, line: bytes) -> None:
-        try:
-            message = json.loads(line)
-            if message["op"] in ("flush", "flush_one"):
-                task = asyncio.get_running_loop().create_task(self._flush(message))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
-            elif (answer := self._queue_manager.told(message, self._uid)) is not None and message.get("answer"):
-                self._answer(answer)
-        except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
-            log.warning("a request on public/qmgr makes no sense: %s", error)
-            self._answer({"error": "bad request"})
-
-    async def _flush(self, message: dict[str, Any]) -> None:
-        try:
-            answer = await self._queue_manager.flush(message, self._uid)
-        except (ValueError, TypeError, KeyError) as error:
-            answer = {"error": f"bad request: {error}"}
-        if message.get("answer"):
-            self._answer(answer)
-
-    def _answer(self, answer: dict[str, Any]) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(json.dumps(answer).encode() + b"\n")
-
-
-def peer_uid(sock: socket.socket) -> int:
-    """Who is at the other end of a Unix socket, by the kernel's word."""
-    return int(struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1])
+    behind = False
 
 
 def prepare(context: ServiceContext) -> "KeyRing | None":

@@ -25,12 +25,13 @@ from mailsuite.base.dialogue import Peer
 from mailsuite.base.errors import ConfigError, TemporaryError
 from mailsuite.base.log import logger
 from mailsuite.dns.resolver import Resolver
-from mailsuite.maps.matchlist import AddressList, DomainList, NameList
+from mailsuite.maps.matchlist import AddressList, NameList
 from mailsuite.net.service import Acceptor, ServiceContext, serve_connections
 from mailsuite.net.sni import smtpd_names
 from mailsuite.net.tls import ServerTls, smtpd_tls
 from mailsuite.queue.cleanup import Cleanup
 from mailsuite.queue.envelope import Handling
+from mailsuite.queue.flushlog import flush_domains
 from mailsuite.queue.notify import Notifier
 from mailsuite.queue.store import open_store
 from mailsuite.rewrite.rewriter import Rewriter
@@ -130,9 +131,7 @@ class Server:
                                    name="smtpd_client_event_limit_exceptions")
         self._forbidden = NameList(settings.text("smtpd_forbidden_commands"), source,
                                    name="smtpd_forbidden_commands")
-        parents = "fast_flush_domains" in settings.text("parent_domain_matches_subdomains").replace(",", " ").split()
-        self._flush_domains = DomainList(settings.text("fast_flush_domains"), source, name="fast_flush_domains",
-                                         parents=parents)
+        self._flush_domains = flush_domains(settings, "smtpd")
         self._discard_maps = self.policy.resources.table(settings.text("smtpd_discard_ehlo_keyword_address_maps"))
         self.asks_at_connect = self.policy.judges_connect or bool(self.config.bare_lf_reply) or observed or \
             "connection" in self.rates.events or not (

@@ -37,6 +37,7 @@ class World:
         self.settings = settings_for(top, **values)
         self.store: QueueStore = open_store(self.settings)
         self.told: list[dict[str, Any]] = []
+        self.behind = False
         self.cleanup = Cleanup(self.settings, Rewriter(self.settings), self.store, self)  # type: ignore[arg-type]
 
     def tell(self, message: dict[str, Any]) -> None:

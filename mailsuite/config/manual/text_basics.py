@@ -32,11 +32,11 @@ dont_remove !debug: Not 0: finished queue files go to the folder saved/ rather t
 error_service_name !names: The service that a failed transport's mail is given to.
 export_environment: Names of environment variables (or name=value) that commands of deliveries get.
 fault_injection_code !debug: For tests of Postfix itself: a place in the code that is to fail.
-flush_service_name !flush: The master.cf service behind ETRN and "postqueue -s".
+flush_service_name !names: The master.cf service behind ETRN and "postqueue -s".
 fork_attempts !process: How often a failed fork() is tried.
 fork_delay !process: The pause between attempts of fork().
 full_name_encoding_charset !unseen: The character set of the full name that sendmail puts into a From header.
-helpful_warnings !logging: Warn of settings that are probably slips.
+helpful_warnings: Warn of settings that are probably slips.
 html_directory !install: Where Postfix's manuals are, in HTML.
 import_environment: Environment variables (names, or name=value) that the mail system keeps when it is started.
 inet_interfaces: Addresses or names on which mail is taken; also what counts as this host in mail routing.

@@ -30,14 +30,11 @@ execution_directory_expansion_filter: Characters that may stand in what is put i
 fallback_transport: The transport of local recipients that are neither user nor alias.
 fallback_transport_maps: Tables that choose fallback_transport for single recipients.
 fast_flush_domains: Destinations whose mail ETRN and "postqueue -s" may ask for.
-fast_flush_purge_time !flush: When an unused log of a destination is removed.
-fast_flush_refresh_time !flush: When a destination's log is used without being asked for.
 force_mime_input_conversion !mime: Turn 8-bit content into quoted-printable before checks, milters and filters.
 forward_expansion_filter: Characters that may stand in what is put into forward_path.
 forward_path: Where a user's forward file is looked for; $home, $user, $extension... are replaced.
 frozen_delivered_to !aliases: Whether only the Delivered-To headers that mail came with count as loops.
 home_mailbox: The mailbox below the user's home; with "/" at the end a Maildir.
-in_flow_delay !queue=0s: How long taking a message pauses when mail comes faster than it leaves.
 initial_destination_concurrency: How many deliveries to a destination start at once.
 local_command_shell: The shell for commands of local deliveries; by default only what needs one gets /bin/sh.
 local_delivery_status_filter: As default_delivery_status_filter, for local.
@@ -53,11 +50,7 @@ message_reject_characters !mime: Characters whose presence refuses a message.
 message_strip_characters !mime: Characters that are taken out of messages.
 non_empty_end_of_header_action !mime: What happens when the headers end without an empty line.
 pipe_delivery_status_filter: As default_delivery_status_filter, for pipe.
-qmgr_clog_warn_time !logging: How often qmgr may warn that mail for one destination fills the active queue.
-qmgr_daemon_timeout !process: After how long without progress qmgr is ended.
 qmgr_fudge_factor !slots: Per cent of other messages' capacity that a mailing list may use (old queue manager).
-qmgr_ipc_timeout !process: How long qmgr waits for an answer from another program.
-qmgr_message_recipient_minimum !slots: Recipients in memory that every message may have.
 queue_file_attribute_count_limit !queue: Most attributes in a queue file.
 require_home_directory !aliases: Whether local mail waits while the user's home is missing.
 sendmail_fix_line_endings !submit: Whether sendmail takes CRLF as line end: always, strict or never.

@@ -1,0 +1,107 @@
+"""Connections to public/qmgr: who says what, and who may.
+
+One JSON object a line:
+
+    {"op": "new", "id": ..., "offset": ..., "size": ..., "facts": {...}, "to": [...]}     a message in incoming/
+    {"op": "flush"} {"op": "flush_one", "id": ...} {"op": "flush", "site": ...}      try deferred mail now
+    {"op": "scan"}                                                         look into incoming/
+
+Who says "answer": true gets {"ok": true} or {"error": "..."}. "new" and "scan" are taken from mail_owner and root only
+(SO_PEERCRED: an envelope from anybody else could make us read files for him), flushes from authorized_flush_users.
+
+Or single characters, as postkick(1) sends them to Postfix's qmgr(8), from mail_owner and root only, not answered; others
+are passed over:
+
+    D  look through deferred/     I  look through incoming/     F  forget which destinations are out of reach
+    A  the next look through deferred/ takes what is not yet due as well
+
+Who tells us of new mail is told {"behind": true} when there is no room for more in the active queue, and
+{"behind": false} when there is again: he waits a little with each message then (in_flow_delay).
+"""
+
+import asyncio
+import json
+import os
+from typing import TYPE_CHECKING, Any, cast
+
+from mailsuite.base.log import logger
+from mailsuite.queue.peer import peer_uid
+
+if TYPE_CHECKING:
+    from mailsuite.queue.server import QueueManager
+
+NOTICE_LIMIT = 64 * 1024 * 1024     # octets of one line from a trusted peer
+REQUEST_LIMIT = 4096                # from anybody else
+log = logger("qmgr")
+
+
+class Requests(asyncio.Protocol):
+    """One connection to public/qmgr."""
+
+    def __init__(self, queue_manager: "QueueManager") -> None:
+        self._queue_manager = queue_manager
+        self._rest = b""
+        self._uid = -1
+        self._limit = REQUEST_LIMIT
+        self._transport: asyncio.Transport | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._uid = peer_uid(transport.get_extra_info("socket"))
+        if self._uid in (0, os.geteuid()):
+            self._limit = NOTICE_LIMIT
+            if self._queue_manager.behind:
+                self.tell_behind(True)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._queue_manager.notifiers.discard(self)
+
+    def tell_behind(self, behind: bool) -> None:
+        """Mail comes faster than it can be taken into the active queue, or does not any more."""
+        self._answer({"behind": behind})
+
+    def data_received(self, octets: bytes) -> None:
+        if octets[0] != ord("{") and not self._rest:
+            self._triggers(octets)
+            return
+        lines = (self._rest + octets).split(b"\n") if self._rest else octets.split(b"\n")
+        self._rest = lines.pop()
+        assert self._transport is not None
+        for line in lines:
+            self._line(line)
+        if len(self._rest) > self._limit:
+            self._transport.abort()
+
+    def _triggers(self, octets: bytes) -> None:
+        assert self._transport is not None
+        if self._limit == NOTICE_LIMIT:
+            self._queue_manager.triggered(octets)
+        self._transport.close()
+
+    def _line(self, line: bytes) -> None:
+        try:
+            message = json.loads(line)
+            if message["op"] == "new" and self._limit == NOTICE_LIMIT:
+                self._queue_manager.notifiers.add(self)
+            if message["op"] in ("flush", "flush_one"):
+                task = asyncio.get_running_loop().create_task(self._flush(message))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+            elif (answer := self._queue_manager.told(message, self._uid)) is not None and message.get("answer"):
+                self._answer(answer)
+        except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+            log.warning("a request on public/qmgr makes no sense: %s", error)
+            self._answer({"error": "bad request"})
+
+    async def _flush(self, message: dict[str, Any]) -> None:
+        try:
+            answer = await self._queue_manager.flush(message, self._uid)
+        except (ValueError, TypeError, KeyError) as error:
+            answer = {"error": f"bad request: {error}"}
+        if message.get("answer"):
+            self._answer(answer)
+
+    def _answer(self, answer: dict[str, Any]) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(json.dumps(answer).encode() + b"\n")
