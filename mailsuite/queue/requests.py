@@ -9,8 +9,8 @@ One JSON object a line:
 Who says "answer": true gets {"ok": true} or {"error": "..."}. "new" and "scan" are taken from mail_owner and root only
 (SO_PEERCRED: an envelope from anybody else could make us read files for him), flushes from authorized_flush_users.
 
-Or single characters, as postkick(1) sends them to Postfix's qmgr(8), from mail_owner and root only, not answered; others
-are passed over:
+Or single characters, as postkick(1) sends them to Postfix's qmgr(8), from mail_owner and root only, not answered;
+others are passed over:
 
     D  look through deferred/     I  look through incoming/     F  forget which destinations are out of reach
     A  the next look through deferred/ takes what is not yet due as well
