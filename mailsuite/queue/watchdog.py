@@ -51,7 +51,7 @@ class Watchdog:
             if missed >= CHECKS:
                 frame = sys._current_frames().get(self._thread_id)
                 for line in traceback.format_stack(frame) if frame is not None else ():
-                    log.error("%s", line.strip().replace("\n", ": "))
+                    log.error("%s", " ".join(line.split()))
                 log.critical("watchdog timeout: stuck for %g seconds", self.timeout_s)
                 self.end()
                 return

@@ -30,7 +30,7 @@ def test_a_stuck_loop_is_ended_and_told(caplog: pytest.LogCaptureFixture) -> Non
 
     assert asyncio.run(run())
     assert "watchdog timeout: stuck for 0.1 seconds" in caplog.messages
-    assert any("in run: ended = watchdog.ended.wait" in line for line in caplog.messages)
+    assert any("in run ended = watchdog.ended.wait" in line for line in caplog.messages)
 
 
 def test_a_live_loop_is_not() -> None:
