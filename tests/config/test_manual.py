@@ -74,9 +74,9 @@ def test_a_bad_table_is_refused(row: str) -> None:
 def test_mending_takes_out_what_the_source_says_now() -> None:
     registry.import_all()
     text = ('"""x"""\n\nTEXT = r"""\nbiff !biff=no: Whether\n    users.\nqueue_run_delay: Twice told.\n'
-            'qmgr_clog_warn_time !queue: Other.\n"""\n')
+            'dont_remove !queue: Other.\n"""\n')
     assert write.mended(text, {"biff"}) == (
-        '"""x"""\n\nTEXT = r"""\nbiff: Whether\n    users.\nqmgr_clog_warn_time !queue: Other.\n"""\n')
+        '"""x"""\n\nTEXT = r"""\nbiff: Whether\n    users.\ndont_remove !queue: Other.\n"""\n')
 
 
 def test_something_that_is_not_obeyed_is_told_with_its_place(tmp_path: Path) -> None:
