@@ -4,6 +4,8 @@
     virtual.py    virtual_mailbox_maps into Maildir and mbox             local.py    aliases, .forward, mailboxes
     pipe.py       a command per request                                  smtp.py     remote hosts by SMTP and LMTP
     error.py      bounce or defer all                                    discard.py  forget all
+    spawn.py      a command per connection                               run_as.py   user= of pipe and spawn
+    environment.py  of commands: export_environment
     mailbox.py    what a recipient's worker does with files              command.py  ... and with commands
     headers.py    Return-Path, X-Original-To, Delivered-To; loop detection
     lookups.py    tables of uids, mailboxes, transports                  params.py   declared parameters

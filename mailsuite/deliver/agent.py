@@ -86,6 +86,8 @@ class Job:
         if not quiet:
             self.log_line(recipient, report, times, word=word)
         report.reason = report.reason.strip()
+        if not report.reason and report.status != SENT:
+            report.reason = "(description unavailable)"
         self.open_recipients.pop(recipient.number, None)
         self._send(report)
 

@@ -51,5 +51,5 @@ def _destination(text: str) -> Destination:
     if text.startswith("/"):
         return Destination(Kind.FILE, text)
     if text.lower().startswith(":include:"):
-        return Destination(Kind.INCLUDE, text[9:].strip())
+        return Destination(Kind.INCLUDE, text[9:])
     return Destination(Kind.ADDRESS, text)

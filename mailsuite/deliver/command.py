@@ -9,12 +9,15 @@ takes longer than `time_limit_s`. Of its output (standard output and error) `out
 """
 
 import os
+import re
+import resource
 import selectors
 import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from mailsuite.deliver.exits import Ended
@@ -22,6 +25,7 @@ from mailsuite.deliver.mailbox import handle as handle_file
 from mailsuite.store.delivery import DeliveryFailed, quote_from, read_blocks
 
 _PLAIN = frozenset("1234567890!@%-_=+:,./abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ \t")
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffd]")
 _BUILT_IN = frozenset((
     ".", ":", "alias", "bg", "break", "case", "cd", "chdir", "command", "continue", "echo", "eval", "exec", "exit",
     "export", "false", "fg", "fi", "for", "getopts", "hash", "if", "jobs", "kill", "local", "printf", "pwd", "read",
@@ -32,22 +36,23 @@ _BUILT_IN = frozenset((
 
 def ask_command(command: str | list[str], *, env: Mapping[str, str], cwd: str, head: bytes, offset: int, size: int,
                 time_limit_s: int, output_limit: int, eol: str = "\n", quote: bool = False, dots: bool = False,
-                blank: bool = False, shell: str = "", program: str = "local: fatal") -> dict[str, Any]:
+                blank: bool = False, shell: str = "", program: str = "local", file_limit: int = 0) -> dict[str, Any]:
     """Run command; the queue file is the descriptor.
 
     command: an argument list, or a text for the shell rules above. head: what goes in front of the message. quote: ">"
     before "From ". dots: double a dot that begins a line. blank: an empty line at the end.
     shell: local_command_shell, put in front of the command. program: who says that a command is not there.
+    file_limit: octets of the largest file that the command may write, 0: no limit.
     """
     return {"op": "command", "command": command, "env": dict(env), "cwd": cwd,
             "head": head.decode("utf-8", "surrogateescape"), "offset": offset, "size": size, "limit": time_limit_s,
             "output": output_limit, "eol": eol, "quote": quote, "dots": dots, "blank": blank, "shell": shell,
-            "program": program}
+            "program": program, "file_limit": file_limit}
 
 
 def ended_of(answer: Mapping[str, Any]) -> Ended:
     """What the worker said of the command's end."""
-    return Ended(answer["exit"], answer["signal"], answer["timeout"], answer["output"])
+    return Ended(answer["exit"], answer["signal"], answer["timeout"], answer["output"], answer.get("fatal", ""))
 
 
 def handle(message: dict[str, Any], fds: list[int]) -> Mapping[str, Any]:
@@ -58,7 +63,8 @@ def handle(message: dict[str, Any], fds: list[int]) -> Mapping[str, Any]:
         ended = _run(message, fds[0])
     except DeliveryFailed as failure:
         return {"ok": False, "status": failure.status, "reason": failure.public, "errno": failure.error}
-    return {"ok": True, "exit": ended.exit, "signal": ended.signal, "timeout": ended.timeout, "output": ended.output}
+    return {"ok": True, "exit": ended.exit, "signal": ended.signal, "timeout": ended.timeout, "output": ended.output,
+            "fatal": ended.fatal}
 
 
 def arguments(command: str, shell: str = "") -> list[str]:
@@ -78,14 +84,13 @@ def _run(message: Mapping[str, Any], fd: int) -> Ended:
     if isinstance(command, str) and argv[0] != "sh" and "/" not in argv[0] and not shutil.which(argv[0], path=path):
         argv = ["sh", "-c", command]        # perhaps it knows the word
     try:
-        process = subprocess.Popen(
-            argv, executable="/bin/sh" if argv[0] == "sh" else None, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, env=message["env"], cwd=message["cwd"] or "/", start_new_session=True, bufsize=0)
+        with _file_limit(message["file_limit"]):
+            process = subprocess.Popen(
+                argv, executable="/bin/sh" if argv[0] == "sh" else None, stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=message["env"], cwd=message["cwd"] or "/",
+                start_new_session=True, bufsize=0, restore_signals=False)
     except OSError as error:
-        if error.filename == message["cwd"] and error.filename != argv[0]:
-            raise DeliveryFailed(f"cannot change directory to {message['cwd']}: {os.strerror(error.errno or 0)}",
-                                 status="4.3.0") from error
-        return Ended(exit=75, output=f"{message['program']}: execvp {argv[0]}: {os.strerror(error.errno or 0)}\n")
+        return _not_started(message, argv[0], error)
     except ValueError as error:             # a NUL in an argument
         raise DeliveryFailed("bad command", status="5.3.5") from error
     try:
@@ -98,6 +103,31 @@ def _run(message: Mapping[str, Any], fd: int) -> Ended:
         if process.returncode is None:
             _kill(process)
             process.wait()
+
+
+def _not_started(message: Mapping[str, Any], program: str, error: OSError) -> Ended:
+    """The end of a command that could not be run: temporary, since the administrator can mend it."""
+    why = os.strerror(error.errno or 0)
+    if error.filename == message["cwd"] and error.filename != program:
+        return Ended(exit=75, fatal=f"cannot change directory to \"{message['cwd']}\" for uid={os.geteuid()} "
+                                    f"gid={os.getegid()}: {why}")
+    direct = isinstance(message["command"], str) and not message["shell"]
+    fatal = f"{'' if direct else 'pipe_command: '}execvp {program}: {why}"
+    return Ended(exit=75, output=f"{message['program']}: fatal: {fatal}\n", fatal=fatal)
+
+
+@contextmanager
+def _file_limit(octets: int) -> Iterator[None]:
+    """What is started meanwhile can write no file that is larger; our own log may be."""
+    if not octets:
+        yield
+        return
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (octets, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def _content(message: Mapping[str, Any], fd: int) -> Iterator[bytes]:
@@ -173,8 +203,13 @@ def _feed(process: "subprocess.Popen[bytes]", content: Iterator[bytes], limit_s:
         status = process.wait(max(0.01, end - time.monotonic()))
     except subprocess.TimeoutExpired:
         return _timed_out(process, output)
-    text = bytes(output).replace(b"\0", b"?").decode("utf-8", "surrogateescape")
-    return Ended(exit=max(0, status), signal=max(0, -status), output=text)
+    return Ended(exit=max(0, status), signal=max(0, -status), output=_text(output))
+
+
+def _text(output: bytes | bytearray) -> str:
+    """Output as a log line and a bounce may show it: up to a NUL, "_" for what is neither text nor a line end."""
+    text = bytes(output).partition(b"\0")[0].decode("utf-8", "replace")
+    return _UNPRINTABLE.sub("_", text)
 
 
 def _drain(process: "subprocess.Popen[bytes]", output: bytearray, limit: int) -> None:
@@ -190,7 +225,7 @@ def _drain(process: "subprocess.Popen[bytes]", output: bytearray, limit: int) ->
 def _timed_out(process: "subprocess.Popen[bytes]", output: bytearray) -> Ended:
     _kill(process)
     process.wait()
-    return Ended(timeout=True, output=bytes(output).decode("utf-8", "surrogateescape"))
+    return Ended(timeout=True, output=_text(output))
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mailsuite.address.syntax import quote_local
-from mailsuite.base.errors import ConfigError, MailError
+from mailsuite.base.errors import ConfigError, MailError, TemporaryError
 from mailsuite.deliver import mailbox
 from mailsuite.deliver.agent import CONFIGURATION_ERROR
 from mailsuite.deliver.command import ask_command, ended_of
@@ -63,24 +63,49 @@ class Endpoints:
         # With the key of mbox files: what comes first is also delivered first.
         answer = await world.files.ask(account.identity, mailbox.ask_read(paths, owners=world.owners(account.uid)),
                                        key="mbox")
+        if not answer["ok"]:
+            raise TemporaryError("forward file unavailable", detail=answer["reason"])
         return FileText(answer["path"], answer.get("text", ""), answer.get("warning", ""), answer.get("uid", 0),
                         answer["path"] in extended)
 
     async def read_include(self, node: "Node", path: str) -> FileText:
-        """An :include: file, read with the rights that the node has."""
+        """An :include: file, read with the rights that the node has; of root's aliases, with its owner's."""
         identity = self.rights(node).identity
-        answer = await self._world.files.ask(identity, mailbox.ask_read([path], owners=[]))
+        if node.account is None and os.geteuid() == 0:
+            identity = self._owner_of(path) or identity
+        answer = await self._world.files.ask(identity, mailbox.ask_read([path], owners=[], links=True))
+        if not answer["ok"]:
+            raise TemporaryError("include file unavailable", detail=answer["reason"])
         warning = answer.get("warning", "")
         if warning.startswith("file "):
             warning = f":include: {warning}"
         warning = warning.replace("cannot open file", "cannot open include file")
         return FileText(answer["path"], answer.get("text", ""), warning, answer.get("uid", 0))
 
+    def _owner_of(self, path: str) -> Identity | None:
+        """Who owns a list file that root's alias names: what only that one may read is a list, too.
+
+        Root's own lists are read by root, in a worker, where nothing of them is executed.
+        """
+        try:
+            uid = os.stat(path).st_uid
+        except OSError:
+            return None
+        if uid == 0:
+            return Identity(0, 0)
+        account = self._world.accounts.of_uid(uid)
+        return account.identity if account else None
+
     def rights(self, node: "Node") -> Account:
         """Never root."""
         if node.account is not None and (node.account.uid != 0 or os.geteuid() != 0):
             return node.account
         return self._world.default_account()
+
+    async def home_problem(self, account: Account) -> str:
+        """Why the user's home cannot be used; "" when it is there."""
+        answer = await self._world.files.ask(account.identity, mailbox.ask_home(account.home))
+        return str(answer["reason"])
 
     # --- other transports -------------------------------------------------------------------------------------------
 
@@ -93,7 +118,7 @@ class Endpoints:
             return True
         if account is None:
             return False
-        if expansion.seen(f"mailbox {node.user}"):
+        if expansion.seen(f"mailbox {node.local}"):
             return True
         command = await world.by_user(world.mailbox_command_maps, node) or world.mailbox_command
         node = replace(node, account=account, personal=True)
@@ -224,13 +249,17 @@ class Endpoints:
         answer = await world.commands.ask(account.identity, ask_command(
             command, env=self._environment(expansion, node, account), cwd=directory, head=head,
             offset=request.offset, size=request.size, time_limit_s=world.command_time_limit,
-            output_limit=world.output_limit, shell=world.shell), [expansion.fd])
+            output_limit=world.output_limit, shell=world.shell, file_limit=world.limit), [expansion.fd])
+        if answer.get("fatal"):
+            world.log.critical("%s", answer["fatal"])
         if not answer["ok"]:
             self._failed(expansion, node, answer["status"], answer["reason"])
             return
         if answer["timeout"]:
             world.log.warning("pipe_command_read: read time limit exceeded")
         verdict = judge(ended_of(answer), command)
+        if verdict.ignored:
+            world.log.warning('bounce_append: ignoring dsn code "%s"', verdict.ignored)
         if verdict.status == SENT:
             expansion.end(node, SENT, "2.0.0", f"delivered to command: {command}")
         else:

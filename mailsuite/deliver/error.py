@@ -10,7 +10,8 @@ from mailsuite.deliver.agent import Job, serve_agent
 from mailsuite.net.service import ServiceContext
 from mailsuite.queue.agent import BOUNCED, DEFERRED
 
-_CODED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})\s+(.*)", re.DOTALL)
+_CODED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s+(.*)|\Z)", re.DOTALL)
+NO_TEXT = "?"                 # a reason that is a code and nothing else
 
 
 def split_code(text: str, default: str, warn: Callable[[str], None] = lambda code: None) -> tuple[str, str]:
@@ -21,8 +22,8 @@ def split_code(text: str, default: str, warn: Callable[[str], None] = lambda cod
         return default, text.strip()
     if match[1][0] != default[0]:
         warn(match[1])
-        return default, match[2]
-    return match[1], match[2]
+        return default, match[2] or NO_TEXT
+    return match[1], match[2] or NO_TEXT
 
 
 def fail(job: Job, *, retry: bool) -> None:

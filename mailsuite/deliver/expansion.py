@@ -22,6 +22,7 @@ from mailsuite.base.errors import MailError, TemporaryError
 from mailsuite.base.trace import inside
 from mailsuite.deliver.agent import CONFIGURATION_ERROR, Job
 from mailsuite.deliver.aliases import Destination, Kind, parse_destinations, parse_file
+from mailsuite.deliver.exits import one_line
 from mailsuite.deliver.forward import Forwards
 from mailsuite.deliver.passwd import Account
 from mailsuite.queue.agent import BOUNCED, DEFERRED, SENT, MemberEnd, RecipientReport
@@ -33,17 +34,19 @@ if TYPE_CHECKING:
 
 RELAY = "local"
 LEVEL_LIMIT = 100
+ALIAS_LEVELS = 3        # an alias in an alias is four levels deeper, a luser_relay one, as in Postfix
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
     """A place in the expansion.
 
-    local, user: lower case. extension: without delimiter. delivered: what Delivered-To says, the first local address
-    on the way. owner: "owner-list" or the user whose .forward is obeyed. source: "", "alias", "forward", "include".
-    alias: the alias whose expansion this is. account: whose rights commands and files have; None: default_privs.
-    personal: in that user's own context (HOME and SHELL are told). unmatched: the extension, until it led somewhere.
-    literal: "\\user", whose .forward is not looked at.
+    original: "" for members of a list, who are told to nobody as the list's. local, user: lower case. extension:
+    without delimiter. delivered: what Delivered-To says, the first local address on the way (or the last alias or owner
+    of a .forward, with frozen_delivered_to = no). owner: "owner-list" or the user whose .forward is obeyed. source: "",
+    "alias", "forward", "include". alias: the alias whose expansion this is. account: whose rights commands and files
+    have; None: default_privs. personal: in that user's own context (HOME and SHELL are told). unmatched: the extension,
+    until it led somewhere. literal: "\\user", whose .forward is not looked at.
     """
 
     address: str
@@ -85,7 +88,7 @@ class Outcome:
     def row(self) -> list[str]:
         """For the report: nothing says where an address came from that has no original of its own."""
         original = self.original if self.orcpt or self.original.lower() != self.address.lower() else ""
-        return list(MemberEnd(self.address, original, self.orcpt, self.status, self.dsn, " ".join(self.reason.split()),
+        return list(MemberEnd(self.address, original, self.orcpt, self.status, self.dsn, one_line(self.reason),
                               self.relay, self.action, self.diagnostic, self.owner))
 
 
@@ -125,7 +128,8 @@ class Expansion:
         word = ""
         if not logged:
             status, dsn, reason, word = self.job.outcome(status, dsn, reason)
-        owner = node.sender if tried and node.sender != self.job.request.sender else ""
+        listed = node.owner in (f"owner-{node.local}", f"owner-{node.user}")
+        owner = node.sender if tried and listed and node.sender != self.job.request.sender else ""
         outcome = Outcome(status, dsn, reason, node.address, node.original, diagnostic, action, relay, logged,
                           node.orcpt, owner)
         self.outcomes.append(outcome)
@@ -143,7 +147,7 @@ class Expansion:
                 reason = "alias expanded" if self._expanded == "delivered" else "delivery via local: alias expanded"
                 worst = replace(worst, dsn="2.0.0", reason=reason, action=self._expanded, relay=RELAY,
                                 address=self.recipient.address)
-            self.job.report(self.recipient, worst.status, worst.dsn, " ".join(worst.reason.split()),
+            self.job.report(self.recipient, worst.status, worst.dsn, one_line(worst.reason),
                             relay=worst.relay, diagnostic=worst.diagnostic, action=worst.action,
                             dsn_done=worst.action == "relayed", quiet=True, address=worst.address,
                             ends=self._ends_to_tell(worst.status), owner=worst.owner)
@@ -215,7 +219,8 @@ class Expansion:
         if found is None:
             return False
         inner = replace(node, source="alias", alias=name, account=self.world.alias_account(found.table),
-                        personal=False)
+                        personal=False, delivered=self._delivered(node),
+                        level=node.level + ALIAS_LEVELS)
         inner = await self._with_owner(inner, name)
         self._tell_expansion(node, "delivered" if inner.owner == f"owner-{name}" else "expanded")
         inner = replace(inner, notify=after_expansion(inner.notify))
@@ -227,6 +232,10 @@ class Expansion:
             for destination in destinations:
                 await self._destination(inner, destination)
         return True
+
+    def _delivered(self, node: Node) -> str:
+        """The Delivered-To of what comes of an alias or .forward."""
+        return node.delivered if self.world.frozen_delivered_to else node.address
 
     def _tell_expansion(self, node: Node, action: str) -> None:
         """The sender is told of the expansion, not of the members' deliveries; for a list it counts as delivery.
@@ -257,10 +266,22 @@ class Expansion:
 
     async def _user(self, node: Node) -> None:
         account = self.world.accounts.named(node.user)
+        node = replace(node, delivered=self._delivered(node))
+        if not await self._has_home(node, account):
+            return
         if account is not None and not node.literal and await self._forward_file(node, account):
             return
         if not await self._ends.mailbox(self, node, account):
             await self._unknown(node)
+
+    async def _has_home(self, node: Node, account: Account | None) -> bool:
+        """False where require_home_directory makes the mail wait; then that is said."""
+        if account is None or not self.world.require_home:
+            return True
+        why = await self._ends.home_problem(account)
+        if why:
+            self.end(node, DEFERRED, "4.3.0", why)
+        return not why
 
     async def _forward_file(self, node: Node, account: Account) -> bool:
         """Whether the user has a .forward that says something; then it was obeyed."""
@@ -306,8 +327,12 @@ class Expansion:
             if self._count == self.world.expansion_limit + 1:
                 self.end(node, BOUNCED, "5.4.6", "too many destinations")
             return
-        if node.personal and destination.text.startswith("~/") and node.account is not None:
-            destination = Destination(Kind.FILE, node.account.home + destination.text[1:])
+        if destination.kind is Kind.ADDRESS and destination.text.startswith("~"):
+            path = self._home_path(node, destination.text)
+            if not path:
+                self.end(node, BOUNCED, "5.3.5", CONFIGURATION_ERROR)
+                return
+            destination = Destination(Kind.FILE, path)
         match destination.kind:
             case Kind.ADDRESS:
                 await self._member(node, destination.text)
@@ -322,17 +347,26 @@ class Expansion:
             case Kind.INCLUDE:
                 await self._include(node, destination.text)
 
+    def _home_path(self, node: Node, text: str) -> str:
+        """The path that "~/file" of a .forward means; "" (and a warning) where there is no home, or for "~other"."""
+        account = node.account if node.personal else None
+        if account is not None and account.home and text.startswith("~/"):
+            return account.home + text[1:]
+        what = "bad home directory syntax for" if account is not None else "unknown home directory for"
+        self.world.log.warning("%s: %s", what, text)
+        return ""
+
     async def _member(self, node: Node, text: str) -> None:
         """An address in the expansion: local ones are expanded on, others get new mail."""
         world = self.world
         if node.unmatched:
             local, domain = split_domain(text)
             text = f"{local}{world.delimiter[:1]}{node.unmatched}" + (f"@{domain}" if domain else "")
+        if text.startswith("@") and ":" in text:
+            text = text.rpartition(":")[2]          # a source route says where it ends: RFC 5321 appendix C
         address = await world.rewriter.rewrite(text, True) if text else f"MAILER-DAEMON@{world.host}"
         resolution = await world.rewriter.resolve(node.sender, address)
-        # Who comes from a list without an original recipient of its own was addressed as itself.
-        inner = replace(node, address=resolution.recipient or address, level=node.level + 1,
-                        original=node.original or resolution.recipient or address, unmatched="")
+        inner = replace(node, address=resolution.recipient or address, level=node.level + 1, unmatched="")
         if resolution.bad_syntax:
             self.end(node, BOUNCED, "5.1.3", f"bad recipient address syntax: {address}")
         elif resolution.transport == self.job.request.transport and not resolution.error:

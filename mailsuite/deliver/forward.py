@@ -13,7 +13,6 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mailsuite.address.syntax import quote_local
 from mailsuite.base.errors import MailError
 from mailsuite.base.log import logger
 from mailsuite.config.settings import Settings
@@ -160,6 +159,6 @@ async def _resubmit(cleanup: "Cleanup", settings: Settings, message: dict[str, A
 def _received(settings: Settings, queue_id: str, delivered: str) -> bytes:
     text = (f"Received: by {settings.text('myhostname')} ({settings.text('mail_name')})\n"
             f"\tid {queue_id}; {header_date(time.time())}\n")
-    if delivered:
-        text += f"Delivered-To: {quote_local(delivered)}\n"
+    if delivered:           # without quotes, as the loop detection of every Postfix has it
+        text += f"Delivered-To: {delivered}\n"
     return text.encode("utf-8", "surrogateescape")

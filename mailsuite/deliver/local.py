@@ -21,6 +21,7 @@ from mailsuite.deliver import command, mailbox
 from mailsuite.deliver import params as p
 from mailsuite.deliver.agent import Job, serve_agent
 from mailsuite.deliver.endpoints import Endpoints
+from mailsuite.deliver.environment import exported_environment
 from mailsuite.deliver.expansion import Expansion
 from mailsuite.deliver.forward import forward_main
 from mailsuite.deliver.headers import delivered_to
@@ -98,6 +99,8 @@ class World:
         self.mark_commands, self.mark_files = "command" in marks, "file" in marks
         self.mark_forwards = "forward" in marks
         self.owner_request_special = settings[p.OWNER_REQUEST_SPECIAL]
+        self.frozen_delivered_to = settings[p.FROZEN_DELIVERED_TO]
+        self.require_home = settings[p.REQUIRE_HOME_DIRECTORY]
         self.expand_owner, self.reset_owner = settings[p.EXPAND_OWNER_ALIAS], settings[p.RESET_OWNER_ALIAS]
         self.duplicate_limit, self.expansion_limit = settings[p.DUPLICATE_FILTER_LIMIT], settings[p.EXPANSION_LIMIT]
         self.propagate = frozenset(settings.text("propagate_unmatched_extensions").replace(",", " ").split())
@@ -189,18 +192,6 @@ class World:
     def clean_for_command(self, value: str) -> str:
         """A value for a command's environment: what could mean something to a shell becomes "_"."""
         return "".join(char if char in self._command_filter else "_" for char in value)
-
-
-def exported_environment(settings: Settings) -> dict[str, str]:
-    """export_environment: names that are passed on, name=value that are set; of what import_environment let in."""
-    known = os.environ | {"MAIL_CONFIG": settings.config_directory} | {
-        name: value for name, equals, value in _pairs(settings.text("import_environment")) if equals}
-    return {name: value if equals else known[name]
-            for name, equals, value in _pairs(settings.text("export_environment")) if equals or name in known}
-
-
-def _pairs(text: str) -> list[tuple[str, str, str]]:
-    return [item.partition("=") for item in text.replace(",", " ").split()]
 
 
 class LocalAgent:

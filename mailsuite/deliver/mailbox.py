@@ -27,6 +27,9 @@ TOGETHER = 8                         # deliveries that are synced and answered t
 TOGETHER_LIMIT = 256 * 1024          # octets of a message that others may wait for
 
 log = logging.getLogger("mailsuite.deliver")
+# A file server that is away: whether there is such a file cannot be told.
+_UNSURE = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EMFILE,
+           errno.ENFILE, errno.ENOMEM}
 
 
 def ask_maildir(folder: str, header: bytes, offset: int, size: int, *, host: str, limit: int,
@@ -46,9 +49,14 @@ def ask_mbox(path: str, sender: str, header: bytes, offset: int, size: int, *, l
             "may_fail": locks.may_fail, "default": default}
 
 
-def ask_read(paths: list[str], *, owners: list[int]) -> dict[str, Any]:
-    """Read the first of some files that exists. owners: uids that may own it, empty: anybody."""
-    return {"op": "read", "paths": paths, "owners": owners}
+def ask_read(paths: list[str], *, owners: list[int], links: bool = False) -> dict[str, Any]:
+    """Read the first of some files that exists. owners: uids that may own it, empty: anybody. links: follow them."""
+    return {"op": "read", "paths": paths, "owners": owners, "links": links}
+
+
+def ask_home(path: str) -> dict[str, Any]:
+    """Is this folder there? {"reason"}: why not."""
+    return {"op": "home", "path": path}
 
 
 def goes_alone(question: Mapping[str, Any]) -> bool:
@@ -89,15 +97,18 @@ _OK: Mapping[str, Any] = {"ok": True, "warnings": []}
 
 
 def _failed(message: Mapping[str, Any], failure: DeliveryFailed, warnings: Sequence[str] = ()) -> dict[str, Any]:
-    status = message["default"] if failure.status == "5.2.0" else failure.status
+    status = message.get("default", "4.3.0") if failure.status == "5.2.0" else failure.status
     return {"ok": False, "status": status, "reason": failure.public, "errno": failure.error, "warnings": warnings}
 
 
 def _handle_other(message: dict[str, Any], fds: list[int]) -> Mapping[str, Any] | BaseException:
     warnings: list[str] = []
     try:
-        if message["op"] == "read":
-            return _read(message)
+        match message["op"]:
+            case "read":
+                return _read(message)
+            case "home":
+                return _home(message["path"])
         _mbox(message, fds[0], warnings.append)
     except DeliveryFailed as failure:
         return _failed(message, failure, warnings)
@@ -134,9 +145,13 @@ def _read(message: dict[str, Any]) -> dict[str, Any]:
     """{"path": "" , ...} when there is none; {"warning"} when one may not be used."""
     for path in message["paths"]:
         try:
+            if not message["links"] and stat.S_ISLNK(os.lstat(path).st_mode):
+                return _refuse(f"file {path} is not a regular file")
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
         except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            if error.errno in _UNSURE:
+                raise DeliveryFailed.of(f"cannot open file {path}", error, default="4.3.0") from error
+            if not _is_there(path):
                 continue
             return {"ok": True, "path": "", "warning": f"cannot open file {path}: {os.strerror(error.errno or 0)}",
                     "errno": error.errno}
@@ -153,6 +168,23 @@ def _read(message: dict[str, Any]) -> dict[str, Any]:
             os.close(fd)
         return {"ok": True, "path": path, "text": text, "uid": found.st_uid}
     return {"ok": True, "path": ""}
+
+
+def _home(path: str) -> dict[str, Any]:
+    try:
+        os.stat(path)
+    except OSError as error:
+        return {"ok": True, "reason": f"cannot access home directory {path}: {os.strerror(error.errno or 0)}"}
+    return {"ok": True, "reason": ""}
+
+
+def _is_there(path: str) -> bool:
+    """Whether there is a file of that name, as far as may be seen: in a folder that is closed to its owner, no."""
+    try:
+        os.lstat(path)
+    except OSError:
+        return False
+    return True
 
 
 def _refuse(warning: str) -> dict[str, Any]:

@@ -50,6 +50,11 @@ OWNER_REQUEST_SPECIAL = declare(Param("owner_request_special", "yes", boolean(),
     "Obey owner-list aliases, and do not split owner-list and list-request where \"-\" is a recipient delimiter."))
 RESET_OWNER_ALIAS = declare(Param("reset_owner_alias", "no", boolean(),
     "An alias in the expansion of another that has an owner loses that owner when it has none of its own."))
+FROZEN_DELIVERED_TO = declare(Param("frozen_delivered_to", "yes", boolean(),
+    "The Delivered-To header names the address that came to local. With no it names the last local address on the way "
+    "through aliases and .forward files."))
+REQUIRE_HOME_DIRECTORY = declare(Param("require_home_directory", "no", boolean(),
+    "Mail for a user waits while the home directory is missing, as one of a file server that is away."))
 DUPLICATE_FILTER_LIMIT = declare(Param("duplicate_filter_limit", "1000", integer(),
     "How many addresses of one expansion are remembered to avoid doubles; 0: all."))
 EXPANSION_LIMIT = declare(Param("local_expansion_limit", "100000", integer(least=100),

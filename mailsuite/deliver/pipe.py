@@ -8,7 +8,6 @@ executed without a shell, as user= says and never as root or mail_owner. Exit st
 """
 
 import os
-import pwd
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,9 +19,10 @@ from mailsuite.config.settings import Settings
 from mailsuite.deliver import command
 from mailsuite.deliver import params as p
 from mailsuite.deliver.agent import CONFIGURATION_ERROR, Job, serve_agent
+from mailsuite.deliver.environment import exported_environment
 from mailsuite.deliver.exits import judge
 from mailsuite.deliver.headers import delivered_to, delivery_header
-from mailsuite.deliver.local import exported_environment
+from mailsuite.deliver.run_as import Forbidden, Unknown, forbidden, identity_of
 from mailsuite.net.privileges import Identity
 from mailsuite.net.service import ServiceContext
 from mailsuite.net.workers import WorkerPool, serve_requests
@@ -33,6 +33,8 @@ from mailsuite.store.delivery import from_line
 FLAGS = frozenset("BDFORXhqu.>")
 _MACRO = re.compile(r"\$(?:(\$)|\{([^{}]+)\}|\(([^()]+)\)|(\w+))")
 _ESCAPE = re.compile(r"\\([abfnrtv\\]|[0-7]{1,3})")
+_FORBIDDEN = {Forbidden.ROOT: "root privileges", Forbidden.ROOT_GROUP: "privileged group id 0",
+              Forbidden.MAIL_OWNER: "mail system owner OWNER"}
 _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\"}
 
 
@@ -61,6 +63,11 @@ class Options:
             else:
                 out.append(_expand(argument, common | (each[0] if each else {})))
         return out
+
+    @property
+    def has_root(self) -> bool:
+        """Whether the folder of chroot= is there."""
+        return not self.chroot or os.path.isdir(self.chroot)
 
     def sender(self, request: DeliveryRequest) -> str:
         return request.sender or self.null_sender
@@ -123,10 +130,10 @@ def parse_options(words: list[str], mail_owner: str = "") -> Options:
         if name not in _OPTIONS or not equals:
             if word == "-v":
                 continue
-            raise ConfigError(f"pipe: unknown attribute name: {word}")
+            raise ConfigError(f"unknown attribute name: {word}")
         options = _OPTIONS[name](options, value)
     if not options.argv:
-        raise ConfigError("pipe: missing argv= command-line attribute")
+        raise ConfigError("missing argv= command-line attribute")
     _check_macros(options.argv)
     return _check_identity(replace(options, identity=replace(options.identity, root=options.chroot)), words, mail_owner)
 
@@ -142,47 +149,30 @@ def _check_macros(argv: Iterable[str]) -> None:
 
 def _check_identity(options: Options, words: list[str], mail_owner: str) -> Options:
     if not any(word.startswith("user=") for word in words):
-        raise ConfigError("pipe: missing user= command-line attribute")
-    if os.geteuid() != 0:
-        return options              # everybody is who we are
-    if options.identity.uid == 0:
-        raise ConfigError("pipe: user= command-line attribute specifies root privileges")
-    if options.identity.gid == 0:
-        raise ConfigError("pipe: user= command-line attribute specifies privileged group id 0")
-    try:
-        if mail_owner and pwd.getpwnam(mail_owner).pw_uid == options.identity.uid:
-            raise ConfigError(f"pipe: user= command-line attribute specifies mail system owner {mail_owner}")
-    except KeyError:
-        pass
+        raise ConfigError("missing user= command-line attribute")
+    if (why := forbidden(options.identity, mail_owner)) is not None:
+        raise ConfigError("user= command-line attribute specifies "
+                          + _FORBIDDEN[why].replace("OWNER", mail_owner))
     return options
 
 
 def _flags(options: Options, value: str) -> Options:
     unknown = set(value) - FLAGS
     if unknown:
-        raise ConfigError(f"pipe: unknown flag: {''.join(sorted(unknown))}")
+        raise ConfigError(f"unknown flag: {''.join(sorted(unknown))} (ignored)")
     return replace(options, flags=frozenset(value))
 
 
 def _user(options: Options, value: str) -> Options:
-    import grp
-    name, colon, group = value.partition(":")
-    if os.geteuid() != 0:
-        return options              # a suite without root runs everything as itself
     try:
-        account = pwd.getpwnam(name)
-    except KeyError:
-        raise ConfigError(f"pipe: unknown username: {name}") from None
-    try:
-        gid = grp.getgrnam(group).gr_gid if colon else account.pw_gid
-    except KeyError:
-        raise ConfigError(f"pipe: unknown group: {group}") from None
-    return replace(options, identity=Identity(account.pw_uid, gid, groups=(gid,)))
+        return replace(options, identity=identity_of(value))
+    except Unknown as error:
+        raise ConfigError(f"get_service_attr: {error.public}") from error
 
 
 def _size(options: Options, value: str) -> Options:
     if not value.isdigit():
-        raise ConfigError(f"pipe: bad size= value: {value}")
+        raise ConfigError(f"get_service_attr: bad size= value: {value}")
     return replace(options, size=int(value))
 
 
@@ -206,7 +196,7 @@ class PipeAgent:
 
     def __init__(self, context: ServiceContext, pool: WorkerPool) -> None:
         self._pool, self._name, self._words = pool, context.name, context.arguments
-        self._mistake = ""
+        self._mistake, self._fatal = "", False
         self.configure(context.settings)
 
     def configure(self, settings: Settings) -> None:
@@ -219,14 +209,15 @@ class PipeAgent:
         try:
             self._options = parse_options(self._words, settings.text("mail_owner"))
         except ConfigError as error:
-            self._mistake = error.public
-            if error.public.startswith("unknown macro"):
+            self._mistake, self._fatal = error.public, True
+            if error.public.startswith(("unknown macro", "empty macro")):
+                self._fatal = False
                 self._mistake = f"file {settings.config_directory}/master.cf: service {self._name}: {error.public}"
 
     async def deliver(self, job: Job) -> None:
         options, request = self._options, job.request
         if options is None:
-            job.log.warning("%s", self._mistake)
+            (job.log.critical if self._fatal else job.log.warning)("%s", self._mistake)
             job.report_rest(DEFERRED, "4.3.5", CONFIGURATION_ERROR, relay=self._name)
         elif options.flags & {"D", "O"} and len(request.recipients) > 1:
             flag = "D" if "D" in options.flags else "O"
@@ -249,6 +240,10 @@ class PipeAgent:
             if not job.open_recipients:
                 return
             request = replace(request, recipients=list(job.open_recipients.values()))
+        if not options.has_root:
+            job.log.critical("chroot(%s): No such file or directory", options.chroot)
+            job.report_rest(DEFERRED, "4.3.0", "temporary failure", relay=self._name)
+            return
         if job.probe:
             job.report_rest(SENT, "2.0.0", f"delivers to command: {options.argv[0]}", relay=self._name)
             return
@@ -272,9 +267,11 @@ class PipeAgent:
             cwd=options.directory or ("/" if options.chroot else self._settings.text("queue_directory")), head=head,
             offset=request.offset, size=request.size, time_limit_s=self._limit_s,
             output_limit=self._settings[p.COMMAND_OUTPUT_LIMIT], eol=options.eol, quote=">" in flags,
-            dots="." in flags, blank="B" in flags, program="pipe: fatal: pipe_command")
+            dots="." in flags, blank="B" in flags, program="pipe")
 
     def _judge(self, job: Job, options: Options, answer: Mapping[str, Any]) -> None:
+        if answer.get("fatal"):
+            job.log.critical("%s", answer["fatal"])
         if answer["ok"] and answer["timeout"]:
             job.log.warning("pipe_command_read: read time limit exceeded")
         for recipient in list(job.open_recipients.values()):
@@ -283,6 +280,8 @@ class PipeAgent:
                 job.report(recipient, status, answer["status"], answer["reason"], relay=self._name)
                 continue
             verdict = judge(command.ended_of(answer), options.argv[0])
+            if verdict.ignored:
+                job.log.warning('bounce_append: ignoring dsn code "%s"', verdict.ignored)
             reason = re.sub(r"\s", " ", verdict.reason)
             if verdict.status == SENT:
                 told = f" ({reason[:100].rstrip()})" if reason.strip() else ""

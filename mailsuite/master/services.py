@@ -54,6 +54,7 @@ COMMANDS: dict[str, ServiceKind] = {
     "virtual": ServiceKind("mailsuite.deliver.virtual:serve", root=True,
                            preload=(*_MAIL, "mailsuite.deliver", "mailsuite.store.maildir_delivery")),
     "pipe": ServiceKind("mailsuite.deliver.pipe:serve", root=True, preload=(*_MAIL, "mailsuite.deliver")),
+    "spawn": ServiceKind("mailsuite.deliver.spawn:serve", root=True, preload=(*_MAIL, "mailsuite.deliver")),
     "postscreen": ServiceKind("mailsuite.postscreen.server:serve", Reload.REPLACE, eager=True,
                               preload=(*_MAIL, *_DNS, "mailsuite.postscreen", "mailsuite.smtp", "mailsuite.tls")),
     "anvil": ServiceKind("mailsuite.anvil.server:serve", preload=("mailsuite.anvil", "mailsuite.net")),
@@ -69,7 +70,7 @@ LIBRARY = frozenset({"cleanup", "trivial-rewrite", "bounce", "flush", "proxymap"
 PASSABLE = frozenset({"smtpd"})
 
 # Programs of Postfix that are not there yet; a line that names one is refused.
-MISSING = frozenset({"qmqpd", "spawn", "oqmgr", "nqmgr"})
+MISSING = frozenset({"qmqpd", "oqmgr", "nqmgr"})
 
 # Services of dovecot.conf. `access` is ours: the parent of the users' workers.
 ACCESS: dict[str, ServiceKind] = {

@@ -185,6 +185,8 @@ def _append_open(path: str, lock: MailboxLock, sender: str, header: bytes, block
     fd, created = _open_mbox(path, mode)
     try:
         found = os.fstat(fd)
+        if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
+            raise DeliveryFailed(f"file has {found.st_nlink} hard links", status="5.2.0")
         if check is not None:
             check(found)
         if locked and stat.S_ISREG(found.st_mode):
@@ -215,12 +217,13 @@ def _open_mbox(path: str, mode: int) -> tuple[int, bool]:
                 return os.open(path, flags | os.O_CREAT | os.O_EXCL, mode), True
             except FileExistsError:
                 pass            # another delivery was faster
+            except OSError as error:
+                raise DeliveryFailed.of("cannot create file exclusively", error) from error
         raise DeliveryFailed("file changes while it is being opened", status="4.2.0")
     except OSError as error:
         if error.errno == errno.ELOOP:
             return _open_link(path, flags & ~os.O_NOFOLLOW), False
-        raise DeliveryFailed.of("cannot open file" if error.errno != errno.ENOENT
-                                else "cannot create file exclusively", error) from error
+        raise DeliveryFailed.of("cannot open file", error) from error
 
 
 def _open_link(path: str, flags: int) -> int:

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from mailsuite.config.settings import Settings
 from mailsuite.deliver import local
+from mailsuite.deliver.environment import exported_environment
 from mailsuite.deliver.passwd import Account, Accounts
 from mailsuite.queue.agent import RecipientReport
 from mailsuite.queue.envelope import Notify
@@ -87,7 +89,7 @@ def test_a_looping_message_bounces(home: Path) -> None:
     ("OUT/dir/", ("sent", "2.0.0", "delivered to maildir")),
     (":include:OUT/list", ("bounced", "5.7.1", "mail to command is restricted")),
     (":include:OUT/none", ("bounced", "5.3.5", "mail system configuration error")),
-    ("x", ("bounced", "5.4.6", "alias database loop for y")),
+    ("x", ("bounced", "5.4.6", "alias database loop for x")),
     ("alias", ("bounced", "5.1.1", 'unknown user: "alias"')),
 ])
 def test_aliases(home: Path, target: str, want: tuple[str, str, str]) -> None:
@@ -171,6 +173,15 @@ def test_what_a_success_notice_tells(home: Path, address: str, want: tuple[str, 
     assert (report.status, report.reason, report.action) == want
 
 
+@pytest.mark.parametrize(("items", "want"), [
+    ("TZ=UTC {SP = a b} X=1", {"TZ": "UTC", "SP": "a b", "X": "1"}),
+    ("A=b{x y},C=d", {"A": "b{x y}", "C": "d"}),
+    ("HOME=/h NOTSET_ANYWHERE", {"HOME": "/h"}),
+])
+def test_exported_environment(items: str, want: dict[str, str]) -> None:
+    assert exported_environment(Settings.of({"export_environment": items})) == want
+
+
 OWNED = "inline:{ {list = \"|exit 67\"}, {owner-list = boss}, {owner-owner-list = bosses}, {boss = other@far.test} }"
 
 
@@ -222,3 +233,76 @@ def test_a_table_that_cannot_be_asked_defers_its_member_only(home: Path) -> None
 def test_tables_of_users_are_asked_without_extension(home: Path) -> None:
     report = run(home, "user+x@a.test", mailbox_command_maps="inline:{ {user+x = exit 67}, {user = exit 0} }")
     assert report["user+x@a.test"].status == "sent"
+
+
+def test_a_list_that_only_its_owner_reads(home: Path) -> None:
+    """A private list in root's aliases is read as its owner, and its members are hidden from everybody."""
+    out = home.parent / "out"
+    write(out / "list", "user, x@far.test\n", 0o600)
+    found = run(home, "team@a.test", alias_maps=f"inline:{{ {{team = :include:{out}/list}} }}")["team@a.test"]
+    assert "forward" in found.reason                # the queue is not there, but the members were found
+    if ROOT:
+        os.chown(out / "list", 0, 0)
+        assert run(home, "team@a.test", alias_maps=f"inline:{{ {{team = :include:{out}/list}} }}")[
+            "team@a.test"].reason == found.reason
+
+
+@pytest.mark.parametrize(("target", "want"), [
+    ("~/file", ("bounced", "5.3.5", "mail system configuration error")),
+    ('":include: /etc/passwd"', ("bounced", "5.3.5", "mail system configuration error")),
+    ('"@b.test:user@a.test"', ("sent", "2.0.0", "delivered to mailbox")),
+    ('"|echo 2.0.0 fine; exit 1"', ("bounced", "5.0.0", "fine")),
+    ('"|echo 5.7.1; exit 1"', ("bounced", "5.7.1", "(description unavailable)")),
+    ('"|printf \'a\\\\001b\\\\000c\'; exit 67"', ("bounced", "5.1.1", "user unknown. Command output: a_b")),
+    ('"|head -c 2000 /dev/zero >OUT/big 2>&-; stat -c %s OUT/big; exit 67"', (
+        "bounced", "5.1.1", "user unknown. Command output: 1500")),
+])
+def test_odd_destinations(home: Path, target: str, want: tuple[str, str, str]) -> None:
+    out = str(home.parent / "out")
+    report = run(home, "alias@a.test", mailbox_size_limit="1500", message_size_limit="1000",
+                 alias_maps=f"inline:{{ {{alias = {target.replace('OUT', out)}}} }}")["alias@a.test"]
+    assert end(report) == want
+
+
+@pytest.mark.parametrize(("frozen", "want"), [("yes", b"team@a.test"), ("no", b"user@a.test")])
+def test_frozen_delivered_to(home: Path, frozen: str, want: bytes) -> None:
+    run(home, "team@a.test", frozen_delivered_to=frozen, alias_maps="inline:{ {team = user} }")
+    assert b"\nDelivered-To: " + want + b"\n" in (home.parent / "spool/user").read_bytes()
+
+
+def test_a_home_that_is_away(home: Path) -> None:
+    home.rename(home.parent / "elsewhere")
+    assert run(home, "user@a.test")["user@a.test"].status == "sent"
+    assert end(run(home, "user@a.test", require_home_directory="yes")["user@a.test"]) == (
+        "deferred", "4.3.0", f"cannot access home directory {home}: No such file or directory")
+
+
+def test_links_are_not_obeyed(home: Path) -> None:
+    write(home / "other", f"{home}/kept\n")
+    (home / ".forward").symlink_to("other")
+    run(home, "user@a.test")
+    assert not (home / "kept").exists()
+    os.link(home.parent / "spool/user", home.parent / "spool/second")
+    assert end(run(home, "user@a.test")["user@a.test"])[2].endswith("file has 2 hard links")
+
+
+def test_a_closed_home_has_no_forward_file(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(home / ".forward", f"{home}/kept\n")
+    home.chmod(0)
+    try:
+        assert end(run(home, "user@a.test")["user@a.test"])[2] == "delivered to mailbox"
+    finally:
+        home.chmod(0o755)
+    assert not caplog.records or "cannot open" not in caplog.text
+
+
+def test_one_user_by_several_addresses(home: Path) -> None:
+    """Each address of a user is a delivery of its own."""
+    run(home, "team@a.test", alias_maps="inline:{ {team = user, USER, user@a.test, user+x} }")
+    assert (home.parent / "spool/user").read_bytes().count(b"From a@b.test") == 2
+
+
+def test_members_of_a_list_do_not_show_it(home: Path) -> None:
+    out = home.parent / "out/box"
+    run(home, "list@a.test", alias_maps=f"inline:{{ {{list = child}}, {{owner-list = boss}}, {{child = {out}}} }}")
+    assert b"Return-Path: <owner-list@a.test>\nDelivered-To: list@a.test\n" in out.read_bytes()

@@ -110,7 +110,7 @@ def run(tmp_path: Path) -> Callable[..., dict[str, Any]]:
 
 def test_a_command_gets_the_message(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     answer = run("cat > out", head=b"Head: 1\n", quote=True, dots=True, blank=True, eol="\r\n")
-    assert answer == {"ok": True, "exit": 0, "signal": 0, "timeout": False, "output": ""}
+    assert answer == {"ok": True, "exit": 0, "signal": 0, "timeout": False, "output": "", "fatal": ""}
     assert (tmp_path / "out").read_bytes() == b"Head: 1\r\nline\r\n..dot\r\n>From x\r\n\r\n"
 
 
@@ -132,8 +132,11 @@ def test_what_a_command_leaves_running_keeps_nobody(run: Callable[..., dict[str,
 
 
 def test_missing_command(run: Callable[..., dict[str, Any]]) -> None:
+    why = "execvp /no/such/command: No such file or directory"
     assert run("/no/such/command") == {"ok": True, "exit": 75, "signal": 0, "timeout": False,
-                                       "output": "local: fatal: execvp /no/such/command: No such file or directory\n"}
+                                       "output": f"local: fatal: {why}\n", "fatal": why}
+    assert run(["/no/such"], program="pipe")["output"] == "pipe: fatal: pipe_command: execvp /no/such: " \
+                                                          "No such file or directory\n"
     assert run("nosuchcommand x")["output"] == "sh: 1: nosuchcommand: not found\n"
 
 

@@ -33,7 +33,6 @@ fast_flush_domains: Destinations whose mail ETRN and "postqueue -s" may ask for.
 force_mime_input_conversion !mime: Turn 8-bit content into quoted-printable before checks, milters and filters.
 forward_expansion_filter: Characters that may stand in what is put into forward_path.
 forward_path: Where a user's forward file is looked for; $home, $user, $extension... are replaced.
-frozen_delivered_to !aliases: Whether only the Delivered-To headers that mail came with count as loops.
 home_mailbox: The mailbox below the user's home; with "/" at the end a Maildir.
 initial_destination_concurrency: How many deliveries to a destination start at once.
 local_command_shell: The shell for commands of local deliveries; by default only what needs one gets /bin/sh.
@@ -52,7 +51,6 @@ non_empty_end_of_header_action !mime: What happens when the headers end without 
 pipe_delivery_status_filter: As default_delivery_status_filter, for pipe.
 qmgr_fudge_factor !slots: Per cent of other messages' capacity that a mailing list may use (old queue manager).
 queue_file_attribute_count_limit !queue: Most attributes in a queue file.
-require_home_directory !aliases: Whether local mail waits while the user's home is missing.
 sendmail_fix_line_endings !submit: Whether sendmail takes CRLF as line end: always, strict or never.
 sun_mailtool_compatibility !mailtool: Old: give mailbox files locks that SunOS mailtool understands.
 virtual_delivery_status_filter: As default_delivery_status_filter, for virtual.
