@@ -15,6 +15,20 @@ hypothesis.settings.register_profile("tests", deadline=None)
 hypothesis.settings.load_profile("tests")
 
 
+# A folder of its own for each run (its xdist workers inherit it): pytest closes /tmp/pytest-of-USER to others with each
+# run that begins, and code under test, which runs as other accounts, must pass it. A short name: sockets lie below.
+_OWN_FOLDER = ""
+if "PYTEST_DEBUG_TEMPROOT" not in os.environ:
+    _OWN_FOLDER = os.environ["PYTEST_DEBUG_TEMPROOT"] = tempfile.mkdtemp(prefix="ms-")
+    os.chmod(_OWN_FOLDER, 0o711)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """The run's folder goes with it; what failed tests left is kept."""
+    if _OWN_FOLDER and exitstatus == 0:
+        shutil.rmtree(_OWN_FOLDER, ignore_errors=True)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fuzz-seconds", type=float, default=1.0, help="time for each fuzz target (make fuzz: longer)")
 
