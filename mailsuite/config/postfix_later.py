@@ -51,7 +51,7 @@ non_bdb_migration_log_redirect = yes
 non_bdb_migration_service_name = nbdb_reindex
 non_empty_end_of_header_action = fix_quietly
 relocated_prefix_enable = yes
-requiretls_enable = yes
+requiretls_enable = ${{$compatibility_level} >=level {3.11} ? {yes} : {no}}
 requiretls_esmtp_header = yes
 requiretls_redact_dsn = yes
 smtp_log_tls_feature_status = yes

@@ -141,7 +141,7 @@ async def _resubmit(cleanup: "Cleanup", settings: Settings, message: dict[str, A
         sender=message["sender"], origin=Origin(**{name: facts[name] for name in _ORIGIN if name in facts}),
         local=facts.get("rewrite_context", "local") == "local", handling=Handling.INTERNAL,
         encoding=message["encoding"], smtputf8=message["smtputf8"], envid=message["envid"], ret=Ret(message["ret"]),
-        program="local")
+        program="local", require_tls=facts.get("require_tls", ""))
     intake = cleanup.begin(envelope)
     try:
         for address, original, orcpt, notify in message["recipients"]:

@@ -1,6 +1,6 @@
 """Sessions with remote hosts: opened, made ready (greeting, EHLO, STARTTLS, AUTH), and kept for the next message.
 
-    session = await sessions.get(endpoint, nexthop, sender)          raises Trouble, TemporaryError, ConfigError
+    session = await sessions.get(endpoint, nexthop, Wants(sender))   raises Trouble, TemporaryError, ConfigError
     await sessions.give_back(session)                                kept while more mail for the nexthop waits
 
 A session is kept for smtp_connection_cache_time_limit seconds when another request for the same nexthop is under way or
@@ -26,8 +26,9 @@ from mailsuite.smtp.client_dane import NoTls
 from mailsuite.smtp.client_hosts import NoHost, parse_destination
 from mailsuite.smtp.client_params import CACHE_ON_DEMAND, CACHE_TIME, REUSE_COUNT, REUSE_TIME, ClientConfig
 from mailsuite.smtp.client_policy import Policy
+from mailsuite.smtp.client_requiretls import Demand, Demands, RequireTlsTrouble
 from mailsuite.smtp.client_session import Features, Trouble, greeting, hello, start_tls
-from mailsuite.smtp.client_tls import NoStartTls, Policies
+from mailsuite.smtp.client_tls import CertificateTrouble, NoStartTls, Policies
 from mailsuite.tls.identity import Identity
 from mailsuite.tls.peer import Verdict
 
@@ -51,11 +52,21 @@ class Session:
     said_data: bool = False
     clean: bool = True          # no transaction is open at the other side
     verdict: Verdict | None = None      # of the server's certificate; None without TLS
+    demand: Demand = Demand.NONE        # of the message that is being sent
 
     def watch(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
         """The same blocks; remembers that the message was begun."""
         self.said_data = True
         yield from blocks
+
+
+@dataclass(frozen=True, slots=True)
+class Wants:
+    """A message's. require_tls: Envelope's. waited: it has been here for minimal_backoff_time."""
+
+    sender: str
+    require_tls: str = ""
+    waited: bool = False
 
 
 class Sessions:
@@ -65,6 +76,7 @@ class Sessions:
                  identities: tuple[Identity, ...] = ()) -> None:
         self._config, self._prefix, self._log = config, prefix, logger(prefix)
         self._policies = Policies(settings, prefix, resolver, self._log, identities)
+        self._demands = Demands(settings, prefix)
         self._reports = TlsReports.of(settings, prefix, resolver)
         self._passwords = Passwords(settings, prefix)
         hello_word = "lhlo" if config.lmtp else "ehlo"
@@ -96,18 +108,37 @@ class Sessions:
                 self._last_asked.clear()
             self._last_asked[nexthop] = time.monotonic()
 
-    async def get(self, endpoint: Endpoint, nexthop: str, sender: str, *, fresh: bool = False,
-                  waited: bool = False) -> Session:
-        """A session that is ready for a message. waited: long enough to go without TLS that may be used, but fails."""
+    async def get(self, endpoint: Endpoint, nexthop: str, wants: "Wants", *, fresh: bool = False) -> Session:
+        """A session that is ready for a message. Raises Trouble, TemporaryError, ConfigError."""
+        demand = await self._demands.find(wants.require_tls, wants.sender, endpoint, _host_of(nexthop, endpoint))
         try:
             policy = await self._policies.find(endpoint, nexthop)
         except NoTls as trouble:
             self._report(None, endpoint, nexthop, None, trouble)
             raise
-        credentials = await self._passwords.find(sender, endpoint.host, nexthop) if self._config.sasl else None
+        policy = self._demands.policy(demand, policy, endpoint)
+        credentials = await self._passwords.find(wants.sender, endpoint.host, nexthop) if self._config.sasl else None
         key = (endpoint, policy, credentials.user if credentials else "")
-        if not fresh and (kept := self._take(key)) is not None:
-            return kept
+        session = self._take(key) if not fresh else None
+        if session is None:
+            try:
+                session = await self._opened(endpoint, nexthop, policy, credentials, key,
+                                             wants.waited or demand is Demand.RELAXED)
+            except (NoStartTls, CertificateTrouble, HandshakeTrouble) as trouble:
+                if demand is not Demand.ENFORCE:
+                    raise
+                raise RequireTlsTrouble(f"Encryption needed: {trouble.public}") from trouble
+        session.demand = demand
+        try:
+            self._demands.check(demand, session.features, session.link.host)
+        except Trouble:
+            self._quit(session.link)
+            raise
+        return session
+
+    async def _opened(self, endpoint: Endpoint, nexthop: str, policy: Policy, credentials: Credentials | None,
+                      key: Key, waited: bool) -> Session:
+        """waited: long enough to go without TLS that may be used, but fails."""
         try:
             return await self._open(endpoint, nexthop, policy, credentials, key)
         except HandshakeTrouble as trouble:

@@ -17,7 +17,7 @@ from mailsuite.base.log import logger
 from mailsuite.config.settings import Settings
 from mailsuite.deliver.agent import CONFIGURATION_ERROR, Job, serve_agent
 from mailsuite.deliver.generic import GenericMaps
-from mailsuite.deliver.sessions import Session, Sessions
+from mailsuite.deliver.sessions import Session, Sessions, Wants
 from mailsuite.dns.resolver import Resolver
 from mailsuite.net.client_tls import client_identities
 from mailsuite.net.service import ServiceContext
@@ -110,9 +110,10 @@ class _Attempt:
                     await self._host(endpoint, endpoints[number + 1:])
 
     @property
-    def _waited(self) -> bool:
+    def _wants(self) -> Wants:
         request = self._job.request
-        return request.active_time - request.arrival_time >= self._agent.patience_s
+        return Wants(request.sender, request.facts.get("require_tls", ""),
+                     request.active_time - request.arrival_time >= self._agent.patience_s)
 
     def _may_try(self, endpoint: Endpoint, used: int) -> bool:
         """Whether a host's turn comes after so many sessions; fallback relays always have theirs."""
@@ -123,7 +124,7 @@ class _Attempt:
         job, session = self._job, None
         last = not any(self._may_try(other, self._used + 1) for other in others)
         try:
-            session = await self._agent.sessions.get(endpoint, self._nexthop, job.request.sender, waited=self._waited)
+            session = await self._agent.sessions.get(endpoint, self._nexthop, self._wants)
             self._used += 1
             try:
                 await self._transfer(session, last)
@@ -132,8 +133,7 @@ class _Attempt:
                     raise
                 # An old connection that was closed meanwhile says nothing about the host.
                 session.link.abort()
-                session = await self._agent.sessions.get(endpoint, self._nexthop, job.request.sender, fresh=True,
-                                                         waited=self._waited)
+                session = await self._agent.sessions.get(endpoint, self._nexthop, self._wants, fresh=True)
                 await self._transfer(session, last)
         except Trouble as trouble:
             unreached = session is None and (isinstance(trouble, NoTls) or trouble.public.startswith("connect to "))
@@ -215,7 +215,7 @@ class _Attempt:
         facts = request.facts
         return Mail(await generic.address(request.sender), recipients, request.size, request.encoding,
                     request.smtputf8, request.envid, request.ret, probe=self._job.probe,
-                    utf8_header=request.utf8_header, xforward={
+                    utf8_header=request.utf8_header, require_tls=session.demand.passed_on, xforward={
                         "NAME": facts.get("client_name", ""), "ADDR": facts.get("client_address", ""),
                         "PORT": facts.get("client_port", ""), "PROTO": facts.get("protocol_name", ""),
                         "HELO": facts.get("helo_name", ""), "IDENT": facts.get("log_ident", "") or request.queue_id,

@@ -99,6 +99,8 @@ class Message:
                 "sasl_username": origin.sasl_username, "sasl_sender": origin.sasl_sender,
                 "reverse_client_name": origin.reverse_client_name, "server_address": origin.server_address,
                 "rewrite_context": "local" if self.envelope.local else "remote"}
+            if self.envelope.require_tls:
+                self._facts["require_tls"] = self.envelope.require_tls
         return self._facts
 
 

@@ -64,6 +64,7 @@ class Bouncer:
         filtered = "bounce" in settings[params.INTERNAL_MAIL_FILTER_CLASSES]
         self._handling = Handling.INTERNAL | (Handling.FILTER | Handling.MILTER if filtered else Handling.NONE)
         self._utf8, self._threaded = settings[SMTPUTF8_ENABLE], settings[params.ENABLE_THREADED_BOUNCES]
+        self._redact = settings.text("requiretls_redact_dsn") != "no"
         self._one_for_all = settings[params.DISABLE_VERP_BOUNCES]
         self._book = TemplateBook(settings)
 
@@ -150,7 +151,8 @@ class Bouncer:
         returned: its own failure would be a double bounce; else it would be thrown away."""
         envelope = message.envelope
         about = self._about(message)
-        if (envelope.ret is Ret.HDRS and not postmaster) or message.size > self._size_limit:
+        secret = envelope.require_tls == "yes"          # RFC 8689 section 5: as if RET=HDRS had been said
+        if secret or (envelope.ret is Ret.HDRS and not postmaster) or message.size > self._size_limit:
             headers_only = True
         original = read_original(message, headers_only=headers_only)
         if self._threaded:
@@ -161,7 +163,8 @@ class Bouncer:
         sender = self._double_bounce if postmaster or not returned else ""
         notice = Envelope(sender=sender, origin=Origin(), handling=self._handling, encoding=about.encoding,
                           smtputf8=envelope.smtputf8,
-                          utf8_header=envelope.utf8_header, program="bounce", is_bounce=True)
+                          utf8_header=envelope.utf8_header, program="bounce", is_bounce=True,
+                          require_tls="" if secret and self._redact else envelope.require_tls)
         intake = self._cleanup.begin(notice)
         try:
             await intake.recipient(Recipient(recipient))

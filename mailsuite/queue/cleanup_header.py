@@ -51,6 +51,7 @@ class HeaderWork:
         self.undisclosed = settings[params.UNDISCLOSED_RECIPIENTS_HEADER]
         self.obsolete_from = settings[params.HEADER_FROM_FORMAT].lower() == "obsolete"
         self.hostname = settings.text("myhostname")
+        self.tls_required = settings.text("tls_required_enable") != "no"
         self._is_address: dict[bytes, bool] = {}
 
     def is_address(self, name: bytes) -> bool:
@@ -102,6 +103,8 @@ class HeaderPass:
             self._log_id(name, value_of(field))
         elif name == b"content-transfer-encoding":
             self._encoding(value_of(field).lower())
+        elif name == b"tls-required" and self.work.tls_required:
+            self._tls_required(value_of(field))
         elif self.work.is_address(name):
             field = await self._rewritten(field)
         if not field.isascii():
@@ -126,6 +129,11 @@ class HeaderPass:
     def _encoding(self, value: bytes) -> None:
         if value in (b"7bit", b"8bit"):
             self.case.envelope.encoding = value.decode()
+
+    def _tls_required(self, value: bytes) -> None:
+        """"no": the message had rather arrive than be secret; REQUIRETLS outweighs it (RFC 8689 section 4.1)."""
+        if value.strip().lower() == b"no" and not self.case.envelope.require_tls:
+            self.case.envelope.require_tls = "no"
 
     def _log_id(self, name: bytes, value: bytes) -> None:
         shown = _SPACES.sub(b" ", value).decode("utf-8", "backslashreplace")

@@ -118,6 +118,7 @@ class Envelope:
     verify: str = ""                   # sendmail -bv, -v: "verify", "record": report by mail; verify(8): "probe"
     program: str = "smtpd"             # who accepted it: smtpd, pickup, bounce, local...
     is_bounce: bool = False            # made by us: never answered by another
+    require_tls: str = ""              # "yes": REQUIRETLS (RFC 8689); "no": the header said TLS-Required: no
     verp: str = ""                     # two delimiters: each recipient gets a copy from a sender of its own (verp.py)
     dmarc: frozenset[str] = frozenset()     # what restrictions ask for when DMARC fails (auth_results/verifier.py)
     expanded: list[tuple[str, str, str]] = field(default_factory=list)   # aliases whose success is to be told of
@@ -152,4 +153,4 @@ class Envelope:
 _ORIGIN = tuple(entry.name for entry in fields(Origin))
 _NAMES = frozenset(entry.name for entry in fields(Envelope)) - {"origin"}
 _WHEN_SET = ("encoding", "smtputf8", "utf8_header", "envid", "full_name", "hold", "hold_reason", "filter", "redirect",
-             "verify", "is_bounce", "verp", "expanded")
+             "verify", "is_bounce", "verp", "expanded", "require_tls")

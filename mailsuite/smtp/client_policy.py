@@ -33,9 +33,10 @@ class PolicyError(ConfigError):
 class Policy:
     """match: names or rules (hostname, nexthop, dot-nexthop); at level fingerprint digests.
 
-    protocols, ciphers, exclude: None for what main.cf says. records, unusable, base: of DANE, the TLSA records and the
-    name that they stand below. kind, domain, patterns: "sts" for a policy by MTA-STS, whose it is, and which MX hosts
-    it allows; testing: a failure is only reported; sts: what was found of the domain. listed: from a policy table.
+    protocols, ciphers, exclude: None for what main.cf says. records, base: of DANE, the TLSA records and the name that
+    they stand below; or records of trust anchor files. kind, domain, patterns: "sts" for a policy by MTA-STS, whose it
+    is, and which MX hosts it allows ("tlsa": by DANE, "required": by REQUIRETLS); testing: a failure is only reported;
+    sts: what was found of the domain. listed: from a policy table.
     """
 
     level: str

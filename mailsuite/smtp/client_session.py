@@ -96,6 +96,7 @@ class Features:
 class Mail:
     """One message for one server. sender and recipients: as generic maps left them.
 
+    require_tls: say REQUIRETLS where the server knows it, under TLS.
     probe: only ask whether the recipients would be taken (sendmail -bv).
     """
 
@@ -109,6 +110,7 @@ class Mail:
     xforward: dict[str, str] = field(default_factory=dict)
     probe: bool = False
     utf8_header: bool = False
+    require_tls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,6 +344,8 @@ def mail_command(features: Features, mail: Mail) -> bytes:
             out += f" RET={mail.ret}"
     if mail.smtputf8 and features.has("SMTPUTF8"):
         out += " SMTPUTF8"
+    if mail.require_tls and features.tls and features.has("REQUIRETLS"):
+        out += " REQUIRETLS"
     return out.encode("utf-8", "surrogateescape") + b"\r\n"
 
 

@@ -34,6 +34,9 @@ from mailsuite.tls.peer import Trust, Verdict, Wanted, describe, judge
 from mailsuite.tls.protocols import parse_protocols
 from mailsuite.tls.sts import fits
 
+# Kinds of policies by which a stranger's server has to show a certificate for its own name, of a public authority.
+_BY_HOST = frozenset({"sts", "required"})
+
 
 class Policies:
     """One configuration's TLS policies."""
@@ -174,10 +177,10 @@ class Policies:
         """The name to send (SNI); "" for none, as without DANE it is not sent by default. Raises ConfigError."""
         if policy.base:
             return policy.base
-        name = policy.servername or ("hostname" if policy.kind == "sts" else "")
+        name = policy.servername or ("hostname" if policy.kind in _BY_HOST else "")
         name = {"hostname": endpoint.host, "nexthop": nexthop_host}.get(name, name)
         if name and not is_hostname(name):
-            if policy.servername in ("hostname", "nexthop") or policy.kind == "sts":
+            if policy.servername in ("hostname", "nexthop") or policy.kind in _BY_HOST:
                 return ""                               # an address literal
             raise ConfigError(f'invalid TLS servername "{name}"')
         return name
@@ -191,7 +194,7 @@ class Policies:
         common = replace(common, names=tuple(name for name in names if name and name != "."))
         if policy.dane or policy.records:
             return replace(common, by_records=True, records=policy.records)
-        return replace(common, authorities=self._authorities(public=policy.kind == "sts"))
+        return replace(common, authorities=self._authorities(public=policy.kind in _BY_HOST))
 
     def _authorities(self, *, public: bool) -> Authorities:
         """public: those of the system, where main.cf names none. What cannot be read trusts nobody."""

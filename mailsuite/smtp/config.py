@@ -36,6 +36,7 @@ class SessionConfig:
     strict_envelopes: bool = False
     smtputf8: bool = True
     strict_smtputf8: bool = False
+    require_tls: bool = False       # REQUIRETLS is offered, under TLS
     noop_commands: frozenset[str] = frozenset()
     ipv6: bool = True
     tls: bool = False

@@ -128,6 +128,7 @@ class Facts:
     actual_size: int = 0
     encoding: str = ""
     smtputf8: bool = False
+    require_tls: bool = False       # MAIL FROM said REQUIRETLS
     ret: str = ""
     envid: str = ""
     verp: str = ""                  # two delimiters, for mail with variable envelope return paths
@@ -142,7 +143,7 @@ class Facts:
         self.first_recipient = self.encoding = self.ret = self.envid = self.queue_id = self.sasl_sender = ""
         self.verp = ""
         self.recipients = self.size = self.actual_size = 0
-        self.smtputf8 = False
+        self.smtputf8 = self.require_tls = False
         self.instance = ""
         self.treatment = Treatment()
 

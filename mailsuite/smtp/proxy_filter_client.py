@@ -232,6 +232,8 @@ def _mail(facts: "Facts") -> str:
         said.append("BODY=8BITMIME" if facts.encoding == "8bit" else "BODY=7BIT")
     if facts.smtputf8:
         said.append("SMTPUTF8")
+    if facts.require_tls:
+        said.append("REQUIRETLS")
     if facts.ret:
         said.append(f"RET={facts.ret}")
     if facts.envid:

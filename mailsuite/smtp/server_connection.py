@@ -344,6 +344,7 @@ class SmtpHandler:
             sender=facts.sender or "", local=await self._is_local(), handling=server.handling,
             arrival_time=time.time(), encoding=facts.encoding, smtputf8=facts.smtputf8, envid=facts.envid,
             ret=Ret(facts.ret), size_hint=facts.size, verp=facts.verp,
+            require_tls="yes" if facts.require_tls else "",
             origin=self._origin())
         if server.proxy is not None:
             self._intake = ProxyIntake(server.proxy, facts, envelope)

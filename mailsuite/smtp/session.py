@@ -70,6 +70,12 @@ class ServerSession:
     # --- the driver's calls -------------------------------------------------------------------------------------
 
     @property
+    def may_require_tls(self) -> bool:
+        """Whether REQUIRETLS is offered: under TLS only. Source: RFC 8689 section 2."""
+        discard = self.offer.discard if self.offer is not None else self.config.discard_keywords
+        return self.config.require_tls and self.facts.tls is not None and "requiretls" not in discard
+
+    @property
     def backlog(self) -> int:
         return len(self._buffer)
 

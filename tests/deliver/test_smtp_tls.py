@@ -67,8 +67,8 @@ class Names:
 
 
 def send(world: World, certificate: str, caplog: pytest.LogCaptureFixture, names: Names | None = None, *,
-         server: Server | None = None, on_port_25: bool = False,
-         **settings: str) -> tuple[tuple[str, str, str], list[str]]:
+         server: Server | None = None, on_port_25: bool = False, facts: dict[str, str] | None = None,
+         sender: str = "a@b.test", **settings: str) -> tuple[tuple[str, str, str], list[str]]:
     """One message for far.test: status, code and reason, and what was logged about TLS; the port is left out.
 
     on_port_25: the nexthop has no port, as a recipient's domain has none.
@@ -83,7 +83,8 @@ def send(world: World, certificate: str, caplog: pytest.LogCaptureFixture, names
 
     async def talk(qmgr: Qmgr) -> RecipientReport:
         ports.append(await far.start(fixed))
-        return (await qmgr.ask("x@far.test", nexthop="far.test" if on_port_25 else f"far.test:{fixed}"))["x@far.test"]
+        return (await qmgr.ask("x@far.test", nexthop="far.test" if on_port_25 else f"far.test:{fixed}",
+                               sender=sender, facts=facts or {}))["x@far.test"]
 
     async def serve(context: ServiceContext) -> None:
         agent = RemoteAgent(context.settings, "smtp", cast(Resolver, names or Names()),
@@ -472,3 +473,81 @@ def test_who_wants_no_report_is_not_counted(world: World, caplog: pytest.LogCapt
 
     with pytest.raises(TemporaryError):     # there is no database even
         with_sts(world, "good", caplog, tmp_path, "enforce", names=Silent())
+
+
+# --- REQUIRETLS -------------------------------------------------------------------------------------------------------
+
+def offering(*keywords: str) -> Server:
+    return Server(EHLO="\r\n".join(["250-far.test", *(f"250-{keyword}" for keyword in keywords), "250 8BITMIME"]),
+                  STARTTLS="220 go ahead")
+
+
+def require(world: World, certificate: str, caplog: pytest.LogCaptureFixture, server: Server, *, word: str = "yes",
+            sender: str = "a@b.test", names: Names | None = None, **settings: str) -> tuple[str, str, str]:
+    if "STARTTLS" in server.replies["EHLO"]:
+        server.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        server.context.load_cert_chain(world.folder / f"{certificate}.pem")
+    got, _ = send(world, certificate, caplog, names, server=server, facts={"require_tls": word}, sender=sender,
+                  **({"requiretls_enable": "yes", "smtp_tls_security_level": "may", "mydomain": "b.test"} | settings))
+    return got
+
+
+def mail_from(server: Server) -> list[str]:
+    return [line for line in server.said if line.startswith("MAIL")]
+
+
+def test_requiretls_is_passed_on(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    server = offering("STARTTLS", "REQUIRETLS")
+    assert require(world, "good", caplog, server) == SENT
+    assert mail_from(server) == ["MAIL FROM:<a@b.test> REQUIRETLS"]
+
+
+NEEDED = "Encryption needed: "
+
+
+@pytest.mark.parametrize(("certificate", "keywords", "signed", "dsn", "reason"), [
+    ("good", ("STARTTLS",), True, "5.7.30", "REQUIRETLS support required, but was not offered by host mx.far.test"),
+    ("self", ("STARTTLS", "REQUIRETLS"), True, "5.7.10", NEEDED + "Server certificate not verified"),
+    ("wrong", ("STARTTLS", "REQUIRETLS"), True, "5.7.10", NEEDED + "Server certificate not verified"),
+    ("good", ("REQUIRETLS",), True, "5.7.10", NEEDED + "TLS is required, but was not offered by host mx.far.test"),
+    ("good", ("STARTTLS", "REQUIRETLS"), False, "5.7.10",
+     NEEDED + "nothing vouches for the name of MX host mx.far.test (DNSSEC, MTA-STS)"),
+])
+def test_requiretls_or_back(certificate: str, keywords: tuple[str, ...], signed: bool, dsn: str, reason: str,
+                            world: World, caplog: pytest.LogCaptureFixture) -> None:
+    server = offering(*keywords)
+    got = require(world, certificate, caplog, server, names=Names(signed_mx=signed))
+    assert got[:2] == ("bounced", dsn) and got[2].startswith(reason)
+    assert not mail_from(server)
+
+
+@pytest.mark.parametrize(("policy", "keywords", "want", "said"), [
+    ("opportunistic", (), "sent", "MAIL FROM:<a@b.test>"),
+    ("opportunistic", ("STARTTLS", "REQUIRETLS"), "sent", "MAIL FROM:<a@b.test> REQUIRETLS"),
+    ("opportunistic+starttls", (), "deferred", ""),
+    ("opportunistic+starttls", ("STARTTLS",), "sent", "MAIL FROM:<a@b.test>"),
+    ("disable", ("STARTTLS", "REQUIRETLS"), "sent", "MAIL FROM:<a@b.test>"),
+    ("inline:{{.test = disable}}, enforce", (), "sent", "MAIL FROM:<a@b.test>"),
+    ("inline:{{elsewhere.test = disable}}, enforce", (), "bounced", ""),
+    ("enforced", ("STARTTLS", "REQUIRETLS"), "deferred", ""),
+])
+def test_requiretls_policies(policy: str, keywords: tuple[str, ...], want: str, said: str, world: World,
+                             caplog: pytest.LogCaptureFixture) -> None:
+    server = offering(*keywords)
+    got = require(world, "self", caplog, server, smtp_requiretls_policy=policy,
+                  parent_domain_matches_subdomains="")
+    assert got[0] == want and mail_from(server) == ([said] if said else [])
+
+
+def test_bounces_go_out_as_well_as_they_can(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    server = offering("STARTTLS")
+    assert require(world, "self", caplog, server, sender="") == SENT and mail_from(server) == ["MAIL FROM:<>"]
+
+
+def test_mail_that_had_rather_arrive(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """TLS-Required: no."""
+    assert require(world, "self", caplog, offering("STARTTLS"), word="no", smtp_tls_security_level="secure") == SENT
+    assert require(world, "self", caplog, offering(), word="no", smtp_tls_security_level="encrypt") == SENT
+    got = require(world, "self", caplog, offering("STARTTLS"), word="no", smtp_tls_security_level="secure",
+                  tls_required_enable="no")
+    assert got == NOT_VERIFIED

@@ -199,3 +199,22 @@ def test_a_notice_that_cannot_be_made_stays_owed(tmp_path: Path) -> None:
         assert not world.store.remove("bounce", queue_id)
 
     play(tmp_path, story, {"no@far.test": NEVER}, message_size_limit="700")
+
+
+SECRET = b"Subject: secret\nTLS-Required: no\nX-Secret: in the header\n\nthe secret body\n"
+
+
+@pytest.mark.parametrize(("asked", "redact", "want", "told"), [
+    ("yes", "yes", "", "yes"), ("yes", "no", "yes", "yes"), ("", "yes", "no", "no")])
+def test_bounces_of_mail_that_requires_tls(tmp_path: Path, asked: str, redact: str, want: str, told: str) -> None:
+    """No body in them; REQUIRETLS as requiretls_redact_dsn says. Without REQUIRETLS the header counts."""
+    async def story(world: Running) -> None:
+        await world.put(SECRET, sender="s@mx.test", to=["gone@far.test"], require_tls=asked)
+        await until(lambda: bool(world.where().get("deferred")))
+        assert world.agents["smtp"].requests[0]["facts"].get("require_tls", "") == told
+        notice = world.agents["local"].requests[0]
+        assert notice["facts"].get("require_tls", "") == want
+        content = world.content("deferred", notice["queue_id"])
+        assert (b"the secret body" in content) is (told == "no") and b"X-Secret" in content
+
+    play(tmp_path, story, {"gone@far.test": NEVER, "s@mx.test": LATER}, requiretls_redact_dsn=redact)

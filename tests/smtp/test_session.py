@@ -167,3 +167,25 @@ def test_log_of_a_session(caplog: pytest.LogCaptureFixture) -> None:
         "connect from c.test[192.0.2.9]",
         "lost connection after CONNECT from c.test[192.0.2.9]",
         "disconnect from c.test[192.0.2.9] commands=0/0"]
+
+
+def test_requiretls_is_known_under_tls_only() -> None:
+    game = Play(SessionConfig(tls=True, require_tls=True))
+    assert b"REQUIRETLS" not in game.send(b"EHLO x\r\n")
+    assert game.lines("MAIL FROM:<a@b.test> REQUIRETLS") == ["555 5.5.4 Unsupported option: REQUIRETLS"]
+    game.send(b"STARTTLS\r\n")
+    assert b"REQUIRETLS" in game.send(b"EHLO x\r\n")
+    assert game.lines("MAIL FROM:<a@b.test> REQUIRETLS=1", "MAIL FROM:<a@b.test> REQUIRETLS") == [
+        "555 5.5.4 Unsupported option: REQUIRETLS=1", "250 2.1.0 Ok"]
+    assert game.session.facts.require_tls
+    game.lines("RSET")
+    assert not game.session.facts.require_tls
+
+
+def test_requiretls_switched_off() -> None:
+    for config in (SessionConfig(tls=True), SessionConfig(tls=True, require_tls=True,
+                                                          discard_keywords=frozenset({"requiretls"}))):
+        game = Play(config)
+        game.lines("EHLO x", "STARTTLS")
+        assert b"REQUIRETLS" not in game.send(b"EHLO x\r\n")
+        assert game.lines("MAIL FROM:<a@b.test> REQUIRETLS") == ["555 5.5.4 Unsupported option: REQUIRETLS"]

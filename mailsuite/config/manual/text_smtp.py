@@ -36,7 +36,6 @@ lmtp_pix_workarounds !pix:
 lmtp_quote_rfc821_envelope !unobeyed:
 lmtp_randomize_addresses !hosts:
 lmtp_reply_filter !filters:
-lmtp_requiretls_policy !unseen:
 lmtp_sasl_auth_cache_name !sasl:
 lmtp_sasl_auth_cache_time !sasl:
 lmtp_sasl_password_result_delimiter !unseen:
@@ -53,9 +52,9 @@ lmtp_tls_session_cache_timeout !sessions:
 lmtp_tlsrpt_enable !tlsrpt:
 lmtp_tlsrpt_skip_reused_handshakes !tlsrpt:
 lmtp_tlsrpt_socket_name !tlsrpt:
-requiretls_enable !unseen: Offer REQUIRETLS (RFC 8689) to clients.
+requiretls_enable: Offer REQUIRETLS (RFC 8689) to clients.
 requiretls_esmtp_header !unseen: Carry REQUIRETLS through content filters by a header.
-requiretls_redact_dsn !unseen: Shorten bounces of REQUIRETLS mail, so that they need no TLS all the way.
+requiretls_redact_dsn: Shorten bounces of REQUIRETLS mail, so that they need no TLS all the way.
 smtp_address_preference: Which address family is tried first: any, ipv4 or ipv6.
 smtp_address_verify_target !verify: At which command a probe of an address ends: rcpt or data.
 smtp_always_send_ehlo !hosts: Greet every server with EHLO, whatever its banner says.
@@ -92,7 +91,7 @@ smtp_pix_workarounds !pix: What is done against faults of PIX firewalls.
 smtp_quote_rfc821_envelope !unobeyed: Quote addresses in MAIL and RCPT as RFC 5321 asks.
 smtp_randomize_addresses !hosts: Take mail exchangers of one preference in random order.
 smtp_reply_filter !filters: A table that rewrites replies of servers.
-smtp_requiretls_policy !unseen: How REQUIRETLS is enforced, by destination.
+smtp_requiretls_policy: How REQUIRETLS is enforced, by destination.
 smtp_sasl_auth_cache_name !sasl: A table of logins that failed, so that they are not tried again at once.
 smtp_sasl_auth_cache_time !sasl: How long a failed login is remembered.
 smtp_sasl_auth_enable: Log in to servers, with what smtp_sasl_password_maps says.
@@ -152,5 +151,5 @@ smtp_tlsrpt_enable: Report successes and failures of TLS for RFC 8460.
 smtp_tlsrpt_skip_reused_handshakes !tlsrpt: Leave sessions that were taken up again out of reports.
 smtp_tlsrpt_socket_name !tlsrpt: The socket of the program that collects reports.
 smtp_use_tls: Old: as smtp_tls_security_level = may.
-tls_required_enable !unseen: Obey the header "TLS-Required: no", which lifts the demand for TLS.
+tls_required_enable: Obey the header "TLS-Required: no", which lifts the demand for TLS.
 """

@@ -18,7 +18,7 @@ log = logger("smtpd")
 
 # In the order in which the log names those that are left out.
 KEYWORDS = ("8bitmime", "pipelining", "size", "vrfy", "etrn", "auth", "verp", "starttls", "xclient", "xforward",
-            "enhancedstatuscodes", "dsn", "smtputf8", "chunking")
+            "enhancedstatuscodes", "dsn", "smtputf8", "chunking", "requiretls")
 
 
 def do_helo(session: "ServerSession", words: list[Word]) -> Outcome:
@@ -98,6 +98,8 @@ def _list_keywords(session: "ServerSession") -> Outcome:
     lines += [keyword.upper() for keyword in ("enhancedstatuscodes", "8bitmime", "dsn") if keyword not in without]
     if config.smtputf8 and "smtputf8" not in without:
         lines.append("SMTPUTF8")
+    if session.may_require_tls:
+        lines.append("REQUIRETLS")
     if "chunking" not in without:
         lines.append("CHUNKING")
     if config.observed:

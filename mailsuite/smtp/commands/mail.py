@@ -150,6 +150,8 @@ def _mail_option(session: "ServerSession", text: str) -> str:
             facts.size = size
         case "SMTPUTF8" if config.smtputf8 and "=" not in text:
             facts.smtputf8 = True
+        case "REQUIRETLS" if "=" not in text and session.may_require_tls:
+            facts.require_tls = True
         case "AUTH" if "=" in text:
             return _mail_auth(session, value) if config.sasl else ""
         case "RET" if "=" in text:
