@@ -32,7 +32,7 @@ system: $(READY)
 	$(PYTHON) -m pytest -n $(JOBS) --dist loadgroup -m system tests
 
 interop: $(READY)
-	$(PYTHON) -m pytest tests/interop
+	MAILSUITE_INTEROP_MESSAGES=500 $(PYTHON) -m pytest tests/interop
 
 # Any process is killed under load, 200 times; a few minutes.
 faults: $(READY)

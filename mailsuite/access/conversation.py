@@ -19,10 +19,9 @@ async def converse(sock: socket.socket, handover: HandOver, connection: Connecti
                    world: UserWorld, *, goodbye: Callable[[], list[Action]]) -> str:
     """Run connection on sock until its handler sets `ended`; say goodbye when the worker stops. Returns the reason."""
     loop = asyncio.get_running_loop()
+    # What the login has read comes before what is still in the socket, be that its end.
+    connection.tls, connection.first = handover.tls, handover.octets
     await loop.connect_accepted_socket(lambda: connection, sock)
-    connection.tls = handover.tls
-    if handover.octets:
-        connection.data_received(handover.octets)
     stopping = loop.create_task(world.stopping.wait())
     both: list[asyncio.Future[Any]] = [stopping, ended]
     await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)

@@ -350,6 +350,7 @@ class Master:
                 self._renew(service, plan)
         self._adopt_plans()
         self.sockets.drop_unwanted(fresh.plans)
+        gc.collect()                # it never runs by itself here; what is frozen is not looked at
 
     def _retire(self, keys: set[str]) -> None:
         """Services that the new configuration does not have."""

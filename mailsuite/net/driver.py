@@ -74,6 +74,7 @@ class Connection(asyncio.Protocol):
         self.handler, self._tls_context, self._on_close = handler, tls, on_close
         self.peer = peer or Peer("")
         self.tls: TlsInfo | None = None
+        self.first = b""            # octets of the peer that somebody else has read already
         self.session: Session | None = None
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
@@ -85,7 +86,7 @@ class Connection(asyncio.Protocol):
         self._requests = 0
         self._can_write: asyncio.Event | None = None
         self._reading = True
-        self._closing = self._gone = self._handshaking = False
+        self._closing = self._gone = self._handshaking = self._ended = False
         self._close_reason = ""
 
     # --- the transport's calls ----------------------------------------------------------------------------------
@@ -103,6 +104,9 @@ class Connection(asyncio.Protocol):
         self._pace = getattr(self.session, "pace", None)
         self._watch()
         self.perform(self.session.opened())
+        if self.first:
+            octets, self.first = self.first, b""
+            self.data_received(octets)
 
     def data_received(self, octets: bytes) -> None:
         if self._closing or self._handshaking or self.session is None:
@@ -127,7 +131,19 @@ class Connection(asyncio.Protocol):
             self._last_octet = min(now, self._last_octet + size / pace.min_rate)
 
     def eof_received(self) -> bool:
-        return False
+        """A client may close its side after QUIT and still wait for what we say (Exim does): RFC 793 section 3.5.
+
+        What it asked is answered before we close. True keeps our side open; TLS has no such state.
+        """
+        if self._task is None or self._handshaking or self.tls is not None:
+            return False
+        self._ended = True
+        return True
+
+    def _close_if_ended(self) -> None:
+        """Nothing more can come, and all that came is answered."""
+        if self._ended and self._task is None and not self._closing and self._transport is not None:
+            self._transport.close()
 
     def pause_writing(self) -> None:
         if self._can_write is None:
@@ -237,6 +253,7 @@ class Connection(asyncio.Protocol):
             if not self._closing:
                 self._resume()
                 self.perform(session.failed(error))
+                self._close_if_ended()
             return
         self._task = None
         if self._closing:
@@ -246,6 +263,7 @@ class Connection(asyncio.Protocol):
         self.perform(session.answered(result))
         if self._task is None:
             self._wait_for_reader()
+        self._close_if_ended()
 
     def _wait_for_reader(self) -> None:
         """A peer that does not read our replies is not read from; after the session's time-out it is dropped."""
@@ -264,6 +282,7 @@ class Connection(asyncio.Protocol):
             return
         self._task = None
         self._resume()
+        self._close_if_ended()
 
     async def _handshake(self) -> None:
         context = self._tls_context()

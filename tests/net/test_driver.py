@@ -189,6 +189,34 @@ def test_lost_connection_is_told_once(loop) -> None:
     run(loop, scenario)
 
 
+@pytest.mark.parametrize("end", [b"ask wait\r\nmore\r\n", b"ask wait\r\nmore\r\nquit\r\n"])
+def test_a_half_closed_client_is_answered(loop, end: bytes) -> None:
+    async def scenario(server: Server) -> None:
+        reader, writer = await server.connect()
+        writer.write(b"one\r\n" + end)
+        writer.write_eof()
+        assert await reader.readuntil(b"one\r\n") == b"hello\r\none\r\n"
+        await asyncio.sleep(0.05)
+        server.handlers[0].gate.set()
+        said = await reader.read()
+        assert said == b"answer 4\r\nmore\r\n" + (b"bye\r\n" if b"quit" in end else b"")
+        await server.acceptor.idle.wait()
+
+    run(loop, scenario)
+
+
+def test_a_half_closed_client_without_a_question_is_lost(loop) -> None:
+    async def scenario(server: Server) -> None:
+        reader, writer = await server.connect()
+        writer.write(b"one\r\nincomplete")
+        writer.write_eof()
+        assert await reader.read() == b"hello\r\none\r\n"
+        await server.acceptor.idle.wait()
+        assert server.log[-2:] == ["lost", ("closed", "lost connection")]
+
+    run(loop, scenario)
+
+
 def test_silence_ends_a_session(loop) -> None:
     async def scenario(server: Server) -> None:
         reader, _ = await server.connect()
