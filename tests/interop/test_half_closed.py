@@ -21,8 +21,9 @@ def talk(port: int, octets: bytes) -> list[str]:
 
 
 def test_smtp(suite: Suite) -> None:
-    lines = talk(suite.ports["smtp"], f"EHLO x.test\r\nMAIL FROM:<{suite.first}>\r\nRCPT TO:<{suite.second}>\r\nDATA\r\n"
-                 "Subject: half-closed\r\n\r\ny\r\n.\r\nQUIT\r\n".encode())
+    said = (f"EHLO x.test\r\nMAIL FROM:<{suite.first}>\r\nRCPT TO:<{suite.second}>\r\nDATA\r\n"
+            "Subject: half-closed\r\n\r\ny\r\n.\r\nQUIT\r\n")
+    lines = talk(suite.ports["smtp"], said.encode())
     assert lines[-2].startswith("250 2.0.0 Ok: queued as ") and lines[-1].startswith("221")
     suite.wait_messages(suite.second, 1)
 
