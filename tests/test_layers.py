@@ -16,7 +16,7 @@ PACKAGES = {
     "rewrite": "decisions", "queue": "decisions", "auth_results": "decisions",
     "sieve": "decisions",
     "access": "I/O", "deliver": "I/O", "net": "I/O",
-    "cli": "start", "master": "start", "explain": "start", "check": "start",
+    "cli": "start", "master": "start", "explain": "start", "check": "start", "trace": "start",
 }
 # Packages that stand in several rows: which module stands where.
 PARTS = {

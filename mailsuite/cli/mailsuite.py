@@ -1,6 +1,6 @@
 """mailsuite: start, stop and look after the mail system.
 
-    mailsuite [-c DIR] start|stop|reload|status|check|run|accounts|setup|explain|queue|dkim|dmarc|spf|tlsrpt
+    mailsuite [-c DIR] start|stop|reload|status|check|run|accounts|setup|explain|queue|trace|dkim|dmarc|spf|tlsrpt
 """
 
 import click
@@ -11,6 +11,7 @@ from mailsuite.cli.config import config
 from mailsuite.cli.explain import explain
 from mailsuite.cli.queue import queue
 from mailsuite.cli.tlsrpt import tlsrpt
+from mailsuite.cli.trace import trace
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -155,6 +156,7 @@ def spf(directory: str, address: str, sender: str, helo: str) -> None:
 cli.add_command(check)
 cli.add_command(explain)
 cli.add_command(queue)
+cli.add_command(trace)
 cli.add_command(config)
 cli.add_command(tlsrpt)
 

@@ -53,6 +53,11 @@ def list_queue(store: QueueStore, queues: tuple[str, ...] = QUEUES) -> Iterator[
                 yield listed
 
 
+def list_one(store: QueueStore, queue: str, queue_id: str) -> Listed | None:
+    """One message of one queue; None: it is not there, or damaged. Raises ValueError for what is no queue id."""
+    return _read(store, queue, os.path.dirname(store.path(queue, queue_id)), queue_id)
+
+
 def _read(store: QueueStore, queue: str, folder: str, queue_id: str) -> Listed | None:
     try:
         fd = os.open(f"{folder}/{queue_id}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
