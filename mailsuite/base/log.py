@@ -29,6 +29,7 @@ _DOVECOT_WORDS = {logging.DEBUG: "Debug", logging.INFO: "Info", logging.WARNING:
                   logging.ERROR: "Error", logging.CRITICAL: "Fatal"}
 _SYSLOG_LEVEL = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_LIBRARIES = ("cleanup", "bounce", "trivial-rewrite")
 ACCESS = "mailsuite.dovecot"
 
 
@@ -71,14 +72,17 @@ class _Stamp:
 
 
 class PostfixFormat:
-    """Lines of the mail side. syslog_name: e.g. "postfix" or "postfix/submission"."""
+    """Lines of the mail side. syslog_name: e.g. "postfix" or "postfix/submission". main_name: main.cf's, for lines of
+    what is a process of its own in Postfix and a library here: a service's own syslog_name is not theirs."""
 
-    def __init__(self, syslog_name: str) -> None:
+    def __init__(self, syslog_name: str, main_name: str = "") -> None:
         self.syslog_name = syslog_name
+        self._names = dict.fromkeys(_LIBRARIES, main_name) if main_name else {}
         self._stamp, self.host = _Stamp(), os.uname().nodename.split(".")[0]
 
     def tag(self, record: logging.LogRecord) -> str:
-        return f"{self.syslog_name}/{record.name.rpartition('.')[2]}[{os.getpid()}]"
+        program = record.name.rpartition(".")[2]
+        return f"{self._names.get(program, self.syslog_name)}/{program}[{os.getpid()}]"
 
     def lines(self, record: logging.LogRecord) -> list[str]:
         word = _WORDS.get(record.levelno, "")

@@ -20,9 +20,10 @@ _FACILITIES = {"kern": 0, "user": 1, "mail": 2, "daemon": 3, "auth": 4, "syslog"
 
 
 class LogFiles:
-    """The open log files of a master."""
+    """The open log files of a master. syslog_name: main.cf's, whatever a service's own is."""
 
     def __init__(self) -> None:
+        self.syslog_name = ""
         self._fds: dict[str, int] = {}
         self._modes: dict[str, int] = {}
 
@@ -51,7 +52,7 @@ class LogFiles:
 
 
 def mail_target(settings: "Settings", files: LogFiles) -> logging.Handler:
-    form = log.PostfixFormat(settings.text("syslog_name"))
+    form = log.PostfixFormat(settings.text("syslog_name"), files.syslog_name)
     file = log_file(settings)
     if file:
         return log.FileTarget(form, files.fd(*file))

@@ -338,6 +338,7 @@ class Master:
                 log.error("reload: %s", line)
             log.error("reload: the old configuration stays in force")
             return
+        self.files.syslog_name = fresh.settings.text("syslog_name")
         setup_logging(fresh.settings, fresh.dovecot, self.files)
         log.info("reload -- version %s, configuration %s", fresh.settings.text("mail_version"), fresh.directory)
         preload([(*plan.kind.preload, plan.kind.entry.partition(":")[0]) for plan in fresh.plans])

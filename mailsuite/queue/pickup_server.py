@@ -145,7 +145,7 @@ class Pickup:
                 log.warning("uid=%d: %s is not a regular file of one name", status.st_uid, path)
                 return
             try:
-                await self._submit(fd, status.st_uid, mine=status.st_uid == os.geteuid())
+                await self._submit(fd, status.st_uid, mine=status.st_uid == os.geteuid(), queue_id=queue_id)
             except Unfinished:
                 if time.time() - status.st_mtime > STALE_S:
                     os.unlink(path)
@@ -158,14 +158,15 @@ class Pickup:
         finally:
             os.close(fd)
 
-    async def _submit(self, fd: int, uid: int, *, mine: bool) -> Accepted:
-        """Copy one file through cleanup. Raises Damaged, Refused, OSError."""
+    async def _submit(self, fd: int, uid: int, *, mine: bool, queue_id: str = "") -> Accepted:
+        """Copy one file through cleanup. queue_id: its name in maildrop/. Raises Damaged, Refused, OSError."""
         stored = read(fd)
         envelope = self._envelope(stored, mine=mine)
         intake = self._cleanup.begin(envelope)
         intake.returnable = True
         try:
-            log.info("%s: uid=%d from=<%s>", intake.queue_id, uid, quote_local(stored.envelope.sender))
+            before = f" orig_id={queue_id}" if stored.envelope.program != "sendmail" and queue_id else ""
+            log.info("%s: uid=%d from=<%s>%s", intake.queue_id, uid, quote_local(stored.envelope.sender), before)
             for recipient in stored.recipients:
                 await intake.recipient(recipient)
             intake.write(f"Received: by {self._hostname} ({self._mail_name}, from userid {uid})\n\tid "

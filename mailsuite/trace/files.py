@@ -10,7 +10,7 @@ LINE_LIMIT is cut there. Raises OSError; a damaged compressed file ends early, w
 import bz2
 import gzip
 import lzma
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -51,7 +51,9 @@ def blocks(path: Path) -> Iterator[list[bytes]]:
     """Whole lines, many at a time."""
     with open_log(path) as file:
         rest = b""
-        while octets := file.read(BLOCK):
+        # Of a damaged compressed file, read1 gives all that comes before the damage.
+        read: Callable[[int], bytes] = getattr(file, "read1", file.read)
+        while octets := read(BLOCK):
             lines = (rest + octets).split(b"\n")
             rest = lines.pop()[:LINE_LIMIT]
             yield lines

@@ -16,7 +16,7 @@ from datetime import datetime
 _LINE = re.compile(rb"(?:<\d+>)?(?:(?P<old>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d)|(?P<new>\d{4}-\d\d-\d\d[T ]\S+)) "
                    rb"(?:\S+ )?(?P<tag>[^\s\[\]:]+)(?:\[\d+\])?: (?P<text>.*)", re.DOTALL)
 # Short ids are hexadecimal, long ones have no vowels: "warning" is neither.
-_ID = re.compile(rb"([0-9A-F]{6,20}|[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{12,20}|NOQUEUE): ")
+_ID = re.compile(rb"(?:warning: )?([0-9A-F]{6,20}|[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{12,20}|NOQUEUE): ")
 _MONTHS = {name: number for number, name in enumerate(
     (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"), 1)}
 NO_QUEUE = "NOQUEUE"
@@ -69,7 +69,7 @@ class Clock:
         found = _ID.match(text)
         queue_id = found[1].decode() if found else ""
         if found:
-            text = text[found.end():]
+            text = text[:found.start(1)] + text[found.end():]
         return LogLine(stamp, match["tag"].rpartition(b"/")[2].decode("utf-8", "replace"), queue_id,
                        text.decode("utf-8", "replace"))
 

@@ -69,7 +69,8 @@ class Life:
 
 @dataclass(slots=True)
 class Trace:
-    """stories: oldest first, the lives of each in order. refused: mail that never got an id."""
+    """stories: oldest first, the lives of each in order. refused: lines of smtpd without an id: mail that
+    was refused, and what was decided before the id was known."""
 
     asked: str
     stories: list[list[Life]] = field(default_factory=list)
@@ -107,8 +108,9 @@ def _event(event: Event) -> dict[str, Any]:
 
 def _life(life: Life) -> dict[str, Any]:
     now = life.now
-    return _filled({
-        "queue_id": life.queue_id, "message_id": life.message_id, "sender": life.sender,
+    sender = {} if life.sender is None else {"sender": life.sender}         # "": the null sender
+    return {"queue_id": life.queue_id, **sender} | _filled({
+        "message_id": life.message_id,
         "size": life.size if life.size >= 0 else None, "from": life.came_from, "asked_for": life.fits,
         "events": [_event(event) for event in life.events], "events_left_out": life.skipped or None,
         "recipients": {address: _filled({"status": event.kind, "dsn": event.dsn, "relay": event.relay,

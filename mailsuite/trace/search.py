@@ -21,7 +21,7 @@ from mailsuite.trace.lines import queue_id_of
 SEEDS = 2_000
 FAMILY = 5_000
 _MESSAGE_ID = b": message-id="
-_NEW_ID = re.compile(rb"(?:queued as|forwarded as|notification:) ([0-9A-Za-z]{6,20})\b")
+_NEW_ID = re.compile(rb"(?:queued as |forwarded as |notification: |orig_id=|orig_queue_id=)([0-9A-Za-z]{6,20})\b")
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Search:
                 if (queue_id := queue_id_of(line)) is not None:
                     edges.append(hash(queue_id))
                     edges.append(hash(line[at + len(_MESSAGE_ID):]))
-            elif (b" as " in line or b"notification: " in line) and (
+            elif (b" as " in line or b"notification: " in line or b" orig_" in line) and (
                     found := _NEW_ID.search(line)) and (queue_id := queue_id_of(line)) is not None:
                 edges.append(hash(queue_id))
                 edges.append(hash(found[1]))

@@ -109,6 +109,8 @@ class Collector:
                 other = self._nearest(event) if event.link else None
                 if other is not None:
                     groups.join(number, place[id(other)])
+                    # "postsuper -r ALL" names no ids: the new one tells of it.
+                    other.over = other.over or (event.how == "before" and event.program == "pickup")
         stories: dict[int, list[Life]] = {}
         for number, life in enumerate(lives):
             stories.setdefault(groups.find(number), []).append(life)

@@ -29,7 +29,7 @@ def as_text(trace: Trace, now: float, *, details: bool = False) -> Iterator[Line
     if trace.refused:
         if trace.stories:
             yield "", ""
-        yield "never taken in:", "bold"
+        yield "said before there was a queue id:", "bold"
         for event in trace.refused:
             yield f"  {_when(event.at)}  {event.told}", STYLES.get(event.kind, "")
     if trace.truncated:
@@ -60,7 +60,8 @@ def _event(event: Event, known: set[str], details: bool) -> Iterator[Line]:
     reason = f": {event.reason}" if event.reason else ""
     dsn = f" [{event.dsn}]" if event.dsn and event.kind != "sent" else ""
     program = f"  ({event.program})" if details else ""
-    link = f", as {event.link}" if event.link and event.how != "before" and event.link in known else ""
+    link = f", as {event.link}" if event.link and event.how != "before" and (
+        event.link in known and event.link not in event.reason) else ""
     yield f"    {_when(event.at)}  {who}{event.told}{dsn}{reason}{link}{program}", STYLES.get(event.kind, "")
     if details and (spent := where_time_went(event.delays)):
         yield f"                     {spent}", "dim"

@@ -22,9 +22,9 @@ _NEW_ID = re.compile(r"\b(?P<how>queued|forwarded) as (?P<id>[0-9A-Za-z]{6,20})\
 _CLIENT = re.compile(r"client=(?P<client>\S+?)(?:, |$)")
 _LOGIN = re.compile(r"sasl_username=(?P<user>[^,\s]+)")
 _ORIGIN = re.compile(r"orig_queue_id=(?P<id>\w+)")
-_PICKUP = re.compile(r"uid=(?P<uid>\d+) from=<(?P<sender>.*)>")
+_PICKUP = re.compile(r"uid=(?P<uid>\d+) from=<(?P<sender>.*)>(?: orig_id=(?P<id>\w+))?$")
 _ACTION = re.compile(r"(?P<what>(?:milter-)?(?:reject|hold|discard|redirect|filter|warning|replace|prepend|bcc|info|"
-                     r"strip|permit|defer|pass|dunno|reject_warning)): (?P<rest>.*)", re.DOTALL)
+                     r"strip|permit|warn|defer|pass|dunno|reject_warning)): (?P<rest>.*)", re.DOTALL)
 _POSTSUPER = {"removed": ("deleted", "deleted by the administrator"),
               "requeued": ("requeued", "requeued by the administrator: it is taken in anew under another id"),
               "placed on hold": ("held", "placed on hold by the administrator"),
@@ -33,7 +33,8 @@ _POSTSUPER = {"removed": ("deleted", "deleted by the administrator"),
 _ACTIONS = {"reject": ("refused", "refused"), "hold": ("held", "placed on hold"),
             "discard": ("discarded", "thrown away"),
             "redirect": ("redirected", "redirected"), "filter": ("filtered", "sent to a content filter"),
-            "warning": ("warning", "a check warned"), "defer": ("refused", "refused for now")}
+            "warning": ("warning", "warning"), "warn": ("warning", "a check warned"),
+            "defer": ("refused", "refused for now")}
 _SELF = ("local", "virtual", "lmtp", "pipe", "error", "retry", "discard")
 
 
@@ -52,7 +53,11 @@ def _delivery(at: float, program: str, text: str) -> Event | None:
         return None
     status, relay, reason = match["status"], match["relay"], match["reason"] or ""
     after = f" after {_duration(float(match['delay']))}"
-    if status == "sent":
+    link = _NEW_ID.search(reason)
+    forwarded = link is not None and link["how"] == "forwarded"
+    if status == "sent" and forwarded:
+        told = f"forwarded by {program}{after}"
+    elif status == "sent":
         told = f"delivered by {program}{after}" if relay in ("none", *_SELF) or program in _SELF else (
             f"handed to {relay}{after}")
     elif status == "deferred":
@@ -61,10 +66,9 @@ def _delivery(at: float, program: str, text: str) -> Event | None:
         told = f"failed for good{after}"
     else:
         told = f"{status}{after}"
-    link = _NEW_ID.search(reason)
     return Event(at, program, status, told, match["to"], match["original"] or "", relay, match["dsn"], reason,
                  match["delay"], match["delays"], link["id"] if link else "",
-                 ("forwarded" if link["how"] == "forwarded" else "passed on") if link else "")
+                 ("forwarded" if forwarded else "passed on") if link else "")
 
 
 def _queued(at: float, program: str, text: str) -> Event | None:
@@ -96,6 +100,9 @@ def _notice(at: float, program: str, text: str) -> Event | None:
 
 def _accepted(at: float, program: str, text: str) -> Event | None:
     if (match := _PICKUP.match(text)) is not None:
+        if match["id"]:
+            told = f"taken in anew, it was {match['id']}"
+            return Event(at, program, "accepted", told, link=match["id"], how="before")
         return Event(at, program, "accepted", f"submitted on this machine by uid {match['uid']}, from "
                                               f"<{match['sender']}>")
     match = _CLIENT.match(text)
