@@ -123,3 +123,10 @@ VERP_DELIMITER_FILTER = declare(Param("verp_delimiter_filter", "-=+", string(lea
     "Characters that XVERP=xy and sendmail -XVxy may ask for."))
 DISABLE_VERP_BOUNCES = declare(Param("disable_verp_bounces", "no", boolean(),
     "Mail with variable envelope return paths: tell of all failed recipients in one notice, to the plain sender."))
+LOCAL_LOGIN_SENDER_MAPS = declare(Param("local_login_sender_maps", "static:*", string(),
+    "Tables of login names (uid:NUMBER for a user without a name): the envelope senders that sendmail takes from them: "
+    "addresses, @domain, <> (the null sender), * (any)."))
+EMPTY_ADDRESS_LOCAL_LOGIN_KEY = declare(Param("empty_address_local_login_sender_maps_lookup_key", "<>", string(),
+    "How local_login_sender_maps writes the null sender."))
+SENDMAIL_FIX_LINE_ENDINGS = declare(Param("sendmail_fix_line_endings", "always", string(),
+    "Whether sendmail turns CRLF into LF: always, never, or strict: when the first line ends in CRLF."))

@@ -31,7 +31,7 @@ from mailsuite.base.log import logger
 from mailsuite.net.accepting import Accepting
 from mailsuite.net.ipc import receive_with_fds
 from mailsuite.net.service import ServiceContext
-from mailsuite.queue.access import allowed, user_name
+from mailsuite.queue.access import allowed, refused_sender, user_name
 from mailsuite.queue.active import Ended, Message
 from mailsuite.queue.agent import BOUNCED, DeliveryRequest, RecipientReport, Times, log_delivery
 from mailsuite.queue.bounce import Bouncer
@@ -59,6 +59,10 @@ SUBMIT_S = 300.0
 _SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 log = logger("pickup")
 cleanup_log = logger("cleanup")
+
+
+class NotAllowed(MailError):
+    """A user gave a sender that local_login_sender_maps does not let him use."""
 
 
 class Pickup:
@@ -158,9 +162,14 @@ class Pickup:
         finally:
             os.close(fd)
 
-    async def _submit(self, fd: int, uid: int, *, mine: bool, queue_id: str = "") -> Accepted:
-        """Copy one file through cleanup. queue_id: its name in maildrop/. Raises Damaged, Refused, OSError."""
+    async def _submit(self, fd: int, uid: int, *, mine: bool, queue_id: str = "", handed: bool = False) -> Accepted:
+        """Copy one file through cleanup. queue_id: its name in maildrop/. handed: a user's, over the socket.
+
+        Raises Damaged, NotAllowed, Refused, OSError.
+        """
         stored = read(fd)
+        if handed and (refusal := await refused_sender(self.settings, uid, stored.envelope.sender)):
+            raise NotAllowed(refusal)
         envelope = self._envelope(stored, mine=mine)
         intake = self._cleanup.begin(envelope)
         intake.returnable = True
@@ -211,9 +220,10 @@ class Pickup:
             said.hold = False
             return said
         return Envelope(
-            sender=said.sender, origin=Origin(message_origin="local"), local=True, handling=self._handling,
+            sender=said.sender, origin=Origin(message_origin="local"), local=said.local, handling=self._handling,
             arrival_time=min(said.arrival_time, time.time()), encoding=said.encoding, smtputf8=said.smtputf8,
-            envid=said.envid, ret=said.ret, full_name=said.full_name, verify=said.verify, program="pickup")
+            envid=said.envid, ret=said.ret, full_name=said.full_name, verify=said.verify, verp=said.verp,
+            program="pickup")
 
     # --- the socket ---------------------------------------------------------------------------------------------
 
@@ -252,7 +262,9 @@ class Pickup:
             # Sealed memory cannot change under us, and reading it cannot wait for a file system of the peer's.
             if fcntl.fcntl(fd, fcntl.F_GET_SEALS) & _SEALS != _SEALS:
                 return {"error": "the submitted file is not sealed"}
-            accepted = await self._submit(fd, uid, mine=False)
+            accepted = await self._submit(fd, uid, mine=False, handed=True)
+        except NotAllowed as error:
+            return {"error": error.public}
         except Refused as error:
             return {"error": error.public, "code": error.code}
         except (Damaged, OSError) as error:

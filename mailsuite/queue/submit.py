@@ -50,6 +50,11 @@ class Draft:
         writer = self._into_maildrop() or self._into_memory()
         self._writer: Writer = writer
 
+    @property
+    def is_file(self) -> bool:
+        """It becomes a file of maildrop/; else pickup judges who brings it."""
+        return self._file is not None
+
     def _into_maildrop(self) -> Writer | None:
         folder = f"{self._store.directory}/maildrop"
         try:

@@ -9,6 +9,8 @@ APPEND_AT_MYORIGIN = declare(Param("append_at_myorigin", "yes", boolean(),
 APPEND_DOT_MYDOMAIN = declare(Param(
     "append_dot_mydomain", "${{$compatibility_level} <level {1} ? {yes} : {no}}", boolean(),
     "Append .$mydomain to domains of one label."))
+EMPTY_ADDRESS_RECIPIENT = declare(Param("empty_address_recipient", "MAILER-DAEMON", string(),
+    "Who gets mail for the empty address, as sendmail '<>' makes it; SMTP clients cannot."))
 RESOLVE_DEQUOTED_ADDRESS = declare(Param("resolve_dequoted_address", "yes", boolean(),
     "Look for routes (@, %, !) inside quoted local parts: relay control would miss them otherwise."))
 RESOLVE_NULL_DOMAIN = declare(Param("resolve_null_domain", "no", boolean(),

@@ -50,6 +50,7 @@ class Rewriter:
         self._trivial = Trivial(settings)
         self._origin, self._mydomain = text("myorigin"), text("mydomain")
         self._remote_domain = settings[params.REMOTE_HEADER_REWRITE_DOMAIN]
+        self._nobody = settings[params.EMPTY_ADDRESS_RECIPIENT]
         self._token_limit = settings[params.HEADER_ADDRESS_TOKEN_LIMIT]
         self._delimiter = text("recipient_delimiter")
         self.domains = Domains(settings, trivial_source)
@@ -116,7 +117,7 @@ class Rewriter:
 
     async def recipient(self, address: str) -> str:
         """Envelope recipient after rewriting, canonical tables and masquerade, before virtual aliases."""
-        return await self._map(self._complete(address), "envelope_recipient")
+        return await self._map(self._complete(address or self._nobody), "envelope_recipient")
 
     async def expand_recipient(self, address: str) -> list[str]:
         """recipient_canonical_maps, canonical_maps, masquerade, virtual_alias_maps: final recipients, no doubles.

@@ -9,12 +9,9 @@ canonical_maps: Tables that replace addresses in envelopes and headers, as mail 
 default_filter_nexthop !filters: The next hop of a FILTER action that names none.
 default_transport: Transport, and next hop, of domains in none of the other classes.
 empty_address_default_transport_maps_lookup_key: What stands for <> in sender_dependent_default_transport_maps.
-empty_address_local_login_sender_maps_lookup_key !submit: What stands for <> in local_login_sender_maps.
-empty_address_recipient !unseen: Where mail goes whose recipient is empty.
 empty_address_relayhost_maps_lookup_key: What stands for <> in sender_dependent_relayhost_maps.
 enable_idna2003_compatibility !idna: Whether domain names follow the older standard IDNA 2003.
 local_header_rewrite_clients: Clients whose headers are completed with this host's domain.
-local_login_sender_maps !submit: Which envelope senders a local user may give to sendmail.
 local_recipient_maps: Tables of all local users and aliases; others are refused. Empty: any name is taken.
 local_transport: Transport of domains in mydestination.
 lmtp_fallback_relay !unobeyed: Where LMTP deliveries go when the host is away.
