@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 from mailsuite.cli.mailcommand import EX_TEMPFAIL, EX_UNAVAILABLE, fatal, load, warn
 from mailsuite.cli.sendmail_content import LINE_ENDS, Content, addresses, probe
-from mailsuite.cli.sendmail_options import PROGRAM, Options, read_options
+from mailsuite.cli.sendmail_options import DEFAULT, PROGRAM, Options, read_options
 
 if TYPE_CHECKING:
     from mailsuite.config.settings import Settings
@@ -118,7 +118,7 @@ def submit(settings: "Settings", options: Options, words: list[str], source: Bin
     from mailsuite.queue.envelope import Envelope, Notify, Origin, Recipient, Ret
     from mailsuite.queue.params import SENDMAIL_FIX_LINE_ENDINGS
     from mailsuite.queue.submit import Draft, SubmitError, TooBig
-    verify = "verify" if options.mode == "v" else "record" if options.verbose else ""
+    verify = "verify" if options.mode == "v" else "record" if options.verbose == 1 else ""
     sender = _sender(options)
     recipients = [address for word in words for address in addresses(word) or [""]]
     verp = _verp(settings, options, sender)
@@ -132,8 +132,7 @@ def submit(settings: "Settings", options: Options, words: list[str], source: Bin
     except SubmitError as error:
         _fail(sender, error.public, EX_TEMPFAIL)
     try:
-        if draft.is_file:
-            _check_sender(settings, sender)
+        _check_sender(settings, sender, final=draft.is_file)
         if options.mode == "v":
             draft.write(probe(sender, words))
         else:
@@ -165,7 +164,8 @@ def _verp(settings: "Settings", options: Options, sender: str) -> str:
     from mailsuite.smtp.dsn import fits_verp
     if options.verp is None:
         return ""
-    delimiters, allowed = options.verp or settings[DEFAULT_VERP_DELIMITERS], settings[VERP_DELIMITER_FILTER]
+    delimiters = settings[DEFAULT_VERP_DELIMITERS] if options.verp == DEFAULT else options.verp
+    allowed = settings[VERP_DELIMITER_FILTER]
     if not fits_verp(delimiters, allowed):
         fatal(PROGRAM, f"-V requires two characters from {allowed}", EX_TEMPFAIL)
     if not sender:
@@ -173,14 +173,16 @@ def _verp(settings: "Settings", options: Options, sender: str) -> str:
     return delimiters
 
 
-def _check_sender(settings: "Settings", sender: str) -> None:
-    """local_login_sender_maps, for who may write to maildrop/; pickup asks for the others."""
+def _check_sender(settings: "Settings", sender: str, *, final: bool) -> None:
+    """local_login_sender_maps. final: nobody asks after us; else pickup does, whose tables a user may not be able to
+    read."""
     if settings.text("local_login_sender_maps").strip() == "static:*":
         return                          # nothing to be imported for
     import asyncio
 
-    from mailsuite.queue.access import refused_sender
-    if refusal := asyncio.run(refused_sender(settings, os.getuid(), sender)):
+    from mailsuite.queue.access import UNKNOWN_SENDERS, refused_sender
+    refusal = asyncio.run(refused_sender(settings, os.getuid(), sender))
+    if refusal and (final or refusal != UNKNOWN_SENDERS):
         _fail(sender, refusal, EX_TEMPFAIL)
 
 

@@ -14,6 +14,7 @@ PROGRAM = "sendmail"
 LETTERS = "A:B:C:F:GIL:N:O:R:UV:X:ab:ce:f:h:imno:p:r:q:tvx"
 USAGE = "usage: sendmail [options]"
 ENVID_LIMIT = 100
+DEFAULT = "default"
 _ENCODINGS = {"8BITMIME": "8bit", "7BIT": "7bit"}
 
 
@@ -22,7 +23,8 @@ class Options:
     """What the command line said.
 
     mode: m (deliver), p (listing), i (aliases), s (SMTP), v (verify), d (daemon), h (nothing). verp: None: not asked
-    for; "" : default_verp_delimiters; else two characters. aliases: what -oA names. flush: what -q asks for.
+    for; DEFAULT: default_verp_delimiters; else what was given. verbose: how often -v was said: once asks for a report.
+    aliases: what -oA names. flush: what -q asks for.
     """
 
     directory: str = field(default_factory=default_directory)
@@ -36,7 +38,7 @@ class Options:
     ret: str = ""
     envid: str = ""
     verp: str | None = None
-    verbose: bool = False
+    verbose: int = 0
     encoding: str = ""
     aliases: str = ""
     flush: tuple[str, str] | None = None
@@ -106,11 +108,11 @@ def _option(options: Options, letter: str, value: str) -> None:
         case "X":
             if value[:1] != "V":
                 fatal(PROGRAM, f"unsupported: -X{value[:1]}", EX_TEMPFAIL)
-            options.verp = "" if value == "V." else value[1:]
+            options.verp = DEFAULT if value == "V." else value[1:]
         case "t":
             options.from_header = True
         case "v":
-            options.verbose = True
+            options.verbose += 1
         case "q":
             _queue(options, value)
 

@@ -16,6 +16,8 @@ from mailsuite.queue.params import EMPTY_ADDRESS_LOCAL_LOGIN_KEY, LOCAL_LOGIN_SE
 if TYPE_CHECKING:
     from mailsuite.config.settings import Settings
 
+UNKNOWN_SENDERS = "cannot find out which senders are allowed (local_login_sender_maps)"
+
 
 def user_name(uid: int) -> str:
     """"unknown" for a uid without a name."""
@@ -53,7 +55,7 @@ async def refused_sender(settings: "Settings", uid: int, sender: str) -> str:
     try:
         found = await open_maps(text, MapSource(settings, "postdrop")).find(user if user != "unknown" else f"uid:{uid}")
     except TemporaryError:
-        return "cannot find out which senders are allowed (local_login_sender_maps)"
+        return UNKNOWN_SENDERS
     local, domain = split_domain(sender)
     local = split_extension(local, settings.text("recipient_delimiter"))[0]
     wanted = {"*", f"@{domain}" if domain else "*",

@@ -136,8 +136,12 @@ class Rewriter:
         """Envelope sender after rewriting, sender_canonical_maps, canonical_maps and masquerade.
 
         The null sender stays what it is unless a canonical table has an entry for `""` (or for everything).
+        MAILER-DAEMON@$myorigin stands for it.
         """
-        return await self._map(self._complete(address) if address else "", "envelope_sender")
+        address = self._complete(address) if address else ""
+        if address.lower() == f"mailer-daemon@{self._origin}".lower():
+            address = ""
+        return await self._map(address, "envelope_sender")
 
     async def validate_recipient(self, resolution: Resolution, address: str, *,
                                  sender: bool = False) -> Unknown | None:
