@@ -51,7 +51,6 @@ non_empty_end_of_header_action !mime: What happens when the headers end without 
 pipe_delivery_status_filter: As default_delivery_status_filter, for pipe.
 qmgr_fudge_factor !slots: Per cent of other messages' capacity that a mailing list may use (old queue manager).
 queue_file_attribute_count_limit !queue: Most attributes in a queue file.
-sendmail_fix_line_endings !submit: Whether sendmail takes CRLF as line end: always, strict or never.
 sun_mailtool_compatibility !mailtool: Old: give mailbox files locks that SunOS mailtool understands.
 virtual_delivery_status_filter: As default_delivery_status_filter, for virtual.
 virtual_gid_maps: Tables that give the group id with which a virtual mailbox is written; static:5000 for one.
