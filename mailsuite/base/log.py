@@ -19,7 +19,7 @@ import re
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import socket
@@ -31,11 +31,42 @@ _SYSLOG_LEVEL = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LIBRARIES = ("cleanup", "bounce", "trivial-rewrite")
 ACCESS = "mailsuite.dovecot"
+_top = logging.getLogger("mailsuite")
+_file: "FileTarget | None" = None       # where all lines of the mail side go, if that is a file
+
+
+class _MailLogger(logging.Logger):
+    """Where a service has nothing but its log file, a line goes there without a LogRecord: a third of the cost.
+
+    Whoever adds a handler or a filter to this logger or to "mailsuite" (a test) gets records as ever.
+    """
+
+    def info(self, msg: object, *args: object, **kwargs: Any) -> None:
+        """As Logger.info."""
+        if not self._at_once(logging.INFO, msg, args, kwargs):
+            super().info(msg, *args, **kwargs)
+
+    def _at_once(self, level: int, msg: object, args: tuple[object, ...], kwargs: dict[str, Any]) -> bool:
+        target = _file
+        if (target is None or kwargs or type(msg) is not str or _top.handlers != [target] or self.handlers
+                or self.filters or not self.isEnabledFor(level)):
+            return False
+        try:
+            text = msg % args if args else msg
+        except (TypeError, ValueError):
+            return False                    # logging tells of it
+        target.line(self.name, level, text)
+        return True
 
 
 def logger(program: str) -> logging.Logger:
     """The logger of a Postfix-side program, e.g. logger("smtpd")."""
-    return logging.getLogger(f"mailsuite.{program}")
+    manager = _top.manager
+    before, manager.loggerClass = manager.loggerClass, _MailLogger
+    try:
+        return manager.getLogger(f"mailsuite.{program}")
+    finally:
+        manager.loggerClass = before
 
 
 def access_logger(program: str) -> logging.Logger:
@@ -79,10 +110,21 @@ class PostfixFormat:
         self.syslog_name = syslog_name
         self._names = dict.fromkeys(_LIBRARIES, main_name) if main_name else {}
         self._stamp, self.host = _Stamp(), os.uname().nodename.split(".")[0]
+        self._head_of, self._head = ("", 0), ""
 
     def tag(self, record: logging.LogRecord) -> str:
         program = record.name.rpartition(".")[2]
         return f"{self._names.get(program, self.syslog_name)}/{program}[{os.getpid()}]"
+
+    def line(self, name: str, level: int, text: str, now: float) -> str:
+        """One line of a file, as file_lines makes it."""
+        if not text.isprintable():
+            text = _CONTROL.sub("?", text)
+        pid = os.getpid()
+        if self._head_of != (name, pid):
+            self._head_of = name, pid
+            self._head = f" {self.host} {self.syslog_name}/{name.rpartition('.')[2]}[{pid}]: "
+        return f"{self._stamp.at(now)}{self._head}{_WORDS.get(level, '')}{text}\n"
 
     def lines(self, record: logging.LogRecord) -> list[str]:
         word = _WORDS.get(record.levelno, "")
@@ -126,9 +168,16 @@ class FileTarget(logging.Handler):
         self.form, self.fd = form, fd
 
     def emit(self, record: logging.LogRecord) -> None:
-        lines = self.form.file_lines(record)
+        self._write("\n".join(self.form.file_lines(record)) + "\n")
+
+    def line(self, name: str, level: int, text: str) -> None:
+        """One line of the mail side's grammar, without a record."""
+        assert isinstance(self.form, PostfixFormat)
+        self._write(self.form.line(name, level, text, time.time()))
+
+    def _write(self, text: str) -> None:
         try:
-            os.write(self.fd, ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace"))
+            os.write(self.fd, text.encode("utf-8", "backslashreplace"))
         except OSError:
             pass        # a full log disk must not stop the mail
 
@@ -176,7 +225,9 @@ def open_log_file(path: str, mode: int = 0o600) -> int:
 
 def setup(mail: logging.Handler, access: logging.Handler, level: int = logging.INFO) -> None:
     """Send the mail side's lines to one target and the access side's to the other, in this process."""
-    root, side = logging.getLogger("mailsuite"), logging.getLogger(ACCESS)
+    global _file
+    root, side = _top, logging.getLogger(ACCESS)
+    _file = mail if type(mail) is FileTarget and isinstance(mail.form, PostfixFormat) else None
     for target in (root, side):
         for old in list(target.handlers):
             target.removeHandler(old)

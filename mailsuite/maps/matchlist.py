@@ -23,6 +23,7 @@ from mailsuite.maps.sources import logical_lines, read_text
 from mailsuite.maps.table import TableError, fold
 
 NESTING_LIMIT = 10      # files in files
+HOSTS_LIMIT = 1000      # answers remembered by a list of addresses
 
 
 class _Group(NamedTuple):
@@ -209,6 +210,10 @@ class AddressList(DomainList):
 
     _addresses = True
 
+    def __init__(self, text: str, source: MapSource, *, name: str = "", parents: bool = False) -> None:
+        self._hosts: dict[tuple[str, str], bool] = {}       # what a list without tables said of recent hosts
+        super().__init__(text, source, name=name, parents=parents)
+
     async def _in_table(self, maps: Maps, key: str) -> bool:
         """An address has no parents."""
         if parse_address(key) is not None:
@@ -217,10 +222,21 @@ class AddressList(DomainList):
 
     def matches_host_now(self, hostname: str, address: str) -> bool | None:
         """As matches_host, where no table is in the list; else None. Raises TemporaryError."""
-        hostname, address = fold(hostname), fold(address)
+        if not self._groups:
+            return False
+        asked = hostname, address
+        known = self._hosts.get(asked)
+        if known is not None:
+            return known
+        if any(group.maps is not None for group in self._groups):
+            return None
+        if len(self._hosts) >= HOSTS_LIMIT:         # they are the peers'
+            self._hosts.clear()
+        self._hosts[asked] = found = self._finds_host(fold(hostname), fold(address))
+        return found
+
+    def _finds_host(self, hostname: str, address: str) -> bool:
         for group in self._groups:
-            if group.maps is not None:
-                return None
             for key in (hostname, address):
                 if key and self._fits(group, key):
                     return not group.negated
@@ -228,6 +244,8 @@ class AddressList(DomainList):
 
     async def matches_host(self, hostname: str, address: str) -> bool:
         """Whether the host's name or its address is in the list, the first item that fits either deciding."""
+        if (found := self.matches_host_now(hostname, address)) is not None:
+            return found
         hostname, address = fold(hostname), fold(address)
         for group in self._groups:
             for key in (hostname, address):

@@ -15,8 +15,10 @@ from typing import Any, Protocol
 
 from mailsuite.base.dialogue import Ask, Body, Close, NameUse, Pace, Peer, Send, Session, StartTls, TlsInfo
 from mailsuite.base.errors import TemporaryError
+from mailsuite.net.eager import StandIn, begin
 
 BACKLOG_LIMIT = 256 * 1024       # octets that may wait in a session while its question is open
+AT_ONCE = 16                     # questions of one connection answered one after the other before others have a turn
 LINGER_S = 5.0                   # how long a closed connection may take to read our last words
 
 log = logging.getLogger("mailsuite.net")
@@ -78,8 +80,9 @@ class Connection(asyncio.Protocol):
         self.session: Session | None = None
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[Any] | StandIn | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._linger: asyncio.TimerHandle | None = None
         self._last_octet = 0.0
         self._handshake_timeout_s = handshake_timeout_s
         self._pace: Pace | None = None
@@ -160,6 +163,8 @@ class Connection(asyncio.Protocol):
         self._gone = True
         if self._timer is not None:
             self._timer.cancel()
+        if self._linger is not None:
+            self._linger.cancel()
         if self._can_write is not None:
             self._can_write.set()
         if self.session is not None and not self._closing:
@@ -210,7 +215,21 @@ class Connection(asyncio.Protocol):
     # --- actions ------------------------------------------------------------------------------------------------
 
     def perform(self, actions: list[Send | StartTls | Close | Ask | Body]) -> None:
+        """Carry them out. Questions that need not wait are answered here and now, up to AT_ONCE of them: the other
+        connections want their turn."""
+        left = AT_ONCE
+        following: list[Send | StartTls | Close | Ask | Body] | None = actions
+        while following is not None:
+            question = self._carry_out(following)
+            if question is None:
+                return
+            following = self._ask(question, at_once=left > 0)
+            left -= 1
+
+    def _carry_out(self, actions: list[Send | StartTls | Close | Ask | Body]) -> Ask | None:
+        """All but the question, which is always the last."""
         out: list[bytes] = []
+        question: Ask | None = None
         for action in actions:
             match action:
                 case Send():
@@ -218,7 +237,7 @@ class Connection(asyncio.Protocol):
                 case Body():
                     self.handler.body(action.octets)
                 case Ask():
-                    self._task = self._loop.create_task(self._answer(action.question))
+                    question = action
                 case StartTls():
                     self._write(out)
                     self._handshaking = True
@@ -227,43 +246,71 @@ class Connection(asyncio.Protocol):
                 case Close():
                     self._write(out)
                     self._close(action.reason)
-                    return
+                    return None
         self._write(out)
+        return question
+
+    def _ask(self, ask: Ask, *, at_once: bool) -> list[Send | StartTls | Close | Ask | Body] | None:
+        """Have a question answered; what the session says to the answer, None when that has to wait."""
+        if not at_once:
+            self._task = self._loop.create_task(self._answer(ask.question))
+            return None
+        self._task = stand_in = StandIn()
+        begun = begin(self._loop, self._answer(ask.question), stand_in)
+        if begun.task is not None:
+            self._task = begun.task
+        following: list[Send | StartTls | Close | Ask | Body] | None = begun.result
+        return following
 
     def _write(self, out: list[bytes]) -> None:
         if out and self._transport is not None and not self._gone:
             self._transport.write(b"".join(out) if len(out) > 1 else out[0])
             out.clear()
 
-    async def _answer(self, question: object) -> None:
-        session = self.session
-        assert session is not None
+    async def _answer(self, question: object) -> list[Send | StartTls | Close | Ask | Body] | None:
+        """Returns what follows when it did not wait; else carries it out."""
         try:
             result = await self.handler.answer(question)
         except asyncio.CancelledError:
-            raise
-        except ConnectionError:
+            if not isinstance(self._task, StandIn):
+                raise
             self._task = None
-            self.abort()
-            return
+            return None
         except BaseException as error:
-            if not isinstance(error, TemporaryError):       # those were logged where they arose
-                log.exception("unforeseen while answering %s", type(question).__name__)
-            self._task = None
-            if not self._closing:
-                self._resume()
-                self.perform(session.failed(error))
-                self._close_if_ended()
-            return
-        self._task = None
-        if self._closing:
-            return
-        self._last_octet = self._loop.time()
-        self._resume()
-        self.perform(session.answered(result))
+            waited, self._task = not isinstance(self._task, StandIn), None
+            following = self._failed(error, question)
+        else:
+            waited, self._task = not isinstance(self._task, StandIn), None
+            following = self._answered(result)
+        if not waited or following is None:
+            return following
+        self.perform(following)
         if self._task is None:
             self._wait_for_reader()
         self._close_if_ended()
+        return None
+
+    def _answered(self, result: object) -> list[Send | StartTls | Close | Ask | Body] | None:
+        """What the session says to an answer; None when nobody listens any more."""
+        assert self.session is not None
+        if self._closing:
+            return None
+        self._last_octet = self._loop.time()
+        self._resume()
+        return self.session.answered(result)
+
+    def _failed(self, error: BaseException, question: object) -> list[Send | StartTls | Close | Ask | Body] | None:
+        """As _answered, for what was raised instead."""
+        assert self.session is not None
+        if isinstance(error, ConnectionError):
+            self.abort()
+            return None
+        if not isinstance(error, TemporaryError):           # those were logged where they arose
+            log.error("unforeseen while answering %s", type(question).__name__, exc_info=error)
+        if self._closing:
+            return None
+        self._resume()
+        return self.session.failed(error)
 
     def _wait_for_reader(self) -> None:
         """A peer that does not read our replies is not read from; after the session's time-out it is dropped."""
@@ -321,7 +368,7 @@ class Connection(asyncio.Protocol):
         self._closing, self._close_reason = True, reason
         if self._transport is not None and not self._gone:
             self._transport.close()
-            self._loop.call_later(LINGER_S, self._abort_if_there)
+            self._linger = self._loop.call_later(LINGER_S, self._abort_if_there)
 
     def _abort_if_there(self) -> None:
         if not self._gone:

@@ -252,9 +252,9 @@ class Intake:
             await self._take(whole=True)
             if self._mime is not None and self._check_body:
                 self._store(await self._mime.end())
-            for problem in Problem:
-                if problem in self.problems:
-                    self.refuse(550, "5.6.0", problem.value)
+            if self.problems:
+                first = next(problem for problem in Problem if problem in self.problems)
+                self.refuse(550, "5.6.0", first.value)
             sender = await self._final_sender()
             if self.trouble is None and not self.discarded:
                 sender = await self._complete(sender)

@@ -9,6 +9,7 @@ Limits: a field longer than header_size_limit is cut; more than hopcount_limit R
 
 import re
 import time
+from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from mailsuite.address.syntax import quote_local
@@ -18,6 +19,7 @@ from mailsuite.queue import params
 from mailsuite.queue.cleanup_checks import Case, ContentChecks
 from mailsuite.queue.headers import DESTINATION_FIELDS, name_of, value_of
 from mailsuite.rewrite.mapping import MESSAGE
+from mailsuite.rewrite.trivial import STANDARD_FIELD
 from mailsuite.smtp.received import header_date
 
 if TYPE_CHECKING:
@@ -34,6 +36,15 @@ class AddressWork(Protocol):
 
     async def header(self, name: str, value: bytes, local: bool = True) -> bytes: ...
     def is_address_header(self, name: str) -> bool: ...
+    def maps_header(self, name: str) -> bool: ...
+
+
+class FieldKind(Enum):
+    """ADDRESSES: those in standard form stay; MAPPED: tables are asked for each."""
+
+    OTHER = 0
+    ADDRESSES = 1
+    MAPPED = 2
 
 
 class HeaderWork:
@@ -52,14 +63,18 @@ class HeaderWork:
         self.obsolete_from = settings[params.HEADER_FROM_FORMAT].lower() == "obsolete"
         self.hostname = settings.text("myhostname")
         self.tls_required = settings.text("tls_required_enable") != "no"
-        self._is_address: dict[bytes, bool] = {}
+        self._kinds: dict[bytes, FieldKind] = {}
 
-    def is_address(self, name: bytes) -> bool:
-        known = self._is_address.get(name)
+    def kind(self, name: bytes) -> "FieldKind":
+        """What is done with a field of that name."""
+        known = self._kinds.get(name)
         if known is None:
-            known = self.rewriter.is_address_header(name.decode("ascii"))
-            if len(self._is_address) < 1000:        # names are the peer's: the cache has a limit
-                self._is_address[name] = known
+            text = name.decode("ascii")
+            known = FieldKind.OTHER
+            if self.rewriter.is_address_header(text):
+                known = FieldKind.MAPPED if self.rewriter.maps_header(text) else FieldKind.ADDRESSES
+            if len(self._kinds) < 1000:             # names are the peer's: the cache has a limit
+                self._kinds[name] = known
         return known
 
 
@@ -81,18 +96,19 @@ class HeaderPass:
                 break
             if self.mime is not None:
                 for line in await self.work.checks.header(self.case, field, self.mime.field(field)):
-                    if not self.case.stopped:
-                        await self._one(line, out)
-            else:
-                await self._one(field, out)
+                    if not self.case.stopped and (open_field := self._look(line, out)) is not None:
+                        self._keep(await self._rewritten(open_field), out)
+            elif (open_field := self._look(field, out)) is not None:
+                self._keep(await self._rewritten(open_field), out)
         return b"".join(out)
 
-    async def _one(self, field: bytes, out: list[bytes]) -> None:
+    def _look(self, field: bytes, out: list[bytes]) -> bytes | None:
+        """Take a field into out; one that has to be rewritten first comes back."""
         name = name_of(field)
         if name in self.work.drop:
             if name in DESTINATION_FIELDS:
                 self.seen.add(name)
-            return
+            return None
         self.seen.add(name)
         if name and field[len(name)] != 0x3A:      # "Name :" was allowed once; others stumble over it
             label, _, value = field.partition(b":")
@@ -105,8 +121,14 @@ class HeaderPass:
             self._encoding(value_of(field).lower())
         elif name == b"tls-required" and self.work.tls_required:
             self._tls_required(value_of(field))
-        elif self.work.is_address(name):
-            field = await self._rewritten(field)
+        else:
+            kind = self.work.kind(name)
+            if kind is FieldKind.MAPPED or (kind is FieldKind.ADDRESSES and not STANDARD_FIELD.fullmatch(field)):
+                return field
+        self._keep(field, out)
+        return None
+
+    def _keep(self, field: bytes, out: list[bytes]) -> None:
         if not field.isascii():
             self.case.envelope.utf8_header = True
         out.append(field)

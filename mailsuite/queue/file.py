@@ -216,7 +216,10 @@ def make_tail(facts: dict[str, Any], recipients: list[Recipient], start: int) ->
 
 def _json(value: object) -> bytes:
     # ASCII only: a surrogate of surrogateescape becomes an escape and comes back as it was.
-    return json.dumps(value, separators=(",", ":")).encode("ascii")
+    return _encode(value).encode("ascii")
+
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode      # json.dumps makes one each time
 
 
 def read(fd: int, *, with_done: bool = False) -> Stored:

@@ -15,6 +15,7 @@ from typing import Any
 
 BACKLOG = 1 << 20
 RETRY_S = 1.0
+_encode = json.JSONEncoder(separators=(",", ":")).encode      # json.dumps makes one each time
 
 
 class Notifier:
@@ -31,7 +32,7 @@ class Notifier:
 
     def tell(self, message: Mapping[str, Any]) -> None:
         """Send now if the socket takes it, else as soon as it does; dropped when nobody listens."""
-        line = json.dumps(message, separators=(",", ":")).encode() + b"\n"
+        line = _encode(message).encode() + b"\n"
         if self._socket is None and not self._connect():
             return
         if len(self._waiting) + len(line) > BACKLOG:

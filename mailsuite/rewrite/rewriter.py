@@ -176,6 +176,11 @@ class Rewriter:
         lower = name.lower()
         return lower in SENDER_HEADERS or lower in RECIPIENT_HEADERS
 
+    def maps_header(self, name: str) -> bool:
+        """Whether tables or masquerading may change addresses in standard form in an address field (any case)."""
+        address_class = "header_sender" if name.lower() in SENDER_HEADERS else "header_recipient"
+        return address_class in self._canonical or address_class in self._masquerade_classes
+
     async def header(self, name: str, value: bytes, local: bool = True) -> bytes:
         """The value of an address header field after rewriting, folded anew; unchanged when nothing changes.
 
@@ -186,7 +191,7 @@ class Rewriter:
         if (not local and not self._remote_domain) or not (lower in SENDER_HEADERS or lower in RECIPIENT_HEADERS):
             return value
         origin = (self._origin, self._mydomain) if local else (self._remote_domain, self._remote_domain)
-        mapped = address_class in self._canonical or address_class in self._masquerade_classes
+        mapped = self.maps_header(lower)
 
         async def change(address: str) -> str:
             if STANDARD.fullmatch(address):

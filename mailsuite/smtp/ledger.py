@@ -5,7 +5,7 @@ from logging import Logger
 from mailsuite.address.syntax import quote_local
 from mailsuite.base.dialogue import NameUse, TlsInfo
 from mailsuite.base.log import logger
-from mailsuite.smtp.commands import COUNTED, Entry, Rule
+from mailsuite.smtp.commands import COUNTED, JUNK, Entry
 from mailsuite.smtp.config import SessionConfig
 from mailsuite.smtp.facts import Facts
 from mailsuite.smtp.syntax import printable
@@ -27,29 +27,35 @@ class Ledger:
         self._config, self._facts = config, facts
         self.errors = self.junk = 0
         self.trouble: set[str] = set()
-        self.history: list[str] | None = [] if config.keep_history else None
+        self._history: list[str | bytes] | None = [] if config.keep_history else None     # lines
         self.reason = ""
         self.transcripts: list[tuple[frozenset[str], list[str]]] = []
         self._counts: dict[str, list[int]] = {}
 
     def heard(self, line: str) -> None:
         """A command, for the transcript."""
-        if self.history is not None and len(self.history) < HISTORY_LIMIT:
-            self.history.append(" In:  " + line)
+        if self._history is not None and len(self._history) < HISTORY_LIMIT:
+            self._history.append(line)
 
     def said(self, reply: bytes) -> None:
         """A reply, for the transcript."""
-        if self.history is not None and len(self.history) < HISTORY_LIMIT:
-            self.history += [" Out: " + line for line in reply.decode("utf-8", "replace").split("\r\n")[:-1]]
+        if self._history is not None and len(self._history) < HISTORY_LIMIT:
+            self._history += reply.split(b"\r\n")[:-1]
+
+    @property
+    def history(self) -> list[str]:
+        """The transcript; nearly no session needs it."""
+        return [" In:  " + said if isinstance(said, str) else " Out: " + said.decode("utf-8", "replace")
+                for said in self._history or ()]
 
     def turn_page(self) -> None:
         """A transaction begins anew; of what was before, only trouble is worth keeping."""
-        if self.history is None or len(self.history) <= self._config.history_flush:
+        if self._history is None or len(self._history) <= self._config.history_flush:
             return
         if self.trouble and len(self.transcripts) < TRANSCRIPTS_LIMIT:
-            self.transcripts.append((frozenset(self.trouble), self.history[:]))
+            self.transcripts.append((frozenset(self.trouble), self.history))
         self.trouble.clear()
-        self.history.clear()
+        self._history.clear()
 
     def count(self, entry: Entry | None, ok: bool, *, blameless: bool = False) -> None:
         """A command is over. entry None: it was none."""
@@ -61,7 +67,7 @@ class Ledger:
         count[1] += 1
         if ok:
             count[0] += 1
-        if Rule.JUNK in entry.rules:
+        if entry.name in JUNK:
             self.count_junk()
 
     def count_junk(self) -> None:

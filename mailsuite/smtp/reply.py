@@ -8,10 +8,12 @@ A reply is a str "CODE text" of one line, or of several with "\\n" between; neve
 """
 
 import re
+from functools import lru_cache
 
 _STATUS = re.compile(r"([245]\.\d{1,3}\.\d{1,3}) ")
 
 
+@lru_cache(256)
 def encode(reply: str) -> bytes:
     """CRLF-ended octets; all lines but the last get their "-"."""
     if "\n" not in reply:

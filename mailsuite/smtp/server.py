@@ -292,9 +292,8 @@ class Server:
     def report_trouble(self, session: ServerSession) -> None:
         """A session is over: mail its transcript to the postmaster, where notify_classes asks for it."""
         self.report_pages(session)
-        if session.history and (trouble := session.trouble & self._watched):
-            self._send(transcript(self.settings, session.facts.client.host, session.history, trouble,
-                                  session.ledger.reason))
+        if (trouble := session.trouble & self._watched) and (history := session.ledger.history):
+            self._send(transcript(self.settings, session.facts.client.host, history, trouble, session.ledger.reason))
 
     def report_pages(self, session: ServerSession) -> None:
         """The same for what a session, which may go on, has turned over."""

@@ -42,7 +42,7 @@ class ServerSession:
         self.chunks: ChunkDecoder | None = None
         self.overshoot = 0
         self.ledger = Ledger(config, facts)
-        self.trouble, self.history = self.ledger.trouble, self.ledger.history
+        self.trouble = self.ledger.trouble
         self.content_failed = False
         self.denied = False
         self.may_xclient = self.may_xforward = self.may_verp = False

@@ -57,5 +57,6 @@ COMMANDS: Mapping[str, Entry] = {
     "QUIT": Entry("quit", do_quit, Rule.BEFORE_TLS | Rule.QUIT | Rule.OBSERVED),
 }
 
+JUNK = frozenset(entry.name for entry in COMMANDS.values() if Rule.JUNK in entry.rules)
 # The order of the counts in "disconnect from ...".
 COUNTED = (*(entry.name for entry in COMMANDS.values()), UNKNOWN.name)

@@ -7,7 +7,6 @@ Each answers None (go on) or a Refusal. With smtpd_delay_reject the lists for cl
 recipient is known. Source: SMTPD_ACCESS_README of Postfix.
 """
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mailsuite.base.errors import ConfigError, TemporaryError
@@ -158,12 +157,15 @@ class Policy:
         Raises TemporaryError.
         """
         # The client's nature does not depend on what was decided of its message: DISCARD ends other lists at once.
-        judge = Judge(self.resources, replace(facts, treatment=Treatment()))
+        decided, facts.treatment = facts.treatment, Treatment()
+        judge = Judge(self.resources, facts)
         judge.tells_permits = False
         try:
             return isinstance(await judge.sublist(self._local_clients), Permit)
         except ServerError as error:
             raise TemporaryError("Temporary lookup error", status="4.3.0") from error
+        finally:
+            facts.treatment = decided
 
     # --- helpers ------------------------------------------------------------------------------------------------
 
