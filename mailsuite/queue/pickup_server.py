@@ -40,6 +40,7 @@ from mailsuite.queue.envelope import Envelope, Handling, Origin
 from mailsuite.queue.file import Damaged, Stored, Unfinished, read
 from mailsuite.queue.notify import Notifier
 from mailsuite.queue.peer import peer_uid
+from mailsuite.queue.sole import hold
 from mailsuite.queue.store import open_store
 from mailsuite.rewrite.rewriter import Rewriter
 from mailsuite.smtp.milter.server_local import LocalMilters
@@ -56,6 +57,7 @@ STALE_S = 86400.0           # an unfinished file in maildrop/ older than this is
 BLOCK = 256 * 1024
 REQUEST = 4096
 SUBMIT_S = 300.0
+STOP_WAIT_S = 12.0          # how long a former pickup may take to end
 _SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 log = logger("pickup")
 cleanup_log = logger("cleanup")
@@ -97,6 +99,7 @@ class Pickup:
 
     async def run(self) -> None:
         loop, context = asyncio.get_running_loop(), self._context
+        lock = await hold(f"{self.store.directory}/maildrop", wait_s=STOP_WAIT_S)
         entrances = [Accepting(listener.sock, self._take) for listener in context.listeners]
         for entrance in entrances:
             entrance.start()
@@ -118,6 +121,8 @@ class Pickup:
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=5)
             self._notifier.close()
+            if lock >= 0:
+                os.close(lock)
 
     # --- maildrop -----------------------------------------------------------------------------------------------
 

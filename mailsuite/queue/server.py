@@ -25,6 +25,7 @@ from mailsuite.queue.manager import Manager
 from mailsuite.queue.requests import Requests
 from mailsuite.queue.rounds import Rounds
 from mailsuite.queue.scanner import Scanner
+from mailsuite.queue.sole import hold
 from mailsuite.queue.store import open_store
 from mailsuite.queue.watchdog import Watchdog
 from mailsuite.rewrite.rewriter import Rewriter
@@ -176,6 +177,7 @@ class QueueManager:
     async def run(self) -> None:
         """Until the context stops."""
         loop, context = asyncio.get_running_loop(), self._context
+        lock = await hold(f"{self.store.directory}/active", wait_s=STOP_WAIT_S + 4)
         await self.scanner.recover()
         servers = [await loop.create_unix_server(lambda: Requests(self), sock=listener.sock)
                    for listener in context.listeners]
@@ -197,6 +199,8 @@ class QueueManager:
         watchdog.stop()
         self.agents.close()
         self._verifier.close()
+        if lock >= 0:
+            os.close(lock)
 
     async def _ticks(self) -> None:
         """Scans by the clock."""

@@ -118,7 +118,7 @@ class ClientConnection:
     async def _step(self, step: Step, body: Iterable[bytes], body_timeout_s: float) -> Reply | None:
         match step:
             case Send():
-                self._writer.write(step.octets)
+                self._put(step.octets)
             case Receive():
                 return await self._receive(step)
             case SendBody():
@@ -128,6 +128,11 @@ class ClientConnection:
             case Warn():
                 self.warn(step.text)
         return None
+
+    def _put(self, octets: bytes) -> None:
+        """Write without waiting. To a server that is gone nothing is said: its last words, or its end, are read next."""
+        if not self._writer.transport.is_closing():
+            self._writer.write(octets)
 
     async def _receive(self, step: Receive) -> Reply:
         try:
@@ -152,7 +157,7 @@ class ClientConnection:
         stage = "sending message body"
         try:
             for block in body:
-                self._writer.write(block)
+                self._put(block)
                 async with asyncio.timeout(timeout_s):
                     await self._writer.drain()
         except TimeoutError as error:
@@ -165,7 +170,7 @@ class ClientConnection:
             self.usable = False
             self.abort()
             raise
-        self._writer.write(b".\r\n")
+        self._put(b".\r\n")
 
     async def handshake(self) -> None:
         """TLS from here on, as `context` and `server_name` say; nothing is checked, see `chain`. Raises Trouble."""
@@ -206,7 +211,7 @@ class ClientConnection:
     async def quit(self, config: ClientConfig) -> None:
         """Say QUIT and close; without waiting for the answer where smtp_skip_quit_response says so."""
         if self.usable:
-            self._writer.write(b"QUIT\r\n")
+            self._put(b"QUIT\r\n")
             if not config.skip_quit:
                 try:
                     await self._receive(Receive("sending QUIT", min(config.timeouts["quit"], 10.0)))
