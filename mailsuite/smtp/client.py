@@ -130,7 +130,7 @@ class ClientConnection:
         return None
 
     def _put(self, octets: bytes) -> None:
-        """Write without waiting. To a server that is gone nothing is said: its last words, or its end, are read next."""
+        """Write without waiting. To a server that is gone nothing is said: its last words, or its end, come next."""
         if not self._writer.transport.is_closing():
             self._writer.write(octets)
 
