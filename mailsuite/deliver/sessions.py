@@ -14,16 +14,18 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from mailsuite.base.errors import ConfigError
+from mailsuite.base.errors import ConfigError, TemporaryError
 from mailsuite.base.log import logger
 from mailsuite.config.settings import Settings
+from mailsuite.deliver.status_filter import LineFilter
 from mailsuite.deliver.tls_reports import TlsReports
 from mailsuite.dns.resolver import Resolver
 from mailsuite.maps import MapSource, open_maps
+from mailsuite.maps.matchlist import NameList
 from mailsuite.smtp.client import ClientConnection, Endpoint, HandshakeTrouble
 from mailsuite.smtp.client_auth import Credentials, Passwords, authenticate
 from mailsuite.smtp.client_dane import NoTls
-from mailsuite.smtp.client_hosts import NoHost, parse_destination
+from mailsuite.smtp.client_hosts import NoHost, bind_addresses, parse_destination
 from mailsuite.smtp.client_params import CACHE_ON_DEMAND, CACHE_TIME, REUSE_COUNT, REUSE_TIME, ClientConfig
 from mailsuite.smtp.client_policy import Policy
 from mailsuite.smtp.client_requiretls import Demand, Demands, RequireTlsTrouble
@@ -32,6 +34,7 @@ from mailsuite.smtp.client_tls import CertificateTrouble, NoStartTls, Policies
 from mailsuite.tls.identity import Identity
 from mailsuite.tls.peer import Verdict
 
+SMTP_PORT = 25
 KEPT_MOST = 200                 # idle sessions
 REMEMBERED_MOST = 1000          # nexthops whose last request is remembered
 Key = tuple[Endpoint, Policy, str]
@@ -49,6 +52,7 @@ class Session:
     ready_at: float
     messages: int = 0
     reused: bool = False
+    authenticated: bool = False
     said_data: bool = False
     clean: bool = True          # no transaction is open at the other side
     verdict: Verdict | None = None      # of the server's certificate; None without TLS
@@ -67,6 +71,7 @@ class Wants:
     sender: str
     require_tls: str = ""
     waited: bool = False
+    queue_id: str = ""
 
 
 class Sessions:
@@ -82,8 +87,11 @@ class Sessions:
         hello_word = "lhlo" if config.lmtp else "ehlo"
         self._discards = open_maps(settings.text(f"{prefix}_discard_{hello_word}_keyword_address_maps"),
                                    MapSource(settings, prefix))
-        self._bind = {False: settings.text(f"{prefix}_bind_address"), True: settings.text(f"{prefix}_bind_address6")}
-        self._keep_s = float(settings[CACHE_TIME[prefix]]) if settings[CACHE_ON_DEMAND[prefix]] else 0.0
+        self._bind = bind_addresses(settings, prefix)
+        self._bind_must = settings.text(f"{prefix}_bind_address_enforce") == "yes"
+        self._filter = LineFilter(settings, prefix)
+        self._always = NameList(settings.text(f"{prefix}_connection_cache_destinations"), MapSource(settings, prefix))
+        self._keep_s, self._on_demand = float(settings[CACHE_TIME[prefix]]), settings[CACHE_ON_DEMAND[prefix]]
         self._queue_directory = settings.text("queue_directory")
         self._age_s, self._count = settings[REUSE_TIME[prefix]], settings[REUSE_COUNT[prefix]] or 10**9
         self._idle: dict[Key, deque[tuple[float, Session]]] = {}
@@ -122,13 +130,13 @@ class Sessions:
         session = self._take(key) if not fresh else None
         if session is None:
             try:
-                session = await self._opened(endpoint, nexthop, policy, credentials, key,
+                session = await self._opened(endpoint, nexthop, policy, credentials, key, wants.queue_id,
                                              wants.waited or demand is Demand.RELAXED)
             except (NoStartTls, CertificateTrouble, HandshakeTrouble) as trouble:
                 if demand is not Demand.ENFORCE:
                     raise
                 raise RequireTlsTrouble(f"Encryption needed: {trouble.public}") from trouble
-        session.demand = demand
+        session.demand, session.link.queue_id = demand, wants.queue_id
         try:
             self._demands.check(demand, session.features, session.link.host)
         except Trouble:
@@ -137,39 +145,41 @@ class Sessions:
         return session
 
     async def _opened(self, endpoint: Endpoint, nexthop: str, policy: Policy, credentials: Credentials | None,
-                      key: Key, waited: bool) -> Session:
+                      key: Key, queue_id: str, waited: bool) -> Session:
         """waited: long enough to go without TLS that may be used, but fails."""
         try:
-            return await self._open(endpoint, nexthop, policy, credentials, key)
+            return await self._open(endpoint, nexthop, policy, credentials, key, queue_id)
         except HandshakeTrouble as trouble:
             self._log.info("SSL_connect error to %s: %s", endpoint.name_port, trouble.why)
             if policy.level != "may" or not waited or credentials is not None:
                 raise
             self._log.info("%s: TLS failed, trying without", endpoint.name_port)
-            return await self._open(endpoint, nexthop, Policy("none"), credentials, key)
+            return await self._open(endpoint, nexthop, Policy("none"), credentials, key, queue_id)
 
     async def _open(self, endpoint: Endpoint, nexthop: str, policy: Policy, credentials: Credentials | None,
-                    key: Key) -> Session:
+                    key: Key, queue_id: str) -> Session:
         opened, wrapper = time.time(), self._policies.wrapper and policy.level != "none"
         link = await ClientConnection.open(
             endpoint, timeout_s=self._config.timeouts["connect"], bind=self._bind[":" in endpoint.address],
+            bind_must=self._bind_must, warn=lambda text: self._log.warning("%s", text),
             lines_limit=self._config.reply_lines, unix_root=self._queue_directory)
         noted = False
-        link.warn = lambda text: self._log.warning("%s", text.replace(endpoint.name, endpoint.name_port, 1))
+        self._listen(link, queue_id)
+        own = endpoint.port == SMTP_PORT        # elsewhere our own name is a content filter's, say
         best_mx_of = endpoint.domain if endpoint.best else ""
         try:
             config = await self._config_for(endpoint)
             verdict = await self._handshake(link, policy, nexthop) if wrapper else None
-            await link.run(greeting(config, link.host))
-            features = await link.run(hello(config, link.host, best_mx_of=best_mx_of))
+            esmtp = await link.run(greeting(config, link.host, own=own))
+            features = await link.run(hello(config, link.host, best_mx_of=best_mx_of, esmtp=esmtp, own=own))
             if policy.level != "none" and not wrapper:
                 features, verdict = await self._secure(link, features, policy, nexthop, config)
             elif self._policies.note_offer and not wrapper and features.has("STARTTLS"):
                 self._log.info("Host offered STARTTLS: [%s]", endpoint.host)
             features.tls, noted = link.tls, True
             self._report(policy, endpoint, nexthop, link)
-            if credentials is not None and features.mechanisms:
-                await link.run(authenticate(self._config, features, link.host, credentials))
+            link.pipelining = features.has("PIPELINING")
+            authenticated = await self._log_in(link, features, credentials)
         except Trouble as trouble:
             if not noted:
                 self._report(policy, endpoint, nexthop, link, trouble)
@@ -181,7 +191,38 @@ class Sessions:
         except BaseException:
             link.abort()
             raise
-        return Session(link, features, key, nexthop, opened, time.time(), verdict=verdict)
+        return Session(link, features, key, nexthop, opened, time.time(), authenticated=authenticated,
+                       verdict=verdict)
+
+    async def _log_in(self, link: ClientConnection, features: Features, credentials: Credentials | None) -> bool:
+        if credentials is None or not features.has("AUTH"):
+            return False
+        await link.run(authenticate(self._config, features, link.host, credentials))
+        return True
+
+    def _listen(self, link: ClientConnection, queue_id: str) -> None:
+        """Where the connection's remarks go. In a pipeline a line that is no reply may shift all that follow."""
+        name, log = link.endpoint.name_port, self._log
+        link.queue_id = queue_id
+
+        def noise(line: str) -> None:
+            if link.pipelining:
+                log.warning("%s: non-%s response from %s: %.100s", link.queue_id,
+                            "LMTP" if self._config.lmtp else "ESMTP", name, line)
+                log.warning("to prevent loss of mail, turn off command pipelining for %s with the "
+                            "%s_discard_%shlo_keyword_address_maps parameter", link.endpoint.address, self._prefix,
+                            "l" if self._config.lmtp else "e")
+
+        def replace_line(line: str) -> str:
+            new = self._filter.replace(line)
+            if new is None:
+                return line
+            log.info("%s: replacing server reply \"%s\" with \"%s\"", name, line, new)
+            return new
+
+        link.warn = lambda text: log.warning("%s", text.replace(link.endpoint.name, name, 1))
+        link.note = lambda text: log.info("%s", text)
+        link.listen_to(noise=noise, replace=None if self._filter.empty else replace_line)
 
     async def _config_for(self, endpoint: Endpoint) -> ClientConfig:
         """With the keywords that this server must not have offered: smtp_discard_ehlo_keyword_address_maps."""
@@ -247,9 +288,10 @@ class Sessions:
         """Keep the session, or end it."""
         link = session.link
         recently = time.monotonic() - self._last_asked.get(session.nexthop, -1e9) < self._keep_s
-        more = self._under_way[session.nexthop] > 1 or recently
+        more = self._on_demand and (self._under_way[session.nexthop] > 1 or recently)
+        more = more or await self._kept_always(session.nexthop)
         if not (link.quiet and session.clean and session.messages and more and self._keep_s and not self._closed
-                and session.messages < self._count and self._kept < KEPT_MOST
+                and session.messages <= self._count and self._kept < KEPT_MOST
                 and time.time() - session.opened_at < self._age_s):
             self._quit(link)
             return
@@ -257,6 +299,15 @@ class Sessions:
         self._kept += 1
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._keep_s, self._expire)
+
+    async def _kept_always(self, nexthop: str) -> bool:
+        """smtp_connection_cache_destinations."""
+        if self._always.empty:
+            return False
+        try:
+            return await self._always.matches(_host_of(nexthop, None) or nexthop)
+        except TemporaryError:
+            return False                # logged already; only speed depends on it
 
     def _expire(self) -> None:
         self._timer = None
@@ -297,9 +348,9 @@ class Sessions:
             self._timer = None
 
 
-def _host_of(nexthop: str, endpoint: Endpoint) -> str:
+def _host_of(nexthop: str, endpoint: Endpoint | None) -> str:
     """The next hop's name as certificates are compared with it."""
-    if endpoint.path:
+    if endpoint is not None and endpoint.path:
         return endpoint.host
     try:
         return parse_destination(nexthop, 25).host

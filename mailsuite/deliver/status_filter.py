@@ -1,4 +1,4 @@
-"""default_delivery_status_filter and its kin: outcomes of deliveries, rewritten by a table.
+"""default_delivery_status_filter and its kin, and smtp_reply_filter: outcomes of deliveries, rewritten by a table.
 
     made = StatusFilter.of(settings, "smtp")
     made.apply("5.7.1", "host x said: 550 5.7.1 later") -> ("4.7.1", "...") or what went in
@@ -17,6 +17,25 @@ from mailsuite.config.settings import Settings
 from mailsuite.maps import Maps, MapSource, open_maps
 
 _RESULT = re.compile(r"([245]\.\d{1,3}\.\d{1,3})\s+(.*)", re.DOTALL)
+
+
+class LineFilter:
+    """smtp_reply_filter: a line of a server's reply, as it came, and what stands for it."""
+
+    def __init__(self, settings: Settings, prefix: str) -> None:
+        name = f"{prefix}_reply_filter"
+        self._maps = open_maps(settings.text(name), MapSource(settings, prefix))
+        if not self._maps.empty and not self._maps.immediate:
+            logger(prefix).warning("%s: only tables that answer at once can be used here", name)
+            self._maps = open_maps("", MapSource(settings, prefix))
+
+    @property
+    def empty(self) -> bool:
+        return self._maps.empty
+
+    def replace(self, line: str) -> str | None:
+        """None: the line stays. Raises TemporaryError."""
+        return _at_once(self._maps.find(line))
 
 
 class StatusFilter:

@@ -14,7 +14,7 @@ import os
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from mailsuite.config.settings import Settings
 
 R = TypeVar("R", covariant=True)
+# Whether to leave a record out. Raises TemporaryError (a table), ValueError (no such action).
+ReplyFilter = Callable[[str], Awaitable[bool]]
 
 POSITIVE_CACHE_S = 300      # most that an answer is kept, whatever its TTL
 RESOLV_CONF_CHECK_S = 5.0
@@ -37,12 +39,16 @@ NEGATIVE_CACHE_S = 30       # a name that was just made should be found soon
 
 
 class DnsError(TemporaryError):
-    """No answer, or the server failed. name and rtype: what was asked ("example.test", "MX")."""
+    """No answer, or the server failed. name and rtype: what was asked ("example.test", "MX").
 
-    def __init__(self, name: str, rtype: str, why: str = "Host not found, try again") -> None:
-        self.name, self.rtype, self.why = name, rtype, why
-        super().__init__(f"Host or domain name not found. Name service error for name={name} type={rtype}: {why}",
-                         status="4.4.3")
+    filtered: a *_dns_reply_filter did that. policy: it left nothing of the answer.
+    """
+
+    def __init__(self, name: str, rtype: str, why: str = "Host not found, try again", *, filtered: bool = False,
+                 policy: bool = False) -> None:
+        self.name, self.rtype, self.why, self.policy = name, rtype, why, policy
+        what = "Error looking up" if filtered else "Host or domain name not found. Name service error for"
+        super().__init__(f"{what} name={name} type={rtype}: {why}", status="4.7.0" if policy else "4.4.3")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +93,15 @@ class ClientName(NamedTuple):
 class Resolver:
     """One per process. timeout_s: for one question with its repetitions. cache_limit: answers kept.
 
-    servers: in the place of those of resolv_conf.
+    servers: in the place of those of resolv_conf. reply_filter: asked of each record of an answer, as
+    "mx.a.test. 60 IN A 192.0.2.1", whether to leave it out; None: of none. search: the machine's search list counts,
+    for names "without a dot", for "all", or for none ("").
     """
 
     def __init__(self, *, timeout_s: float = 10.0, cache_limit: int = 2000, resolv_conf: str = "/etc/resolv.conf",
-                 hosts: str = "/etc/hosts", servers: Sequence[Server] = ()) -> None:
-        self._servers = servers
+                 hosts: str = "/etc/hosts", servers: Sequence[Server] = (), reply_filter: "ReplyFilter | None" = None,
+                 search: str = "") -> None:
+        self._servers, self._filter, self._search = servers, reply_filter, search
         self._timeout_s, self._cache_limit, self._resolv_conf = timeout_s, cache_limit, resolv_conf
         self.hosts = Hosts(hosts)
         self._cache: OrderedDict[tuple[str, str], tuple[float, Answer[Any]]] = OrderedDict()
@@ -101,10 +110,10 @@ class Resolver:
         self._stamp, self._look_again = 0, 0.0
 
     @classmethod
-    def of(cls, settings: "Settings") -> "Resolver":
+    def of(cls, settings: "Settings", *, reply_filter: "ReplyFilter | None" = None, search: str = "") -> "Resolver":
         """The resolver of a service."""
         servers = settings[DNS_SERVERS]
-        return cls(servers=servers)
+        return cls(servers=servers, reply_filter=reply_filter, search=search)
 
     # -- questions -------------------------------------------------------------------------------------------------
 
@@ -174,13 +183,29 @@ class Resolver:
         key = (name, rtype)
         known = self._cache.get(key)
         if known is not None and known[0] > time.monotonic():
-            return known[1]
+            return await self._filtered(name, rtype, known[1])
         task = self._asking.get(key)
         if task is None:
             task = asyncio.get_running_loop().create_task(self._ask(name, rtype))
             self._asking[key] = task
             task.add_done_callback(lambda done: self._asked(key, done))
-        return await asyncio.shield(task)
+        return await self._filtered(name, rtype, await asyncio.shield(task))
+
+    async def _filtered(self, name: str, rtype: str, answer: Answer[Any]) -> Answer[Any]:
+        """What *_dns_reply_filter leaves of an answer. Raises DnsError."""
+        if self._filter is None or not answer.records:
+            return answer
+        kept = []
+        for record in answer.records:
+            try:
+                drop = await self._filter(f"{name}. {answer.ttl_s} IN {rtype} {record.to_text()}")
+            except ValueError as error:
+                raise DnsError(name, rtype, "Invalid DNS reply filter syntax", filtered=True) from error
+            if not drop:
+                kept.append(record)
+        if not kept:
+            raise DnsError(name, rtype, "DNS reply filter drops all results", filtered=True, policy=True)
+        return Answer(tuple(kept), True, answer.ttl_s, answer.validated)
 
     def _asked(self, key: tuple[str, str], task: "asyncio.Task[Answer[Any]]") -> None:
         self._asking.pop(key, None)
@@ -204,7 +229,10 @@ class Resolver:
         except (dns.exception.DNSException, ValueError):
             return Answer((), exists=False)         # no such name can exist
         try:
-            found = await self._machine().resolve(wanted, rtype, search=False, raise_on_no_answer=False,
+            search = self._search == "all" or (self._search == "without a dot" and "." not in name)
+            if search:
+                wanted = wanted.relativize(dns.name.root)
+            found = await self._machine().resolve(wanted, rtype, search=search, raise_on_no_answer=False,
                                                   lifetime=self._timeout_s)
         except dns.resolver.NXDOMAIN:
             return Answer((), exists=False)

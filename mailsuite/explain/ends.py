@@ -149,12 +149,18 @@ class Ends:
             end.reason = f"to <{quote_local(known_as)}>"
         if self.resolver is None:
             return [end]
-        try:
-            found = await HostFinder(settings, self.resolver, case.service.entry.command).find(nexthop)
-        except NoHost as error:
+        finder, found, error = HostFinder(settings, self.resolver, case.service.entry.command), None, None
+        for site in finder.sites(nexthop):
+            try:
+                found = await finder.find(site)
+                break
+            except NoHost as trouble:
+                error = trouble
+        if found is None:
+            assert error is not None
             return [End(case.address, "deferred" if error.status.startswith("4") else "bounced", dsn=error.status,
                         reason=error.public, transport=case.recipient.transport, nexthop=nexthop, steps=end.steps)]
-        end.hosts = [endpoint.name if endpoint.path else f"{endpoint.name}:{endpoint.port}" for endpoint in found]
+        end.hosts = [endpoint.name_port for endpoint in found.endpoints]
         return [end]
 
     async def pipe(self, case: Case) -> list[End]:

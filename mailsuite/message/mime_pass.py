@@ -18,6 +18,7 @@ from enum import Enum
 from typing import Protocol
 
 from mailsuite.message.params import parse_content_type
+from mailsuite.message.quoted_printable import quoted_line
 
 PRIMARY, PART, NESTED = "header", "mime header", "nested header"
 MIME_FIELDS = frozenset({b"content-description", b"content-disposition", b"content-id", b"content-transfer-encoding",
@@ -25,6 +26,8 @@ MIME_FIELDS = frozenset({b"content-description", b"content-disposition", b"conte
 _FIELD = re.compile(rb"[!-9;-~]{1,998}[ \t]*:")
 _CODED = frozenset({b"base64", b"quoted-printable"})
 _NOT_7BIT = _CODED | {b"8bit", b"binary"}
+_EIGHT = frozenset({b"8bit", b"binary"})
+_COMMENT = re.compile(rb"\([^()]*\)")
 _MORE_LEVELS = 2            # Postfix's mime_nesting_limit = 3 takes five boundaries
 
 
@@ -59,8 +62,10 @@ class Visitor(Protocol):
 class MimePass:
     """One message."""
 
-    def __init__(self, visitor: Visitor, limits: MimeLimits) -> None:
-        self._visitor, self._limits = visitor, limits
+    def __init__(self, visitor: Visitor, limits: MimeLimits, *, to_7bit: bool = False) -> None:
+        """to_7bit: what is labelled 8bit or binary becomes quoted-printable, and the label with it."""
+        self._visitor, self._limits, self._to_7bit = visitor, limits, to_7bit
+        self.relabelled = False     # the last field told a transfer encoding that is told anew behind the header
         self._boundaries: list[tuple[bytes, bool]] = []         # and whether its parts are messages (digest)
         self._told: set[Problem] = set()
         self._rest = self._pending = b""
@@ -74,12 +79,15 @@ class MimePass:
         self._message = message
         self._partial = self._composite = False
         self._encoding = b""
+        self._container = self._open = message      # cannot be encoded; its body is a message, or parts
+        self._quoting = False
 
     # --- headers ------------------------------------------------------------------------------------------------
 
     def field(self, field: bytes) -> str:
         """Take note of a field of the header at hand. Returns the kind of checks it gets."""
         where = self._where or PRIMARY
+        self.relabelled = False
         if not field.isascii():
             self._report(Problem.EIGHT_IN_HEADER, field)
         label, _, value = field.partition(b":")
@@ -89,13 +97,17 @@ class MimePass:
         if name == b"content-type":
             self._content_type(field, value)
         elif name == b"content-transfer-encoding":
-            self._encoding = value.strip().lower()
+            self._encoding = _token(value)
+            self.relabelled = self._to_7bit and self._encoding in _EIGHT
         return PART
 
     def _content_type(self, field: bytes, value: bytes) -> None:
         kind = parse_content_type(value)
         main, sub = kind.type.lower(), kind.subtype.lower()
-        self._message = main == b"message" and sub in (b"rfc822", b"global")
+        self._container = main in (b"message", b"multipart") and (main, sub) != (b"message", b"global")
+        # A message/global is encoded as a whole (RFC 6532 section 3.7), so there is no header to see in it then.
+        self._message = main == b"message" and (sub == b"rfc822" or sub == b"global" and not self._to_7bit)
+        self._open = main == b"multipart" or self._message
         self._partial = main == b"message" and sub == b"partial"
         self._composite = main == b"multipart" or main == b"message" and sub == b"rfc822"
         if main != b"multipart":
@@ -116,6 +128,7 @@ class MimePass:
         if self._composite and self._encoding in _CODED or self._partial and self._encoding in (b"8bit", b"binary"):
             self._report(Problem.ENCODING, self._encoding)
         self._offset = 0
+        self._quoting = self._to_7bit and self._encoding in _EIGHT and not self._open
         if self._message:
             self._where = NESTED
             self._begin(message=False)
@@ -168,10 +181,13 @@ class MimePass:
             rest, self._rest = self._rest, b""
             await (self._go_on(rest, out, b"\n") if self._midline else self._line(rest, out))
         await self._flush(out)
+        if self._where is not None:
+            self._label(out)
         return b"".join(out)
 
     async def _line(self, line: bytes, out: list[bytes]) -> None:
         if self._where is PRIMARY:
+            self._label(out)
             self._end_of_header()               # the empty line that ends the message header
             out.append(line + b"\n")
             self._offset = 1
@@ -192,6 +208,8 @@ class MimePass:
 
     async def _delimiter(self, line: bytes, depth: int, out: list[bytes]) -> None:
         await self._flush(out)
+        if self._where is not None:
+            self._label(out)
         boundary, digest = self._boundaries[depth]
         del self._boundaries[depth + 1:]
         if line.startswith(b"--", 2 + len(boundary)):
@@ -213,6 +231,7 @@ class MimePass:
         if _FIELD.match(line):
             self._pending = line
             return
+        self._label(out)
         self._end_of_header()
         if not line or self._where is None:
             await self._body_line(line, out)
@@ -224,12 +243,19 @@ class MimePass:
         if self._pending:
             field, self._pending = self._pending[:self._limits.header], b""
             kind = self.field(field)
-            out += [new + b"\n" for new in await self._visitor.header(field, kind)]
+            if not self.relabelled:
+                out += [new + b"\n" for new in await self._visitor.header(field, kind)]
+
+    def _label(self, out: list[bytes]) -> None:
+        """At the end of a header: the transfer encoding that the body gets."""
+        if self._to_7bit and self._encoding in _EIGHT:
+            out.append(b"Content-Transfer-Encoding: " + (b"7bit" if self._container else b"quoted-printable") + b"\n")
 
     async def _body_line(self, line: bytes, out: list[bytes]) -> None:
         if not line.isascii() and self._encoding not in _NOT_7BIT:
             self._report(Problem.EIGHT_IN_BODY, line)
-        await self._visit(line, out)
+        for each in quoted_line(line) if self._quoting else (line,):
+            await self._visit(each, out)
 
     async def _visit(self, line: bytes, out: list[bytes]) -> None:
         """Long lines are looked at in pieces, as Postfix reads them."""
@@ -248,3 +274,9 @@ class MimePass:
         self._offset += 1
         if kept:
             out.append(b"".join(kept) + b"\n")
+
+
+def _token(value: bytes) -> bytes:
+    """The first word of a field's value, comments left out, in lower case."""
+    words = _COMMENT.sub(b" ", value).replace(b";", b" ").split()
+    return words[0].lower() if words else b""

@@ -179,7 +179,7 @@ def log_delivery(log: logging.Logger, request: DeliveryRequest, recipient: Recip
     """
     original = recipient.original
     orig_to = ""
-    if original and original.lower() != recipient.address.lower():
+    if original and unquote_local(original).lower() != recipient.address.lower():
         orig_to = f"orig_to=<{quote_local(unquote_local(original))}>, "
     log.info("%s: to=<%s>, %srelay=%s, %s, dsn=%s, status=%s (%s)", request.queue_id,
              quote_local(recipient.address), orig_to, report.relay,

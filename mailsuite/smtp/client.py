@@ -9,22 +9,49 @@ Raises Trouble: connection refused, lost, silent for too long, or octets that ar
 """
 
 import asyncio
+import errno
 import os
 import re
 import socket
 import ssl
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
 from mailsuite.base.errors import PeerError
 from mailsuite.smtp.client_params import ClientConfig
 from mailsuite.smtp.client_reply import Reply, ReplyReader
-from mailsuite.smtp.client_session import Receive, Send, SendBody, StartTls, Step, Trouble, Warn
+from mailsuite.smtp.client_session import (
+    Drop,
+    Note,
+    Receive,
+    Send,
+    SendBody,
+    SendChunk,
+    StartTls,
+    Step,
+    Trouble,
+    Warn,
+)
 from mailsuite.tls.chain import Chain, peer_chain
 
 R = TypeVar("R")
 _READ = 65536
+CHUNK = 1 << 20                 # octets of one BDAT
+Blocks = Iterable[bytes] | AsyncIterable[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A message's octets as they go out, and how long they may take.
+
+    timeout_s: for a block of them. min_rate: octets a second that all of it must make besides; 0: none (see
+    smtp_per_request_deadline, smtp_min_data_rate).
+    """
+
+    blocks: Blocks = ()
+    timeout_s: float = 180.0
+    min_rate: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,63 +97,83 @@ class ClientConnection:
         self._reader, self._writer = reader, writer
         self._lines_limit = lines_limit
         self._replies = ReplyReader(lines_limit=lines_limit)
+        self._noise: Callable[[str], None] = lambda line: None
+        self._filter: Callable[[str], str] | None = None
         self.tls = False
         self.chain: Chain = ()                  # the server's certificates, DER, its own first
         self.context: Callable[[], ssl.SSLContext] | None = None
         self.server_name = ""
         self.handshake_timeout_s = 60.0
         self.warn: Callable[[str], None] = lambda text: None
+        self.note: Callable[[str], None] = lambda text: None
         self.usable = True
+        self.queue_id, self.pipelining = "", False      # for who listens to it
+        self._chunks: _Chunks | None = None
+        self._ends = 0.0            # when the block under way must be gone
 
     @classmethod
-    async def open(cls, endpoint: Endpoint, *, timeout_s: float, bind: str = "", lines_limit: int = 200,
+    async def open(cls, endpoint: Endpoint, *, timeout_s: float, bind: str = "", bind_must: bool = False,
+                   warn: Callable[[str], None] = lambda text: None, lines_limit: int = 200,
                    unix_root: str = "") -> "ClientConnection":
-        """Connect. unix_root: where a relative path begins. Raises Trouble."""
+        """Connect. unix_root: where a relative path begins. Raises Trouble.
+
+        bind: the address to connect from; where that cannot be used, it is left out with a warning, or, with bind_must,
+        there is no connection.
+        """
         try:
             async with asyncio.timeout(timeout_s):
+                sock = await _connected(endpoint, os.path.join(unix_root, endpoint.path), bind, bind_must, warn)
                 if endpoint.path:
-                    reader, writer = await asyncio.open_unix_connection(os.path.join(unix_root, endpoint.path))
+                    reader, writer = await asyncio.open_unix_connection(sock=sock)
                 else:
-                    reader, writer = await asyncio.open_connection(
-                        endpoint.address, endpoint.port, local_addr=(bind, 0) if bind else None)
+                    reader, writer = await asyncio.open_connection(sock=sock)
         except TimeoutError as error:
-            raise Trouble(f"connect to {endpoint.name_port}: Connection timed out", status="4.4.1",
-                          dead=True) from error
+            raise Trouble(f"connect to {endpoint.name_port}: Connection timed out", status="4.4.1", dead=True,
+                          unreached=True) from error
         except OSError as error:
             why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-            raise Trouble(f"connect to {endpoint.name_port}: {why}", status="4.4.1", dead=True) from error
-        sock = writer.get_extra_info("socket")
-        if sock is not None and not endpoint.path:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            raise Trouble(f"connect to {endpoint.name_port}: {why}", status="4.4.1", dead=True,
+                          unreached=True) from error
         return cls(endpoint, reader, writer, lines_limit=lines_limit)
 
-    async def run(self, dialogue: Generator[Step, Reply, R], *, body: Iterable[bytes] = (),
-                  body_timeout_s: float = 180.0) -> R:
+    def listen_to(self, *, noise: Callable[[str], None], replace: Callable[[str], str] | None) -> None:
+        """noise: told of lines that are no reply. replace: smtp_reply_filter."""
+        self._noise, self._filter = noise, replace
+        self._replies.noise, self._replies.filter = noise, replace
+
+    async def run(self, dialogue: Generator[Step, Reply, R], *, body: Body = Body()) -> R:
         """Run a dialogue to its end. Raises Trouble; the connection is of no more use when it is dead."""
         reply: Reply | None = None
+        self._chunks = None
         try:
             while True:
                 try:
                     step = dialogue.send(reply)     # type: ignore[arg-type]  # None begins a generator
                 except StopIteration as stop:
                     return stop.value   # type: ignore[no-any-return]
-                reply = await self._step(step, body, body_timeout_s)
+                reply = await self._step(step, body)
         except Trouble as trouble:
             self.usable = self.usable and not trouble.dead
             raise
 
-    async def _step(self, step: Step, body: Iterable[bytes], body_timeout_s: float) -> Reply | None:
+    async def _step(self, step: Step, body: Body) -> Reply | None:
         match step:
             case Send():
                 self._put(step.octets)
             case Receive():
                 return await self._receive(step)
             case SendBody():
-                await self._send_body(() if step.empty else body, body_timeout_s)
+                await self._send_body(Body() if step.empty else body)
+            case SendChunk():
+                await self._send_chunk(step, body)
             case StartTls():
                 await self.handshake()
             case Warn():
                 self.warn(step.text)
+            case Note():
+                self.note(step.text)
+            case Drop():
+                self.abort()
         return None
 
     def _put(self, octets: bytes) -> None:
@@ -153,13 +200,27 @@ class ClientConnection:
             raise Trouble(f"protocol error: host {self.host} sent an {error.public} while {step.stage}",
                           status="4.5.0", dead=True) from error
 
-    async def _send_body(self, body: Iterable[bytes], timeout_s: float) -> None:
+    async def _send_body(self, body: Body) -> None:
+        await self._send_blocks(body, body.blocks)
+        self._put(b".\r\n")
+
+    async def _send_chunk(self, step: SendChunk, body: Body) -> None:
+        if self._chunks is None:
+            self._chunks = _Chunks(body.blocks)
+        chunk, step.last = await self._chunks.take()
+        head = f"BDAT {len(chunk)}{' LAST' if step.last else ''}\r\n".encode()
+        await self._send_blocks(body, (head, chunk))
+
+    async def _send_blocks(self, body: Body, blocks: Blocks) -> None:
         stage = "sending message body"
+        self._ends = asyncio.get_running_loop().time() + body.timeout_s
         try:
-            for block in body:
-                self._put(block)
-                async with asyncio.timeout(timeout_s):
-                    await self._writer.drain()
+            if isinstance(blocks, AsyncIterable):
+                async for block in blocks:
+                    await self._send_block(body, block)
+            else:
+                for block in blocks:
+                    await self._send_block(body, block)
         except TimeoutError as error:
             raise Trouble(f"conversation with {self.host} timed out while {stage}", status="4.4.2",
                           dead=True) from error
@@ -170,7 +231,15 @@ class ClientConnection:
             self.usable = False
             self.abort()
             raise
-        self._put(b".\r\n")
+
+    async def _send_block(self, body: Body, block: bytes) -> None:
+        now = asyncio.get_running_loop().time()
+        latest = now + body.timeout_s
+        # With a rate, what was sent buys time for the rest.
+        self._ends = min(self._ends + len(block) / body.min_rate, latest) if body.min_rate else latest
+        self._put(block)
+        async with asyncio.timeout_at(self._ends):
+            await self._writer.drain()
 
     async def handshake(self) -> None:
         """TLS from here on, as `context` and `server_name` say; nothing is checked, see `chain`. Raises Trouble."""
@@ -184,6 +253,7 @@ class ClientConnection:
         except (OSError, ssl.SSLError, EOFError) as error:
             raise HandshakeTrouble(_in_words(error)) from error
         self._replies = ReplyReader(lines_limit=self._lines_limit)
+        self._replies.noise, self._replies.filter = self._noise, self._filter
         self.tls = True
         self.chain = peer_chain(self._writer.get_extra_info("ssl_object"))
 
@@ -237,41 +307,117 @@ def _in_words(error: Exception) -> str:
     return "lost connection"
 
 
+async def _connected(endpoint: Endpoint, path: str, bind: str, bind_must: bool,
+                     warn: Callable[[str], None]) -> socket.socket:
+    """A connected socket. Raises OSError; Trouble when the address to bind to cannot be used and must be."""
+    family = socket.AF_UNIX if endpoint.path else socket.AF_INET6 if ":" in endpoint.address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        if not endpoint.path:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if bind:
+            _bind(sock, bind, bind_must, warn)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(sock, path if endpoint.path else (endpoint.address, endpoint.port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _bind(sock: socket.socket, address: str, must: bool, warn: Callable[[str], None]) -> None:
+    try:
+        sock.bind((address, 0))
+    except OSError as error:
+        warn(f"smtp_connect_addr: bind {address}: {os.strerror(error.errno or errno.EINVAL)}")
+        if must:
+            raise Trouble("server configuration error", status="4.4.0", dead=True, unreached=True) from error
+
+
+class _Chunks:
+    """A message in pieces of CHUNK octets and more, and which is the last one."""
+
+    def __init__(self, blocks: Blocks) -> None:
+        self._blocks = aiter(blocks) if isinstance(blocks, AsyncIterable) else _later(blocks)
+        self._held = b""
+
+    async def take(self) -> tuple[bytes, bool]:
+        taken, size = [self._held], len(self._held)
+        async for block in self._blocks:
+            if size >= CHUNK:
+                self._held = block
+                return b"".join(taken), False
+            taken.append(block)
+            size += len(block)
+        return b"".join(taken), True
+
+
+async def _later(blocks: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for block in blocks:
+        yield block
+
+
 # --- message content --------------------------------------------------------------------------------------------------
 
-def encode_body(blocks: Iterable[bytes], *, line_length: int = 998) -> Iterator[bytes]:
+def encode_body(blocks: Iterable[bytes], *, line_length: int = 998, dots: bool = True,
+                broke: Callable[[], None] = lambda: None) -> Iterator[bytes]:
     """LF lines to the wire's form: CRLF, dots doubled, too long lines broken by CRLF and a blank; ends with CRLF.
 
-    line_length: 0 breaks none.
+    line_length: 0 breaks none. dots: not doubled where they are no end (BDAT). broke: called when lines are broken.
     """
-    held = b""
-    long = re.compile(rb"[^\n]{%d}" % (line_length + 1)) if line_length else None
+    encoder = _Encoder(line_length, dots, broke)
     for block in blocks:
-        block = held + block
+        yield encoder.feed(block)
+    yield encoder.end()
+
+
+async def encode_body_async(blocks: AsyncIterable[bytes], *, line_length: int = 998, dots: bool = True,
+                            broke: Callable[[], None] = lambda: None) -> AsyncIterator[bytes]:
+    """The same for blocks that take their time."""
+    encoder = _Encoder(line_length, dots, broke)
+    async for block in blocks:
+        yield encoder.feed(block)
+    yield encoder.end()
+
+
+class _Encoder:
+    """See encode_body."""
+
+    def __init__(self, line_length: int, dots: bool, broke: Callable[[], None]) -> None:
+        self._length, self._dots, self._broke = line_length, dots, broke
+        self._long = re.compile(rb"[^\n]{%d}" % (line_length + 1)) if line_length else None
+        self._held = b""
+
+    def feed(self, block: bytes) -> bytes:
+        """The lines that are whole now."""
+        block = self._held + block
         end = block.rfind(b"\n") + 1
-        held = block[end:]
-        if line_length and len(held) > 64 * 1024:
+        self._held = block[end:]
+        if self._length and len(self._held) > 64 * 1024:
             # A line without end: what is sure to be broken goes now.
-            broken = _broken(held, line_length)
+            self._broke()
+            broken = _broken(self._held, self._length)
             cut = broken.rfind(b"\n") + 1
-            block, held = block[:end] + broken[:cut], broken[cut:]
+            block, self._held = block[:end] + broken[:cut], broken[cut:]
             end = len(block)
-        if end:
-            yield _encode(block[:end], long, line_length)
-    if held:
-        yield _encode(held + b"\n", long, line_length)
+        return self._lines(block[:end]) if end else b""
 
+    def end(self) -> bytes:
+        return self._lines(self._held + b"\n") if self._held else b""
 
-def _encode(lines: bytes, long: "re.Pattern[bytes] | None", line_length: int) -> bytes:
-    """Whole lines. A CR inside one could be another line's end to the receiver: it becomes a blank."""
-    if b"\r" in lines:
-        lines = lines.replace(b"\r\n", b"\n").replace(b"\r", b" ")
-    if long is not None and long.search(lines):
-        lines = b"\n".join(_broken(line, line_length) for line in lines.split(b"\n"))
-    lines = lines.replace(b"\n.", b"\n..")
-    if lines.startswith(b"."):
-        lines = b"." + lines
-    return lines.replace(b"\n", b"\r\n")
+    def _lines(self, lines: bytes) -> bytes:
+        """Whole lines. A CR inside one could be another line's end to the receiver: it becomes a blank."""
+        if b"\r" in lines:
+            lines = lines.replace(b"\r\n", b"\n").replace(b"\r", b" ")
+        if self._long is not None and self._long.search(lines):
+            self._broke()
+            lines = b"\n".join(_broken(line, self._length) for line in lines.split(b"\n"))
+        if self._dots:
+            lines = lines.replace(b"\n.", b"\n..")
+            if lines.startswith(b"."):
+                lines = b"." + lines
+        return lines.replace(b"\n", b"\r\n")
 
 
 def _broken(line: bytes, length: int) -> bytes:

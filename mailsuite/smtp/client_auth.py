@@ -100,7 +100,7 @@ def authenticate(config: ClientConfig, features: Features, host: str,
             raise Trouble(f"SASL authentication failed; server {host} said: {reply.text}", status=dsn,
                           dead=reply.code == 421)
         try:
-            challenge = base64.b64decode(reply.lines[-1].encode(), validate=True)
+            challenge = base64.b64decode(reply.words[-1].encode(), validate=True)
             yield Send(base64.b64encode(answers.send(challenge)) + b"\r\n")
         except (binascii.Error, StopIteration):
             yield Send(b"*\r\n")

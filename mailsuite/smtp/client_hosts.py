@@ -1,34 +1,31 @@
 """From a nexthop to the addresses to try: MX, addresses, [host]:port, our own name among them.
 
     finder = HostFinder(settings, resolver, "smtp")
-    endpoints = await finder.find("a.test")             raises NoHost: bounce or defer, with reason
+    for site in finder.sites("a.test"):                 the nexthop, then smtp_fallback_relay
+        found = await finder.find(site)                 raises NoHost: bounce or defer, with reason
     parse_destination("[mx.a.test]:2525", 25) -> Destination("mx.a.test", 2525, literal=True)
 
 Source: RFC 5321 section 5, RFC 7505 (null MX).
 """
 
+import asyncio
 import ipaddress
 import random
 import re
 import socket
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from mailsuite.base.errors import MailError
+from mailsuite.config.registry import boolean
 from mailsuite.config.settings import Settings
 from mailsuite.dns.resolver import DnsError, Mx, Resolver
 from mailsuite.smtp.client import Endpoint
 from mailsuite.smtp.client_params import MX_ADDRESS_LIMIT
 
+NATIVE_TIMEOUT_S = 60.0
 _BRACKETED = re.compile(r"\[([^\]]*)\](?::(.*))?")
-
-
-@dataclass(frozen=True, slots=True)
-class Addresses:
-    """Of one host, in the order to try. validated: by DNSSEC. name: the host's at the end of aliases."""
-
-    list: list[str]
-    validated: bool = False
-    name: str = ""
 
 
 class NoHost(MailError):
@@ -83,92 +80,150 @@ def service_port(text: str, default: int) -> int:
         return default
 
 
-class HostFinder:
-    """One per configuration."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Endpoints in the order to try. backup: we are an MX host of the domain ourselves, a worse one than these."""
 
-    def __init__(self, settings: Settings, resolver: Resolver, prefix: str) -> None:
-        self._resolver, self._lmtp = resolver, prefix == "lmtp"
-        self._my_name = settings.text("myhostname").lower()
+    endpoints: tuple[Endpoint, ...]
+    backup: bool = False
+
+
+class Host(NamedTuple):
+    """One address of one host. validated: by DNSSEC. canonical: the host's name at the end of aliases."""
+
+    preference: int
+    name: str
+    address: str
+    validated: bool = False
+    canonical: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Of one host; see Host."""
+
+    all: list[str]
+    validated: bool = False
+    name: str = ""
+
+    def hosts(self, preference: int, name: str) -> "list[Host]":
+        return [Host(preference, name, address, self.validated, self.name) for address in self.all]
+
+
+class _Mx(NamedTuple):
+    """secure: nobody but the domain's zone, or the administrator, says who the hosts are. backup: as in Found."""
+
+    secure: bool = True
+    backup: bool = False
+
+
+class HostFinder:
+    """One per configuration. warn: for what an administrator should know, for the log."""
+
+    def __init__(self, settings: Settings, resolver: Resolver, prefix: str,
+                 warn: Callable[[str], None] = lambda text: None) -> None:
+        self._resolver, self._lmtp, self._warn = resolver, prefix == "lmtp", warn
         self._port = service_port(settings.text(f"{prefix}_tcp_port"), 24 if self._lmtp else 25)
         self._limit = settings[MX_ADDRESS_LIMIT[prefix]]
         protocols = settings.text("inet_protocols").replace(",", " ").lower().split()
         self._family = protocols[0] if protocols in (["ipv4"], ["ipv6"]) else "any"
         self._preference = settings.text(f"{prefix}_address_preference")
-        self._my_addresses = my_addresses(settings)
-        self._fallback = [] if self._lmtp else settings.text("smtp_fallback_relay").replace(",", " ").split()
-        self._defer_if_no_mx = settings.text("smtp_defer_if_no_mx_address_found") == "yes"
+        self._my_name, self._my_addresses = settings.text("myhostname"), my_addresses(settings)
+        self._fallback = settings.text(f"{prefix}_fallback_relay").replace(",", " ").split()
+        yes = boolean()
+        self._shuffle = yes(settings.text(f"{prefix}_randomize_addresses"))
+        self._balance = yes(settings.text(f"{prefix}_balance_inet_protocols"))
+        self._defer_if_no_mx = yes(settings.text(f"{prefix}_defer_if_no_mx_address_found"))
+        self._ignore_mx_error = yes(settings.text("ignore_mx_lookup_error"))
+        level = settings.text(f"{prefix}_dns_support_level") or (
+            "disabled" if yes(settings.text("disable_dns_lookups")) else "enabled")
+        self._use_mx = level != "disabled"
+        lookup = settings.text(f"{prefix}_host_lookup").replace(",", " ").lower().split()
+        self._dns = self._use_mx and "dns" in lookup
+        self._native = not self._use_mx or "native" in lookup
 
-    async def find(self, nexthop: str) -> list[Endpoint]:
-        """Endpoints in the order to try. Raises NoHost."""
-        try:
-            found = await self._find(nexthop, loops=True)
-        except NoHost as error:
-            if not self._fallback or error.status in ("5.4.6", "4.3.5"):
-                raise
-            found = []
-        for relay in self._fallback:
-            try:
-                found += [replace(entry, fallback=True) for entry in await self._find(relay, loops=False)]
-            except NoHost:
-                continue
-        if not found:
-            raise NoHost(f"unable to find primary relay for {nexthop}", status="4.4.4")
-        return found
+    def sites(self, nexthop: str) -> list[str]:
+        """The nexthop, and the relays that take what it does not: smtp_fallback_relay."""
+        return [nexthop] if nexthop.startswith("unix:") else [nexthop, *self._fallback]
 
-    async def _find(self, nexthop: str, *, loops: bool) -> list[Endpoint]:
+    async def find(self, nexthop: str, *, fallback: bool = False) -> Found:
+        """The hosts of a nexthop, at most smtp_mx_address_limit. fallback: not the mail's own one. Raises NoHost."""
         destination = parse_destination(nexthop, self._port)
         if destination.path:
-            return [Endpoint(self._my_name, path=destination.path, domain=self._my_name)]
-        if destination.literal or self._lmtp or _is_address(destination.host):
-            addresses = await self._addresses(destination.host)
-            found = [self._endpoint(destination.host, address, destination, addresses) for address in addresses.list]
+            name = self._my_name
+            return Found((Endpoint(name, path=destination.path, domain=name),))
+        watch = not self._lmtp and destination.port == 25
+        mx = _Mx()
+        if destination.literal or self._lmtp or not self._use_mx:
+            hosts = await self._host(destination.host, watch)
         else:
-            found = await self._by_mx(destination, loops=loops)
-        return found[:self._limit] if self._limit else found
+            hosts, mx = await self._by_mx(destination.host, watch)
+        best = min(host.preference for host in hosts)
+        return Found(tuple(
+            Endpoint(host.name, host.address, destination.port, domain=destination.host, best=host.preference == best,
+                     fallback=fallback, secure=mx.secure, validated=host.validated, canonical=host.canonical)
+            for host in hosts[:self._limit or None]), mx.backup)
 
-    async def _by_mx(self, destination: Destination, *, loops: bool) -> list[Endpoint]:
-        domain = destination.host
+    # --- MX hosts -----------------------------------------------------------------------------------------------------
+
+    async def _by_mx(self, domain: str, watch: bool) -> "tuple[list[Host], _Mx]":
+        """Hosts that are better than ourselves. Raises NoHost."""
+        if _is_address(domain):
+            return await self._host(domain, watch), _Mx()
         try:
             answer = await self._resolver.mx(domain)
         except DnsError as error:
+            if self._ignore_mx_error and not error.policy:
+                return await self._host(domain, watch), _Mx()
             raise NoHost(error.public, status=error.status) from error
         if not answer.records:
-            addresses = await self._addresses(domain)
-            self._check_loop(domain, [(0, domain, addresses)], loops)
-            return [self._endpoint(domain, address, destination, addresses, best=True) for address in addresses.list]
-        if len(answer.records) == 1 and answer.records[0].host in ("", "."):
+            return await self._host(domain, watch), _Mx()
+        records = sorted(answer.records, key=lambda record: record.preference)
+        if any(record.host in ("", ".") for record in records):
             raise NoHost(f"Domain {domain} does not accept mail (nullMX)", status="5.1.0")
-        hosts = await self._mx_hosts(answer.records)
-        hosts = self._check_loop(domain, hosts, loops)
-        best = min(entry[0] for entry in hosts)
-        return [self._endpoint(host, address, destination, addresses, best=preference == best, secure=answer.validated)
-                for preference, host, addresses in hosts for address in addresses.list]
+        hosts = await self._mx_hosts(domain, records)
+        mine = [host.preference for host in hosts if host.address in self._my_addresses] if watch else []
+        if not mine:
+            return self._ordered(hosts), _Mx(secure=answer.validated)
+        better = [host for host in hosts if host.preference < min(mine)]
+        if not better:
+            if records[0].preference < hosts[0].preference:
+                raise NoHost(f"unable to find primary relay for {domain}", status="4.4.4")
+            raise NoHost(f"mail for {domain} loops back to myself", status="5.4.6")
+        return self._ordered(better), _Mx(secure=answer.validated, backup=True)
 
-    @staticmethod
-    def _endpoint(host: str, address: str, destination: Destination, addresses: Addresses, *, best: bool = False,
-                  secure: bool = True) -> Endpoint:
-        """secure: nobody but the domain's zone, or the administrator, says that this is the host."""
-        return Endpoint(host, address, destination.port, domain=destination.host, best=best, secure=secure,
-                        validated=addresses.validated, canonical=addresses.name)
-
-    async def _mx_hosts(self, records: tuple[Mx, ...]) -> list[tuple[int, str, Addresses]]:
-        """Preference, name and addresses of those that have any. Raises NoHost: none has."""
-        found: list[tuple[int, str, Addresses]] = []
-        problem: NoHost | None = None
+    async def _mx_hosts(self, domain: str, records: list[Mx]) -> list[Host]:
+        """The addresses of those that have any. Raises NoHost: none has."""
         for record in records:
-            if record.host in ("", "."):
-                continue
-            try:
-                found.append((record.preference, record.host, await self._addresses(record.host)))
-            except NoHost as error:
-                # A host that could not be asked for outweighs one that does not exist: it may be there tomorrow.
-                if problem is None or error.status.startswith("4"):
-                    problem = error
+            if _is_address(record.host):        # wrong, but clear
+                self._warn(f"numeric domain name in resource data of MX record for {domain}: {record.host}")
+        answers = await asyncio.gather(*(self._addresses(record.host) for record in records), return_exceptions=True)
+        found: list[Host] = []
+        problem = NoHost(f"no MX host for {domain} has a valid address record", status="5.4.4")
+        for record, answer in zip(records, answers, strict=True):
+            if isinstance(answer, NoHost):
+                # A host that could not be asked for outweighs those that do not exist: it may be there tomorrow.
+                soft = problem.status.startswith("4")
+                problem = NoHost(answer.public, status="4.4.4" if soft and answer.status == "5.4.4" else answer.status)
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                found += answer.hosts(record.preference, record.host)
         if not found:
-            if problem is not None and self._defer_if_no_mx:
+            self._warn(f"no MX host for {domain} has a valid address record")
+            if self._defer_if_no_mx:
                 raise NoHost(problem.public, status="4" + problem.status[1:])
-            raise problem or NoHost("no MX host has a valid address record", status="4.4.4")
+            raise problem
         return found
+
+    # --- addresses ----------------------------------------------------------------------------------------------------
+
+    async def _host(self, host: str, watch: bool) -> list[Host]:
+        """A host without MX look-up. Raises NoHost."""
+        addresses = await self._addresses(host)
+        if watch and any(address in self._my_addresses for address in addresses.all):
+            raise NoHost(f"mail for {host} loops back to myself", status="5.4.6")
+        return self._ordered(addresses.hosts(0, host))
 
     async def _addresses(self, host: str) -> Addresses:
         """Raises NoHost."""
@@ -176,36 +231,70 @@ class HostFinder:
             if self._family != "any" and (":" in host) != (self._family == "ipv6"):
                 raise NoHost(f"Name service error for {host}: invalid host or domain name", status="5.4.4")
             return Addresses([host])
-        try:
-            answer = await self._resolver.addresses(host, family=self._family)
-        except DnsError as error:
-            raise NoHost(error.public, status=error.status) from error
-        if not answer.records:
-            kind = "AAAA" if self._family == "ipv6" else "A"
+        problem: NoHost | None = None
+        if self._dns:
+            kind = "A" if self._family == "ipv4" else "AAAA"
+            try:
+                answer = await self._resolver.addresses(host, family=self._family, use_hosts=False)
+            except DnsError as error:
+                raise NoHost(error.public.replace("type=A:", f"type={kind}:"), status=error.status) from error
+            if answer.records:
+                return Addresses(list(answer.records), answer.validated, answer.name)
             why = "Host found but no data record of requested type" if answer.exists else "Host not found"
-            raise NoHost(f"Host or domain name not found. Name service error for name={host} type={kind}: {why}",
-                         status="5.4.4")
-        return Addresses(self._ordered(list(answer.records)), answer.validated, answer.name)
+            problem = NoHost(f"Host or domain name not found. Name service error for name={host} type={kind}: {why}",
+                             status="5.4.4")
+        if self._native:
+            return Addresses(await native_addresses(host, self._family))
+        raise problem or NoHost(f"unable to look up host {host}", status="4.3.5")
 
-    def _ordered(self, addresses: list[str]) -> list[str]:
-        """By smtp_address_preference; "any" mixes the families, but keeps a host's addresses of one family in order."""
-        six = [address for address in addresses if ":" in address]
-        four = [address for address in addresses if ":" not in address]
-        if self._preference == "ipv4" or (self._preference == "any" and random.random() < 0.5):
-            return four + six
-        return six + four
+    def _ordered(self, hosts: list[Host]) -> list[Host]:
+        """By preference, within one by smtp_address_preference, else in any order."""
+        if self._shuffle:
+            hosts = random.sample(hosts, len(hosts))
+        first = self._preference == "ipv6"
+        by_family = self._preference in ("ipv4", "ipv6")
+        hosts = sorted(hosts, key=lambda host: (host.preference, by_family and (":" in host.address) != first))
+        return balanced(hosts, self._limit) if self._balance and self._limit else hosts
 
-    def _check_loop(self, domain: str, hosts: list[tuple[int, str, Addresses]],
-                    loops: bool) -> list[tuple[int, str, Addresses]]:
-        """Leave out what is not better than ourselves. Raises NoHost: nothing is."""
-        mine = [preference for preference, host, addresses in hosts
-                if host.lower().rstrip(".") == self._my_name or any(a in self._my_addresses for a in addresses.list)]
-        if not mine or not loops:
-            return hosts
-        better = [entry for entry in hosts if entry[0] < min(mine)]
-        if not better:
-            raise NoHost(f"mail for {domain} loops back to myself", status="5.4.6")
-        return better
+
+def balanced(hosts: list[Host], limit: int) -> list[Host]:
+    """Of the hosts, in their order, those within the limit: no address family crowds out the other.
+
+    Each has half of the places, the first one's family the odd one; what one does not need goes to the other.
+    """
+    if not hosts:
+        return hosts
+    six = ":" in hosts[0].address
+    counts = {kind: sum((":" in host.address) == kind for host in hosts) for kind in (True, False)}
+    other = min(counts[not six], limit // 2)
+    places = {six: min(counts[six], limit - other)}
+    places[not six] = min(counts[not six], limit - places[six])
+    kept: list[Host] = []
+    for host in hosts:
+        kind = ":" in host.address
+        if places[kind]:
+            places[kind] -= 1
+            kept.append(host)
+    return kept
+
+
+_AGAIN = (socket.EAI_AGAIN, socket.EAI_MEMORY, socket.EAI_SYSTEM)
+
+
+async def native_addresses(host: str, family: str) -> list[str]:
+    """What the machine's own name service says, /etc/hosts among it. Raises NoHost."""
+    loop = asyncio.get_running_loop()
+    kinds = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
+    try:
+        async with asyncio.timeout(NATIVE_TIMEOUT_S):
+            found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM, family=kinds.get(family, 0))
+    except TimeoutError as error:
+        raise NoHost(f"unable to look up host {host}: Temporary failure in name resolution", status="4.4.4") from error
+    except socket.gaierror as error:
+        kind = "4" if error.errno in _AGAIN else "5"
+        code = "4.4" if error.errno in (socket.EAI_AGAIN, socket.EAI_NONAME) else "3.0"
+        raise NoHost(f"unable to look up host {host}: {error.strerror}", status=f"{kind}.{code}") from error
+    return list(dict.fromkeys(str(info[4][0]) for info in found))
 
 
 def _is_address(text: str) -> bool:
@@ -216,10 +305,10 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def my_addresses(settings: Settings) -> frozenset[str]:
-    """The addresses that mean this machine: inet_interfaces and proxy_interfaces."""
+def my_addresses(settings: Settings, *names: str) -> frozenset[str]:
+    """The addresses that mean this machine: inet_interfaces and proxy_interfaces, or those of some of them."""
     found: set[str] = set()
-    for name in ("inet_interfaces", "proxy_interfaces"):
+    for name in names or ("inet_interfaces", "proxy_interfaces"):
         for word in settings.text(name).replace(",", " ").split():
             word = word.strip("[]")
             if _is_address(word):
@@ -234,6 +323,20 @@ def my_addresses(settings: Settings) -> frozenset[str]:
                 except OSError:
                     continue
     return frozenset(found)
+
+
+def bind_addresses(settings: Settings, prefix: str) -> dict[bool, str]:
+    """The address to connect from, for IPv6 (True) and IPv4; "": any.
+
+    Where smtp_bind_address says nothing and we listen at one address only (a virtual host), mail comes from there too.
+    """
+    found = {False: settings.text(f"{prefix}_bind_address"), True: settings.text(f"{prefix}_bind_address6").strip("[]")}
+    own = my_addresses(settings, "inet_interfaces")
+    for six in (False, True):
+        mine = [address for address in own if (":" in address) == six]
+        if not found[six] and len(mine) == 1 and not ipaddress.ip_address(mine[0]).is_loopback:
+            found[six] = mine[0]
+    return found
 
 
 def _local_addresses() -> set[str]:

@@ -21,8 +21,8 @@ _TIMES = {"connect": ("30s", "0s", "a connection"), "helo": ("300s", "300s", "th
           "starttls": ("300s", "300s", "STARTTLS and the handshake")}
 
 TIMEOUTS: Mapping[str, Mapping[str, Param[int]]] = {
-    prefix: {stage: declare(Param(f"{prefix}_{stage}_timeout", entry[number], seconds(),
-                                  f"How long to wait for {entry[2]}; 0: for ever."))
+    prefix: {stage: declare(Param(f"{prefix}_{'lhlo' if (prefix, stage) == ('lmtp', 'helo') else stage}_timeout",
+                                  entry[number], seconds(), f"How long to wait for {entry[2]}; 0: for ever."))
              for stage, entry in _TIMES.items()}
     for number, prefix in enumerate(("smtp", "lmtp"))}
 
@@ -44,6 +44,9 @@ REPLY_LIMIT = declare(Param("smtp_reply_lines_limit", "200", integer(least=10),
     "Lines that one reply of a remote server may have."))
 RELAY_PIPELINE = declare(Param("smtp_pipeline_limit", "100", integer(least=1),
     "Commands that are sent before the first reply is awaited, with PIPELINING."))
+CHUNKING = {prefix: declare(Param(f"{prefix}_send_chunking", "no", boolean(),
+    "Send messages with BDAT to servers that offer CHUNKING: no dots are doubled, no line end is looked for."))
+    for prefix in ("smtp", "lmtp")}
 SASL_PASSWORD_MAPS = {prefix: f"{prefix}_sasl_password_maps" for prefix in ("smtp", "lmtp")}
 _TEXT = string()
 
@@ -60,7 +63,14 @@ class ClientConfig:
     reply_lines: int
     pipeline: int
     skip_5xx_greeting: bool
+    always_send_ehlo: bool
     never_send_ehlo: bool
+    quote_envelope: bool
+    chunking: bool
+    probe_data: bool            # smtp_address_verify_target = data
+    dummy_mail_auth: bool
+    deadline: bool              # time-outs count for a message's whole transfer, at min_rate octets a second
+    min_rate: int
     discard_keywords: frozenset[str]
     send_xforward: bool
     skip_quit: bool
@@ -86,7 +96,12 @@ class ClientConfig:
             helo_name=settings.text("lmtp_lhlo_name" if prefix == "lmtp" else "smtp_helo_name"),
             timeouts={stage: float(settings[param] or 10**9) for stage, param in TIMEOUTS[prefix].items()},
             line_length=settings[LINE_LENGTH_LIMIT[prefix]], reply_lines=settings[REPLY_LIMIT],
-            pipeline=settings[RELAY_PIPELINE], skip_5xx_greeting=flag("skip_5xx_greeting"),
+            pipeline=settings[RELAY_PIPELINE], quote_envelope=flag("quote_rfc821_envelope"),
+            chunking=settings[CHUNKING[prefix]], probe_data=settings.text(f"{prefix}_address_verify_target") == "data",
+            dummy_mail_auth=flag("send_dummy_mail_auth"), deadline=flag("per_request_deadline"),
+            min_rate=max(1, int(settings.text(f"{prefix}_min_data_rate") or 500)),
+            skip_5xx_greeting=flag("skip_5xx_greeting"),
+            always_send_ehlo=prefix == "smtp" and flag("always_send_ehlo"),
             never_send_ehlo=prefix == "smtp" and flag("never_send_ehlo"),
             discard_keywords=frozenset(words(settings.text(f"{prefix}_discard_{'l' if prefix == 'lmtp' else 'e'}hlo_"
                                                            "keywords").upper())),

@@ -46,7 +46,7 @@ class RequireTlsTrouble(Trouble):
     """This server cannot have a message that requires TLS."""
 
     def __init__(self, reason: str, status: str = "5.7.10") -> None:
-        super().__init__(reason, status=status)
+        super().__init__(reason, status=status, elsewhere=True)
 
 
 class Demands:

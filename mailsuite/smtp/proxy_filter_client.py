@@ -25,7 +25,7 @@ from mailsuite.queue.cleanup import Accepted, Refused
 from mailsuite.queue.envelope import Envelope, Recipient
 from mailsuite.queue.inspection import Inspector
 from mailsuite.smtp import params
-from mailsuite.smtp.client import ClientConnection, Endpoint, encode_body
+from mailsuite.smtp.client import Body, ClientConnection, Endpoint, encode_body
 from mailsuite.smtp.client_params import TIMEOUTS, ClientConfig
 from mailsuite.smtp.client_reply import Reply
 from mailsuite.smtp.client_session import Features, Receive, Send, SendBody, Step, Trouble, greeting, hello
@@ -176,7 +176,7 @@ class ProxyIntake:
         """Raises Refused."""
         connection = await self._connected()
         try:
-            return await connection.run(dialogue, body=body, body_timeout_s=self._proxy.timeout_s)
+            return await connection.run(dialogue, body=Body(body, self._proxy.timeout_s))
         except Trouble as trouble:
             log.warning("proxy %s: %s", self._proxy.name, trouble.public)
             self._drop()

@@ -25,6 +25,7 @@ from mailsuite.base.dialogue import Peer
 from mailsuite.base.errors import ConfigError, TemporaryError
 from mailsuite.base.log import logger
 from mailsuite.dns.resolver import Resolver
+from mailsuite.maps.dns_filter import dns_filter
 from mailsuite.maps.matchlist import AddressList, NameList
 from mailsuite.net.service import Acceptor, ServiceContext, serve_connections
 from mailsuite.net.sni import smtpd_names
@@ -76,7 +77,7 @@ class Server:
         prepared = context.prepared if isinstance(context.prepared, Prepared) else Prepared()
         self.name = context.name
         self.settings = settings
-        self.resolver = Resolver.of(settings)
+        self.resolver = Resolver.of(settings, reply_filter=dns_filter(settings, "smtpd", "smtpd_dns_reply_filter"))
         self.rewriter = Rewriter(settings)
         self.policy = Policy(settings, self.rewriter, self.resolver)
         self.sending_limit = SendingLimit(settings)

@@ -5,6 +5,7 @@ import os
 import pwd
 import socket
 import tempfile
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,18 @@ class Qmgr:
         path = self.message(content)
         seqs = self.send(addresses, path, len(content), sender, nexthop, **more)
         return await self.reports(seqs, addresses)
+
+    async def deliver(self, more: dict[str, Any], content: bytes, sender: str, nexthop: str) -> None:
+        """Ask with all that a request may have (recipients among them), wait for the end."""
+        self._seq += 1
+        now = time.time()
+        self._link.send(DeliveryRequest(
+            self._seq, "4F7E5D", self.message(content), 8, len(content), sender, self._transport, nexthop,
+            **{"arrival_time": now, "active_time": now, **more}).to_json())
+        while (message := await self._link.receive()) is not None:
+            if message.get("done"):
+                return
+        raise AssertionError("the agent went away")
 
     def send(self, addresses: tuple[str, ...], path: str, size: int, sender: str = "a@b.test", nexthop: str = "",
              notify: Notify = Notify.NONE, **more: Any) -> int:

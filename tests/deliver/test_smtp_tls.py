@@ -96,7 +96,7 @@ def send(world: World, certificate: str, caplog: pytest.LogCaptureFixture, names
 
     caplog.set_level(logging.INFO)
     report = with_agent(serve, "smtp", {
-        "myhostname": "here.test", "inet_interfaces": "192.0.2.99", "smtp_tls_loglevel": "1",
+        "myhostname": "here.test", "inet_interfaces": "192.0.2.99, 127.0.0.2", "smtp_tls_loglevel": "1",
         "smtp_tcp_port": str(fixed), "compatibility_level": "3.6",
         "smtp_tls_CAfile": str(world.authority)} | settings, talk)
     lines = [record.getMessage().replace(f":{ports[0]}", "") for record in caplog.records

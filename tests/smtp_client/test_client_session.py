@@ -7,6 +7,8 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mailsuite.base.errors import PeerError
 from mailsuite.base.secret import Secret
@@ -22,12 +24,13 @@ from mailsuite.smtp.client_session import (
     Receive,
     Send,
     SendBody,
+    SendChunk,
     Trouble,
     greeting,
     hello,
     transaction,
-    xtext,
 )
+from mailsuite.smtp.syntax import xtext
 
 SETTINGS = {"myhostname": "here.test", "smtp_helo_name": "here.test", "lmtp_lhlo_name": "here.test"}
 HOST = "mx.test[192.0.2.1]"
@@ -83,7 +86,7 @@ def features(*keywords: str) -> Features:
 def test_greeting(reply: str, status: str | None, reason: str) -> None:
     _, result = play(greeting(config(smtp_skip_5xx_greeting="yes"), HOST), reply)
     if status is None:
-        assert result is None
+        assert result is True
     else:
         assert (result.status, result.public) == (status, reason)
 
@@ -137,22 +140,53 @@ def test_without_offers_nothing_is_added() -> None:
 
 
 def test_all_recipients_refused_means_no_message() -> None:
-    said, results = play(transaction(config(), Features(), HOST, mail("x@c.test")), "250 ok", "450 4.2.0 later")
-    assert said[-1] == "RCPT TO:<x@c.test>" and results[0].kind == 4
+    said, results = play(transaction(config(), Features(), HOST, mail("x@c.test")),
+                         "250 ok", "450 4.2.0 later", "250 ok")
+    assert said[-2:] == ["RCPT TO:<x@c.test>", "RSET"] and results[0].kind == 4
     said, results = play(transaction(config(), features("PIPELINING"), HOST, mail("x@c.test")),
                          "250 ok", "450 4.2.0 later", "354 go", "250 ok")
     assert said[-1] == "." and results[0].kind == 4
 
 
-@pytest.mark.parametrize(("replies", "status", "hard", "dead"), [
-    (["451 4.1.8 sender trouble"], "4.1.8", False, False),
-    (["553 5.1.8 refused"], "5.1.8", True, False),
-    (["421 4.3.0 bye"], "4.3.0", False, True),
-    (["250 ok", "421 4.3.0 bye"], "4.3.0", False, True),
-])
-def test_trouble(replies: list[str], status: str, hard: bool, dead: bool) -> None:
-    _, trouble = play(transaction(config(), Features(), HOST, mail("x@c.test")), *replies)
-    assert (trouble.status, trouble.hard, trouble.dead) == (status, hard, dead)
+@pytest.mark.parametrize(("replies", "dsn"), [
+    (["451 4.1.8 sender trouble"], "4.1.8"), (["553 5.1.8 refused"], "5.1.8"), (["421 4.3.0 bye"], "4.3.0"),
+    (["250 ok", "421 4.3.0 bye"], "4.3.0")])
+def test_refusals(replies: list[str], dsn: str) -> None:
+    told: list[tuple[int | None, str]] = []
+    said, results = play(transaction(config(), Features(), HOST, mail("x@c.test"), ended=lambda number, result:
+                                     told.append((number, result.dsn))), *replies, "250 reset")
+    assert said[-1] == "RSET" and results[0].dsn == dsn
+    assert told == [(None if len(replies) == 1 else 0, dsn)]
+
+
+def test_chunks() -> None:
+    """Each but the last has its reply at once; a refusal ends it."""
+    def run(*replies: str) -> tuple[list[str], Any]:
+        left = iter([False, False, True])
+        said, waiting = [], list(replies)
+        dialogue = transaction(config(smtp_send_chunking="yes"), features("CHUNKING"), HOST, mail("x@c.test"))
+        reply = None
+        try:
+            while True:
+                step = dialogue.send(reply)     # type: ignore[arg-type]
+                reply = None
+                if isinstance(step, SendChunk):
+                    step.last = next(left)
+                    said.append("BDAT")
+                elif isinstance(step, Send):
+                    said.append(step.octets.decode().strip())
+                else:
+                    reader = ReplyReader()
+                    reader.feed(waiting.pop(0).encode() + b"\r\n")
+                    reply = reader.take()
+        except StopIteration as stop:
+            return said, stop.value
+
+    said, results = run("250 a", "250 b", "250 c", "250 d", "250 2.0.0 whole")
+    assert said[-3:] == ["BDAT"] * 3 and results[0].dsn == "2.0.0"
+    said, results = run("250 a", "250 b", "250 c", "552 5.3.4 enough", "250 reset")
+    assert said[-3:] == ["BDAT", "BDAT", "RSET"] and results[0].dsn == "5.3.4"
+    assert results[0].reason == f"host {HOST} said: 552 5.3.4 enough (in reply to BDAT command)"
 
 
 def test_lmtp_has_a_reply_for_each_recipient() -> None:
@@ -163,9 +197,9 @@ def test_lmtp_has_a_reply_for_each_recipient() -> None:
 
 
 def test_too_large_is_not_offered() -> None:
-    said, trouble = play(transaction(config(), features("SIZE 99"), HOST, mail("x@c.test")))
-    assert said == [] and trouble.status == "5.3.4" and trouble.hard
-    assert trouble.public == f"message size 100 exceeds size limit 99 of server {HOST}"
+    said, results = play(transaction(config(), features("SIZE 99"), HOST, mail("x@c.test")))
+    assert said == [] and results[0].dsn == "5.3.4"
+    assert results[0].reason == f"message size 100 exceeds size limit 99 of server {HOST}"
 
 
 def test_large_recipient_lists_go_in_groups() -> None:
@@ -234,7 +268,9 @@ def test_no_plain_text_password_in_the_clear() -> None:
 
 @pytest.mark.parametrize(("octets", "text", "dsn"), [
     (b"250 2.0.0 Ok\r\n", "250 2.0.0 Ok", "2.0.0"), (b"250\r\n", "250", "2.0.0"),
-    (b"550-5.1.1 first\r\n550 5.1.1 last\r\n", "550-5.1.1 first 550 5.1.1 last", "5.1.1"),
+    (b"550-5.1.1 first\r\n550 5.1.2 last\r\n", "550-5.1.1 first 550 5.1.2 last", "5.1.2"),
+    (b"noise\r\n250 ok\r\n", "noise 250 ok", "2.0.0"), (b"999 odd\r\n", "999 odd", "5.5.0"),
+    (b"550 " + b"x" * 9000 + b"\r\n", "550 " + "x" * 2044, "5.0.0"), (b"550 \xff\x07\tz\r\n", "550 ???z", "5.0.0"),
     (b"450 5.1.1 odd\r\n", "450 5.1.1 odd", "4.0.0"), (b"550 no code\n", "550 no code", "5.0.0")])
 def test_replies(octets: bytes, text: str, dsn: str) -> None:
     reader = ReplyReader()
@@ -244,10 +280,31 @@ def test_replies(octets: bytes, text: str, dsn: str) -> None:
     assert reply is not None and (reply.text, reply.dsn) == (text, dsn) and reader.empty
 
 
-@pytest.mark.parametrize("octets", [b"hello\r\n", b"999 x\r\n", b"x" * 10000, b"250-a\r\n" * 300])
-def test_what_is_no_reply(octets: bytes) -> None:
+@pytest.mark.parametrize("octets", [b"250-a\r\n" * 300, b"hello\n" * 300])
+def test_replies_without_end(octets: bytes) -> None:
     with pytest.raises(PeerError):
         ReplyReader().feed(octets)
+
+
+@given(st.lists(st.binary(max_size=30), max_size=200))
+def test_noise_keeps_little(blocks: list[bytes]) -> None:
+    reader = ReplyReader(lines_limit=10**6)
+    for block in [b"250-x\r\n", *blocks, b"y" * 5000]:
+        reader.feed(block)
+        while reader.take():
+            pass
+    assert sum(map(len, reader._lines)) <= 2 * 2048 + 40 and len(reader._rest) <= 2048
+
+
+@given(st.lists(st.sampled_from([b"250 a\r\n", b"250-b\n", b"x\r\n", b"550 5.1.1 " + b"z" * 3000 + b"\n"])),
+       st.integers(1, 50))
+def test_packet_borders_do_not_matter(lines: list[bytes], size: int) -> None:
+    whole, parts = ReplyReader(), ReplyReader()
+    octets = b"".join(lines)
+    whole.feed(octets)
+    for at in range(0, len(octets), size):
+        parts.feed(octets[at:at + size])
+    assert list(whole._ready) == list(parts._ready)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
@@ -286,8 +343,9 @@ def test_a_host_without_smtputf8(sender: str, to: str, more: dict[str, Any], bou
     said, result = play(transaction(config(), features("8BITMIME"), HOST, mail(to, **{
         "sender": sender, "smtputf8": True, **more})), "250 2.1.0 ok", "250 2.1.5 ok", "354 go", "250 2.0.0 taken")
     if bounces:
-        assert not said and result.hard
-        assert (result.status, result.public) == ("5.6.7", f"SMTPUTF8 is required, but was not offered by host {HOST}")
+        assert not said
+        assert (result[0].dsn, result[0].reason) == (
+            "5.6.7", f"SMTPUTF8 is required, but was not offered by host {HOST}")
     else:
         assert said[-1] == "BODY" or said
 

@@ -14,7 +14,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import dns.flags
 import dns.message
+import dns.name
 import dns.rcode
 import dns.rdata
 import dns.rdataclass
@@ -32,7 +34,7 @@ def rdata(kind: str, text: str) -> dns.rdata.Rdata:
         strings = [part.encode("utf-8", "surrogateescape") for whole in text.split("|")
                    for part in (whole[at:at + 255] for at in range(0, max(1, len(whole)), 255))]
         return dns.rdtypes.ANY.TXT.TXT(dns.rdataclass.IN, dns.rdatatype.TXT, strings)
-    return dns.rdata.from_text("IN", kind, text)
+    return dns.rdata.from_text("IN", kind, text, origin=dns.name.root, relativize=False)
 
 
 class Failure(Exception):
@@ -78,27 +80,28 @@ class ZoneResolver(Resolver):
 def _reply(zone: Zone, octets: bytes, limit: int) -> bytes:
     query = dns.message.from_wire(octets)
     reply = dns.message.make_response(query)
+    reply.flags |= dns.flags.AA | dns.flags.RA      # without them glibc takes an empty answer for a lame server's
     question = query.question[0]
     try:
         found, exists = find(zone, question.name.to_text(True), dns.rdatatype.to_text(question.rdtype))
     except Failure:
         reply.set_rcode(dns.rcode.SERVFAIL)
-        return reply.to_wire()
+        return reply.to_wire(want_shuffle=False)
     if found:
         reply.answer.append(dns.rrset.from_rdata_list(question.name, 60, found))
     elif not exists:
         reply.set_rcode(dns.rcode.NXDOMAIN)
-    wire = reply.to_wire()
+    wire = reply.to_wire(want_shuffle=False)
     if limit and len(wire) > limit:
         reply.answer.clear()
         reply.flags |= 0x0200       # TC: ask again over TCP
-        return reply.to_wire()
+        return reply.to_wire(want_shuffle=False)
     return wire
 
 
 @contextmanager
-def name_server(zone: Zone) -> Iterator[int]:
-    """Serve a zone; yields the port. The zone may be changed meanwhile."""
+def name_server(zone: Zone, wanted: int = 0) -> Iterator[int]:
+    """Serve a zone; yields the port (wanted, or a free one). The zone may be changed meanwhile."""
     class Udp(socketserver.BaseRequestHandler):
         def handle(self) -> None:
             octets, sock = self.request
@@ -112,7 +115,7 @@ def name_server(zone: Zone) -> Iterator[int]:
 
     servers: list[Any] = []
     for _ in range(20):                 # a port that both have free
-        udp = socketserver.ThreadingUDPServer(("127.0.0.1", 0), Udp)
+        udp = socketserver.ThreadingUDPServer(("127.0.0.1", wanted), Udp)
         port = udp.server_address[1]
         try:
             servers = [udp, socketserver.ThreadingTCPServer(("127.0.0.1", port), Tcp)]

@@ -3,7 +3,7 @@
 TEXT = r"""
 allow_untrusted_routing: Whether a stranger's user@there@here may be passed on to there.
 always_bcc: An address that gets a copy of every message.
-best_mx_transport !unobeyed: The transport of mail whose best mail exchanger is this host.
+best_mx_transport: The transport of mail whose best mail exchanger is this host.
 canonical_classes: What canonical_maps change: envelope_sender, envelope_recipient, header_sender, header_recipient.
 canonical_maps: Tables that replace addresses in envelopes and headers, as mail comes in.
 default_filter_nexthop !filters: The next hop of a FILTER action that names none.
@@ -14,7 +14,7 @@ enable_idna2003_compatibility !idna: Whether domain names follow the older stand
 local_header_rewrite_clients: Clients whose headers are completed with this host's domain.
 local_recipient_maps: Tables of all local users and aliases; others are refused. Empty: any name is taken.
 local_transport: Transport of domains in mydestination.
-lmtp_fallback_relay !unobeyed: Where LMTP deliveries go when the host is away.
+lmtp_fallback_relay: Where LMTP deliveries go when the host is away.
 masquerade_classes: Which addresses masquerade_domains change.
 masquerade_domains: Domains to which host names below them are cut: host.example.com becomes example.com.
 masquerade_exceptions: User names that masquerade_domains leaves alone.

@@ -23,8 +23,8 @@ default_recipient_refill_delay !slots: How often recipients are read from large 
 default_recipient_refill_limit !slots: How many recipients are read at once from a large message.
 default_transport_rate_delay: The pause between deliveries of one transport.
 destination_concurrency_feedback_debug !debug: Log how a destination's concurrency changes.
-detect_8bit_encoding_header !mime: Label mail with 8-bit content by a Content-Transfer-Encoding header.
-disable_dns_lookups !dns: Old: send mail without asking DNS for mail exchangers; see smtp_dns_support_level.
+detect_8bit_encoding_header: Label mail with 8-bit content by a Content-Transfer-Encoding header.
+disable_dns_lookups: Old: send mail without asking DNS for mail exchangers; see smtp_dns_support_level.
 disable_mime_output_conversion: Never turn 8-bit mail into quoted-printable for hosts without 8BITMIME.
 execution_directory_expansion_filter: Characters that may stand in what is put into command_execution_directory.
 fallback_transport: The transport of local recipients that are neither user nor alias.

@@ -7,42 +7,25 @@ TEXT = r"""
 allow_srv_lookup_fallback !unseen: Ask for MX or addresses when a domain has no SRV records.
 dns_ncache_ttl_fix_enable !dns: A workaround for times to live of negative DNS answers.
 dnssec_probe: The question with which it is found out whether the resolver checks DNSSEC.
-ignore_mx_lookup_error !unobeyed: Use a domain's addresses when its MX records cannot be asked for.
+ignore_mx_lookup_error: Use a domain's addresses when its MX records cannot be asked for.
 ignore_srv_lookup_error !unseen: Go on with MX or addresses when SRV records cannot be asked for.
 use_srv_lookup !unseen: Services whose hosts are found by SRV records, such as submission.
-lmtp_assume_final !unobeyed: Take the LMTP server for the last one: report delivery where success is to be notified.
+lmtp_assume_final: Take the LMTP server for the last one: report delivery where success is to be notified.
 lmtp_discard_lhlo_keyword_address_maps: Tables that choose, by the server's address, LHLO keywords to ignore.
 lmtp_discard_lhlo_keywords: LHLO keywords to ignore.
 lmtp_lhlo_name: The name in LHLO.
-lmtp_lhlo_timeout !unobeyed: How long to wait for the greeting and the reply to LHLO.
-lmtp_address_verify_target !verify:
-lmtp_balance_inet_protocols !hosts:
-lmtp_bind_address_enforce !hosts:
-lmtp_body_checks !filters:
 lmtp_cname_overrides_servername !tlsnames:
-lmtp_connection_cache_destinations !scache:
-lmtp_defer_if_no_mx_address_found !unobeyed:
-lmtp_dns_reply_filter !filters:
-lmtp_dns_resolver_options !dns:
-lmtp_host_lookup !dns:
 lmtp_log_tls_feature_status !unseen:
-lmtp_min_data_rate !deadline:
-lmtp_nested_header_checks !filters:
-lmtp_per_request_deadline !deadline:
 lmtp_pix_workaround_delay_time !pix:
 lmtp_pix_workaround_maps !pix:
 lmtp_pix_workaround_threshold_time !pix:
 lmtp_pix_workarounds !pix:
-lmtp_quote_rfc821_envelope !unobeyed:
-lmtp_randomize_addresses !hosts:
-lmtp_reply_filter !filters:
 lmtp_sasl_auth_cache_name !sasl:
 lmtp_sasl_auth_cache_time !sasl:
 lmtp_sasl_password_result_delimiter !unseen:
 lmtp_sasl_path !cyrus:
 lmtp_sasl_tls_verified_security_options !sasl:
 lmtp_sasl_type !cyrus:
-lmtp_send_dummy_mail_auth !sasl:
 lmtp_tls_block_early_mail_reply !unobeyed:
 lmtp_tls_connection_reuse !tlsproxy:
 lmtp_tls_enable_rpk !unseen:
@@ -56,41 +39,41 @@ requiretls_enable: Offer REQUIRETLS (RFC 8689) to clients.
 requiretls_esmtp_header !unseen: Carry REQUIRETLS through content filters by a header.
 requiretls_redact_dsn: Shorten bounces of REQUIRETLS mail, so that they need no TLS all the way.
 smtp_address_preference: Which address family is tried first: any, ipv4 or ipv6.
-smtp_address_verify_target !verify: At which command a probe of an address ends: rcpt or data.
-smtp_always_send_ehlo !hosts: Greet every server with EHLO, whatever its banner says.
-smtp_balance_inet_protocols !hosts: Mix IPv4 and IPv6 among the first addresses that are tried.
+smtp_address_verify_target: At which command a probe of an address ends: rcpt or data.
+smtp_always_send_ehlo: Greet every server with EHLO, whatever its banner says.
+smtp_balance_inet_protocols: Mix IPv4 and IPv6 among the first addresses that are tried.
 smtp_bind_address: The IPv4 address from which connections are made.
 smtp_bind_address6: The IPv6 address from which connections are made.
-smtp_bind_address_enforce !hosts: Defer mail when smtp_bind_address cannot be used.
-smtp_body_checks !filters: Patterns that are asked for every line of a body on its way out.
+smtp_bind_address_enforce: Defer mail when smtp_bind_address cannot be used.
+smtp_body_checks: Patterns that are asked for every line of a body on its way out.
 smtp_cname_overrides_servername !tlsnames: Whether the name behind a CNAME is the one that certificates are compared to.
-smtp_connection_cache_destinations !scache: Destinations to which connections are always kept for a while.
+smtp_connection_cache_destinations: Destinations to which connections are always kept for a while.
 smtp_defer_if_no_mx_address_found: Defer, do not bounce, when no mail exchanger has an address.
 smtp_delivery_status_filter: As default_delivery_status_filter, for smtp.
 smtp_discard_ehlo_keyword_address_maps: Tables that choose, by the server's address, EHLO keywords to ignore.
 smtp_discard_ehlo_keywords: EHLO keywords of servers to ignore.
-smtp_dns_reply_filter !filters: A table that changes what the client learns from DNS.
-smtp_dns_resolver_options !dns: Options of DNS questions: res_defnames, res_dnsrch.
+smtp_dns_reply_filter: A table that changes what the client learns from DNS.
+smtp_dns_resolver_options: Options of DNS questions: res_defnames, res_dnsrch.
 smtp_dns_support_level: disabled, enabled or dnssec: how DNS is asked.
 smtp_enforce_tls: Old: as smtp_tls_security_level = encrypt or verify.
 smtp_fallback_relay: Hosts that get mail whose destination cannot be reached.
 smtp_generic_maps: Tables that replace local addresses as mail leaves.
 smtp_header_checks: Patterns that are asked for every header on its way out.
 smtp_helo_name: The name in EHLO and HELO.
-smtp_host_lookup !dns: How host names are found: dns, native.
+smtp_host_lookup: How host names are found: dns, native.
 smtp_log_tls_feature_status !unseen: Put the level of TLS into the log line of a delivery.
 smtp_mime_header_checks: As smtp_header_checks, for MIME headers.
-smtp_min_data_rate !deadline: Octets a second that must pass at least.
-smtp_nested_header_checks !filters: As smtp_header_checks, for headers of attached messages.
+smtp_min_data_rate: Octets a second that must pass at least.
+smtp_nested_header_checks: As smtp_header_checks, for headers of attached messages.
 smtp_never_send_ehlo: Greet with HELO only.
-smtp_per_request_deadline !deadline: Count timeouts over a whole command, not for each read or write.
+smtp_per_request_deadline: Count timeouts over a whole command, not for each read or write.
 smtp_pix_workaround_delay_time !pix: The pause before the final dot, behind a faulty PIX firewall.
 smtp_pix_workaround_maps !pix: Tables that choose smtp_pix_workarounds by the server's address.
 smtp_pix_workaround_threshold_time !pix: Age of a message after which workarounds are tried.
 smtp_pix_workarounds !pix: What is done against faults of PIX firewalls.
-smtp_quote_rfc821_envelope !unobeyed: Quote addresses in MAIL and RCPT as RFC 5321 asks.
-smtp_randomize_addresses !hosts: Take mail exchangers of one preference in random order.
-smtp_reply_filter !filters: A table that rewrites replies of servers.
+smtp_quote_rfc821_envelope: Quote addresses in MAIL and RCPT as RFC 5321 asks.
+smtp_randomize_addresses: Take mail exchangers of one preference in random order.
+smtp_reply_filter: A table that rewrites replies of servers.
 smtp_requiretls_policy: How REQUIRETLS is enforced, by destination.
 smtp_sasl_auth_cache_name !sasl: A table of logins that failed, so that they are not tried again at once.
 smtp_sasl_auth_cache_time !sasl: How long a failed login is remembered.
@@ -104,7 +87,7 @@ smtp_sasl_security_options: Kinds of mechanisms not to use: noplaintext, noanony
 smtp_sasl_tls_security_options: smtp_sasl_security_options under TLS.
 smtp_sasl_tls_verified_security_options !sasl: smtp_sasl_security_options under TLS with a checked certificate.
 smtp_sasl_type !cyrus: The SASL implementation of the client.
-smtp_send_dummy_mail_auth !sasl: Put AUTH=<> into MAIL after a login.
+smtp_send_dummy_mail_auth: Put AUTH=<> into MAIL after a login.
 smtp_send_xforward_command: Tell the server, with XFORWARD, whom the mail came from.
 smtp_sender_dependent_authentication: Look up logins by the sender too.
 smtp_skip_5xx_greeting: Go on to the next host when one greets with 5xx.

@@ -15,7 +15,7 @@ smtpd_command_filter: A table that rewrites commands of clients before they are 
 smtpd_data_restrictions: Restrictions that are asked at DATA.
 smtpd_delay_open_until_valid_rcpt !unobeyed: Whether a message gets its queue file at the first accepted recipient.
 smtpd_discard_ehlo_keyword_address_maps: Tables that choose, by the client's address, EHLO keywords not to offer.
-smtpd_dns_reply_filter !filters: A table that changes what smtpd learns from DNS.
+smtpd_dns_reply_filter: A table that changes what smtpd learns from DNS.
 smtpd_end_of_data_restrictions: Restrictions that are asked when the message is here.
 smtpd_etrn_restrictions: Restrictions that are asked at ETRN.
 smtpd_expansion_filter: Characters that may stand in what is put into replies; others become "_".
