@@ -6,7 +6,7 @@ SHARED ?= ../shared
 READY = $(VENV)/.ready
 PYTHON = $(VENV)/bin/python
 
-.PHONY: run test check docs unit system interop faults soak fuzz bench bench-tables lock clean
+.PHONY: run test check docs unit system interop faults soak fuzz bench bench-tables bench-queue lock clean
 
 run: $(READY)
 	@$(VENV)/bin/mailsuite setup $(SITE)
@@ -54,6 +54,10 @@ bench: $(READY)
 bench-tables: $(READY)
 	@scripts/install-peers
 	$(PYTHON) scripts/bench_tables.py --bin $(abspath $(VENV))/bin --output docs/performance.md
+
+# A deferred queue of 100,000 messages, and mail beside a dead host; the figures go into docs/queue.md.
+bench-queue: $(READY)
+	$(PYTHON) scripts/bench_queue.py --output docs/queue.md
 
 $(READY): pyproject.toml requirements.lock
 	@scripts/make-venv $(VENV)
