@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from mailsuite.address.syntax import quote_local, split_domain, split_extension
+from mailsuite.address.syntax import quote_local, split_domain
 from mailsuite.base.errors import MailError
 from mailsuite.base.log import logger
 from mailsuite.queue import bouncelog, deferlog, params
@@ -35,12 +35,11 @@ from mailsuite.queue.clog import ClogWarnings
 from mailsuite.queue.envelope import Envelope, Notify, Recipient
 from mailsuite.queue.file import EXPIRE, Damaged, Stored, Unfinished, read
 from mailsuite.queue.limits import TransportTable
-from mailsuite.queue.probes import is_probe, probe_rewriter
-from mailsuite.queue.route import route_of
+from mailsuite.queue.probes import is_probe
+from mailsuite.queue.resolving import Group, Resolver, Verdict
 from mailsuite.queue.scheduler import Entry, Outcome, Scheduler
 from mailsuite.queue.verp import verp_sender
 from mailsuite.smtp.params import SOFT_BOUNCE
-from mailsuite.verify.sender import ProbeSender
 
 if TYPE_CHECKING:
     from mailsuite.config.settings import Settings
@@ -50,9 +49,9 @@ if TYPE_CHECKING:
 log = logger("qmgr")
 error_log = logger("error")
 
+RESOLVED_AT_ONCE = 100      # recipients of a message between two looks at the event loop
 REFILL_RETRY_S = 60.0       # before the file is read again that could not be read
 Work = tuple[Message, list[Recipient]]
-Group = tuple[str, str, str]            # transport, destination, nexthop
 
 
 class Manager:
@@ -76,10 +75,7 @@ class Manager:
         self._configure(settings, rewriter)
 
     def _configure(self, settings: "Settings", rewriter: "Rewriter") -> None:
-        self.rewriter, self._probe_rewriter = rewriter, probe_rewriter(settings, rewriter)
-        self._probe_sender = ProbeSender(settings)
-        deferred = settings[params.DEFER_TRANSPORTS]
-        self.defer_transports = frozenset(deferred)
+        self._resolver = Resolver(settings, rewriter, self.table)
         self.soft_bounce = settings[SOFT_BOUNCE]
         self.active_limit = settings[params.QMGR_MESSAGE_ACTIVE_LIMIT]
         self.recipient_limit = settings[params.QMGR_MESSAGE_RECIPIENT_LIMIT]
@@ -88,13 +84,11 @@ class Manager:
         clog = ClogWarnings(settings)
         self.scheduler.dead_limit = self.recipient_limit
         self.scheduler.crowd, self.scheduler.crowded = clog.threshold, clog.crowded
-        self._delimiter = settings.text("recipient_delimiter")
-        self._double_bounce = settings[params.DOUBLE_BOUNCE_SENDER].lower()
 
     def reload(self, settings: "Settings", rewriter: "Rewriter") -> None:
         """New settings for what comes; what is under way ends as it began."""
-        self._configure(settings, rewriter)
         self.table = TransportTable(settings)
+        self._configure(settings, rewriter)
         self.scheduler.reload(self.table)
 
     @property
@@ -222,22 +216,26 @@ class Manager:
         if message.expire:
             self._expire(message)
             return
-        for recipient in sorted(message.recipients, key=_by_domain):
+        for count, recipient in enumerate(sorted(message.recipients, key=_by_domain), 1):
             try:
-                resolved = await self._resolve(message, recipient)
+                resolved = await self._resolver.resolve(message, recipient)
             except Exception as error:
                 if not isinstance(error, MailError):
                     log.exception("%s: unforeseen while resolving", message.queue_id)
-                self._end_here(message, recipient, DEFERRED, "4.3.0", "address resolver failure")
-                continue
-            if resolved is not None:
+                resolved = Verdict(DEFERRED, "4.3.0", "address resolver failure")
+            if isinstance(resolved, Verdict):
+                self._end_here(message, recipient, resolved)
+            else:
                 recipient, group = resolved
                 groups.setdefault(group, []).append(recipient)
+            if not count % RESOLVED_AT_ONCE:
+                await asyncio.sleep(0)
         now = time.monotonic()
-        sizes = self._deliveries(groups) if len(message.recipients) > 1 else {}
+        verp = bool(message.envelope.verp)
+        sizes = self._deliveries(groups, verp=verp) if len(message.recipients) > 1 else {}
         for (transport, key, nexthop), recipients in groups.items():
             recipients.sort(key=_by_domain)
-            most = 1 if message.envelope.verp else self.table.of(transport).recipients or len(recipients)
+            most = 1 if verp else self.table.of(transport).recipients or len(recipients)
             for start in range(0, len(recipients), most):
                 message.pending += 1
                 self.scheduler.add(Entry(transport, key, nexthop, (message, recipients[start:start + most]), message,
@@ -251,14 +249,14 @@ class Manager:
             if (report := reasons.get(recipient.number)) is not None:
                 message.take(Ended(recipient, report))
             else:
-                self._end_here(message, recipient, DEFERRED, "4.7.0", "message is administratively expired")
+                self._end_here(message, recipient, Verdict(DEFERRED, "4.7.0", "message is administratively expired"))
         self._one_less(message)
 
-    def _deliveries(self, groups: dict[Group, list[Recipient]]) -> dict[str, int]:
+    def _deliveries(self, groups: dict[Group, list[Recipient]], *, verp: bool) -> dict[str, int]:
         """How many deliveries each transport has to make."""
         sizes: dict[str, int] = {}
         for (transport, _, _), recipients in groups.items():
-            most = self.table.of(transport).recipients or len(recipients)
+            most = 1 if verp else self.table.of(transport).recipients or len(recipients)
             sizes[transport] = sizes.get(transport, 0) + -(-len(recipients) // most)
         return sizes
 
@@ -273,42 +271,20 @@ class Manager:
             else:
                 self._settle(message)
 
-    async def _resolve(self, message: Message, recipient: Recipient) -> tuple[Recipient, Group] | None:
-        """The recipient as it goes to the agent, and (transport, destination, nexthop); None: it ended here."""
-        rewriter = self._probe_rewriter if is_probe(message.envelope) else self.rewriter
-        resolution = await rewriter.resolve(message.envelope.sender, recipient.address)
-        transport, nexthop = route_of(resolution, recipient.address, message.envelope.filter)
-        local = split_domain(recipient.address)[0].lower()
-        if resolution.address_class == "local" and (local == self._double_bounce
-                                                    or self._probe_sender.is_ours(recipient.address)):
-            self._end_here(message, recipient, SENT, "2.0.0", "undeliverable postmaster notification discarded")
-            return None
-        if transport in self.defer_transports and not message.flush:
-            self._end_here(message, recipient, DEFERRED, "4.3.2", "deferred transport")
-            return None
-        if resolution.recipient and resolution.recipient != recipient.address and not message.envelope.filter:
-            recipient = Recipient(resolution.recipient, recipient.original, recipient.orcpt, recipient.notify,
-                                  recipient.number)
-        key = nexthop
-        if self.table.of(transport).recipients == 1:
-            # Per user, as in Postfix: local(8)'s concurrency is meant per mailbox.
-            user = split_extension(split_domain(recipient.address)[0], self._delimiter)[0]
-            key = f"{user.lower()}\n{nexthop}"
-        return recipient, (transport, key, nexthop)
-
-    def _end_here(self, message: Message, recipient: Recipient, status: str, dsn: str, reason: str) -> None:
+    def _end_here(self, message: Message, recipient: Recipient, verdict: Verdict) -> None:
         """An outcome without an agent, logged as error(8) would."""
-        report = RecipientReport(0, recipient.number, status, dsn, reason)
-        log_delivery(log if status == SENT else error_log, self._request(message, "error", "", []), recipient, report,
-                     Times())
+        report = RecipientReport(0, recipient.number, *verdict)
+        log_delivery(log if verdict.status == SENT else error_log, self._request(message, "error", "", []), recipient,
+                     report, Times())
         message.take(Ended(recipient, report))
 
     def _suspended(self, entry: Entry[Work], reason: str) -> None:
         """The scheduler will not make this delivery now."""
         message, recipients = entry.work
         dsn, _, text = reason.partition(" ")
+        verdict = Verdict(DEFERRED, dsn, f"delivery temporarily suspended: {text}")
         for recipient in recipients:
-            self._end_here(message, recipient, DEFERRED, dsn, f"delivery temporarily suspended: {text}")
+            self._end_here(message, recipient, verdict)
         self._one_less(message)
 
     def _wake_at(self, when: float) -> None:
@@ -388,7 +364,7 @@ class Manager:
         if outcome is None:
             outcome, why = _judge(reports) if not open_recipients else (Outcome.GOOD, why)
         for recipient in open_recipients.values():
-            self._end_here(message, recipient, DEFERRED, dsn, reason)
+            self._end_here(message, recipient, Verdict(DEFERRED, dsn, reason))
         if message.unmarked and message.pending > 1:
             self._mark(message)
         self.scheduler.ended(entry, outcome, time.monotonic(), why)
