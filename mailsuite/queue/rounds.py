@@ -118,6 +118,7 @@ class Rounds:
         raise FileNotFoundError(message.path)
 
     def _settle_later(self, message: Message, work: Callable[[Message], None]) -> None:
+        message.fresh = False       # some of defer/ and bounce/ may have been written
         wait = min(max(1.0, self._least), LONGEST_RETRY_S)
         asyncio.get_running_loop().call_later(wait, work, message)
 

@@ -52,7 +52,7 @@ def settle(world: World, ledger: Ledger, far: FarEnd | None, read: Iterable[Arri
     for when, address, content in world.deliveries():
         arrivals += arrivals_of(content, address, when)
     for report in world.reports():
-        arrivals += arrivals_of(report, world.sender, 0.0)
+        arrivals += [one for one in arrivals_of(report, world.sender, 0.0) if one.reported]  # others: to the postmaster
     for one in arrivals:
         key = one.ident, one.address
         account.ends.setdefault(key, []).append(one.when)

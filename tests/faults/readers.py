@@ -45,7 +45,9 @@ class Reader(threading.Thread):
     def note(self, uid: bytes, content: bytes) -> None:
         if uid not in self._known:
             self._known.add(uid)
-            self.arrivals += arrivals_of(content, self.user, 0.0)
+            arrived = arrivals_of(content, self.user, 0.0)
+            # The sender is the postmaster, too: what comes there besides reports is none of ours.
+            self.arrivals += [one for one in arrived if one.reported or self.user != self.world.sender]
 
     def session(self) -> None:
         raise NotImplementedError

@@ -66,3 +66,11 @@ def test_what_cannot_be_counted_is_not_limited(tmp_path: Path) -> None:
 
 def test_off_by_default() -> None:
     assert not SendingLimit(Settings.of({})).is_on
+
+
+def test_a_clock_that_was_ahead_holds_nobody_up(tmp_path: Path) -> None:
+    limit = limit_of(tmp_path)
+    ahead = NOW + 30 * 24 * 3600
+    assert take(limit, 3, ahead - 3600) + take(limit, 1, ahead) == [NONE] * 4
+    assert take(limit, 5) == [NONE] * 4 + [FIRST]            # the one that was counted last still counts
+    assert take(limit, 5, NOW + 3 * 3600) == [NONE] * 5

@@ -119,7 +119,9 @@ class SendingLimit:
     def _moved(self, count: _Count, now: int) -> _Count:
         """The periods as they stand now."""
         periods = (now - count.start) // self.unit_s
-        if periods <= 0:
+        if periods < 0:             # the clock was put back: what was counted ahead of it counts from now on
+            return _Count(now, count.now, 0, min(count.told, now))
+        if periods == 0:
             return count
         start = now - (now - count.start) % self.unit_s if count.start else now
         return _Count(start, 0, count.now if periods == 1 else 0, count.told)
