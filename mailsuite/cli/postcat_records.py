@@ -35,7 +35,7 @@ def envelope(stored: "Stored", queue_id: str, *, drafted: bool) -> Iterator[Reco
     arrival = time.strftime("%a %b %e %H:%M:%S %Y", time.localtime(facts.arrival_time))
     if not drafted:
         yield Record("C", 0, b"message_size: %15d %15d %15d %15d %15d %15d" % (
-            stored.size, stored.offset, len(stored.recipients), 0, stored.size, facts.smtputf8))
+            stored.shown_size, stored.offset, len(stored.recipients), 0, stored.shown_size, facts.smtputf8))
     yield Record("T", at, b"message_arrival_time: " + arrival.encode())
     if not drafted:
         yield Record("A", at, b"create_time: " + arrival.encode())

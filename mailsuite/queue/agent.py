@@ -34,7 +34,8 @@ class DeliveryRequest:
     the recipient could be delivered; log status deliverable/undeliverable and deliver nothing) or "record" (-v).
     facts: the rest of what the envelope knows: client_name, client_address, client_port, helo_name, protocol_name,
     log_ident, message_origin, sasl_method, sasl_username, sasl_sender, rewrite_context ("local" or "remote");
-    soft_bounce: present when agents shall defer what they would bounce.
+    soft_bounce: present when agents shall defer what they would bounce; delay_digits: where
+    delay_logging_resolution_limit is not 2.
     """
 
     seq: int
@@ -153,21 +154,24 @@ class Times:
 def delays(request: DeliveryRequest, times: Times, now: float) -> str:
     """"delay=0.31, delays=0.2/0.01/0/0.1"."""
     connected = times.connected or times.received
-    parts = (request.active_time - request.arrival_time, times.received - request.active_time,
-             connected - times.received, now - connected)
-    return f"delay={_seconds(now - request.arrival_time)}, delays={'/'.join(map(_seconds, parts))}"
+    digits = int(request.facts.get("delay_digits", 2))
+    whole, *parts = (seconds_text(value, digits) for value in (
+        now - request.arrival_time, request.active_time - request.arrival_time, times.received - request.active_time,
+        connected - times.received, now - connected))
+    return f"delay={whole}, delays={'/'.join(parts)}"
 
 
-def _seconds(value: float) -> str:
-    """Two significant digits, at most two decimals, no trailing zeros: delay_logging_resolution_limit = 2."""
-    value = max(0.0, value)
+def seconds_text(value: float, digits: int = 2) -> str:
+    """Seconds as the log has them: two significant digits, whole from 10 on, at most `digits` decimals
+    (delay_logging_resolution_limit), no zeros at the end. A negative value (a clock that was set) is 0."""
     if value >= 10:
-        return str(round(value))
-    if value >= 1:
-        text = f"{value:.1f}"
-    else:
-        text = f"{value:.3f}"[:4] if value < 0.1 else f"{value:.2f}"
-        text = f"{value:.2f}" if value >= 0.01 else (f"{value:.2f}" if value >= 0.005 else "0")
+        return f"{value:.0f}"
+    if value <= 0:
+        return "0"
+    decimals, scale = 1, 1.0
+    while value < scale and decimals < digits:
+        decimals, scale = decimals + 1, scale / 10
+    text = f"{value:.{min(decimals, digits)}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 

@@ -313,6 +313,7 @@ class Intake:
         if not envelope.smtputf8 and _UTF8_CLASS.get(envelope.program, "") in self.cleanup.utf8_classes:
             envelope.smtputf8 = envelope.utf8_header or not sender.isascii() or not all(
                 recipient.address.isascii() for recipient in self.recipients)
+        envelope.lines = file.writer.lines
         facts = envelope.facts()
         queue = "hold" if envelope.hold else "incoming"
         try:

@@ -18,6 +18,7 @@ from mailsuite.message.mime_pass import MimePass
 from mailsuite.queue import params
 from mailsuite.queue.cleanup_checks import Case, ContentChecks
 from mailsuite.queue.headers import DESTINATION_FIELDS, name_of, value_of
+from mailsuite.queue.ids import is_long
 from mailsuite.rewrite.mapping import MESSAGE
 from mailsuite.rewrite.trivial import STANDARD_FIELD
 from mailsuite.smtp.received import header_date
@@ -172,7 +173,9 @@ class HeaderPass:
         if resent + b"message-id" not in self.seen:
             if adds:
                 moment = time.gmtime(self.case.envelope.arrival_time)
-                made = f"<{time.strftime('%Y%m%d%H%M%S', moment)}.{self.case.queue_id}@{self.work.hostname}>"
+                # A long id is unique by itself.
+                day = "" if is_long(self.case.queue_id) else time.strftime("%Y%m%d%H%M%S.", moment)
+                made = f"<{day}{self.case.queue_id}@{self.work.hostname}>"
                 out.append(prefix + b"Message-Id: " + made.encode())
                 self._log_id(resent + b"message-id", made.encode())
             else:

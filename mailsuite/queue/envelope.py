@@ -117,6 +117,7 @@ class Envelope:
     bcc: list[str] = field(default_factory=list)
     verify: str = ""                   # sendmail -bv, -v: "verify", "record": report by mail; verify(8): "probe"
     program: str = "smtpd"             # who accepted it: smtpd, pickup, bounce, local...
+    lines: int = 0                     # of the content; logs and listings count line ends as SMTP's two octets
     is_bounce: bool = False            # made by us: never answered by another
     require_tls: str = ""              # "yes": REQUIRETLS (RFC 8689); "no": the header said TLS-Required: no
     verp: str = ""                     # two delimiters: each recipient gets a copy from a sender of its own (verp.py)
@@ -153,4 +154,4 @@ class Envelope:
 _ORIGIN = tuple(entry.name for entry in fields(Origin))
 _NAMES = frozenset(entry.name for entry in fields(Envelope)) - {"origin"}
 _WHEN_SET = ("encoding", "smtputf8", "utf8_header", "envid", "full_name", "hold", "hold_reason", "filter", "redirect",
-             "verify", "is_bounce", "verp", "expanded", "require_tls")
+             "verify", "lines", "is_bounce", "verp", "expanded", "require_tls")

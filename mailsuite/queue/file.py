@@ -61,19 +61,25 @@ class Stored:
     offset: int
     size: int
 
+    @property
+    def shown_size(self) -> int:
+        """Octets as they would be sent by SMTP, with CR LF: what Postfix logs and lists."""
+        return self.size + self.envelope.lines
+
 
 class Writer:
     """Writes one file from its start: add the content, finish, complete. A small message is one write call, made by
     complete (in a thread). Between the last octet and finish the content may be read and changed.
     reserve: octets left free before the content, set before the first `add`. Raises OSError."""
 
-    __slots__ = ("_fd", "_flushed", "_head", "_waiting", "_waiting_size", "reserve", "size", "start", "whole")
+    __slots__ = ("_fd", "_flushed", "_flushed_lines", "_head", "_waiting", "_waiting_size", "reserve", "size", "start",
+                 "whole")
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._waiting: list[bytes] = []
         self._waiting_size = 0
-        self._flushed = False
+        self._flushed, self._flushed_lines = False, 0
         self._head = b""
         self.start, self.reserve = HEAD, 0
         self.size = self.whole = 0      # octets of content so far; of the file without holes, once it is finished
@@ -89,9 +95,16 @@ class Writer:
             self._flush()
 
     def _flush(self) -> None:
-        write_all(self._fd, b"".join(self._waiting))
+        octets = b"".join(self._waiting)
+        write_all(self._fd, octets)
+        self._flushed_lines += octets.count(b"\n")
         self._waiting.clear()
         self._waiting_size, self._flushed = 0, True
+
+    @property
+    def lines(self) -> int:
+        """Line ends of the content, each of which is two octets in SMTP. Before `finish` only."""
+        return self._flushed_lines + sum(octets.count(b"\n") for octets in self._waiting)
 
     def finish(self, facts: dict[str, Any], recipients: list[Recipient]) -> list[Recipient]:
         """The content is over: make head and tail; return the recipients with their numbers. Writes nothing."""
@@ -142,7 +155,8 @@ class Writer:
             self._waiting_size = sum(map(len, self._waiting))
             self.size = self._waiting_size
             return
-        self._settle()
+        old = self.read(0, old_size)            # all is in the file then, and counted
+        self._flushed_lines += new.count(b"\n") - old.count(b"\n")
         rest_at, rest_size = self.start + old_size, self.size - old_size
         if len(new) <= rest_at - HEAD:
             self.start = rest_at - len(new)
@@ -161,7 +175,7 @@ class Writer:
             self._waiting, self._waiting_size, self.size = [], 0, 0
             self.add(kept)
         else:
-            self._settle()
+            self._flushed_lines = self.read(0, keep).count(b"\n")
             os.ftruncate(self._fd, self.start + keep)
             os.lseek(self._fd, self.start + keep, os.SEEK_SET)
             self.size = keep

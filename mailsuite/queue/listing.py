@@ -73,7 +73,7 @@ def _read(store: QueueStore, queue: str, folder: str, queue_id: str) -> Listed |
     # maildrop files are the submitter's, with any mode.
     expire = bool(status.st_mode & EXPIRE) and queue != "maildrop"
     reasons = deferlog.read(store.path("defer", queue_id)).of if queue in _WITH_REASONS else {}
-    return Listed(queue, queue_id, stored.envelope.arrival_time, stored.size,
+    return Listed(queue, queue_id, stored.envelope.arrival_time, stored.shown_size,
                   quote_local(stored.envelope.sender) or "MAILER-DAEMON", expire,
                   [(quote_local(one.address), reasons.get(one.number, "")) for one in stored.recipients],
                   status.st_mtime if queue == "deferred" else 0.0)

@@ -76,7 +76,10 @@ class Manager:
 
     def _configure(self, settings: "Settings", rewriter: "Rewriter") -> None:
         self._resolver = Resolver(settings, rewriter, self.table)
-        self.soft_bounce = settings[SOFT_BOUNCE]
+        digits = settings[params.DELAY_LOGGING_RESOLUTION_LIMIT]
+        self._facts = {"soft_bounce": "yes"} if settings[SOFT_BOUNCE] else {}
+        if digits != 2:
+            self._facts["delay_digits"] = str(digits)
         self.active_limit = settings[params.QMGR_MESSAGE_ACTIVE_LIMIT]
         self.recipient_limit = settings[params.QMGR_MESSAGE_RECIPIENT_LIMIT]
         self._confirms_delay = settings[params.CONFIRM_DELAY_CLEARED]
@@ -169,7 +172,7 @@ class Manager:
         self.active[queue_id] = message
         self._admit(message, stored.recipients)
         log.info("%s: from=<%s>, size=%d, nrcpt=%d (queue active)", queue_id, quote_local(stored.envelope.sender),
-                 stored.size, len(stored.recipients) + stored.done)
+                 stored.shown_size, len(stored.recipients) + stored.done)
         self._start(self._distribute(message))
         return message
 
@@ -308,7 +311,7 @@ class Manager:
             self._seq, message.queue_id, message.path, message.offset, message.size, sender, transport,
             nexthop, recipients, envelope.arrival_time, message.active_time, time.time(), envelope.encoding,
             envelope.smtputf8, envelope.envid, envelope.ret.value, "verify" if is_probe(envelope) else envelope.verify,
-            {**message.facts(), "soft_bounce": "yes"} if self.soft_bounce else message.facts(), envelope.utf8_header)
+            message.facts() | self._facts if self._facts else message.facts(), envelope.utf8_header)
 
     def _send(self, entry: Entry[Work]) -> None:
         message, recipients = entry.work

@@ -130,3 +130,5 @@ EMPTY_ADDRESS_LOCAL_LOGIN_KEY = declare(Param("empty_address_local_login_sender_
     "How local_login_sender_maps writes the null sender."))
 SENDMAIL_FIX_LINE_ENDINGS = declare(Param("sendmail_fix_line_endings", "always", string(),
     "Whether sendmail turns CRLF into LF: always, never, or strict: when the first line ends in CRLF."))
+DELAY_LOGGING_RESOLUTION_LIMIT = declare(Param("delay_logging_resolution_limit", "2", integer(most=6),
+    "Most digits behind the point in the delay values of the log."))

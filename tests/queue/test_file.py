@@ -87,3 +87,28 @@ def test_a_short_file_is_noticed(fd: int, cut: int) -> None:
     os.ftruncate(fd, os.fstat(fd).st_size - cut)
     with pytest.raises(Damaged):
         read(fd)
+
+
+@pytest.mark.parametrize("reserve", [0, 1000])
+@pytest.mark.parametrize("seed", range(20))
+def test_lines_are_counted_whatever_is_changed(fd: int, seed: int, reserve: int) -> None:
+    chance = Random(seed)
+
+    def some(most: int) -> bytes:
+        return bytes(chance.choices(b"ab\n", k=chance.randrange(most)))
+
+    writer = Writer(fd)
+    writer.reserve = reserve
+    for _ in range(chance.randrange(1, 6)):
+        writer.add(some(BLOCK))
+    for _ in range(chance.randrange(4)):
+        cut = chance.randrange(min(writer.size, 5000) + 1)
+        if chance.random() < 0.5:
+            writer.replace_start(cut, some(4000))
+        else:
+            writer.replace_rest(cut, [some(BLOCK), some(BLOCK)])
+    lines = writer.lines
+    writer.finish(ENVELOPE.facts(), RECIPIENTS)
+    writer.complete()
+    stored = read(fd)
+    assert os.pread(fd, stored.size, stored.offset).count(b"\n") == lines

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mailsuite.queue.ids import hashed, is_id, new_id
+from mailsuite.queue.ids import hashed, is_id, is_long, new_id, with_inode
 
 
 @pytest.mark.parametrize(("seconds", "inode", "long", "want"), [
@@ -34,3 +34,14 @@ def test_long_ids_are_hashed_by_microseconds() -> None:
     folders = {hashed("deferred", new_id(1e9 + micro / 1e6, 5, long_ids=True), 1).split("/")[1]
                for micro in range(0, 1_000_000, 40_000)}
     assert len(folders) > 10
+
+
+def test_with_inode() -> None:
+    assert with_inode("4A2F1C83D", 123456) == with_inode("4A2F1C83D", 123456, long_ids=True) == "4A2F11E240"
+    assert not is_long(with_inode("4Fz1Qx3c9Tz7W", 123456))
+
+
+def test_a_long_id_keeps_its_time() -> None:
+    first = new_id(1e9 + 0.25, 77, long_ids=True)
+    assert with_inode(first, 78, long_ids=True) == new_id(1e9 + 0.25, 78, long_ids=True)
+    assert with_inode(first, 78) == new_id(1e9 + 0.25, 78)

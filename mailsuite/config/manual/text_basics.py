@@ -27,7 +27,6 @@ default_cache_db_type !unseen: Table type of caches such as the one of verified 
 default_database_type: The type that postmap and postalias use when the command line names none.
 default_process_limit: Most processes of a service whose maxproc column in master.cf is "-".
 defer_service_name !names: The master.cf service that keeps the log of deferrals.
-delay_logging_resolution_limit !logging: Most digits behind the point in the delay values of the log.
 dont_remove !debug: Not 0: finished queue files go to the folder saved/ rather than away.
 error_service_name !names: The service that a failed transport's mail is given to.
 export_environment: Names of environment variables (or name=value) that commands of deliveries get.
