@@ -157,7 +157,10 @@ class Master:
             if number in (signal.SIGTERM, signal.SIGINT):
                 self._stopping = True
             elif number == signal.SIGHUP:
-                self.reload()
+                try:
+                    self.reload()
+                except Exception:       # e.g. modules of another version, since the package was updated meanwhile
+                    log.exception("reload: unforeseen; what was not reached keeps the old configuration")
         self._reap()
 
     # --- starting -----------------------------------------------------------------------------------------------
