@@ -29,6 +29,23 @@ def test_a_large_message_is_read_in_portions(tmp_path: Path) -> None:
     play(tmp_path, story, {FIFTY[3]: LATER, FIFTY[45]: LATER}, qmgr_message_recipient_limit="20")
 
 
+def test_a_list_of_5000_does_not_delay_a_letter(tmp_path: Path) -> None:
+    async def story(world: Running) -> None:
+        agent = world.agents["smtp"]
+        agent.hold = asyncio.Event()
+        await world.put(MAIL, to=[f"u{number}@far.test" for number in range(5000)])
+        await until(lambda: agent.requests)
+        letter = (await world.put(MAIL, to=["letter@far.test"])).queue_id
+        assert world.manager is not None
+        await until(lambda: letter in world.manager.manager.active)     # type: ignore[union-attr]
+        agent.hold.set()
+        await until(lambda: not world.where(), 20.0)
+        order = [request["queue_id"] for request in agent.requests]
+        assert len(order) == 101 and order.index(letter) < 10
+
+    play(tmp_path, story)
+
+
 def test_every_message_may_have_some_recipients_in_memory(tmp_path: Path) -> None:
     async def story(world: Running) -> None:
         await world.put(MAIL, to=FIFTY)

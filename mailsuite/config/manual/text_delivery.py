@@ -49,7 +49,7 @@ message_reject_characters !mime: Characters whose presence refuses a message.
 message_strip_characters !mime: Characters that are taken out of messages.
 non_empty_end_of_header_action !mime: What happens when the headers end without an empty line.
 pipe_delivery_status_filter: As default_delivery_status_filter, for pipe.
-qmgr_fudge_factor !slots: Per cent of other messages' capacity that a mailing list may use (old queue manager).
+qmgr_fudge_factor !oqmgr: Per cent of other messages' capacity that a mailing list may use (old queue manager).
 queue_file_attribute_count_limit !queue: Most attributes in a queue file.
 sun_mailtool_compatibility !mailtool: Old: give mailbox files locks that SunOS mailtool understands.
 virtual_delivery_status_filter: As default_delivery_status_filter, for virtual.
