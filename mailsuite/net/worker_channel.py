@@ -42,22 +42,34 @@ class WorkerChannel:
 
     def receive(self) -> Request | None:
         """The next request; None when the parent wants this worker to end. Raises BlockingIOError, OSError."""
-        found, fds = packets.receive(self._sock)
-        if found is None:
+        requests = self.receive_batch()
+        if requests is None:
             return None
-        (packet,) = found
-        return Request(packet["n"], packet["m"], fds)
+        (request,) = requests
+        return request
 
     def receive_batch(self) -> list[Request] | None:
         """The requests that came together; None as in `receive`. Raises OSError."""
-        found, fds = packets.receive(self._sock)
-        if found is None:
-            return None
+        while True:
+            found, fds = packets.receive(self._sock)
+            if found is None:
+                return None
+            if requests := self._whole(found, fds):
+                return requests
+
+    def _whole(self, found: list[dict[str, Any]], fds: list[int]) -> list[Request]:
+        """Requests with their descriptors. The kernel drops those for which we have no room (EMFILE): what has lost
+        one fails for now."""
         requests, start = [], 0
         for packet in found:
             count = packet.get("f", len(fds))
-            requests.append(Request(packet["n"], packet["m"], fds[start:start + count]))
+            own = fds[start:start + count]
             start += count
+            if len(own) == count:
+                requests.append(Request(packet["n"], packet["m"], own))
+            else:
+                packets.close_all(own)
+                self.fail(packet["n"], TemporaryError("too many open files", status="4.3.0"))
         return requests
 
     def answer(self, number: int, message: Mapping[str, Any]) -> None:

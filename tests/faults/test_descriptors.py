@@ -2,10 +2,13 @@
 
 import contextlib
 import imaplib
+import os
 import resource
 import smtplib
 import socket
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -88,3 +91,52 @@ def test_many_deliveries_with_few_descriptors(site: World) -> None:
     wait_for(lambda: not site.queued(), 60)
     found = [ident_of(content) for _, _, content in site.deliveries()]
     assert all(found.count(f"many-{number}") == 2 for number in range(60))
+
+
+@contextlib.contextmanager
+def starved(pids: list[int]) -> Iterator[None]:
+    """Processes that can open nothing more meanwhile."""
+    for pid in pids:
+        assert set_limit(pid, 3)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            set_limit(pid, 1000)
+
+
+def set_limit(pid: int, number: int) -> bool:
+    """As the process' own user: even root may not where a container takes its rights away."""
+    code = f"import resource as r; r.prlimit({pid}, r.RLIMIT_NOFILE, ({number}, r.prlimit({pid}, r.RLIMIT_NOFILE)[1]))"
+    with contextlib.suppress(OSError):
+        status = Path(f"/proc/{pid}/status").read_text()
+        uid, gid = (int(status.partition(f"\n{name}:")[2].split()[0]) for name in ("Uid", "Gid"))
+        who = {} if os.geteuid() else {"user": uid, "group": gid, "extra_groups": []}
+        return subprocess.run(["/usr/bin/python3", "-S", "-c", code], check=False, cwd="/", **who).returncode == 0
+    return False
+
+
+@pytest.mark.parametrize("kind", ["smtpd", "qmgr", "virtual", "virtual worker", "smtp", "lmtp", "access",
+                                  "access worker", "auth", "pickup", "master"])
+def test_a_process_that_can_open_nothing(site: World, kind: str) -> None:
+    """It waits and lives; what was accepted meanwhile arrives once when it can open files again."""
+    suite, accepted = site.suite, []
+    send(site, f"wakes-{kind}", suite.second, STORE)          # everybody is there
+    wait_for(lambda: not site.queued(), 30)
+    pids = processes.by_kind(suite).get(kind, [])
+    with starved(pids):
+        for number in range(4):
+            with contextlib.suppress(OSError, smtplib.SMTPException):
+                ident = f"starved-{kind}-{number}".replace(" ", "-")
+                with smtplib.SMTP("127.0.0.1", suite.ports["smtp"], timeout=1.5) as smtp:
+                    smtp.sendmail(site.sender, [suite.second, STORE], message(ident, 500, sender=site.sender))
+                accepted.append(ident)
+        assert not spinning(site, 0.5)
+    wait_for(lambda: answers(site, "smtp"), 40)
+    send(site, f"after-{kind}".replace(" ", "-"), suite.second, STORE)
+    wait_for(lambda: not site.queued(), 60)
+    found = [ident_of(content) for _, _, content in site.deliveries()]
+    assert [found.count(ident) for ident in accepted] == [2] * len(accepted)
+    alive = processes.by_kind(suite).get(kind, [])
+    assert kind.endswith("worker") or set(pids) <= set(alive), f"{kind} died"
+    assert "Traceback" not in suite.log(), suite.log().partition("Traceback")[2][:3000]
