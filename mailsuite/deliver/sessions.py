@@ -23,7 +23,15 @@ from mailsuite.dns.resolver import Resolver
 from mailsuite.maps import MapSource, open_maps
 from mailsuite.maps.matchlist import NameList
 from mailsuite.smtp.client import ClientConnection, Endpoint, HandshakeTrouble
-from mailsuite.smtp.client_auth import Credentials, Passwords, authenticate
+from mailsuite.smtp.client_auth import (
+    Credentials,
+    Failures,
+    LoginTrouble,
+    Passwords,
+    allowed_mechanisms,
+    authenticate,
+    cached,
+)
 from mailsuite.smtp.client_dane import NoTls
 from mailsuite.smtp.client_hosts import NoHost, bind_addresses, parse_destination
 from mailsuite.smtp.client_params import CACHE_ON_DEMAND, CACHE_TIME, REUSE_COUNT, REUSE_TIME, ClientConfig
@@ -32,7 +40,7 @@ from mailsuite.smtp.client_requiretls import Demand, Demands, RequireTlsTrouble
 from mailsuite.smtp.client_session import Features, Trouble, greeting, hello, start_tls
 from mailsuite.smtp.client_tls import CertificateTrouble, NoStartTls, Policies
 from mailsuite.tls.identity import Identity
-from mailsuite.tls.peer import Verdict
+from mailsuite.tls.peer import Trust, Verdict
 
 SMTP_PORT = 25
 KEPT_MOST = 200                 # idle sessions
@@ -83,7 +91,7 @@ class Sessions:
         self._policies = Policies(settings, prefix, resolver, self._log, identities)
         self._demands = Demands(settings, prefix)
         self._reports = TlsReports.of(settings, prefix, resolver)
-        self._passwords = Passwords(settings, prefix)
+        self._passwords, self._failures = Passwords(settings, prefix), Failures(settings, prefix)
         hello_word = "lhlo" if config.lmtp else "ehlo"
         self._discards = open_maps(settings.text(f"{prefix}_discard_{hello_word}_keyword_address_maps"),
                                    MapSource(settings, prefix))
@@ -179,7 +187,8 @@ class Sessions:
             features.tls, noted = link.tls, True
             self._report(policy, endpoint, nexthop, link)
             link.pipelining = features.has("PIPELINING")
-            authenticated = await self._log_in(link, features, credentials)
+            authenticated = await self._log_in(
+                link, features, credentials, verified=verdict is not None and verdict.trust is Trust.VERIFIED)
         except Trouble as trouble:
             if not noted:
                 self._report(policy, endpoint, nexthop, link, trouble)
@@ -194,10 +203,24 @@ class Sessions:
         return Session(link, features, key, nexthop, opened, time.time(), authenticated=authenticated,
                        verdict=verdict)
 
-    async def _log_in(self, link: ClientConnection, features: Features, credentials: Credentials | None) -> bool:
+    async def _log_in(self, link: ClientConnection, features: Features, credentials: Credentials | None, *,
+                      verified: bool) -> bool:
+        """Raises Trouble. verified: the server's certificate was checked."""
         if credentials is None or not features.has("AUTH"):
             return False
-        await link.run(authenticate(self._config, features, link.host, credentials))
+        host = link.endpoint.host
+        if credentials.unknown:
+            self._log.warning("%s: %s_sasl_password_maps lookup error", link.queue_id, self._prefix)
+            raise Trouble(f"local data error while talking to {link.host}", status="4.3.0")
+        if (known := self._failures.find(host, credentials)) is not None:
+            raise cached(self._config, host, *known)
+        offered = await allowed_mechanisms(self._config, features)
+        try:
+            await link.run(authenticate(self._config, features, link.host, credentials, offered,
+                                        verified=verified))
+        except LoginTrouble as trouble:
+            self._failures.remember(host, credentials, trouble.answer)
+            raise
         return True
 
     def _listen(self, link: ClientConnection, queue_id: str) -> None:

@@ -32,6 +32,7 @@ from mailsuite.smtp.client_session import (
     Step,
     Trouble,
     Warn,
+    Work,
 )
 from mailsuite.tls.chain import Chain, peer_chain
 
@@ -166,6 +167,8 @@ class ClientConnection:
                 await self._send_body(Body() if step.empty else body)
             case SendChunk():
                 await self._send_chunk(step, body)
+            case Work():
+                step.result = await asyncio.to_thread(step.run)
             case StartTls():
                 await self.handshake()
             case Warn():

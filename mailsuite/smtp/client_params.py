@@ -9,6 +9,8 @@ from typing import TypeVar
 
 from mailsuite.config.registry import Param, boolean, declare, integer, seconds, string
 from mailsuite.config.settings import Settings
+from mailsuite.maps import MapSource
+from mailsuite.maps.matchlist import NameList
 
 T = TypeVar("T")
 
@@ -79,7 +81,9 @@ class ClientConfig:
     sasl_soft_bounce: bool
     sasl_options: frozenset[str]
     sasl_tls_options: frozenset[str]
-    sasl_mechanisms: tuple[str, ...]
+    sasl_verified_options: frozenset[str]
+    sasl_filter: NameList | None
+    sasl_authzid: bool
 
     @classmethod
     def of(cls, settings: Settings, prefix: str) -> "ClientConfig":
@@ -110,7 +114,15 @@ class ClientConfig:
             sasl=flag("sasl_auth_enable"), sasl_soft_bounce=flag("sasl_auth_soft_bounce"),
             sasl_options=frozenset(words(settings.text(f"{prefix}_sasl_security_options").lower())),
             sasl_tls_options=frozenset(words(settings.text(f"{prefix}_sasl_tls_security_options").lower())),
-            sasl_mechanisms=tuple(words(settings.text(f"{prefix}_sasl_mechanism_filter").upper())))
+            sasl_verified_options=frozenset(
+                words(settings.text(f"{prefix}_sasl_tls_verified_security_options").lower())),
+            sasl_filter=_filter(settings, prefix), sasl_authzid=yes(settings.text("send_cyrus_sasl_authzid")))
+
+
+def _filter(settings: Settings, prefix: str) -> NameList | None:
+    name = f"{prefix}_sasl_mechanism_filter"
+    text = settings.text(name)
+    return NameList(text, MapSource(settings, prefix), name=name) if text else None
 
 
 def _words(text: str) -> list[str]:

@@ -5,7 +5,8 @@
 
 `ended` is told of each recipient's end as soon as it is known: (number, Result), or (None, Result) for all that have
 none yet. So what was refused stays refused when the connection breaks afterwards.
-Steps: Send, Receive (answered with a Reply), SendBody, SendChunk, StartTls, Warn, Note, Drop. client.py runs them.
+Steps: Send, Receive (answered with a Reply), SendBody, SendChunk, Work, StartTls, Warn, Note, Drop; client.py runs
+them.
 Trouble is raised: `Trouble` says what it means for the mail (dsn, reason). What a server says to MAIL, RCPT or the
 message are results, not trouble.
 Source: RFC 5321, RFC 2033 (LMTP), RFC 2920 (PIPELINING), RFC 1870 (SIZE), RFC 3030 (BDAT), RFC 6152, RFC 3461 (DSN),
@@ -56,6 +57,14 @@ class SendChunk:
     last: bool = False
 
 
+@dataclass(slots=True)
+class Work:
+    """Run something that takes its time, in a thread; then `result` has what it returned."""
+
+    run: Callable[[], bytes]
+    result: bytes = b""
+
+
 @dataclass(frozen=True, slots=True)
 class Drop:
     """End the connection without a word: the other side waits for a message that must not come."""
@@ -80,7 +89,7 @@ class Note:
     text: str
 
 
-Step = Send | Receive | SendBody | SendChunk | Drop | StartTls | Warn | Note
+Step = Send | Receive | SendBody | SendChunk | Work | Drop | StartTls | Warn | Note
 Dialogue = Generator[Step, Reply]
 
 

@@ -65,15 +65,16 @@ class Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         assert record.exc_info is None, record.exc_info
         text = re.sub(r"[\x00-\x1f\x7f]", "?", record.getMessage())
-        self.lines.append(("warning: " if record.levelno == logging.WARNING else "") + text)
+        self.lines.append({logging.WARNING: "warning: ", logging.ERROR: "error: "}.get(record.levelno, "") + text)
 
 
 def run_case(case: Case, folder: Path) -> dict[str, Any]:
-    for name, text in case.files.items():
-        (folder / name).write_text(text)
+    (folder / "data").mkdir()
     far = {(str(folder / address[1:]) if address.startswith("/") else address): script
            for address, script in case.far.items()}
     port = free_port(list(far))
+    for name, text in case.files.items():
+        (folder / name).write_text(text.replace("PORT", str(port)))
     zone = {name: [text.replace("PORT", str(port)) for text in records] for name, records in case.zone.items()}
     said: dict[str, list[list[str]]] = {}
 

@@ -1,8 +1,5 @@
 """The client's dialogue without sockets: what is said for which offers, what the replies come to."""
 
-import base64
-import hashlib
-import hmac
 from collections.abc import Generator
 from typing import Any
 
@@ -11,11 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailsuite.base.errors import PeerError
-from mailsuite.base.secret import Secret
 from mailsuite.config.settings import Settings
 from mailsuite.queue.envelope import Notify, Recipient
 from mailsuite.smtp.client import encode_body
-from mailsuite.smtp.client_auth import Credentials, authenticate
 from mailsuite.smtp.client_params import ClientConfig
 from mailsuite.smtp.client_reply import Reply, ReplyReader
 from mailsuite.smtp.client_session import (
@@ -228,40 +223,6 @@ def test_xforward() -> None:
                                HOST, mail("x@c.test", xforward=values)),
                    "250 ok", "250 ok", "250 ok", "250 ok", "354 go", "250 ok")
     assert said[:2] == ["XFORWARD NAME=c.test ADDR=192.0.2.9", "XFORWARD PROTO=ESMTP SOURCE=REMOTE"]
-
-
-# --- AUTH ------------------------------------------------------------------
-
-ME = Credentials("me", Secret(b"secret"))
-
-
-def coded(text: bytes) -> str:
-    return base64.b64encode(text).decode()
-
-
-@pytest.mark.parametrize(("offer", "replies", "want"), [
-    ("AUTH PLAIN", ["235 ok"], ["AUTH PLAIN " + coded(b"\0me\0secret")]),
-    ("AUTH LOGIN", ["334 VXNlcjo=", "334 UGFzczo=", "235 ok"], ["AUTH LOGIN", coded(b"me"), coded(b"secret")]),
-    ("AUTH PLAIN CRAM-MD5", ["334 " + coded(b"<1@x>"), "235 ok"],
-     ["AUTH CRAM-MD5", coded(b"me " + hmac.new(b"secret", b"<1@x>", hashlib.md5).hexdigest().encode())]),
-])
-def test_auth(offer: str, replies: list[str], want: list[str]) -> None:
-    said, result = play(authenticate(config(smtp_sasl_security_options="noanonymous"), features(offer), HOST, ME),
-                        *replies)
-    assert (said, result) == (want, None)
-
-
-def test_auth_refused_defers() -> None:
-    _, trouble = play(authenticate(config(smtp_sasl_security_options="", smtp_sasl_auth_soft_bounce="yes"),
-                                   features("AUTH PLAIN"), HOST, ME), "535 5.7.8 bad")
-    assert trouble.status == "4.7.8"
-    assert trouble.public == f"SASL authentication failed; server {HOST} said: 535 5.7.8 bad"
-
-
-def test_no_plain_text_password_in_the_clear() -> None:
-    said, trouble = play(authenticate(config(smtp_sasl_security_options="noplaintext, noanonymous"),
-                                      features("AUTH PLAIN LOGIN"), HOST, ME))
-    assert said == ["Warn"] and "no mechanism available" in trouble.public
 
 
 # --- replies and content ------------------------------------------------------------------

@@ -20,11 +20,8 @@ lmtp_pix_workaround_delay_time !pix:
 lmtp_pix_workaround_maps !pix:
 lmtp_pix_workaround_threshold_time !pix:
 lmtp_pix_workarounds !pix:
-lmtp_sasl_auth_cache_name !sasl:
 lmtp_sasl_auth_cache_time !sasl:
-lmtp_sasl_password_result_delimiter !unseen:
 lmtp_sasl_path !cyrus:
-lmtp_sasl_tls_verified_security_options !sasl:
 lmtp_sasl_type !cyrus:
 lmtp_tls_block_early_mail_reply !unobeyed:
 lmtp_tls_connection_reuse !tlsproxy:
@@ -75,17 +72,17 @@ smtp_quote_rfc821_envelope: Quote addresses in MAIL and RCPT as RFC 5321 asks.
 smtp_randomize_addresses: Take mail exchangers of one preference in random order.
 smtp_reply_filter: A table that rewrites replies of servers.
 smtp_requiretls_policy: How REQUIRETLS is enforced, by destination.
-smtp_sasl_auth_cache_name !sasl: A table of logins that failed, so that they are not tried again at once.
+smtp_sasl_auth_cache_name: A table of logins that failed, so that they are not tried again at once.
 smtp_sasl_auth_cache_time !sasl: How long a failed login is remembered.
 smtp_sasl_auth_enable: Log in to servers, with what smtp_sasl_password_maps says.
 smtp_sasl_auth_soft_bounce: Defer mail when the login fails.
 smtp_sasl_mechanism_filter: Mechanisms that may be used; empty: any.
 smtp_sasl_password_maps: Tables of user:password by server, next hop or sender.
-smtp_sasl_password_result_delimiter !unseen: The character between user and password in smtp_sasl_password_maps.
+smtp_sasl_password_result_delimiter: The character between user and password in smtp_sasl_password_maps.
 smtp_sasl_path !cyrus: What the SASL implementation needs to find its configuration.
 smtp_sasl_security_options: Kinds of mechanisms not to use: noplaintext, noanonymous...
 smtp_sasl_tls_security_options: smtp_sasl_security_options under TLS.
-smtp_sasl_tls_verified_security_options !sasl: smtp_sasl_security_options under TLS with a checked certificate.
+smtp_sasl_tls_verified_security_options: smtp_sasl_security_options under TLS with a checked certificate.
 smtp_sasl_type !cyrus: The SASL implementation of the client.
 smtp_send_dummy_mail_auth: Put AUTH=<> into MAIL after a login.
 smtp_send_xforward_command: Tell the server, with XFORWARD, whom the mail came from.

@@ -5,7 +5,7 @@ cyrus_sasl_config_path !cyrus: Where Cyrus SASL looks for its configuration.
 default_rbl_reply: The reply to clients that a blocklist refuses; $rbl_domain, $rbl_reason and others are replaced.
 maps_rbl_domains: Old: the blocklists of reject_maps_rbl; use reject_rbl_client NAME.
 relay_clientcerts: Tables of certificate fingerprints of clients that permit_tls_clientcerts lets relay.
-send_cyrus_sasl_authzid !cyrus: Whether an authorization id is sent with AUTH where none is needed.
+send_cyrus_sasl_authzid: Whether an authorization id is sent with AUTH where none is needed.
 smtpd_authorized_verp_clients: Clients that may ask for VERP with XVERP.
 smtpd_authorized_xclient_hosts: Clients that may claim another client's attributes with XCLIENT.
 smtpd_authorized_xforward_hosts: Clients (content filters) that may pass on attributes for the log with XFORWARD.

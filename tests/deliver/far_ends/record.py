@@ -38,6 +38,7 @@ scache unix - - n - 1 scache
 tlsmgr unix - - n 1000? 1 tlsmgr
 anvil unix - - n - 1 anvil
 proxymap unix - - n - - proxymap
+proxywrite unix - - n - 1 proxymap
 postlog unix-dgram n - n - 1 postlogd
 """
 
@@ -52,7 +53,7 @@ def configure(case: Case, folder: Path) -> None:
         (folder / name).mkdir()
     shutil.chown(folder / "data", "postfix")
     for name, text in case.files.items():
-        (folder / name).write_text(text)
+        (folder / name).write_text(text.replace("PORT", str(PORT)))
     route = f"/@b\\.test$/ discard:\n/./ {case.transport}:{case.nexthop}\n"
     (etc / "route").write_text(route.replace("PORT", str(PORT)).replace("FOLDER", str(folder)))
     (etc / "drop").write_text("/^Received:/ IGNORE\n")
@@ -62,7 +63,7 @@ def configure(case: Case, folder: Path) -> None:
         "mydestination": "", "inet_interfaces": "127.0.0.1", "inet_protocols": "all", "mynetworks": "127.0.0.0/8",
         "local_header_rewrite_clients": "", "transport_maps": f"regexp:{etc}/route", "header_checks":
         f"regexp:{etc}/drop", "smtp_tcp_port": str(PORT), "smtputf8_enable": "yes", "alias_maps": "",
-        "recipient_delimiter": "+"}
+        "recipient_delimiter": "+", "proxy_write_maps": f"proxy:btree:{folder}/data/auth"}
     settings |= {name: case.main_cf[name] for name in ("transport_maps", "relayhost") if name in case.main_cf}
     own = "".join(f"\n  -o {{ {name} = {value} }}" for name, value in case.main_cf.items())
     flags = f"\n  flags={case.flags}" if case.flags else ""
