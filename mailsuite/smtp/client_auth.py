@@ -49,7 +49,7 @@ class Passwords:
         self._maps = open_maps(settings.text(f"{prefix}_sasl_password_maps"), MapSource(settings, prefix))
         self._delimiter = settings.text("recipient_delimiter")
         self._between = settings.text(f"{prefix}_sasl_password_result_delimiter") or ":"
-        self._by_sender = prefix == "smtp" and settings.text("smtp_sender_dependent_authentication") == "yes"
+        self._by_sender = settings.text(f"{prefix}_sender_dependent_authentication") == "yes"
 
     async def find(self, sender: str, host: str, destination: str) -> Credentials | None:
         """By sender (when configured), host name, destination as transport or relayhost give it."""
