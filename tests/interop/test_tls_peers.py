@@ -122,7 +122,8 @@ def send(nexthop: str, **settings: str) -> RecipientReport:
         return (await qmgr.ask("x@far.test", nexthop=nexthop))["x@far.test"]
 
     found: Any = with_agent(serve, "smtp", {"myhostname": "here.test", "inet_interfaces": "192.0.2.99",
-                                            "inet_protocols": "ipv4", "smtp_tls_loglevel": "1"} | settings, talk)
+                                            "inet_protocols": "ipv4", "smtp_tls_loglevel": "1",
+                                            "smtp_host_lookup": "native"} | settings, talk)
     assert isinstance(found, RecipientReport)
     return found
 
