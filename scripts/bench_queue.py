@@ -45,7 +45,7 @@ def fill(suite: Suite, count: int) -> None:
     for number in range(count):
         temp = f"{directory}/deferred/.new-bench"
         fd = os.open(temp, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        queue_id = ids.new_id(now - 1000 + number % 1_000_000 / 1e6, os.fstat(fd).st_ino)
+        queue_id = ids.new_id(now // 1 - 1000 + number * 7919 % 1_000_000 / 1e6, os.fstat(fd).st_ino)
         path = store.path("deferred", queue_id)
         store.make_folder(os.path.dirname(path))
         writer = Writer(fd)

@@ -378,17 +378,19 @@ class QueueStore:
         folders = [f"{self.directory}/{queue}"]
         while folders:
             folder = folders.pop()
+            names = []
             try:
                 with os.scandir(folder) as entries:
-                    found = list(entries)
+                    for entry in entries:
+                        if len(entry.name) > 1:
+                            names.append(entry.name)
+                        elif entry.is_dir(follow_symlinks=False):
+                            folders.append(entry.path)
             except FileNotFoundError:
                 continue
-            for entry in found:
-                if len(entry.name) == 1:
-                    if entry.is_dir(follow_symlinks=False):
-                        folders.append(entry.path)
-                elif ids.is_id(entry.name):
-                    yield folder, entry.name
+            for name in names:
+                if ids.is_id(name):
+                    yield folder, name
 
 
 def make_folders(queue_directory: str) -> None:

@@ -46,6 +46,18 @@ def test_a_list_of_5000_does_not_delay_a_letter(tmp_path: Path) -> None:
     play(tmp_path, story)
 
 
+@pytest.mark.parametrize("parameter", ["smtp_destination_rate_delay", "smtp_transport_rate_delay"])
+def test_a_rate_delay_ends(tmp_path: Path, parameter: str) -> None:
+    async def story(world: Running) -> None:
+        first = (await world.put(MAIL, to=["x@far.test"])).queue_id
+        second = (await world.put(MAIL, to=["y@far.test"])).queue_id
+        await until(lambda: world.where() == {"active": [second]})
+        assert [request["queue_id"] for request in world.agents["smtp"].requests] == [first]
+        await until(lambda: not world.where())
+
+    play(tmp_path, story, **{parameter: "1s"})
+
+
 def test_every_message_may_have_some_recipients_in_memory(tmp_path: Path) -> None:
     async def story(world: Running) -> None:
         await world.put(MAIL, to=FIFTY)
