@@ -8,7 +8,6 @@
 """
 
 import logging
-import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -111,15 +110,16 @@ def serve_requests(function: Callable[[dict[str, Any], list[int]], Mapping[str, 
     def main(channel: WorkerChannel) -> None:
         while (request := channel.receive()) is not None:
             try:
-                channel.answer(request.number, function(request.message, request.fds))
+                answer = function(request.message, request.fds)
             except MailError as error:
                 channel.fail(request.number, error)
             except Exception as error:
                 log.exception("unforeseen in a worker")
                 channel.fail(request.number, error)
+            else:
+                channel.answer(request.number, answer)
             finally:
-                for fd in request.fds:
-                    os.close(fd)
+                packets.close_all(request.fds)
 
     return main
 
