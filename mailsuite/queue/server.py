@@ -224,15 +224,15 @@ class QueueManager:
 
 
 class _Own:
-    """The notifier of our own bounces."""
+    """The notifier of our own bounces, which wait for nobody."""
+
+    behind = False
 
     def __init__(self, queue_manager: QueueManager) -> None:
         self._queue_manager = queue_manager
 
     def tell(self, message: dict[str, Any]) -> None:
         self._queue_manager.manager.take_notice(message)
-
-    behind = False
 
 
 def prepare(context: ServiceContext) -> "KeyRing | None":
