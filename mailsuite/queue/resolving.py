@@ -53,12 +53,14 @@ class Resolver:
         deferred = settings[params.DEFER_TRANSPORTS]
         self._defer_transports = frozenset(deferred)
         self._delimiter = settings.text("recipient_delimiter")
+        self._filter_nexthop = settings.text("default_filter_nexthop")
         self._double_bounce = settings[params.DOUBLE_BOUNCE_SENDER].lower()
 
     async def resolve(self, message: Message, recipient: Recipient) -> tuple[Recipient, Group] | Verdict:
         rewriter = self._probe_rewriter if is_probe(message.envelope) else self._rewriter
         resolution = await rewriter.resolve(message.envelope.sender, recipient.address)
-        transport, nexthop = route_of(resolution, recipient.address, message.envelope.filter)
+        transport, nexthop = route_of(resolution, recipient.address, message.envelope.filter,
+                                      self._filter_nexthop)
         local = split_domain(recipient.address)[0].lower()
         if resolution.address_class == "local" and (local == self._double_bounce
                                                     or self._probe_sender.is_ours(recipient.address)):

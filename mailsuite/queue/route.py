@@ -18,11 +18,14 @@ class Route(NamedTuple):
     nexthop: str
 
 
-def route_of(resolution: "Resolution", address: str, content_filter: str = "") -> Route:
-    """A content filter gets the mail first, whatever its recipients; its nexthop may be left out."""
+def route_of(resolution: "Resolution", address: str, content_filter: str = "", filter_nexthop: str = "") -> Route:
+    """A content filter gets the mail first, whatever its recipients; its nexthop may be left out.
+
+    filter_nexthop: default_filter_nexthop, which stands for it then; else the recipient's domain does.
+    """
     if content_filter:
         transport, _, nexthop = content_filter.partition(":")
-        return Route(transport, nexthop or split_domain(address)[1])
+        return Route(transport, nexthop or filter_nexthop or split_domain(address)[1])
     if resolution.bad_syntax:
         return Route("error", "5.1.3 bad address syntax")
     return Route(resolution.transport, resolution.nexthop)

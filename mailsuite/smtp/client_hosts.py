@@ -22,7 +22,7 @@ from mailsuite.config.registry import boolean
 from mailsuite.config.settings import Settings
 from mailsuite.dns.resolver import DnsError, Mx, Resolver
 from mailsuite.smtp.client import Endpoint
-from mailsuite.smtp.client_params import MX_ADDRESS_LIMIT
+from mailsuite.smtp.client_params import BIND_ADDRESS, MX_ADDRESS_LIMIT
 
 NATIVE_TIMEOUT_S = 60.0
 _BRACKETED = re.compile(r"\[([^\]]*)\](?::(.*))?")
@@ -330,7 +330,7 @@ def bind_addresses(settings: Settings, prefix: str) -> dict[bool, str]:
 
     Where smtp_bind_address says nothing and we listen at one address only (a virtual host), mail comes from there too.
     """
-    found = {False: settings.text(f"{prefix}_bind_address"), True: settings.text(f"{prefix}_bind_address6").strip("[]")}
+    found = {six: settings[BIND_ADDRESS[prefix, six]] for six in (False, True)}
     own = my_addresses(settings, "inet_interfaces")
     for six in (False, True):
         mine = [address for address in own if (":" in address) == six]

@@ -3,11 +3,13 @@
     limits = ClientConfig.of(settings, "smtp")           "lmtp" reads lmtp_connect_timeout and so on
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from mailsuite.config.registry import Param, boolean, declare, integer, seconds, string
+from mailsuite.address.hostname import is_ipv4, is_ipv6
+from mailsuite.base.errors import ConfigError
+from mailsuite.config.registry import Param, boolean, declare, integer, seconds
 from mailsuite.config.settings import Settings
 from mailsuite.maps import MapSource
 from mailsuite.maps.matchlist import NameList
@@ -50,7 +52,23 @@ CHUNKING = {prefix: declare(Param(f"{prefix}_send_chunking", "no", boolean(),
     "Send messages with BDAT to servers that offer CHUNKING: no dots are doubled, no line end is looked for."))
     for prefix in ("smtp", "lmtp")}
 SASL_PASSWORD_MAPS = {prefix: f"{prefix}_sasl_password_maps" for prefix in ("smtp", "lmtp")}
-_TEXT = string()
+
+
+def own_address(*, six: bool) -> Callable[[str], str]:
+    """Parser for an address to connect from; "": any."""
+    def parse(text: str) -> str:
+        text = text.strip().removeprefix("[").removesuffix("]")
+        if text and not (is_ipv6(text) if six else is_ipv4(text)):
+            raise ConfigError(f"an IPv{6 if six else 4} address, or nothing, must be here: {text}")
+        return text
+
+    return parse
+
+
+BIND_ADDRESS = {(prefix, six): declare(Param(
+    f"{prefix}_bind_address{'6' if six else ''}", "", own_address(six=six),
+    f"The address from which connections over IPv{6 if six else 4} are made; empty: any."))
+    for prefix in ("smtp", "lmtp") for six in (False, True)}
 
 
 @dataclass(frozen=True)

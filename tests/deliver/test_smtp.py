@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime
+import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable
@@ -11,14 +12,17 @@ from typing import Any, cast
 import pytest
 
 from certs.authority import ensure_certificates
+from mailsuite.base.errors import ConfigError
 from mailsuite.config.settings import Settings
 from mailsuite.deliver.agent import serve_agent
 from mailsuite.deliver.smtp import RemoteAgent
 from mailsuite.dns.resolver import Answer, DnsError, Mx, Resolver
 from mailsuite.net.service import ServiceContext
 from mailsuite.smtp.client import Endpoint
-from mailsuite.smtp.client_hosts import HostFinder, NoHost, parse_destination
+from mailsuite.smtp.client_hosts import HostFinder, NoHost, bind_addresses, native_addresses, parse_destination
+from mailsuite.smtp.client_params import own_address
 from tests.deliver.harness import Qmgr, with_agent
+from tests.support.far_end import far_ends
 
 
 class Names:
@@ -268,3 +272,105 @@ def test_hosts(nexthop: str, want: list[str] | tuple[str, str]) -> None:
         assert (caught.value.status, caught.value.public) == want
 
 
+# --- what needs no recording ------------------------------------------------------------------------------------------
+
+def with_ends(script: dict[str, Any], content: bytes = b"A: b\n\n.dot\n", **settings: str) -> tuple[Any, list[str]]:
+    """The report of one delivery to a scripted far end, and what that heard on its only connection."""
+    async def talk(qmgr: Qmgr) -> tuple[Any, list[str]]:
+        async with far_ends({"127.0.0.1": script}) as ends:
+            report = (await qmgr.ask("x@c.test", nexthop=f"[127.0.0.1]:{ends.port}", content=content))["x@c.test"]
+            async with asyncio.timeout(10):
+                while ends.open:
+                    await asyncio.sleep(0.01)
+            return report, ends.said["127.0.0.1"][0]
+
+    return cast("tuple[Any, list[str]]", play(talk, **settings))
+
+
+def test_chunks_on_the_wire() -> None:
+    report, said = with_ends({"ehlo": ["CHUNKING", "8BITMIME"]}, smtp_send_chunking="yes")
+    assert report.status == "sent"
+    assert said[3:] == ["BDAT 14 LAST\r\n", "A: b\r\n\r\n.dot\r\n", "QUIT\r\n"]
+
+
+def test_large_messages_are_several_chunks() -> None:
+    content = b"A: b\n\n" + b"x" * 70 * 1024 * 40 + b"\n"
+    report, said = with_ends({"ehlo": ["CHUNKING", "8BITMIME"]}, content, smtp_send_chunking="yes",
+                             smtp_line_length_limit="0")
+    chunks = [line for line in said if line.startswith("BDAT")]
+    assert report.status == "sent" and len(chunks) > 1
+    assert chunks[-1].endswith("LAST\r\n") and not any("LAST" in line for line in chunks[:-1])
+    assert sum(int(line.split()[1]) for line in chunks) == len(content) + 3
+
+
+@pytest.mark.parametrize(("script", "want"), [
+    ({"RCPT": {"flood": "250-x\r\n"}}, "4.5.0"), ({"RCPT": {"flood": "x"}}, "4.4.2"),
+    ({"CONNECT": {"flood": "220-x\r\n"}}, "4.5.0"), ({"RCPT": {"drip": "2" * 200, "s": 0.05}}, "4.4.2"),
+    ({".": {"flood": "garbage\r\n"}}, "4.5.0")])
+def test_replies_without_end(script: dict[str, Any], want: str) -> None:
+    report, _ = with_ends(script, smtp_rcpt_timeout="1s")
+    assert (report.status, report.dsn) == ("deferred", want)
+
+
+def test_a_server_that_takes_the_message_too_slowly() -> None:
+    """smtp_per_request_deadline: each block may be in time, and the message is not."""
+    async def talk(qmgr: Qmgr) -> None:
+        async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"220 x\r\n")
+            for reply in (b"250 x\r\n", b"250 x\r\n", b"250 x\r\n", b"354 x\r\n"):
+                await reader.readline()
+                writer.write(reply)
+            while await reader.read(65536):
+                await asyncio.sleep(0.1)
+            writer.close()
+
+        server = await asyncio.start_server(slow, "127.0.0.1", 0, limit=4096)
+        port = server.sockets[0].getsockname()[1]
+        report = (await qmgr.ask("x@c.test", nexthop=f"[127.0.0.1]:{port}", content=b"A: b\n\n" + b"x\n" * 8_000_000)
+                  )["x@c.test"]
+        server.close()
+        assert (report.status, report.dsn) == ("deferred", "4.4.2")
+        assert report.reason.endswith("timed out while sending message body")
+
+    play(talk, smtp_per_request_deadline="yes", smtp_min_data_rate="100000000", smtp_data_xfer_timeout="1s")
+
+
+@pytest.mark.parametrize(("error", "status", "reason"), [
+    (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "5.4.4", "Name or service not known"),
+    (socket.gaierror(-5, "No address associated with hostname"), "5.3.0", "No address associated with hostname"),
+    (socket.gaierror(socket.EAI_AGAIN, "Temporary failure"), "4.4.4", "Temporary failure"),
+    (socket.gaierror(socket.EAI_SYSTEM, "System error"), "4.3.0", "System error")])
+def test_native_lookups(monkeypatch: pytest.MonkeyPatch, error: Exception, status: str, reason: str) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    with pytest.raises(NoHost) as caught:
+        asyncio.run(native_addresses("a.test", "any"))
+    assert (caught.value.status, caught.value.public) == (status, f"unable to look up host a.test: {reason}")
+
+
+def test_probe_at_data() -> None:
+    async def talk(qmgr: Qmgr) -> None:
+        async with far_ends({"127.0.0.1": {}}) as ends:
+            report = (await qmgr.ask("x@c.test", nexthop=f"[127.0.0.1]:{ends.port}", verify="verify"))["x@c.test"]
+            assert report.status == "sent"
+            async with asyncio.timeout(10):
+                while ends.open:
+                    await asyncio.sleep(0.01)
+            assert ends.said["127.0.0.1"][0][-1] == "DATA\r\n"       # neither a message nor QUIT
+
+    play(talk, smtp_address_verify_target="data")
+
+
+@pytest.mark.parametrize("value", ["nonsense", "2001:db8::1", "127.0.0.1, 127.0.0.2"])
+def test_addresses_to_connect_from(value: str) -> None:
+    with pytest.raises(ConfigError):
+        own_address(six=False)(value)
+
+
+def test_a_virtual_host_connects_from_its_address() -> None:
+    settings = Settings.of({"inet_interfaces": "192.0.2.1, 127.0.0.1"})
+    assert bind_addresses(settings, "smtp") == {False: "", True: ""}
+    settings = Settings.of({"inet_interfaces": "192.0.2.1, 2001:db8::1", "smtp_bind_address6": "[2001:db8::2]"})
+    assert bind_addresses(settings, "smtp") == {False: "192.0.2.1", True: "2001:db8::2"}

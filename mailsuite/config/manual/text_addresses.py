@@ -6,7 +6,7 @@ always_bcc: An address that gets a copy of every message.
 best_mx_transport: The transport of mail whose best mail exchanger is this host.
 canonical_classes: What canonical_maps change: envelope_sender, envelope_recipient, header_sender, header_recipient.
 canonical_maps: Tables that replace addresses in envelopes and headers, as mail comes in.
-default_filter_nexthop !filters: The next hop of a FILTER action that names none.
+default_filter_nexthop: The next hop of a FILTER action that names none.
 default_transport: Transport, and next hop, of domains in none of the other classes.
 empty_address_default_transport_maps_lookup_key: What stands for <> in sender_dependent_default_transport_maps.
 empty_address_relayhost_maps_lookup_key: What stands for <> in sender_dependent_relayhost_maps.

@@ -39,8 +39,6 @@ smtp_address_preference: Which address family is tried first: any, ipv4 or ipv6.
 smtp_address_verify_target: At which command a probe of an address ends: rcpt or data.
 smtp_always_send_ehlo: Greet every server with EHLO, whatever its banner says.
 smtp_balance_inet_protocols: Mix IPv4 and IPv6 among the first addresses that are tried.
-smtp_bind_address: The IPv4 address from which connections are made.
-smtp_bind_address6: The IPv6 address from which connections are made.
 smtp_bind_address_enforce: Defer mail when smtp_bind_address cannot be used.
 smtp_body_checks: Patterns that are asked for every line of a body on its way out.
 smtp_cname_overrides_servername !tlsnames: Whether the name behind a CNAME is the one that certificates are compared to.
