@@ -11,7 +11,6 @@ The codes are OpenSSL's (X509_V_ERR_...), the words are those of Postfix's log.
 
 import os
 import ssl
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,7 +26,6 @@ NOT_YET, EXPIRED, TOO_LONG, WRONG_PURPOSE, UNSPECIFIED = 9, 10, 22, 26, 1
 WRONG_NAME, NO_TLSA_MATCH = 62, 65
 TIMES = frozenset({NOT_YET, EXPIRED, 13, 14})
 CHAIN_LIMIT = 100       # certificates of a peer that are looked at (OpenSSL's own limit)
-REOPEN_S = 300.0        # how long read authorities are believed to be those on the disk
 Chain = tuple[bytes, ...]
 
 
@@ -83,16 +81,16 @@ class Authorities:
 
     @staticmethod
     def of(ca_file: str = "", ca_path: str = "", *, defaults: bool = False) -> "Authorities":
-        """Those of files and folders, read once, and again when the file changed. Raises ConfigError."""
+        """Those of a file, read once and again when it changes, and of a folder. Raises ConfigError."""
         try:
             stamp = os.stat(ca_file).st_mtime_ns if ca_file else 0
         except OSError as error:
             raise ConfigError(f"cannot load the certificate authorities in {ca_file}: {error.strerror}") from error
-        return _authorities(ca_file, ca_path, defaults, stamp, int(time.monotonic() / REOPEN_S))
+        return _authorities(ca_file, ca_path, defaults, stamp)
 
 
 @lru_cache(maxsize=32)
-def _authorities(ca_file: str, ca_path: str, defaults: bool, stamp: int, period: int) -> Authorities:
+def _authorities(ca_file: str, ca_path: str, defaults: bool, stamp: int) -> Authorities:
     return Authorities(ca_file=ca_file, ca_path=ca_path, defaults=defaults)
 
 

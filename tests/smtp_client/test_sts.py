@@ -2,9 +2,12 @@
 
 import asyncio
 import datetime
+import json
 import logging
 import ssl
+import time
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +16,8 @@ import pytest
 from certs.authority import Certificates, ensure_certificates
 from mailsuite.config.settings import Settings
 from mailsuite.dns.resolver import Answer, DnsError, Resolver
-from mailsuite.smtp.client_sts import FETCH_ERROR, INVALID, WEBPKI, Found, StsFinder
+from mailsuite.smtp.client_sts import FETCH_ERROR, INVALID, WEBPKI, Found, Kept, StsFinder, _shared
+from mailsuite.tls.sts import StsPolicy
 
 POLICY = b"version: STSv1\r\nmode: enforce\r\nmx: mx.far.test\r\nmax_age: 86400\r\n"
 LOG = logging.getLogger("mailsuite.test")
@@ -136,3 +140,18 @@ def test_the_web_server_must_be_the_right_one(certificates: Certificates, tmp_pa
 
     with_web(other, None, talk)
     with_web(certificates, None, talk, smtp_tls_CAfile=str(other.authority))
+
+
+def test_an_old_policy_is_fetched_anew_in_the_background(certificates: Certificates, tmp_path: Path) -> None:
+    async def talk(web: Web) -> None:
+        old = Kept("1", time.time() - 2 * 86400, StsPolicy("testing", ("mx.far.test",), 30 * 86400))
+        _shared(str(tmp_path / "cache")).put("far.test", json.dumps(asdict(old)))
+        finder = web.finder(Names())
+        assert await finder.find("far.test") == Found(old.policy)
+        await asyncio.gather(*finder._fetching.values())
+        fresh = (await finder.find("far.test")).policy
+        assert fresh is not None and fresh.mode == "enforce" and web.asked == 1
+        _shared(str(tmp_path / "cache")).put("far.test", json.dumps(asdict(replace(old, fetched=0.0))))
+        assert (await web.finder(Names("")).find("far.test")) == Found()        # expired
+
+    with_web(certificates, tmp_path / "cache", talk)

@@ -1,6 +1,10 @@
 """MTA-STS records and policies as text."""
 
+import contextlib
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mailsuite.base.errors import PeerError
 from mailsuite.tls.sts import StsPolicy, fits, parse_policy, record_id
@@ -38,3 +42,9 @@ def test_policies_that_are_none(text: str) -> None:
     ("b.test", "a.test", False)])
 def test_patterns(host: str, pattern: str, want: bool) -> None:
     assert fits(host, pattern) is want
+
+
+@given(st.binary(max_size=300) | st.text("version: STSv1\nmode: enforce\nmx*.-_", max_size=300).map(str.encode))
+def test_noise_is_refused_or_a_policy(octets: bytes) -> None:
+    with contextlib.suppress(PeerError):
+        assert parse_policy(octets).mode in ("enforce", "testing", "none")
