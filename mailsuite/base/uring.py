@@ -134,6 +134,11 @@ class Ring:
             if keep:
                 self._kept.append(keep)
 
+    @property
+    def waiting(self) -> int:
+        """Operations put since the last submit."""
+        return len(self._waiting)
+
     def submit(self) -> list[tuple[int, int]]:
         """Returns (token, place in the chain) of what the kernel did not take (no memory): it will never be done."""
         _WORD.pack_into(self._rings, self._sq_tail, self._tail)

@@ -65,6 +65,8 @@ class RingCommitter:
         self._token += 1
         self._others[self._token] = (lambda result: removed(-result)), 1
         self._under_way += 1
+        if self._ring.waiting >= self._ring.entries - _MOST:        # what is put without a submit has a limit
+            self.submit()
         self._ring.chain(self._token, (unlink(path),))
         if not self._submits_soon:
             self._submits_soon = True

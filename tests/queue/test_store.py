@@ -169,7 +169,7 @@ def test_a_missing_subfolder_is_made(tmp_path: Path) -> None:
 class BrokenRing:
     """A disk that says so: link and sync end with these errors."""
 
-    room, entries = 256, 128
+    room, entries, waiting = 256, 128, 0
 
     def __init__(self, path: Path, link_error: int, sync_error: int) -> None:
         self.read, self.write = os.pipe()
@@ -231,3 +231,21 @@ def test_what_the_kernel_does_not_take_threads_do(tmp_path: Path, monkeypatch: p
     file = store.create()
     asyncio.run(store.commit(file))
     assert names(store, "incoming") == [file.queue_id]
+
+
+def test_more_removals_than_the_ring_has_places(tmp_path: Path) -> None:
+    make_folders(str(tmp_path))
+    store = QueueStore(str(tmp_path))
+    gone: list[OSError | None] = []
+    queue_ids = [f"4F{number:05X}" for number in range(600)]
+    for queue_id in queue_ids:
+        Path(store.path("incoming", queue_id)).touch()
+
+    async def story() -> None:
+        for queue_id in queue_ids:
+            store.remove_soon("incoming", queue_id, gone.append)
+        await until(lambda: len(gone) == 600)
+
+    asyncio.run(story())
+    assert set(gone) == {None}
+    assert names(store, "incoming") == []
