@@ -162,7 +162,8 @@ class Sessions:
             if policy.level != "may" or not waited or credentials is not None:
                 raise
             self._log.info("%s: TLS failed, trying without", endpoint.name_port)
-            return await self._open(endpoint, nexthop, Policy("none"), credentials, key, queue_id)
+            plain = Policy("none")              # kept as such: the next message tries TLS again
+            return await self._open(endpoint, nexthop, plain, credentials, (endpoint, plain, key[2]), queue_id)
 
     async def _open(self, endpoint: Endpoint, nexthop: str, policy: Policy, credentials: Credentials | None,
                     key: Key, queue_id: str) -> Session:
