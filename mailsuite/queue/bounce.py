@@ -15,11 +15,12 @@ notice for each recipient that failed, to the sender address that names it (disa
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mailsuite.address.syntax import split_domain
+from mailsuite.base.errors import MailError, TemporaryError
 from mailsuite.base.log import logger
 from mailsuite.queue import params
 from mailsuite.queue.active import Ended, Message
@@ -46,6 +47,14 @@ def wants(ended: Ended, word: Notify) -> bool:
     if word is Notify.SUCCESS:
         return bool(notify & Notify.SUCCESS)
     return not notify or bool(notify & word)
+
+
+class Owed(TemporaryError):
+    """Some failures could not be told of. owed: which."""
+
+    def __init__(self, public: str, *, status: str, detail: str, owed: list[Ended]) -> None:
+        super().__init__(public, status=status, detail=detail)
+        self.owed = owed
 
 
 class Bouncer:
@@ -75,33 +84,48 @@ class Bouncer:
     # --- kinds --------------------------------------------------------------------------------------------------
 
     async def failure(self, message: Message, ended: list[Ended], *, headers_only: bool = False) -> None:
-        """Non-delivery, to the sender or the owner of a list, and perhaps to the postmaster."""
+        """Non-delivery, to the sender or the owner of a list, and perhaps to the postmaster. Raises Owed."""
+        owed: list[Ended] = []
+        why: MailError | None = None
+        for recipient, some, by_owner in self._groups(message, ended):
+            try:
+                await self._failure(message, some, recipient, by_owner=by_owner, headers_only=headers_only)
+            except MailError as error:
+                owed += some
+                why = error
+        if why is not None:
+            raise Owed(why.public, status=why.status, detail=why.detail, owed=owed) from why
+
+    def _groups(self, message: Message, ended: list[Ended]) -> Iterator[tuple[str, list[Ended], bool]]:
+        """(who is told, of which failures, whether he is a list's owner)."""
         for owner in sorted({one.report.owner for one in ended} - {""}):
-            await self._send(message, self._book.filled("failure"),
-                             [one for one in ended if one.report.owner == owner], "failed", owner,
-                             headers_only=headers_only, what="sender non-delivery notification")
-        ended = [one for one in ended if not one.report.owner]
-        if not ended:
+            yield owner, [one for one in ended if one.report.owner == owner], True
+        rest = [one for one in ended if not one.report.owner]
+        sender, verp = message.envelope.sender, message.envelope.verp
+        if verp and sender and not self._one_for_all:
+            for one in rest:
+                yield verp_sender(verp, sender, one.recipient), [one], False
+        elif rest:
+            yield sender, rest, False
+
+    async def _failure(self, message: Message, ended: list[Ended], recipient: str, *, by_owner: bool,
+                       headers_only: bool) -> None:
+        template, sender = self._book.filled("failure"), message.envelope.sender
+        if by_owner:
+            await self._send(message, template, ended, "failed", recipient, headers_only=headers_only,
+                             what="sender non-delivery notification")
             return
-        sender = message.envelope.sender
         if self.is_double_bounce(sender):
             log.warning("%s: undeliverable postmaster notification discarded", message.queue_id)
-        elif not sender:
+            return
+        if not sender:
             if self._classes & {"bounce", "2bounce"}:
-                await self._send(message, self._book.filled("failure"), ended, "failed", self._recipients["2bounce"],
+                await self._send(message, template, ended, "failed", self._recipients["2bounce"],
                                  postmaster=True, what="postmaster non-delivery notification")
-        elif message.envelope.verp and not self._one_for_all:
-            for one in ended:
-                await self._failure(message, [one], verp_sender(message.envelope.verp, sender, one.recipient),
-                                    headers_only=headers_only)
-        else:
-            await self._failure(message, ended, sender, headers_only=headers_only)
-
-    async def _failure(self, message: Message, ended: list[Ended], sender: str, *, headers_only: bool) -> None:
-        template = self._book.filled("failure")
+            return
         told = [one for one in ended if wants(one, Notify.FAILURE)]
         if told:
-            await self._send(message, template, told, "failed", sender, headers_only=headers_only,
+            await self._send(message, template, told, "failed", recipient, headers_only=headers_only,
                              what="sender non-delivery notification")
         if "bounce" in self._classes:
             await self._send(message, template, ended, "failed", self._recipients["bounce"], postmaster=True,

@@ -23,13 +23,13 @@ from mailsuite.base.errors import MailError
 from mailsuite.base.log import logger
 from mailsuite.queue import bouncelog, deferlog, params
 from mailsuite.queue.active import Message
+from mailsuite.queue.bounce import Bouncer, Owed
 from mailsuite.queue.file import mark_done
 from mailsuite.queue.flushlog import FlushLogs
 from mailsuite.queue.probes import Probed, is_probe, tell_outcome
 
 if TYPE_CHECKING:
     from mailsuite.config.settings import Settings
-    from mailsuite.queue.bounce import Bouncer
     from mailsuite.queue.store import QueueStore
 
 MOVED_TO = ("hold", "deferred", "incoming", "maildrop")     # where postsuper may have put what is in the active queue
@@ -40,7 +40,7 @@ log = logger("qmgr")
 class Rounds:
     """The end of rounds. forget(message): it left the active queue. probed: what became of a probe of verify(8)."""
 
-    def __init__(self, settings: "Settings", store: "QueueStore", bouncer: "Bouncer",
+    def __init__(self, settings: "Settings", store: "QueueStore", bouncer: Bouncer,
                  forget: Callable[[Message], None], probed: Probed = lambda address, status, text: None) -> None:
         self.store, self._forget, self._probed = store, forget, probed
         self.flush_logs = FlushLogs(settings, store.directory, store.pool)
@@ -49,7 +49,7 @@ class Rounds:
         self._marking: dict[str, set[asyncio.Task[None]]] = {}      # queue id -> marks that are being written
         self.configure(settings, bouncer)
 
-    def configure(self, settings: "Settings", bouncer: "Bouncer") -> None:
+    def configure(self, settings: "Settings", bouncer: Bouncer) -> None:
         self.bouncer = bouncer
         self.flush_logs.configure(settings)
         self._least, self._most = settings[params.MINIMAL_BACKOFF_TIME], settings[params.MAXIMAL_BACKOFF_TIME]
@@ -229,7 +229,7 @@ class Rounds:
             await self.bouncer.failure(message, message.bounced)
         except (MailError, OSError) as error:
             log.warning("%s: non-delivery notification failed: %s", message.queue_id, error)
-            await self.store.pool.run(bouncelog.write, path, message.bounced)
+            await self.store.pool.run(bouncelog.write, path, error.owed if isinstance(error, Owed) else message.bounced)
             owed = True
         message.unmarked += [number for ended in message.bounced if (number := ended.recipient.number) >= 0]
         return owed
