@@ -10,7 +10,7 @@ came shortly before; never longer than smtp_connection_reuse_time_limit after it
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -39,6 +39,7 @@ from mailsuite.smtp.client_policy import Policy
 from mailsuite.smtp.client_requiretls import Demand, Demands, RequireTlsTrouble
 from mailsuite.smtp.client_session import Features, Trouble, greeting, hello, start_tls
 from mailsuite.smtp.client_tls import CertificateTrouble, NoStartTls, Policies
+from mailsuite.smtp.client_transcript import Transcript
 from mailsuite.tls.identity import Identity
 from mailsuite.tls.peer import Trust, Verdict
 
@@ -109,6 +110,7 @@ class Sessions:
         self._timer: asyncio.TimerHandle | None = None
         self._quitting: set[asyncio.Task[None]] = set()
         self._closed = False
+        self.watch: Callable[[Endpoint], Transcript] | None = None      # where the postmaster wants to read of trouble
 
     @contextmanager
     def wanted(self, nexthop: str) -> Iterator[None]:
@@ -174,6 +176,8 @@ class Sessions:
             lines_limit=self._config.reply_lines, unix_root=self._queue_directory)
         noted = False
         self._listen(link, queue_id)
+        if self.watch is not None:
+            link.transcript = self.watch(endpoint)
         own = endpoint.port == SMTP_PORT        # elsewhere our own name is a content filter's, say
         best_mx_of = endpoint.domain if endpoint.best else ""
         try:
@@ -193,6 +197,8 @@ class Sessions:
         except Trouble as trouble:
             if not noted:
                 self._report(policy, endpoint, nexthop, link, trouble)
+            if link.transcript is not None:
+                link.transcript.judge(trouble.reply)
             if trouble.dead:
                 link.abort()
             else:
@@ -303,6 +309,8 @@ class Sessions:
             _, session = group.pop()
             self._kept -= 1
             if session.link.quiet and time.time() - session.opened_at < self._age_s:
+                if session.link.transcript is not None:
+                    session.link.transcript.turn_page()
                 session.reused, session.said_data, session.ready_at = True, False, time.time()
                 return session
             self._quit(session.link)

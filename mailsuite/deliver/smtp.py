@@ -21,6 +21,7 @@ from mailsuite.deliver.content import Outgoing
 from mailsuite.deliver.headers import delivered_to, delivery_header
 from mailsuite.deliver.passing import pass_on
 from mailsuite.deliver.sessions import Session, Sessions, Wants
+from mailsuite.deliver.transcripts import transcripts
 from mailsuite.dns.resolver import Resolver
 from mailsuite.maps.dns_filter import dns_filter
 from mailsuite.net.client_tls import client_identities
@@ -66,6 +67,7 @@ class RemoteAgent:
         self.queue_directory = settings.text("queue_directory")
         old, self._sessions = self._sessions, Sessions(
             settings, self.prefix, self.config, self._resolver, self._identities)
+        self._sessions.watch = transcripts(settings, self.prefix)
         if old is not None:
             old.close()
 
@@ -198,6 +200,8 @@ class _Attempt:
                elsewhere: bool = False) -> None:
         """A recipient's end at this host; number None: that of all without one. elsewhere: as in Trouble."""
         job = self._job
+        if session is not None and session.link.transcript is not None and result.kind != 2:
+            session.link.transcript.judge(result.reply)
         soft = elsewhere or result.kind == 4 or result.kind == 5 and "soft_bounce" in job.request.facts
         recipients = [recipient for recipient in self._unmarked() if number in (None, recipient.number)]
         if soft and not self._final:

@@ -34,6 +34,7 @@ from mailsuite.smtp.client_session import (
     Warn,
     Work,
 )
+from mailsuite.smtp.client_transcript import Transcript
 from mailsuite.tls.chain import Chain, peer_chain
 
 R = TypeVar("R")
@@ -108,6 +109,7 @@ class ClientConnection:
         self.warn: Callable[[str], None] = lambda text: None
         self.note: Callable[[str], None] = lambda text: None
         self.usable = True
+        self.transcript: Transcript | None = None
         self.queue_id, self.pipelining = "", False      # for who listens to it
         self._chunks: _Chunks | None = None
         self._ends = 0.0            # when the block under way must be gone
@@ -161,6 +163,8 @@ class ClientConnection:
         match step:
             case Send():
                 self._put(step.octets)
+                if self.transcript is not None:
+                    self.transcript.said(step.octets, secret=step.secret)
             case Receive():
                 return await self._receive(step)
             case SendBody():
@@ -193,6 +197,8 @@ class ClientConnection:
                     if not octets:
                         raise Trouble(f"lost connection with {self.host} while {step.stage}", status="4.4.2", dead=True)
                     self._replies.feed(octets)
+                if self.transcript is not None:
+                    self.transcript.heard(reply)
                 return reply
         except TimeoutError as error:
             raise Trouble(f"conversation with {self.host} timed out while {step.stage}", status="4.4.2",
@@ -206,6 +212,8 @@ class ClientConnection:
     async def _send_body(self, body: Body) -> None:
         await self._send_blocks(body, body.blocks)
         self._put(b".\r\n")
+        if self.transcript is not None:
+            self.transcript.said(b".\r\n")
 
     async def _send_chunk(self, step: SendChunk, body: Body) -> None:
         if self._chunks is None:
@@ -285,6 +293,8 @@ class ClientConnection:
         """Say QUIT and close; without waiting for the answer where smtp_skip_quit_response says so."""
         if self.usable:
             self._put(b"QUIT\r\n")
+            if self.transcript is not None:
+                self.transcript.said(b"QUIT\r\n")
             if not config.skip_quit:
                 try:
                     await self._receive(Receive("sending QUIT", min(config.timeouts["quit"], 10.0)))
@@ -293,13 +303,18 @@ class ClientConnection:
         self.close()
 
     def close(self) -> None:
-        self.usable = False
+        self._end()
         self._writer.close()
 
     def abort(self) -> None:
         """Drop it."""
-        self.usable = False
+        self._end()
         self._writer.transport.abort()
+
+    def _end(self) -> None:
+        self.usable = False
+        if self.transcript is not None:
+            self.transcript.end()
 
 
 def _in_words(error: Exception) -> str:

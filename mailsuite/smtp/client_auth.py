@@ -162,7 +162,8 @@ def authenticate(config: ClientConfig, features: Features, host: str, credential
     try:
         initial = next(exchange)
         assert not isinstance(initial, Derive)
-        yield Send(f"AUTH {mechanism}{' ' + _coded(initial) if initial is not None else ''}\r\n".encode())
+        yield Send(f"AUTH {mechanism}{' ' + _coded(initial) if initial is not None else ''}\r\n".encode(),
+                   secret=initial is not None)
         while True:
             reply = yield Receive(stage, config.timeouts["helo"])
             if reply.kind == 2:
@@ -174,7 +175,7 @@ def authenticate(config: ClientConfig, features: Features, host: str, credential
                 yield (work := Work(answer.run))
                 answer = exchange.send(work.result)
             assert isinstance(answer, bytes)
-            yield Send(f"{_coded(answer)}\r\n".encode())
+            yield Send(f"{_coded(answer)}\r\n".encode(), secret=True)
     except SaslError as error:
         if error.public == LOOP:
             yield Warn("SASL authentication problem: attempting client step after doneflag")

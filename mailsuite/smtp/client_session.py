@@ -30,9 +30,10 @@ KEYWORDS = ("8BITMIME", "AUTH", "ETRN", "PIPELINING", "SIZE", "VERP", "VRFY", "X
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Octets for the server; a following Receive sees to it that they are gone."""
+    """Octets for the server; a following Receive sees to it that they are gone. secret: not for a transcript."""
 
     octets: bytes
+    secret: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 log = logger("smtpd")
 CLASSES = frozenset({"bounce", "policy", "protocol", "resource", "software", "data"})
 WIDTH, INDENT = 78, 4
+_MORE = "For other details, see the local mail logfile"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SECRET = re.compile(r"( In:  AUTH\s+\S+)\s.*", re.IGNORECASE)
 
@@ -43,17 +44,26 @@ class Notice(NamedTuple):
 
 
 def transcript(settings: "Settings", client: str, lines: list[str], trouble: frozenset[str] | set[str],
-               reason: str = "", *, side: str = "server", near: str = "from") -> Notice:
-    """A session that had trouble. trouble: classes of notify_classes. reason: why it ended early.
-
-    side, near: "client", "to" for a session of ours with another server.
-    """
+               reason: str = "") -> Notice:
+    """A session that had trouble. trouble: classes of notify_classes. reason: why it ended early."""
     role = BOUNCE_NOTICE_RECIPIENT if "bounce" in trouble else ERROR_NOTICE_RECIPIENT
     end = ["", f"Session aborted, reason: {reason}", ""] if reason else ["", ""]
-    shown = [" " + wrap(line.lstrip(" "), WIDTH - 1, INDENT).replace("\n", "\n ")
-             for line in (_CONTROL.sub("?", _SECRET.sub(r"\1 ...", line)) for line in lines)]
-    return Notice(settings[role], f"{settings.text('mail_name')} SMTP {side}: errors {near} {client}",
-                  ["Transcript of session follows.", "", *shown, *end, "For other details, see the local mail logfile"])
+    return Notice(settings[role], f"{settings.text('mail_name')} SMTP server: errors from {client}",
+                  ["Transcript of session follows.", "", *_shown(lines), *end, _MORE])
+
+
+def client_transcript(settings: "Settings", protocol: str, host: str, lines: list[str]) -> Notice:
+    """A session of ours with another server. protocol: SMTP or LMTP. host: "host[address]:port"."""
+    return Notice(settings[ERROR_NOTICE_RECIPIENT],
+                  f"{settings.text('mail_name')} {protocol} client: errors from {host}",
+                  [f"Unexpected response from {host}.", "", "Transcript of session follows.", "", *_shown(lines), "",
+                   _MORE])
+
+
+def _shown(lines: list[str]) -> list[str]:
+    """The lines of a dialogue as mail has them."""
+    return [" " + wrap(line.lstrip(" "), WIDTH - 1, INDENT).replace("\n", "\n ")
+            for line in (_CONTROL.sub("?", _SECRET.sub(r"\1 ...", line)) for line in lines)]
 
 
 def account_notice(facts: "Facts", verdict: "Verdict", unit_s: int) -> Notice:
