@@ -54,20 +54,20 @@ def test_a_long_session_has_several_transcripts() -> None:
     play = dialogue("EHLO c.test", "FOO", "NOOP", "NOOP", "RSET", "NOOP", "BAR", config=WATCHED)
     [(trouble, lines)] = play.session.ledger.transcripts
     assert trouble == {"protocol"} and lines[-1] == " In:  RSET"
-    assert play.session.history is not None
-    assert play.session.history[0] == " Out: 250 2.0.0 Ok" and play.session.trouble == {"protocol"}
+    assert play.session.ledger.history is not None
+    assert play.session.ledger.history[0] == " Out: 250 2.0.0 Ok" and play.session.trouble == {"protocol"}
 
 
 def test_a_long_session_without_trouble_has_none() -> None:
     play = dialogue("EHLO c.test", *["NOOP"] * 20, "RSET", config=WATCHED)
-    assert play.session.ledger.transcripts == [] and len(play.session.history or []) == 1
+    assert play.session.ledger.transcripts == [] and len(play.session.ledger.history or []) == 1
 
 
 def test_transcripts_do_not_grow_without_bound() -> None:
     play = dialogue("EHLO c.test", *(["FOO"] * 10 + ["RSET"]) * 30, config=WATCHED)
     assert len(play.session.ledger.transcripts) == TRANSCRIPTS_LIMIT
     play = dialogue("EHLO c.test", *["NOOP"] * 1000, config=WATCHED)
-    assert len(play.session.history or []) == HISTORY_LIMIT
+    assert len(play.session.ledger.history or []) == HISTORY_LIMIT
 
 
 class Strict(World):
@@ -92,7 +92,7 @@ def test_why_a_session_ended() -> None:
     play = dialogue("EHLO c.test", "FOO", config=WATCHED)
     play.session.timed_out()
     assert play.session.ledger.reason == "timeout"
-    assert (play.session.history or [])[-1] == " Out: 421 4.4.2 localhost Error: timeout exceeded"
+    assert (play.session.ledger.history or [])[-1] == " Out: 421 4.4.2 localhost Error: timeout exceeded"
 
 
 def test_a_transcript(tmp_path: Path) -> None:
