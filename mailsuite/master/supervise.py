@@ -30,6 +30,7 @@ from mailsuite.master.sockets import Sockets
 from mailsuite.net.service import Listener
 
 log = logging.getLogger("mailsuite.master")
+script_log = logging.getLogger("mailsuite.postfix-script")     # what Postfix's shell script logs
 
 READY_LIMIT_S = 20.0         # eager services that are not ready by then do not hold `start` up any longer
 STOP_LIMIT_S = 12.0          # then SIGKILL
@@ -308,7 +309,8 @@ class Master:
                 process.control.setblocking(False)
 
     def _stop(self) -> None:
-        log.info("stopping the mail system")
+        script_log.info("stopping the %s mail system", self.configuration.settings.text("mail_name"))
+        log.info("terminating on signal %d", signal.SIGTERM)
         everyone = [process for service in self.services.values() for process in service.processes.values()]
         for process in everyone:
             self._tell(process, {"op": "stop"})
@@ -343,6 +345,7 @@ class Master:
             return
         self.files.syslog_name = fresh.settings.text("syslog_name")
         setup_logging(fresh.settings, fresh.dovecot, self.files)
+        script_log.info("refreshing the %s mail system", fresh.settings.text("mail_name"))
         log.info("reload -- version %s, configuration %s", fresh.settings.text("mail_version"), fresh.directory)
         preload([(*plan.kind.preload, plan.kind.entry.partition(":")[0]) for plan in fresh.plans])
         preload_drivers(value for plan in fresh.plans for value in plan.settings.written.values())
