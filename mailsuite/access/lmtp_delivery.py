@@ -12,13 +12,23 @@ so they hear of it at once.
 import logging
 import os
 import re
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mailsuite.access.user_mail import UserMail
 from mailsuite.base.log import access_logger
 from mailsuite.smtp.lmtp_questions import TEMPORARY, Delivered
-from mailsuite.store.api import Append, Mailbox, MailError, MailStore, NoSuchMailbox, OverQuota
+from mailsuite.store.api import (
+    Append,
+    Mailbox,
+    MailError,
+    MailStore,
+    NoPermission,
+    NoSuchMailbox,
+    OverQuota,
+    StoreError,
+)
 from mailsuite.store.names import to_mutf7
 
 if TYPE_CHECKING:
@@ -35,7 +45,7 @@ def deliver(store: MailStore, job: Mapping[str, Any], fd: int, settings: "Doveco
     """Store one message. Never raises what concerns this message only."""
     note = _Note(store.user, str(job["session"]), _message_id(fd))
     try:
-        mailbox = _mailbox(store, str(job["detail"]), settings, note)
+        mailbox, shown = _mailbox(store, str(job["detail"]), settings, note)
         _save(mailbox, job, fd)
     except OverQuota as error:
         note.say("save failed to INBOX: %s", error.public)
@@ -43,11 +53,11 @@ def deliver(store: MailStore, job: Mapping[str, Any], fd: int, settings: "Doveco
             Delivered(552, "5.2.2", error.public)
     except MailError as error:
         note.say("save failed to INBOX: %s", error.detail or error.public, level=logging.ERROR)
-        return Delivered(451, "4.2.0", error.public)
+        return Delivered(451, "4.2.0", _told(error))
     except Exception:
         log.exception("unforeseen in a delivery", extra=note.extra)
         return TEMPORARY
-    note.say("saved mail to %s", mailbox.name)
+    note.say("saved mail to %s", shown)
     return Delivered()
 
 
@@ -78,15 +88,22 @@ def _message_id(fd: int) -> str:
     return b" ".join(found[1].split()).decode("utf-8", "replace") if found is not None else ""
 
 
-def _mailbox(store: MailStore, detail: str, settings: "DovecotSettings", note: _Note) -> Mailbox:
-    """The mailbox named by the detail, or INBOX: a name that cannot be used loses no mail."""
+def _told(error: MailError) -> str:
+    """What a peer may hear: paths and rights are the administrator's business; the time finds them in the log."""
+    if isinstance(error, NoPermission | StoreError):
+        return f"{StoreError('').public} {time.strftime('[%Y-%m-%d %H:%M:%S]')}"
+    return error.public
+
+
+def _mailbox(store: MailStore, detail: str, settings: "DovecotSettings", note: _Note) -> tuple[Mailbox, str]:
+    """The mailbox named by the detail, or INBOX, and its name for the log: a name that cannot be used loses no mail."""
     if detail and settings.flag("lmtp_save_to_detail_mailbox"):
         name = store.prefix + to_mutf7(detail)
         try:
-            return _named(store, name, settings)
+            return _named(store, name, settings), detail
         except MailError as error:
             note.say("save failed to open mailbox %s: %s", detail, error.public)
-    return store.open("INBOX")
+    return store.open("INBOX"), "INBOX"
 
 
 def _named(store: MailStore, name: str, settings: "DovecotSettings") -> Mailbox:

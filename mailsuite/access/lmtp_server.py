@@ -8,6 +8,7 @@ has synced the message.
 
 Parameters (dovecot.conf, also in `protocol lmtp { }`): hostname, login_greeting, login_trusted_networks, mail_temp_dir,
 recipient_delimiter, lmtp_save_to_detail_mailbox, lmtp_hdr_delivery_address, lmtp_add_received_header, ssl,
+lmtp_client_workarounds, lmtp_user_concurrency_limit (then one process serves all connections, to count them),
 lda_mailbox_autocreate, lda_mailbox_autosubscribe, quota_full_tempfail; service lmtp's process_limit (connections).
 Limits: those of LmtpConfig; DELIVERIES_AT_ONCE for one process.
 """
@@ -45,7 +46,7 @@ from mailsuite.smtp.lmtp_questions import (
     Verdict,
 )
 from mailsuite.smtp.lmtp_session import LmtpSession
-from mailsuite.smtp.lmtp_syntax import Path
+from mailsuite.smtp.lmtp_syntax import WORKAROUNDS, Path
 
 if TYPE_CHECKING:
     from mailsuite.config.dovecot import DovecotSettings
@@ -71,6 +72,9 @@ class LmtpServer:
         self.delimiters = settings.text("recipient_delimiter")
         self.header_address = settings.text("lmtp_hdr_delivery_address")
         self.add_received = settings.flag("lmtp_add_received_header")
+        self.workarounds = frozenset(settings.words("lmtp_client_workarounds")) & WORKAROUNDS
+        self.user_limit = settings.number("lmtp_user_concurrency_limit")
+        self.sessions: set[LmtpSession] = set()
         self.trusted = Networks(settings, "login_trusted_networks")
         self.proxies = Networks(settings, "haproxy_trusted_networks")
         self.connections = 0            # so far
@@ -79,7 +83,12 @@ class LmtpServer:
     def config(self, peer: Peer) -> LmtpConfig:
         tls_offered = self.settings.text("ssl") != "no" and self.tls.context() is not None
         return LmtpConfig(self.hostname, self.settings.text("login_greeting"), tls_offered,
-                          peer.address in self.trusted)
+                          peer.address in self.trusted, workarounds=self.workarounds)
+
+    def deliveries_for(self, user: str) -> int:
+        """How many recipients of open transactions are this user's."""
+        return sum(recipient.user == user for session in self.sessions if session.transaction is not None
+                   for recipient in session.transaction.recipients)
 
     def split(self, path: Path) -> tuple[str, str]:
         """User name and detail of an address: "alice+lists@x.test" -> "alice@x.test", "lists"."""
@@ -91,9 +100,9 @@ class LmtpServer:
         sender, only = transaction.sender.text, len(transaction.recipients) == 1
         lines = [f"Return-Path: <{sender}>"]
         if only and self.header_address != "none":
-            original = self.header_address == "original" and recipient.original is not None
-            address = recipient.original if original else recipient.path
-            lines.append(f"Delivered-To: {address.text if address is not None else ''}")
+            address = recipient.original if self.header_address == "original" else recipient.path
+            if address is not None:
+                lines.append(f"Delivered-To: {address.text}")
         if self.add_received:
             client = f" ([{session.client.address}])" if session.client.address else ""
             lines.append(f"Received: from {session.helo or 'unknown'}{client}")
@@ -103,8 +112,9 @@ class LmtpServer:
             date = email.utils.formatdate(time.time(), localtime=True)
             lines += [f"\tby {self.hostname} with LMTP{'S' if session.tls else ''}", f"\tid {transaction.session_id}",
                       f"\t(envelope-from <{sender}>)"]
-            if only:
-                lines.append(f"\tfor <{recipient.path.text}>")
+            if only and self.header_address != "none":
+                whom = recipient.original if self.header_address == "original" else None
+                lines.append(f"\tfor <{(whom or recipient.path).text}>")
             lines[-1] += f"; {date}"
         return "\n".join(lines) + "\n"
 
@@ -124,6 +134,7 @@ class LmtpHandler:
         server = self._server
         self._session = LmtpSession(server.config(self._peer), session_id=new_session_id(), peer=self._peer,
                                     tls=channel.tls, username=lambda path: server.split(path)[0])
+        server.sessions.add(self._session)
         return self._session
 
     async def answer(self, question: object) -> object:
@@ -149,6 +160,7 @@ class LmtpHandler:
         self._drop()
         session = self._session
         if session is not None:
+            self._server.sessions.discard(session)
             client = session.client.address or "local"
             log.info("Disconnect from %s: %s (state=%s)", client, session.end or "Connection closed", session.state,
                      extra=_PREFIX)
@@ -169,7 +181,10 @@ class LmtpHandler:
         except TemporaryError as error:
             self._error(recipient, f"Failed to lookup user {name}: {error.detail or error.public}")
             return Verdict.TEMPORARY
-        return Verdict.UNKNOWN if user is None else Verdict.EXISTS
+        if user is None:
+            return Verdict.UNKNOWN
+        recipient.user, limit = user.user, self._server.user_limit
+        return Verdict.BUSY if 0 < limit <= self._server.deliveries_for(user.user) else Verdict.EXISTS
 
     async def _deliver(self, transaction: Transaction, spool: Spool) -> list[Delivered]:
         """An outcome for each recipient. Who is named twice gets one copy; users are served side by side."""

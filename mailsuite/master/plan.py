@@ -264,7 +264,12 @@ def _login_service(protocol: str, settings: "Settings", dovecot: "DovecotSetting
 def _lmtp_service(settings: "Settings", dovecot: "DovecotSettings", base_dir: str, accounts: Accounts) -> ServicePlan:
     """The LMTP server. It never runs as root, whatever `user` of its section says: it reads what peers send."""
     plan = _unix_service("lmtp", settings, dovecot, base_dir, accounts)
-    plan.user, plan.processes = accounts.internal_user, cores()
+    own = dovecot.for_protocol("lmtp")
+    if own.flag("lmtp_proxy"):
+        raise ConfigError(f"{dovecot.path}: lmtp_proxy = yes: LMTP is not passed on to other servers "
+                          "(see docs/differences.md); Postfix's transport_maps can bring mail there")
+    # Who counts a user's deliveries must see all of them.
+    plan.user, plan.processes = accounts.internal_user, 1 if own.number("lmtp_user_concurrency_limit") else cores()
     section = dovecot.section("service", "lmtp")
     processes = _number(section, "process_limit") or int(dovecot.text("default_process_limit"))
     plan.process_limit = max(1, _number(section, "client_limit")) * processes

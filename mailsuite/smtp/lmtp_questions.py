@@ -13,7 +13,7 @@ class LmtpConfig:
     """trusted: the client's address is in login_trusted_networks, so its XCLIENT is believed.
 
     line_limit: octets of a command line. recipient_limit: of one message. size_limit: octets of one message, 0 for
-    none. bad_commands: in a row. timeout_s: silence of the client.
+    none. bad_commands: in a row. timeout_s: silence of the client. workarounds: of lmtp_client_workarounds.
     """
 
     hostname: str
@@ -25,6 +25,7 @@ class LmtpConfig:
     size_limit: int = 0
     bad_commands: int = 10
     timeout_s: float = 300.0
+    workarounds: frozenset[str] = frozenset()
 
 
 class Verdict(Enum):
@@ -33,15 +34,18 @@ class Verdict(Enum):
     EXISTS = "exists"
     UNKNOWN = "unknown"
     TEMPORARY = "temporary"
+    BUSY = "too many deliveries for this user are under way"
 
 
 @dataclass(eq=False)
 class Recipient:
-    """session_id names this delivery in replies, headers and the log. original: of ORCPT."""
+    """session_id names this delivery in replies, headers and the log. original: of ORCPT. user: as the user database
+    has it."""
 
     path: Path
     session_id: str
     original: Path | None = None
+    user: str = ""
 
 
 @dataclass(eq=False)

@@ -123,7 +123,7 @@ class LmtpSession(LmtpWire):
             self._refuse("501 5.5.4 Invalid parameters")
             return
         try:
-            sender, rest = parse_sender(argument[5:])
+            sender, rest = parse_sender(argument[5:], self.config.workarounds)
         except PeerError as error:
             self._refuse(f"501 5.5.4 Invalid FROM: {error.public}")
             return
@@ -150,7 +150,7 @@ class LmtpSession(LmtpWire):
             self._refuse("501 5.5.4 Invalid parameters")
             return
         try:
-            path, rest = parse_recipient(argument[3:])
+            path, rest = parse_recipient(argument[3:], self.config.workarounds)
         except PeerError as error:
             self._refuse(f"501 5.5.4 Invalid TO: {error.public}")
             return
@@ -179,6 +179,8 @@ class LmtpSession(LmtpWire):
             self._say("250 2.1.5 OK")
         elif verdict is Verdict.UNKNOWN:
             self._say(f"550 5.1.1 <{recipient.path.text}> User doesn't exist: {self._username(recipient.path)}")
+        elif verdict is Verdict.BUSY:
+            self._say(f"451 4.3.0 <{recipient.path.text}> Too many concurrent deliveries for user")
         else:
             self._say(f"451 4.3.0 <{recipient.path.text}> {TEMPORARY_TEXT}")
 
@@ -249,6 +251,9 @@ class LmtpSession(LmtpWire):
         self._say("221 2.0.0 Bye")
         self._finish("Logged out")
 
+    def auth(self, argument: str) -> None:
+        self._say("502 5.5.1 Unsupported command")
+
     def xclient(self, argument: str) -> None:
         """What a proxy in front of us knows of the client: believed of trusted networks only."""
         if not self.config.trusted:
@@ -262,20 +267,22 @@ class LmtpSession(LmtpWire):
         except PeerError as error:
             self._refuse(f"501 5.5.4 {error.public}")
             return
-        if not argument or values.keys() - _XCLIENT_NAMES:
+        if values.keys() - _XCLIENT_NAMES:
             self._refuse("501 5.5.4 Invalid parameters")
             return
         problem = self._believe(values)
         if problem:
             self._refuse(f"501 5.5.4 Invalid {problem} parameter")
             return
-        self.state, self.helo = "GREETING", values.get("HELO") or ""
+        self.state = "GREETING"
+        if "HELO" in values:
+            self.helo = values["HELO"] or ""
         self._say(f"220 {self.config.hostname} {self.config.greeting}")
 
     def _believe(self, values: dict[str, str | None]) -> str:
         """Take over XCLIENT's values; returns the name of a bad one."""
-        address = values.get("ADDR")
-        if address is not None:
+        if "ADDR" in values:
+            address = values["ADDR"] or ""
             address = address.removeprefix("IPV6:").removeprefix("ipv6:")
             if not valid_client_name(f"[{address}]") and not valid_client_name(f"[IPv6:{address}]"):
                 return "ADDR"
@@ -354,4 +361,5 @@ def _original(parameters: dict[str, str | None]) -> Path | None:
 _COMMANDS: dict[str, Callable[[LmtpSession, str], None]] = {
     "LHLO": LmtpSession.lhlo, "STARTTLS": LmtpSession.starttls, "MAIL": LmtpSession.mail, "RCPT": LmtpSession.rcpt,
     "DATA": LmtpSession.data, "BDAT": LmtpSession.bdat, "RSET": LmtpSession.rset, "VRFY": LmtpSession.vrfy,
-    "NOOP": LmtpSession.noop, "QUIT": LmtpSession.quit, "XCLIENT": LmtpSession.xclient}
+    "NOOP": LmtpSession.noop, "QUIT": LmtpSession.quit, "XCLIENT": LmtpSession.xclient,
+    "AUTH": LmtpSession.auth}

@@ -11,11 +11,13 @@ with it must still reach its recipient. A recipient may lack a domain. Source ro
 
 import ipaddress
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from mailsuite.address.syntax import quote_local
 from mailsuite.base.errors import PeerError
 
+WORKAROUNDS = frozenset({"whitespace-before-path", "mailbox-for-path"})
 _LOCAL = re.compile(r"[^\x00-\x20\x7f()<>@,;:\\\"\[\]]+")
 _QUOTED = re.compile(r'"((?:[^\x00-\x08\x0a-\x1f\x7f"\\]|\\[\x20-\x7e])*)"')
 _LABEL = re.compile(r"[A-Za-z0-9_\-\x80-\U0010ffff]+")
@@ -50,8 +52,9 @@ class Path:
         return self.local, self.domain.lower()
 
 
-def parse_sender(text: str) -> tuple[Path, str]:
-    """The path behind MAIL FROM: and what follows it. Raises PeerError."""
+def parse_sender(text: str, workarounds: Collection[str] = ()) -> tuple[Path, str]:
+    """The path behind MAIL FROM: and what follows it. workarounds: those of WORKAROUNDS. Raises PeerError."""
+    text = _mended(text, workarounds)
     _check_start(text)
     try:
         return _path(text, need_domain=True)
@@ -62,13 +65,26 @@ def parse_sender(text: str) -> tuple[Path, str]:
         return Path(), text[bracket.end():].strip(" ")
 
 
-def parse_recipient(text: str) -> tuple[Path, str]:
-    """The path behind RCPT TO: and what follows it. Raises PeerError."""
+def parse_recipient(text: str, workarounds: Collection[str] = ()) -> tuple[Path, str]:
+    """The path behind RCPT TO: and what follows it. workarounds: those of WORKAROUNDS. Raises PeerError."""
+    text = _mended(text, workarounds)
     _check_start(text)
     path, rest = _path(text, need_domain=False)
     if path == Path():
         raise PeerError("Null path not allowed")
     return path, rest
+
+
+def _mended(text: str, workarounds: Collection[str]) -> str:
+    """What a client meant that writes blanks before a path, or no brackets around it."""
+    if "whitespace-before-path" in workarounds:
+        text = text.lstrip(" \t")
+    if "mailbox-for-path" in workarounds and text and text[0] not in "< \t":
+        quoted = _QUOTED.match(text)
+        end = text.find(" ", quoted.end() if quoted is not None else 0)
+        mailbox, rest = (text, "") if end < 0 else (text[:end], text[end:])
+        text = f"<{mailbox}>{rest}"
+    return text
 
 
 def _check_start(text: str) -> None:
@@ -160,8 +176,8 @@ def parse_parameters(text: str) -> dict[str, str | None]:
     return found
 
 
-def original_recipient(value: str) -> Path:
-    """The address in ORCPT=rfc822;xtext (RFC 3461 section 4.2). Raises PeerError."""
+def original_recipient(value: str) -> Path | None:
+    """The address in ORCPT=rfc822;xtext (RFC 3461 section 4.2), None for one of another kind. Raises PeerError."""
     kind, semicolon, xtext = value.partition(";")
     if not semicolon or kind.lower() not in ("rfc822", "utf-8"):
         raise PeerError("Invalid addr-type for ORCPT= parameter")
@@ -170,6 +186,8 @@ def original_recipient(value: str) -> Path:
         raise PeerError("Invalid ORCPT= parameter: Empty address value")
     if any(not char.isprintable() for char in address):
         raise PeerError("Invalid ORCPT= parameter: Invalid address")
+    if kind.lower() != "rfc822":
+        return None
     local, _, domain = address.partition("@")
     return Path(local, domain.partition("@")[0])
 

@@ -142,3 +142,21 @@ def test_large_content_and_lost_chunks(tmp_path: Path) -> None:
 def test_content_that_cannot_be_kept(tmp_path: Path) -> None:
     said, access = play(tmp_path, message("a@b", extra=b"x\r\n" * 200_000), f"mail_temp_dir = {tmp_path}/missing\n")
     assert said[-2] == "451 4.3.0 <a@b> Temporary internal error" and access.jobs == []
+
+
+def test_a_user_has_so_many_deliveries_at_a_time(tmp_path: Path) -> None:
+    """lmtp_user_concurrency_limit counts the recipients of open transactions."""
+    octets = message("a@b", "a@b", "c@b").replace(b"QUIT", b"MAIL FROM:<>\r\nRCPT TO:<a@b>\r\nQUIT")
+    said, _ = play(tmp_path, octets, "lmtp_user_concurrency_limit = 1\n")
+    assert said[7:10] == ["250 2.1.5 OK", "451 4.3.0 <a@b> Too many concurrent deliveries for user", "250 2.1.5 OK"]
+    assert said[-2] == "250 2.1.5 OK"
+
+
+@pytest.mark.parametrize(("setting", "rcpt", "want"), [
+    ("original", "<a@b> ORCPT=rfc822;o@q", "<o@q>"), ("original", "<a@b>", "<a@b>"),
+    ("final", "<a@b> ORCPT=rfc822;o@q", "<a@b>"), ("none", "<a@b>", "")])
+def test_whom_received_is_for(tmp_path: Path, setting: str, rcpt: str, want: str) -> None:
+    octets = message("a@b").replace(b"<a@b>", rcpt.encode())
+    header = play(tmp_path, octets, f"lmtp_hdr_delivery_address = {setting}\n")[1].jobs[0]["header"]
+    assert (f"\tfor {want}; " in header) if want else "\tfor" not in header
+    assert ("Delivered-To" in header) == (setting == "final" or "ORCPT" in rcpt)

@@ -10,7 +10,7 @@ from mailsuite.smtp.lmtp_questions import Deliver, Delivered, Forget, LmtpConfig
 from mailsuite.smtp.lmtp_session import LmtpSession
 
 CONFIG = LmtpConfig("mx.test", "Ready.", tls_offered=True)
-USERS = {"alice": Verdict.EXISTS, "bob": Verdict.EXISTS, "broken": Verdict.TEMPORARY}
+USERS = {"alice": Verdict.EXISTS, "bob": Verdict.EXISTS, "broken": Verdict.TEMPORARY, "busy": Verdict.BUSY}
 LHLO = "250-mx.test|250-8BITMIME|250-CHUNKING|250-ENHANCEDSTATUSCODES|250-PIPELINING|250 STARTTLS"
 
 
@@ -82,6 +82,10 @@ def line(player: Player, text: str) -> str:
                   ("RCPT TO:<alice@x>", "250 2.1.5 OK"), ("DATA x", "501 5.5.4 Invalid parameters"),
                   ("DATA", "354 OK"), ("Hello\r\n..\r\n.", "250 2.0.0 <alice@x> S:R3 Saved"),
                   ("MAIL FROM:<>", "250 2.1.0 OK"), ("QUIT", "221 2.0.0 Bye")], id="a transaction"),
+    pytest.param([("AUTH PLAIN", "502 5.5.1 Unsupported command"), ("MAIL FROM: <x@y>",
+                   "501 5.5.4 Invalid FROM: Unexpected whitespace before path"), ("MAIL FROM:<x@y>", "250 2.1.0 OK"),
+                  ("RCPT TO:<busy@x>", "451 4.3.0 <busy@x> Too many concurrent deliveries for user"),
+                  ("RCPT TO:<alice@x> ORCPT=utf-8;a@b", "250 2.1.5 OK")], id="refused for now"),
     pytest.param([("BDAT x", "501 5.5.4 Invalid chunk size parameter"),
                   ("BDAT 5 LAST x", "501 5.5.4 Invalid parameters"), ("helloNOOP", "250 2.0.0 OK"),
                   ("BDAT 3", "503 5.5.0 MAIL needed first"),

@@ -97,3 +97,24 @@ def test_string(text: str, good: bool) -> None:
     ("a..b", False), ("bad_name!", False), ("é", False)])
 def test_client_name(name: str, good: bool) -> None:
     assert valid_client_name(name) is good
+
+
+@pytest.mark.parametrize(("text", "workarounds", "want"), [
+    (" <a@b>", {"whitespace-before-path"}, ("a@b", "")),
+    ("a@b X=1", {"mailbox-for-path"}, ("a@b", "X=1")),
+    ('"a b"@c Y', {"mailbox-for-path"}, ('"a b"@c', "Y")),
+    ("\t a@b", {"mailbox-for-path", "whitespace-before-path"}, ("a@b", "")),
+    (" a@b", {"mailbox-for-path"}, None),
+    ("a@b", {"whitespace-before-path"}, None),
+    ("a>b@c", {"mailbox-for-path"}, None),
+    ("", {"mailbox-for-path"}, None),
+])
+def test_workarounds(text: str, workarounds: set[str], want: tuple[str, str] | None) -> None:
+    """lmtp_client_workarounds, as Dovecot reads such paths."""
+    for parse in (parse_sender, parse_recipient):
+        if want is None:
+            with pytest.raises(PeerError):
+                parse(text, workarounds)
+        else:
+            path, rest = parse(text, workarounds)
+            assert (path.text, rest) == want

@@ -55,8 +55,11 @@ lda_mailbox_autocreate: Make a missing mailbox that mail is delivered to.
 lda_mailbox_autosubscribe: Subscribe to such a new mailbox.
 listen: Addresses on which services listen.
 lmtp_add_received_header: Put a Received header on mail that comes by LMTP.
+lmtp_client_workarounds: Clients' faults that LMTP forgives: whitespace-before-path, mailbox-for-path.
 lmtp_hdr_delivery_address: What Delivered-To names: none, final or original.
+lmtp_proxy: Not there: with yes the suite does not start; Postfix's transport_maps can bring mail to other servers.
 lmtp_save_to_detail_mailbox: Deliver user+NAME into the mailbox NAME.
+lmtp_user_concurrency_limit: Deliveries by LMTP that one user may have under way, more get 451; 0: no limit.
 log_core_filter: Events that end the process; not for production.
 log_debug: Events that are logged in detail.
 log_path: The log: syslog, a file, or /dev/stderr.
