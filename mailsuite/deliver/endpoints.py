@@ -222,8 +222,8 @@ class Endpoints:
             self._world.log.warning('specify "strict_mailbox_ownership = no" to ignore mailbox ownership mismatch')
         self._failed(expansion, node, answer["status"], prefix + answer["reason"])
 
-    @staticmethod
-    def _failed(expansion: "Expansion", node: "Node", dsn: str, reason: str) -> None:
+    def _failed(self, expansion: "Expansion", node: "Node", dsn: str, reason: str) -> None:
+        dsn = mailbox.full_status(dsn, self._world.full_tempfail)
         expansion.end(node, DEFERRED if dsn.startswith("4") else BOUNCED, dsn, reason, tried=True)
 
     # --- commands ---------------------------------------------------------------------------------------------------

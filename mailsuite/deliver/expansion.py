@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mailsuite.address.syntax import quote_local, split_domain, split_extension
-from mailsuite.base.errors import MailError, TemporaryError
+from mailsuite.base.errors import ConfigError, MailError, TemporaryError
 from mailsuite.base.trace import inside
 from mailsuite.deliver.agent import CONFIGURATION_ERROR, Job
 from mailsuite.deliver.aliases import Destination, Kind, parse_destinations, parse_file
@@ -175,7 +175,8 @@ class Expansion:
         except MailError as error:
             if not isinstance(error.__cause__, TemporaryError):         # a table has said so itself
                 self.world.log.warning("%s: %s", self.job.queue_id, error)
-            self.end(node, DEFERRED, "4.3.0" if error.status[:1] != "4" else error.status, error.public)
+            public = CONFIGURATION_ERROR if isinstance(error, ConfigError) else error.public
+            self.end(node, DEFERRED, "4.3.0" if error.status[:1] != "4" else error.status, public)
 
     async def address(self, node: Node) -> None:
         """Deliver to a local address. Raises MailError."""

@@ -19,7 +19,7 @@ from mailsuite.base.log import logger
 from mailsuite.config.settings import Settings
 from mailsuite.deliver import command, mailbox
 from mailsuite.deliver import params as p
-from mailsuite.deliver.agent import Job, serve_agent
+from mailsuite.deliver.agent import CONFIGURATION_ERROR, Job, serve_agent
 from mailsuite.deliver.endpoints import Endpoints
 from mailsuite.deliver.environment import exported_environment
 from mailsuite.deliver.expansion import Expansion
@@ -32,7 +32,9 @@ from mailsuite.maps import Found, Maps, MapSource, open_maps
 from mailsuite.net.privileges import Identity
 from mailsuite.net.service import ServiceContext
 from mailsuite.net.workers import WorkerPool, serve_batches, serve_requests
+from mailsuite.queue.agent import DEFERRED
 from mailsuite.rewrite.rewriter import Rewriter
+from mailsuite.smtp.params import MESSAGE_SIZE_LIMIT
 
 if TYPE_CHECKING:
     from mailsuite.deliver.expansion import Node
@@ -91,6 +93,8 @@ class World:
         self.queue_directory = settings.text("queue_directory")
         self.home_mailbox, self.spool = settings.text("home_mailbox"), settings.text("mail_spool_directory")
         self.locks, self.limit = mbox_locks(settings, p.MAILBOX_DELIVERY_LOCK), settings[p.MAILBOX_SIZE_LIMIT]
+        self.full_tempfail = settings[p.MAILBOX_FULL_TEMPFAIL]
+        self.mistake = mailbox.limit_problem(self.limit, p.MAILBOX_SIZE_LIMIT.name, settings[MESSAGE_SIZE_LIMIT])
         self.strict, self.sync_directory = settings[p.STRICT_MAILBOX_OWNERSHIP], settings[p.MAILDIR_SYNC_DIRECTORY]
         self.command_time_limit = settings[p.COMMAND_TIME_LIMIT]
         self.output_limit, self.shell = settings[p.COMMAND_OUTPUT_LIMIT], settings.text("local_command_shell")
@@ -202,6 +206,10 @@ class LocalAgent:
 
     async def deliver(self, job: Job) -> None:
         world, request = self.world, job.request
+        if world.mistake:
+            job.log.critical("%s", world.mistake)
+            job.report_rest(DEFERRED, "4.3.5", CONFIGURATION_ERROR, relay="local")
+            return
         endpoints = Endpoints(world)
         with job.message_file() as fd:
             marks = delivered_to(fd, request.offset, request.size)

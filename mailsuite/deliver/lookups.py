@@ -11,16 +11,17 @@ from mailsuite.base.errors import TemporaryError
 from mailsuite.base.log import logger
 from mailsuite.base.trace import TRACE
 from mailsuite.config.settings import Settings
+from mailsuite.deliver.agent import CONFIGURATION_ERROR
 from mailsuite.deliver.params import VIRTUAL_MAILBOX_BASE, VIRTUAL_MINIMUM_UID
 from mailsuite.maps import Maps, MapSource, open_maps
-from mailsuite.maps.lookup import find_address
+from mailsuite.maps.lookup import AddressFound, find_address
 from mailsuite.net.privileges import Identity
 
 _LARGEST_ID = 2**32 - 2
 
 
 class BadOwner(TemporaryError):
-    """The tables give no usable uid or gid."""
+    """The tables give no usable mailbox, uid or gid, or cannot be asked."""
 
     default_status = "4.3.5"
 
@@ -42,10 +43,14 @@ class MailboxTables:
 
     async def mailbox(self, address: str) -> str | None:
         """The path, with virtual_mailbox_base; it ends in "/" for a Maildir. None: there is no such mailbox."""
-        found = await find_address(self._mailboxes, address.lower(), delimiter=self._delimiter)
+        found = await self._find(self._mailboxes, address, "virtual_mailbox_maps")
         if found is None:
             return None
         path = f"{self._base}/{found.value}" if self._base else found.value
+        if not path.startswith("/"):
+            self._log.warning("recipient %s: the mailbox %s is no whole path, and virtual_mailbox_base is empty",
+                              address, path)
+            raise BadOwner(CONFIGURATION_ERROR)
         if (trace := TRACE.get()) is not None:
             trace.step("virtual_mailbox_maps", address, path)
         return path
@@ -61,15 +66,23 @@ class MailboxTables:
             self._owner = owner
         return owner
 
+    async def _find(self, maps: Maps, address: str, parameter: str) -> AddressFound | None:
+        """Raises BadOwner when a table cannot be asked."""
+        try:
+            return await find_address(maps, address.lower(), delimiter=self._delimiter)
+        except TemporaryError as error:
+            self._log.warning("table %s: lookup %s: %s", parameter, address, error)
+            raise BadOwner(CONFIGURATION_ERROR) from error
+
     async def _number(self, maps: Maps, address: str, what: str, parameter: str, least: int) -> int:
-        found = await find_address(maps, address.lower(), delimiter=self._delimiter)
+        found = await self._find(maps, address, parameter)
         if found is None:
             self._log.warning("recipient %s: not found in %s", address, parameter)
-            raise BadOwner("mail system configuration error")
+            raise BadOwner(CONFIGURATION_ERROR)
         text = found.value.strip()
         if not (text.isascii() and text.isdigit() and least <= int(text) <= _LARGEST_ID):
             self._log.warning("recipient %s: bad %s %s in %s", address, what, found.value, parameter)
-            raise BadOwner("mail system configuration error")
+            raise BadOwner(CONFIGURATION_ERROR)
         if (trace := TRACE.get()) is not None:
             trace.step(parameter, address, text)
         return int(text)

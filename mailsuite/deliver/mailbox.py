@@ -59,6 +59,20 @@ def ask_home(path: str) -> dict[str, Any]:
     return {"op": "home", "path": path}
 
 
+def full_status(status: str, full_tempfail: bool) -> str:
+    """The status of a delivery's failure, with mailbox_full_tempfail."""
+    return "4.2.2" if full_tempfail and status == "5.2.2" else status
+
+
+def limit_problem(limit: int, name: str, message_limit: int) -> str:
+    """What is wrong with a mailbox limit: a message that was accepted must fit into an empty mailbox."""
+    if not limit:
+        return ""
+    if not message_limit:
+        return f"configuration error: {name} is set but message_size_limit is not"
+    return f"configuration error: {name} is smaller than message_size_limit" if limit < message_limit else ""
+
+
 def goes_alone(question: Mapping[str, Any]) -> bool:
     """Whether others should not have to wait for the answer to this request."""
     return bool(question["op"] != "maildir" or question["size"] > TOGETHER_LIMIT)

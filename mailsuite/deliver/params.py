@@ -15,6 +15,9 @@ DELIVER_LOCK_ATTEMPTS = declare(Param("deliver_lock_attempts", "20", integer(lea
 DELIVER_LOCK_DELAY = declare(Param("deliver_lock_delay", "1s", seconds(least=1), "Time between two tries for a lock."))
 STALE_LOCK_TIME = declare(Param("stale_lock_time", "500s", seconds(least=1),
     "Age at which a NAME.lock file is taken to be left over."))
+MAILBOX_FULL_TEMPFAIL = declare(Param("mailbox_full_tempfail", "no", boolean(),
+    "Mail for a full mailbox (disk quota, mailbox_size_limit, virtual_mailbox_limit) waits with 4.2.2; with no it is "
+    "returned with 5.2.2. It is for local and virtual what quota_full_tempfail of dovecot.conf is for LMTP."))
 STRICT_MAILBOX_OWNERSHIP = declare(Param("strict_mailbox_ownership", "yes", boolean(),
     "Defer mail for an mbox file that its user does not own."))
 MAILDIR_SYNC_DIRECTORY = declare(Param("maildir_sync_directory", "yes", boolean(),

@@ -15,13 +15,14 @@ from mailsuite.address.syntax import quote_local
 from mailsuite.base.errors import MailError
 from mailsuite.config.settings import Settings
 from mailsuite.deliver import mailbox
-from mailsuite.deliver.agent import Job, serve_agent
+from mailsuite.deliver.agent import CONFIGURATION_ERROR, Job, serve_agent
 from mailsuite.deliver.headers import delivery_header
 from mailsuite.deliver.locking import mbox_locks
 from mailsuite.deliver.lookups import MailboxTables
 from mailsuite.deliver.params import (
     DELIVERY_WORKER_IDLE,
     DELIVERY_WORKERS_PER_USER,
+    MAILBOX_FULL_TEMPFAIL,
     MAILDIR_SYNC_DIRECTORY,
     STRICT_MAILBOX_OWNERSHIP,
     VIRTUAL_MAILBOX_LIMIT,
@@ -33,6 +34,7 @@ from mailsuite.net.service import ServiceContext
 from mailsuite.net.workers import WorkerPool, serve_batches
 from mailsuite.queue.agent import BOUNCED, DEFERRED, SENT
 from mailsuite.queue.envelope import Recipient
+from mailsuite.smtp.params import MESSAGE_SIZE_LIMIT
 
 RELAY = "virtual"
 UNKNOWN = "4.2.0"       # what is no fault of the recipient's quota may be mended: the mail waits
@@ -53,9 +55,15 @@ class VirtualAgent:
         self._sync = settings[MAILDIR_SYNC_DIRECTORY]
         self._locks = mbox_locks(settings, VIRTUAL_MAILBOX_LOCK)
         self._spread = settings[DELIVERY_WORKERS_PER_USER]
+        self._full_tempfail = settings[MAILBOX_FULL_TEMPFAIL]
+        self._mistake = mailbox.limit_problem(self._limit, VIRTUAL_MAILBOX_LIMIT.name, settings[MESSAGE_SIZE_LIMIT])
         self._strict = settings[STRICT_MAILBOX_OWNERSHIP]
 
     async def deliver(self, job: Job) -> None:
+        if self._mistake:
+            job.log.critical("%s", self._mistake)
+            job.report_rest(DEFERRED, "4.3.5", CONFIGURATION_ERROR, relay=RELAY)
+            return
         recipients = job.request.recipients
         fd = job.open_message()
         try:
@@ -71,7 +79,7 @@ class VirtualAgent:
         try:
             path = await self._tables.mailbox(recipient.address)
             if path is None:
-                job.report(recipient, BOUNCED, "5.1.1", f'unknown user: "{recipient.address}"', relay=RELAY)
+                job.report(recipient, BOUNCED, "5.1.1", f'unknown user: "{recipient.address.lower()}"', relay=RELAY)
                 return
             owner = await self._tables.owner(recipient.address)
             if job.probe:
@@ -107,8 +115,8 @@ class VirtualAgent:
             job.log.warning("perhaps you need to create the maildirs in advance")
         if answer["errno"] == errno.EPERM:
             job.log.warning("specify \"strict_mailbox_ownership = no\" to ignore mailbox ownership mismatch")
-        status = DEFERRED if answer["status"].startswith("4") else BOUNCED
-        job.report(recipient, status, answer["status"], prefix + answer["reason"], relay=RELAY)
+        dsn = mailbox.full_status(answer["status"], self._full_tempfail)
+        job.report(recipient, DEFERRED if dsn.startswith("4") else BOUNCED, dsn, prefix + answer["reason"], relay=RELAY)
 
 
 async def serve(context: ServiceContext) -> None:

@@ -85,9 +85,21 @@ def find_accounts(settings: "Settings", dovecot: "DovecotSettings | None") -> Ac
     login = user(dovecot.text("default_login_user")) if dovecot is not None else None
     if owner is not None and owner[1] == 0:
         errors.append(ConfigError("mail_owner must not be root"))
+    errors += _wrong_default_privs(settings.text("default_privs"), owner[1] if owner is not None else 0)
     if errors:
         raise ConfigErrors(errors)
     return Accounts(True, owner, gid, internal, login)
+
+
+def _wrong_default_privs(name: str, owner: int) -> list[ConfigError]:
+    """What speaks against running commands of root's aliases as this account."""
+    try:
+        uid = pwd.getpwnam(name).pw_uid
+    except KeyError:
+        return [ConfigError(f"default_privs: no account \"{name}\" on this machine")]
+    if uid == 0:
+        return [ConfigError(f"default_privs: {name} is root; name an account without rights")]
+    return [ConfigError("default_privs: must not be mail_owner, whose files are the queue")] if uid == owner else []
 
 
 def make_accounts(settings: "Settings", dovecot: "DovecotSettings | None") -> list[str]:

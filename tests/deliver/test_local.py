@@ -306,3 +306,19 @@ def test_members_of_a_list_do_not_show_it(home: Path) -> None:
     out = home.parent / "out/box"
     run(home, "list@a.test", alias_maps=f"inline:{{ {{list = child}}, {{owner-list = boss}}, {{child = {out}}} }}")
     assert b"Return-Path: <owner-list@a.test>\nDelivered-To: list@a.test\n" in out.read_bytes()
+
+
+@pytest.mark.parametrize(("change", "want"), [
+    ({}, ("bounced", "5.2.2")), ({"mailbox_full_tempfail": "yes"}, ("deferred", "4.2.2")),
+    ({"message_size_limit": "100000"}, ("deferred", "4.3.5"))])
+def test_a_full_mailbox(home: Path, change: dict[str, str], want: tuple[str, str]) -> None:
+    report = run(home, "user@a.test", content=MESSAGE + b"x\n" * 500,
+                 **{"mailbox_size_limit": "500", "message_size_limit": "500"} | change)["user@a.test"]
+    assert (report.status, report.dsn) == want
+
+
+def test_default_privs_that_cannot_be(home: Path) -> None:
+    """The world hears nothing of it; the log and `start` tell."""
+    report = run(home, "alias@a.test", default_privs="no-such-user", alias_maps="inline:{ {alias = \"|exit 0\"} }")
+    if ROOT:
+        assert end(report["alias@a.test"]) == ("deferred", "4.3.5", "mail system configuration error")

@@ -52,8 +52,8 @@ def test_maildir_and_mbox(base: Path) -> None:
     ({"virtual_uid_maps": "static:5", "virtual_minimum_uid": "100"},
      ("deferred", "4.3.5", "mail system configuration error")),
     ({"virtual_gid_maps": ""}, ("deferred", "4.3.5", "mail system configuration error")),
-    ({"virtual_mailbox_maps": "hash:/no/such"}, ("deferred", "4.3.5", "Temporary lookup failure")),
-    ({"virtual_mailbox_limit": "50"},
+    ({"virtual_mailbox_maps": "hash:/no/such"}, ("deferred", "4.3.5", "mail system configuration error")),
+    ({"virtual_mailbox_limit": "50", "message_size_limit": "50"},
      ("bounced", "5.2.2", "maildir delivery failed: error writing message: File too large")),
     ({"virtual_mailbox_base": "/proc/nowhere"}, ("deferred", "4.2.0", "maildir delivery failed: create maildir file")),
 ])
@@ -76,6 +76,30 @@ def test_many_at_once(base: Path) -> None:
     with_agent(virtual.serve, "virtual", settings(base), talk)
     assert len(os.listdir(base / "all/new")) == 40
     assert (base / "a/box").read_bytes().count(b"\nReturn-Path: ") == 20
+
+
+@pytest.mark.parametrize(("change", "want"), [
+    ({"virtual_mailbox_limit": "50"}, ("deferred", "4.3.5", "mail system configuration error")),
+    ({"virtual_mailbox_limit": "5000", "message_size_limit": "0"}, (
+        "deferred", "4.3.5", "mail system configuration error")),
+    ({"virtual_mailbox_limit": "50", "message_size_limit": "50", "mailbox_full_tempfail": "yes"}, (
+        "deferred", "4.2.2", "maildir delivery failed: error writing message: File too large")),
+    ({"virtual_mailbox_base": ""}, ("deferred", "4.3.5", "mail system configuration error")),
+])
+def test_full_mailboxes_and_bad_limits(base: Path, change: dict[str, str], want: tuple[str, str, str]) -> None:
+    async def talk(qmgr: Qmgr) -> None:
+        report = (await qmgr.ask("x@b.test"))["x@b.test"]
+        assert (report.status, report.dsn, report.reason) == want
+
+    with_agent(virtual.serve, "virtual", settings(base) | change, talk)
+
+
+def test_unknown_users_are_named_in_lower_case(base: Path) -> None:
+    async def talk(qmgr: Qmgr) -> None:
+        report = (await qmgr.ask("NoSuch@A.test"))["NoSuch@A.test"]
+        assert report.reason == 'unknown user: "nosuch@a.test"'
+
+    with_agent(virtual.serve, "virtual", settings(base), talk)
 
 
 def children() -> list[int]:
