@@ -40,3 +40,40 @@ def test_a_traceback_has_the_prefix_on_every_line(lines) -> None:
     except ValueError:
         log.logger("smtpd").exception("unforeseen")
     assert len(lines()) > 3 and all("postfix/smtpd[" in line for line in lines())
+
+
+def test_who_listens_gets_records(lines) -> None:
+    """The way without records is for services that have nothing but their log file."""
+    heard: list[str] = []
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            heard.append(record.getMessage())
+
+    logger = log.logger("smtpd")
+    listener = Listener()
+    for where in (logger, logging.getLogger("mailsuite")):
+        where.addHandler(listener)
+        logger.info("seen by %s", where.name)
+        where.removeHandler(listener)
+    logger.info("unseen")
+    logger.setLevel(logging.WARNING)
+    logger.info("too low")
+    logger.setLevel(logging.NOTSET)
+    assert heard == ["seen by mailsuite.smtpd", "seen by mailsuite"]
+    assert [line.partition("]: ")[2] for line in lines()] == [*heard, "unseen"]
+
+
+def test_both_ways_make_the_same_line(lines) -> None:
+    logger = log.logger("smtpd")
+    top = logging.getLogger("mailsuite")
+    top.handlers[:] = [handler for handler in top.handlers if isinstance(handler, log.FileTarget)]     # pytest's go
+    assert logger._at_once(logging.INFO, "at once", (), {}), top.handlers
+    texts = ["plain", "100% of it", "ü\udcff", "a\tb\x7fc", ""]
+    for text in texts:
+        logger.info(text)
+        logger.handle(logging.LogRecord(logger.name, logging.INFO, "", 0, text, None, None))
+    first, *said = [line.partition("]: ")[2] for line in lines()]
+    assert first == "at once"
+    assert said[::2] == said[1::2]
+    assert len(said) == len(texts) * 2

@@ -3,7 +3,9 @@
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +13,7 @@ from certs.authority import ensure_certificates
 from mailsuite.base.dialogue import Action, Ask, Body, Close, Peer, Send, StartTls, TlsInfo
 from mailsuite.base.lines import LineBuffer
 from mailsuite.net import proxy
-from mailsuite.net.driver import BACKLOG_LIMIT, Channel
+from mailsuite.net.driver import AT_ONCE, BACKLOG_LIMIT, Channel, Connection
 from mailsuite.net.service import Acceptor, Listener, new_event_loop
 
 
@@ -165,6 +167,27 @@ def test_dialogue_and_close(loop) -> None:
         assert server.log == [("peer", "127.0.0.1"), ("body", b"abc"), ("closed", "quit")]
 
     run(loop, scenario)
+
+
+def test_questions_without_waiting_have_no_task(loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But only so many in a row: then the other connections have their turn."""
+    tasks: list[str] = []
+
+    async def scenario(server: Server) -> None:
+        reader, writer = await server.connect()
+        monkeypatch.setattr(Connection, "_answer", counted(Connection._answer))
+        writer.write(b"ask x\r\n" * (2 * AT_ONCE + 6) + b"quit\r\n")
+        assert await reader.read() == b"hello\r\n" + b"answer 1\r\n" * (2 * AT_ONCE + 6) + b"bye\r\n"
+
+    def counted(answer: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Coroutine[Any, Any, Any]]:
+        async def inner(connection: Connection, question: object) -> Any:
+            if isinstance(asyncio.current_task(), asyncio.Task):
+                tasks.append("task")
+            return await answer(connection, question)
+        return inner
+
+    run(loop, scenario)
+    assert len(tasks) == 2
 
 
 def test_an_unforeseen_exception_ends_no_session(loop) -> None:
