@@ -10,9 +10,8 @@
     headers.py    Return-Path, X-Original-To, Delivered-To; loop detection
     lookups.py    tables of uids, mailboxes, transports                  params.py   declared parameters
     aliases.py    alias and .forward lines to destinations               expansion.py  one recipient to deliveries
-    sessions.py   connections to remote hosts, kept for more             generic.py   smtp_generic_maps
-    header_checks.py  smtp_header_checks
-    downgrade.py  8-bit mail for 7-bit servers                           exits.py     exit statuses to status codes
+    sessions.py   connections to remote hosts, kept for more             content.py   what remote hosts get of a message
+    header_checks.py  smtp_header_checks and its kin                     exits.py     exit statuses to status codes
     status_filter.py  *_delivery_status_filter                           passing.py   to another agent
     forward.py    new mail made by local                                 passwd.py   accounts of the machine
 

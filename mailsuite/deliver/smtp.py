@@ -29,11 +29,13 @@ from mailsuite.net.service import ServiceContext
 from mailsuite.queue.agent import BOUNCED, DEFERRED, SENT, Times
 from mailsuite.queue.envelope import Recipient
 from mailsuite.queue.params import MINIMAL_BACKOFF_TIME
-from mailsuite.smtp.client import Body, Endpoint, encode_body, encode_body_async
+from mailsuite.smtp.client import Endpoint
+from mailsuite.smtp.client_body import Body, encode_body, encode_body_async
 from mailsuite.smtp.client_dane import NoTls
 from mailsuite.smtp.client_hosts import HostFinder, NoHost
 from mailsuite.smtp.client_params import MX_SESSION_LIMIT, ClientConfig
-from mailsuite.smtp.client_session import Mail, Result, Trouble, transaction
+from mailsuite.smtp.client_session import Mail, Result, Trouble
+from mailsuite.smtp.client_transaction import transaction
 from mailsuite.store.delivery import read_blocks
 from mailsuite.tls.identity import Identity
 

@@ -19,18 +19,14 @@ from dataclasses import dataclass
 from mailsuite.base.errors import ConfigError, TemporaryError
 from mailsuite.base.log import logger
 from mailsuite.base.secret import Secret
-from mailsuite.config.registry import Param, declare, seconds
 from mailsuite.config.settings import Settings
 from mailsuite.maps import MapSource, open_maps
 from mailsuite.maps.cache import Cache, CacheError
 from mailsuite.maps.lookup import find_address
-from mailsuite.smtp.client_params import ClientConfig
+from mailsuite.smtp.client_params import AUTH_CACHE_TIME, ClientConfig
 from mailsuite.smtp.client_reply import Reply
 from mailsuite.smtp.client_sasl import LOOP, MECHANISMS, Derive, SaslError
 from mailsuite.smtp.client_session import Features, Receive, Send, Step, Trouble, Warn, Work
-
-AUTH_CACHE_TIME = {prefix: declare(Param(f"{prefix}_sasl_auth_cache_time", "90d", seconds(least=1),
-    "How long a failed login is remembered.")) for prefix in ("smtp", "lmtp")}
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,8 @@ RELAY_PIPELINE = declare(Param("smtp_pipeline_limit", "100", integer(least=1),
 CHUNKING = {prefix: declare(Param(f"{prefix}_send_chunking", "no", boolean(),
     "Send messages with BDAT to servers that offer CHUNKING: no dots are doubled, no line end is looked for."))
     for prefix in ("smtp", "lmtp")}
+AUTH_CACHE_TIME = {prefix: declare(Param(f"{prefix}_sasl_auth_cache_time", "90d", seconds(least=1),
+    "How long a failed login is remembered.")) for prefix in ("smtp", "lmtp")}
 SASL_PASSWORD_MAPS = {prefix: f"{prefix}_sasl_password_maps" for prefix in ("smtp", "lmtp")}
 
 

@@ -25,7 +25,8 @@ from mailsuite.queue.cleanup import Accepted, Refused
 from mailsuite.queue.envelope import Envelope, Recipient
 from mailsuite.queue.inspection import Inspector
 from mailsuite.smtp import params
-from mailsuite.smtp.client import Body, ClientConnection, Endpoint, encode_body
+from mailsuite.smtp.client import ClientConnection, Endpoint
+from mailsuite.smtp.client_body import Body, encode_body
 from mailsuite.smtp.client_params import TIMEOUTS, ClientConfig
 from mailsuite.smtp.client_reply import Reply
 from mailsuite.smtp.client_session import Features, Receive, Send, SendBody, Step, Trouble, greeting, hello

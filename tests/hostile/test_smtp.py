@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from mailsuite.smtp.client import encode_body
+from mailsuite.smtp.client_body import encode_body
 from tests.support.suite import Suite, running_suite, wait_for
 from tests.system.test_limits import processes
 

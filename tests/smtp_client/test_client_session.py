@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mailsuite.base.errors import PeerError
 from mailsuite.config.settings import Settings
 from mailsuite.queue.envelope import Notify, Recipient
-from mailsuite.smtp.client import encode_body
+from mailsuite.smtp.client_body import encode_body
 from mailsuite.smtp.client_params import ClientConfig
 from mailsuite.smtp.client_reply import Reply, ReplyReader
 from mailsuite.smtp.client_session import (
@@ -23,8 +23,8 @@ from mailsuite.smtp.client_session import (
     Trouble,
     greeting,
     hello,
-    transaction,
 )
+from mailsuite.smtp.client_transaction import transaction
 from mailsuite.smtp.syntax import xtext
 
 SETTINGS = {"myhostname": "here.test", "smtp_helo_name": "here.test", "lmtp_lhlo_name": "here.test"}

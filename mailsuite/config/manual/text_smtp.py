@@ -20,7 +20,6 @@ lmtp_pix_workaround_delay_time !pix:
 lmtp_pix_workaround_maps !pix:
 lmtp_pix_workaround_threshold_time !pix:
 lmtp_pix_workarounds !pix:
-lmtp_sasl_auth_cache_time !sasl:
 lmtp_sasl_path !cyrus:
 lmtp_sasl_type !cyrus:
 lmtp_tls_block_early_mail_reply !unobeyed:
@@ -71,7 +70,6 @@ smtp_randomize_addresses: Take mail exchangers of one preference in random order
 smtp_reply_filter: A table that rewrites replies of servers.
 smtp_requiretls_policy: How REQUIRETLS is enforced, by destination.
 smtp_sasl_auth_cache_name: A table of logins that failed, so that they are not tried again at once.
-smtp_sasl_auth_cache_time !sasl: How long a failed login is remembered.
 smtp_sasl_auth_enable: Log in to servers, with what smtp_sasl_password_maps says.
 smtp_sasl_auth_soft_bounce: Defer mail when the login fails.
 smtp_sasl_mechanism_filter: Mechanisms that may be used; empty: any.
