@@ -241,7 +241,7 @@ class ClientConnection:
         """TLS from here on, as `context` and `server_name` say; nothing is checked, see `chain`. Raises Trouble."""
         if not self._replies.empty:
             # What came before the handshake was written by somebody in between (CVE-2011-0411).
-            raise Trouble(f"host {self.host} sent data ahead of the TLS handshake", status="4.7.5", dead=True, tls=True)
+            raise HandshakeTrouble("data came ahead of the handshake")
         assert self.context is not None
         try:
             await self._writer.start_tls(self.context(), server_hostname=self.server_name or None,

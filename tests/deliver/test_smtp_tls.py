@@ -551,3 +551,11 @@ def test_mail_that_had_rather_arrive(world: World, caplog: pytest.LogCaptureFixt
     got = require(world, "self", caplog, offering("STARTTLS"), word="no", smtp_tls_security_level="secure",
                   tls_required_enable="no")
     assert got == NOT_VERIFIED
+
+
+def test_nobody_in_between_speaks_first(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """What comes before the handshake is not from the server (CVE-2011-0411)."""
+    server = Server(EHLO="250-far.test\r\n250 STARTTLS", STARTTLS="220 go ahead\r\n250-forged\r\n250 SMTPUTF8")
+    got, lines = send(world, "", caplog, server=server, smtp_tls_security_level="may")
+    assert got == ("deferred", "4.7.5", "Cannot start TLS: handshake failure")
+    assert lines == [f"SSL_connect error to {HOST}[127.0.0.1]: data came ahead of the handshake"]
