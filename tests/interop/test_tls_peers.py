@@ -198,6 +198,7 @@ exim_user = mail
 exim_group = mail
 trusted_users = mail
 keep_environment =
+queue_only = true
 local_interfaces = 127.0.0.1
 daemon_smtp_ports = {port}
 tls_advertise_hosts = *
