@@ -3,7 +3,8 @@
     with running_postfix(folder, suite_port) as relay: relay.port, relay.messages()
     with running_exim(folder, suite_port) as relay: ...
 
-Mail for tls.suite.test goes on over TLS only, for plain.suite.test without, for demo.test (reports) as it comes.
+Mail for tls.suite.test goes on over TLS only, for plain.suite.test without, for demo.test (reports) as it comes; with
+lmtp=PORT that for demo.test goes to a Dovecot LMTP server.
 Both need root: they change to accounts of their own.
 """
 
@@ -148,6 +149,26 @@ begin retry
 """
 
 
+EXIM_LMTP_ROUTER = """\
+begin routers
+store:
+  driver = manualroute
+  domains = demo.test
+  route_list = * 127.0.0.1
+  self = send
+  transport = store
+"""
+EXIM_LMTP_TRANSPORT = """\
+begin transports
+store:
+  driver = smtp
+  protocol = lmtp
+  port = {port}
+  allow_localhost
+  hosts_avoid_tls = *
+"""
+
+
 @dataclass
 class Relay:
     """name: its domain is NAME.test. box: the Maildir where its own mail goes. log: what to show when a test fails."""
@@ -173,7 +194,7 @@ def _certificates(top: Path, owner: str):
 
 
 @contextmanager
-def running_postfix(top: Path, suite_port: int) -> Iterator[Relay]:
+def running_postfix(top: Path, suite_port: int, *, lmtp: int = 0) -> Iterator[Relay]:
     if shutil.which("postfix", path="/usr/sbin") is None:
         pytest.skip("postfix is not installed")
     owner, port = pwd.getpwnam("nobody"), free_port()
@@ -181,9 +202,12 @@ def running_postfix(top: Path, suite_port: int) -> Iterator[Relay]:
         (top / name).mkdir()
     shutil.chown(top / "data", "postfix")
     os.chown(top / "mail", owner.pw_uid, owner.pw_gid)
-    (top / "etc/main.cf").write_text(POSTFIX_MAIN.format(top=top, suite=suite_port, uid=owner.pw_uid, gid=owner.pw_gid,
-                                                         certs=_certificates(top, "root")))
-    (top / "etc/master.cf").write_text(POSTFIX_MASTER.format(port=port))
+    main = POSTFIX_MAIN.format(top=top, suite=suite_port, uid=owner.pw_uid, gid=owner.pw_gid,
+                               certs=_certificates(top, "root"))
+    if lmtp:
+        main = main.replace(f"demo.test = plain:[127.0.0.1]:{suite_port}", f"demo.test = lmtp:inet:127.0.0.1:{lmtp}")
+    (top / "etc/main.cf").write_text(main)
+    (top / "etc/master.cf").write_text(POSTFIX_MASTER.format(port=port) + "lmtp unix - - n - - lmtp\n")
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "timeout": 60}
     subprocess.run(["/usr/sbin/postfix", "-c", str(top / "etc"), "start"], check=True, **quiet)
     try:
@@ -193,14 +217,18 @@ def running_postfix(top: Path, suite_port: int) -> Iterator[Relay]:
 
 
 @contextmanager
-def running_exim(top: Path, suite_port: int) -> Iterator[Relay]:
+def running_exim(top: Path, suite_port: int, *, lmtp: int = 0) -> Iterator[Relay]:
     program, port = exim(), free_port()
     for name in ("spool", "log", "mail"):
         (top / name).mkdir()
         shutil.chown(top / name, "Debian-exim", "Debian-exim")
     conf = top / "exim.conf"
-    conf.write_text(EXIM_CONF.format(program=program, top=top, port=port, suite=suite_port,
-                                     certs=_certificates(top, "Debian-exim")))
+    text = EXIM_CONF.format(program=program, top=top, port=port, suite=suite_port,
+                            certs=_certificates(top, "Debian-exim"))
+    if lmtp:
+        text = text.replace(" : demo.test", "").replace("begin routers\n", EXIM_LMTP_ROUTER).replace(
+            "begin transports\n", EXIM_LMTP_TRANSPORT.format(port=lmtp))
+    conf.write_text(text)
     with open(top / "log/stderr", "wb") as stderr:
         daemon = subprocess.Popen([str(program), "-C", str(conf), "-bdf", "-q5s"], stdin=subprocess.DEVNULL,
                                   stdout=subprocess.DEVNULL, stderr=stderr)
