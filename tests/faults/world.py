@@ -22,9 +22,10 @@ from tests.support.suite import Suite, open_folder
 
 KEEPER = """\
 #!/bin/sh
-# Keep standard input under a name of its own, whole or not at all.
+# Keep standard input under a name of its own, whole or not at all: when the agent is killed, its end comes early.
 umask 022
-cat > {box}/.$$.$1 && sync -d {box}/.$$.$1 && mv {box}/.$$.$1 {box}/$(date +%s.%N).$$
+cat > {box}/.$$.$1 && tail -n 1 {box}/.$$.$1 | grep -q "^END " || exit 75
+sync -d {box}/.$$.$1 && mv {box}/.$$.$1 {box}/$(date +%s.%N).$$
 """
 MBOX, ARCHIVE, STORE, PIPE = f"mbox@{DOMAIN}", f"archive@mx.{DOMAIN}", "ella@store.test", "keeper@pipe.test"
 STORE_PASSWORD = "of-ella"
