@@ -5,6 +5,7 @@ import contextlib
 import datetime
 import json
 import os
+import random
 import smtplib
 import ssl
 import subprocess
@@ -64,9 +65,11 @@ def suite() -> Iterator[Suite]:
         mx = Controller(Taker(), hostname="127.0.0.2", port=free_port(), tls_context=context)
         mx.start()
         stack.callback(mx.stop)
-        stack.enter_context(web_server("127.0.0.3", str(chains / "web.pem")))
+        # Port 443 is given, so each run has a loopback address of its own.
+        web = ".".join(["127", *(str(random.randint(2, 250)) for _ in range(3))])
+        stack.enter_context(web_server(web, str(chains / "web.pem")))
         resolver = stack.enter_context(name_server({
-            "far.test": ["MX 10 mx.far.test."], "mx.far.test": ["A 127.0.0.2"], "mta-sts.far.test": ["A 127.0.0.3"],
+            "far.test": ["MX 10 mx.far.test."], "mx.far.test": ["A 127.0.0.2"], "mta-sts.far.test": [f"A {web}"],
             "localhost": ["A 127.0.0.1"], "_mta-sts.far.test": ["TXT v=STSv1; id=1"],
             "_smtp._tls.far.test": ["TXT v=TLSRPTv1; rua=mailto:tls@far.test"]}))
         made = Suite(folder)
