@@ -3,7 +3,6 @@
 import contextlib
 import imaplib
 import os
-import resource
 import smtplib
 import socket
 import subprocess
@@ -23,22 +22,10 @@ DESCRIPTORS = 90                # the master itself needs some 60
 CLIENTS = 250
 
 
-@contextlib.contextmanager
-def few_descriptors(number: int) -> Iterator[None]:
-    """What is started meanwhile may open no more."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
 @pytest.fixture(scope="module")
 def site() -> Iterator[World]:
     with open_world(free_port(), "default_process_limit=1000") as world:
-        with few_descriptors(DESCRIPTORS):
-            world.suite.start()
+        world.suite.command("start", through=("prlimit", f"--nofile={DESCRIPTORS}:"))
         yield world
 
 

@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mailsuite.cli.site_files import DOMAIN
@@ -108,13 +108,13 @@ class World:
         return found
 
     def queued(self) -> list[str]:
-        """Ids in the message queues and maildrop/."""
-        spool = self.top / "spool"
-        found = []
-        for name in ("incoming", "active", "deferred", "hold", "corrupt", "maildrop", "bounce"):
-            for _, _, files in os.walk(spool / name):
-                found += [f"{name}/{file}" for file in files if not file.startswith(".")]
-        return found
+        """Ids in the message queues and maildrop/. Twice, there and back: what moves meanwhile is seen one way."""
+        folders = ("incoming", "active", "deferred", "hold", "corrupt", "maildrop", "bounce")
+        return self._queued(folders) or self._queued(folders[::-1])
+
+    def _queued(self, folders: Sequence[str]) -> list[str]:
+        return [f"{name}/{file}" for name in folders for _, _, files in os.walk(self.top / "spool" / name)
+                for file in files if not file.startswith(".")]
 
 
 @contextlib.contextmanager

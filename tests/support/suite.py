@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -88,11 +88,12 @@ class Suite:
         return subprocess.run([str(BIN / name), flag, where, *words], text=True, check=False, timeout=120,
                               **{"capture_output": True, **options})
 
-    def command(self, verb: str) -> subprocess.CompletedProcess[str]:
-        """mailsuite -c DIR verb, which must succeed."""
+    def command(self, verb: str, *, through: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+        """mailsuite -c DIR verb, which must succeed. through: a command that runs it, e.g. prlimit."""
         with tempfile.TemporaryFile("w+") as output:       # a pipe would stay open in the daemons
-            done = subprocess.run([str(BIN / "mailsuite"), "-c", str(self.top), verb], stdin=subprocess.DEVNULL,
-                                  stdout=output, stderr=subprocess.STDOUT, text=True, check=False, timeout=120)
+            done = subprocess.run([*through, str(BIN / "mailsuite"), "-c", str(self.top), verb],
+                                  stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, text=True,
+                                  check=False, timeout=120)
             output.seek(0)
             assert done.returncode == 0, f"{verb}: {output.read()}\n{self.log()[-3000:]}"
         return done
