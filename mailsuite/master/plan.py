@@ -70,6 +70,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def accepting_processes() -> int:
+    """Processes of one smtpd service: one core is left to the queue and the deliveries (docs/decisions.md)."""
+    return max(1, cores() - 1)
+
+
 def make_plan(settings: "Settings", entries: "list[MasterEntry]", dovecot: "DovecotSettings | None",
               accounts: Accounts) -> list[ServicePlan]:
     """Plan every service of master.cf and dovecot.conf. Raises ConfigErrors."""
@@ -127,7 +132,7 @@ def _mail_service(entry: "MasterEntry", settings: "Settings", accounts: Accounts
     limit = entry.maxproc if entry.maxproc is not None else int(settings.text("default_process_limit"))
     processes = 1
     if kind.spread:
-        processes = cores() if limit == 0 else max(1, min(cores(), limit))
+        processes = accepting_processes() if limit == 0 else max(1, min(accepting_processes(), limit))
     # No network-facing code of ours runs with root's rights, whatever the unpriv column says.
     user = None if kind.root else accounts.mail_owner
     try:

@@ -15,8 +15,8 @@ class Reload(Enum):
 class ServiceKind:
     """entry: "module:function". root: keeps root's rights when the suite has them. eager: started without a request.
 
-    spread: one process per core shares the listening sockets. preload: what is imported before rights are dropped,
-    besides the entry's own package.
+    spread: several processes share the listening sockets, by the number of cores. preload: what is imported before
+    rights are dropped, besides the entry's own package.
     """
 
     entry: str

@@ -9,7 +9,7 @@ from mailsuite.config.dovecot import DovecotSettings
 from mailsuite.config.mastercf import read_master_cf
 from mailsuite.config.settings import Settings
 from mailsuite.master.accounts import Accounts
-from mailsuite.master.plan import ServicePlan, cores, make_plan
+from mailsuite.master.plan import ServicePlan, accepting_processes, make_plan
 
 SETTINGS = {"queue_directory": "/q", "inet_interfaces": "127.0.0.1", "inet_protocols": "ipv4",
             "default_process_limit": "100"}
@@ -35,7 +35,7 @@ def test_columns_and_overrides(tmp_path: Path) -> None:
     [smtpd, virtual] = plans(tmp_path, "465 inet n - n - 7 smtpd\n -o smtpd_tls_wrappermode=yes\n"
                                        "cleanup unix n - n - 0 cleanup -o always_bcc=a@b.test\n"
                                        "virtual unix - n n - - virtual\n")
-    assert smtpd.sockets[0].tls and smtpd.process_limit == 7 and smtpd.processes == min(cores(), 7)
+    assert smtpd.sockets[0].tls and smtpd.process_limit == 7 and smtpd.processes == min(accepting_processes(), 7)
     assert virtual.sockets[0].path == "/q/private/virtual" and virtual.kind.root and virtual.process_limit == 100
     assert smtpd.library == {"cleanup": {"always_bcc": "a@b.test"}}
 
