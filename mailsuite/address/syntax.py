@@ -40,11 +40,6 @@ def split_extension(local: str, delimiters: str, *, lists: bool = True) -> tuple
     return local[:position], local[position:]
 
 
-def is_plain_local(local: str) -> bool:
-    """Whether a local part needs no quotes (a dot-string)."""
-    return _PLAIN_LOCAL.fullmatch(local) is not None
-
-
 @lru_cache(maxsize=4096)
 def quote_local(address: str) -> str:
     """Internal to external form: put the local part in quotes where RFC 5321 asks for it. "" stays ""."""

@@ -242,7 +242,6 @@ def setup(mail: logging.Handler, access: logging.Handler, level: int = logging.I
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     # No line tells a function or a thread: without looking them up a line costs a third less.
     logging._srcfile = None
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
 def say(line: str) -> None:

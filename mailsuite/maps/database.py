@@ -7,6 +7,7 @@ joined with commas; expansion_limit; what goes wrong becomes a TableError.
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mailsuite.database.errors import DatabaseError, DriverMissing, require_driver
@@ -35,6 +36,9 @@ class DatabaseTable(Table):
     def __init__(self, type: str, name: str, source: "MapSource", *, folds: bool = True) -> None:
         super().__init__(type, name)
         self._folds, self._log = folds, source.log
+        # What the pool's threads call when a host fails. Not a method: they would keep the table, and so their
+        # connections, for as long as they are idle after a reload has dropped it.
+        self.warn = partial(source.log.warning, "%s")
         self._utf8 = source.settings.text("smtputf8_enable") != "no"
         self._connections = source.settings[TABLE_CONNECTION_LIMIT]
         self.parameters = TableParameters(type, name, source)
@@ -74,10 +78,6 @@ class DatabaseTable(Table):
             require_driver(module)
         except DriverMissing as error:
             raise BadTable(f"unsupported dictionary type: {self.type}: {error}") from error
-
-    def warn(self, text: str) -> None:
-        """Told by the pool's threads, when a host fails."""
-        self._log.warning("%s", text)
 
     def outdated(self, source: "MapSource") -> bool:
         return not self.parameters.same_as(source)

@@ -211,8 +211,3 @@ class Maps:
             return False
         self._tables[self._tables.index(table)] = new
         return True
-
-    async def reopen_if_changed(self) -> None:
-        """Open again what could not be opened before; open tables notice changed files themselves."""
-        for table in list(self._tables):
-            self._opened_again(table)

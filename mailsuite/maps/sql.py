@@ -6,6 +6,7 @@ All rows' columns (of SQLite the first column, as Postfix has it) are values. A 
 the look-up fail but does not shut the server out: a key that a stranger chose must not be able to do that.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mailsuite.database.errors import QueryError
@@ -143,10 +144,7 @@ class SqliteTable(SqlTable):
         path = self.parameters.text("dbpath", least=1)
         self.read(source, self.parameters.text("query"))
         self.pool = Pool(SqliteDriver(path), self.pool_options(self.parameters.seconds("timeout", TIMEOUT_S)),
-                         warn=self._warn_file)
-
-    def _warn_file(self, text: str) -> None:
-        self.warn(f"{self.spec}: {text}")
+                         warn=partial(self._log.warning, "%s: %s", self.spec))
 
     def refused(self, text: str) -> str:
         return f"{self.function}: {self.name}: {text}"

@@ -206,6 +206,7 @@ class _Control:
                         context.on_reload(settings, dovecot)
                     except Exception:
                         log.exception("service %s keeps its old settings", context.name)
+                    gc.collect()        # old tables, which may be part of a circle, hold connections
 
 
 def preload(kinds: list[tuple[str, ...]]) -> None:

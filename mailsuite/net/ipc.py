@@ -156,11 +156,6 @@ async def serve_unix(sock: socket.socket, on_link: Callable[[Link], Awaitable[No
     return await asyncio.get_running_loop().create_unix_server(lambda: Link(opened), sock=sock)
 
 
-def send_with_fds(sock: socket.socket, message: Mapping[str, Any], fds: list[int]) -> None:
-    """One datagram (SOCK_SEQPACKET or SOCK_DGRAM) with descriptors; blocking. Raises OSError."""
-    socket.send_fds(sock, [json.dumps(message, separators=(",", ":")).encode()], fds)
-
-
 def receive_with_fds(sock: socket.socket, size: int = 1 << 20) -> tuple[dict[str, Any] | None, list[int]]:
     """The next datagram and its descriptors (close-on-exec); (None, []) at the end. Raises OSError."""
     octets, ancillary, _, _ = sock.recvmsg(size, socket.CMSG_SPACE(4 * 16), socket.MSG_CMSG_CLOEXEC)

@@ -99,10 +99,6 @@ class Rewriter:
         """Class, transport, nexthop of a recipient. sender: for sender_dependent_* parameters."""
         return await self._resolver.resolve(sender, address)
 
-    async def is_local_domain(self, domain: str) -> bool:
-        """Whether a domain is in mydestination, or an address literal of this machine."""
-        return await self.domains.is_local(domain)
-
     async def has_local_names(self, domain: str) -> bool:
         """Whether "user" alone may stand for user@domain in tables (`is_local` of maps.lookup.find_address)."""
         return await self._resolver.has_local_names(domain)

@@ -1,6 +1,7 @@
 """pgsql:, mysql: and sqlite: tables, against real servers, and side by side with Postfix's postmap."""
 
 import asyncio
+import gc
 import logging
 import sqlite3
 import sys
@@ -14,6 +15,7 @@ import pytest
 from mailsuite.base.errors import TemporaryError
 from mailsuite.config.settings import Settings
 from mailsuite.maps import MapSource, open_maps
+from mailsuite.maps.maps import _OPEN
 from mailsuite.maps.opening import open_table
 from mailsuite.maps.table import BadTable
 from tests.support.databases import MariaDb, PostfixPostmap, PostgreSql, needs, our_postmap
@@ -386,3 +388,20 @@ def test_sqlite_forms(site: Site, tmp_path: Path) -> None:
         made.executescript("CREATE TABLE a(v); INSERT INTO a VALUES ('replaced')")
     (tmp_path / "newer.db").rename(tmp_path / "none.db")
     assert asyncio.run(maps.find("x")) == "replaced"
+
+
+def test_a_dropped_table_is_not_kept_by_its_threads(tmp_path: Path) -> None:
+    """After a reload nobody has it: its connections end, though its threads are idle."""
+    with sqlite3.connect(tmp_path / "x.db") as made:
+        made.executescript("CREATE TABLE t(a, b); INSERT INTO t VALUES ('k', 'v');")
+    (tmp_path / "x.cf").write_text(f"dbpath = {tmp_path}/x.db\nquery = SELECT b FROM t WHERE a = '%s'\n")
+    spec = f"sqlite:{tmp_path}/x.cf"
+
+    async def ask() -> bool:
+        maps = open_maps(spec, MapSource(Settings.of({})))
+        assert await maps.find("k") == "v"
+        del maps
+        gc.collect()
+        return any(key[1] == spec for key in list(_OPEN))
+
+    assert not asyncio.run(ask())

@@ -105,7 +105,7 @@ def test_reload_closes_old_connections(suite: Suite, database: PostgreSql) -> No
     assert connected() > 0
     suite.postconf("virtual_alias_maps = static:anna@" + DOMAIN, "virtual_mailbox_maps = static:x/")
     suite.command("reload")
-    wait_for(lambda: connected() == 0, 120)     # a service that holds on to its old tables drops them after a minute
+    wait_for(lambda: connected() == 0, 30)      # not by idle_interval, which is a minute
 
 
 @needs("pgsql")
