@@ -11,16 +11,19 @@ are no commands.
 """
 
 import asyncio
+import os
 import socket
 import struct
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager
+from itertools import count
 from typing import Any
 
 Script = Mapping[str, Any]
 DEFAULT = {"CONNECT": "220 far.test ESMTP", "HELO": "250 far.test", "MAIL": "250 2.1.0 Ok", "RCPT": "250 2.1.5 Ok",
            "DATA": "354 go", "BDAT": "250 2.0.0 Taken", ".": "250 2.0.0 Taken", "QUIT": "221 2.0.0 Bye\nCLOSE",
            "RSET": "250 2.0.0 Ok", "XFORWARD": "250 2.0.0 Ok", "": "500 5.5.1 what"}
+LOW_PORT, WORKER_PORTS, WORKERS_LIMIT = 4000, 1000, 10       # 4000 to 13999: below what tests/support/suite.py gives
 KEYWORDS = ["PIPELINING", "SIZE 10240000", "8BITMIME", "ENHANCEDSTATUSCODES", "DSN"]
 
 
@@ -160,22 +163,31 @@ async def far_ends(scripts: Mapping[str, Script], port: int = 0) -> AsyncIterato
 
 
 def free_port(addresses: list[str]) -> int:
-    """A TCP port that is free at all of them; those of Unix sockets are passed over."""
-    addresses = [address for address in addresses if not address.startswith("/")]
-    for _ in range(50):
-        socks = []
-        try:
-            port = 0
-            for address in addresses or ["127.0.0.1"]:
-                sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
-                socks.append(sock)
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                sock.bind((address, port))
-                port = sock.getsockname()[1]
-            return int(port)
-        except OSError:
-            continue
-        finally:
-            for sock in socks:
-                sock.close()
+    """A TCP port that is free at all of them; those of Unix sockets are passed over.
+
+    Not the system's choice: it would give one port to two workers of a parallel run, at different addresses, and a
+    case where nobody listens at 127.0.0.21 would find the other worker's far end there.
+    """
+    addresses = [address for address in addresses if not address.startswith("/")] or ["127.0.0.1"]
+    for _ in range(WORKER_PORTS):
+        port = next(_ports)
+        with ExitStack() as socks:
+            try:
+                for address in addresses:
+                    sock = socks.enter_context(socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET))
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    sock.bind((address, port))
+            except OSError:
+                continue
+            return port
     raise AssertionError("no free port for the far ends")
+
+
+def _own_ports() -> Iterator[int]:
+    """The ports of this worker of a parallel run, round and round, from a place that differs from run to run."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").lstrip("gw") or 0) % WORKERS_LIMIT
+    for number in count(os.getpid()):
+        yield LOW_PORT + worker * WORKER_PORTS + number % WORKER_PORTS
+
+
+_ports = _own_ports()
