@@ -7,7 +7,6 @@
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import Any
 
 from mailsuite.access.handover import HandOver
 from mailsuite.access.world import UserWorld
@@ -18,14 +17,8 @@ from mailsuite.net.driver import Connection
 async def converse(sock: socket.socket, handover: HandOver, connection: Connection, ended: asyncio.Future[str],
                    world: UserWorld, *, goodbye: Callable[[], list[Action]]) -> str:
     """Run connection on sock until its handler sets `ended`; say goodbye when the worker stops. Returns the reason."""
-    loop = asyncio.get_running_loop()
     # What the login has read comes before what is still in the socket, be that its end.
     connection.tls, connection.first = handover.tls, handover.octets
-    await loop.connect_accepted_socket(lambda: connection, sock)
-    stopping = loop.create_task(world.stopping.wait())
-    both: list[asyncio.Future[Any]] = [stopping, ended]
-    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if not ended.done():
-        connection.perform(goodbye())
-    return await ended
+    await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, sock)
+    with world.at_stop(lambda: None if ended.done() else connection.perform(goodbye())):
+        return await ended

@@ -20,7 +20,7 @@ from mailsuite.base.log import access_logger
 from mailsuite.config.variables import expand_variables, user_variables
 from mailsuite.sasl.user import UserInfo
 from mailsuite.store.api import Mailbox, MailStore
-from mailsuite.store.opening import open_store
+from mailsuite.store.opening import open_store, opens_without_files
 from mailsuite.store.options import StoreOptions
 from mailsuite.store.watch import POLL_S, Watch
 
@@ -62,19 +62,30 @@ class UserMail:
 
     async def opened(self) -> MailStore:
         """The store, opened by the first who asks. Raises MailError."""
-        async with self._opening:
-            if self._store is None and self._key in _lingering:
-                before_mail, timer = _lingering.pop(self._key)
-                timer.cancel()
-                self._store, before_mail._store = before_mail._store, None
-                self.modseqs |= before_mail.modseqs
-            if self._store is None:
-                before = _closing.get(self._key)
-                if before is not None:
-                    await before.ended()
-                self._store = await self.run(lambda: open_store(
-                    self.user.user, home=self.user.home, location=self.location, options=self.options))
+        if self._store is None and not self._opening.locked():
+            self._take_over()
+            if self._store is None and self._key not in _closing and opens_without_files(self.location):
+                self._store = self._open()
+        if self._store is None:
+            async with self._opening:
+                if self._store is None:
+                    before = _closing.get(self._key)
+                    if before is not None:
+                        await before.ended()
+                    self._store = await self.run(self._open)
         return self._store
+
+    def _open(self) -> MailStore:
+        return open_store(self.user.user, home=self.user.home, location=self.location, options=self.options)
+
+    def _take_over(self) -> None:
+        """The store that the last session left behind."""
+        waiting = _lingering.pop(self._key, None)
+        if waiting is not None:
+            before, timer = waiting
+            timer.cancel()
+            self._store, before._store = before._store, None
+            self.modseqs |= before.modseqs
 
     def start(self, call: Callable[[], T]) -> Job[T]:
         """A blocking call in a thread."""
@@ -102,6 +113,9 @@ class UserMail:
     def close(self) -> None:
         """After the last session: leave the store open for a while."""
         if self._store is None:
+            return
+        if not self._store.used:
+            self._store = None              # a login that looked at nothing leaves nothing
             return
         timer = asyncio.get_running_loop().call_later(LINGER_S, self._forget)
         _lingering[self._key] = (self, timer)

@@ -49,9 +49,9 @@ class Worker:
         loop = asyncio.get_running_loop()
         self._channel.set_blocking(False)
         loop.add_reader(self._channel.fileno(), self._readable)
-        loop.add_signal_handler(signal.SIGTERM, self._world.stopping.set)
+        loop.add_signal_handler(signal.SIGTERM, self._world.stop)
         await self._done.wait()
-        self._world.stopping.set()
+        self._world.stop()
         if self._sessions:
             await asyncio.wait(self._sessions, timeout=END_WAIT_S)
 

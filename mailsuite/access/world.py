@@ -7,10 +7,9 @@ A worker serves some users of one uid; all sessions of a user meet here. `imap.s
         with world.user(user.user, UserMail) as mail:      # made for the first session, dropped after the last
             ...
 
-serve_user owns the socket, returns when the session is over, and ends it when `world.stopping` is set.
+serve_user owns the socket, returns when the session is over, and ends it when the worker stops (`world.at_stop`).
 """
 
-import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar, cast
@@ -25,14 +24,32 @@ T = TypeVar("T")
 class UserWorld:
     """dovecot, settings: as they are now; a reload puts new ones in their place, sessions keep what they took.
 
-    stopping: set when the worker is to end its sessions (each says BYE in its protocol's words).
+    at_stop: what a session does when the worker is to end (it says BYE in its protocol's words).
     """
 
     def __init__(self, dovecot: "DovecotSettings", settings: "Settings") -> None:
         self.dovecot, self.settings = dovecot, settings
-        self.stopping = asyncio.Event()
+        self.stopping = False
+        self._goodbyes: set[Callable[[], None]] = set()
         self.sessions = 0
         self._shared: dict[str, tuple[object, int]] = {}
+
+    def stop(self) -> None:
+        """Have all sessions say goodbye; those that begin now do so at once."""
+        self.stopping = True
+        for goodbye in list(self._goodbyes):
+            goodbye()
+
+    @contextmanager
+    def at_stop(self, goodbye: Callable[[], None]) -> Iterator[None]:
+        """goodbye is called when the worker stops while this lasts."""
+        self._goodbyes.add(goodbye)
+        try:
+            if self.stopping:
+                goodbye()
+            yield
+        finally:
+            self._goodbyes.discard(goodbye)
 
     @contextmanager
     def user(self, name: str, make: Callable[[], T]) -> Iterator[T]:

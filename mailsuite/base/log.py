@@ -32,13 +32,14 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LIBRARIES = ("cleanup", "bounce", "trivial-rewrite")
 ACCESS = "mailsuite.dovecot"
 _top = logging.getLogger("mailsuite")
-_file: "FileTarget | None" = None       # where all lines of the mail side go, if that is a file
+_side = logging.getLogger(ACCESS)
+_files: "dict[logging.Logger, FileTarget]" = {}     # where all lines of a side go, if that is a file
 
 
-class _MailLogger(logging.Logger):
+class _QuickLogger(logging.Logger):
     """Where a service has nothing but its log file, a line goes there without a LogRecord: a third of the cost.
 
-    Whoever adds a handler or a filter to this logger or to "mailsuite" (a test) gets records as ever.
+    Whoever adds a handler or a filter to this logger or to its side's top (a test) gets records as ever.
     """
 
     def info(self, msg: object, *args: object, **kwargs: Any) -> None:
@@ -47,31 +48,42 @@ class _MailLogger(logging.Logger):
             super().info(msg, *args, **kwargs)
 
     def _at_once(self, level: int, msg: object, args: tuple[object, ...], kwargs: dict[str, Any]) -> bool:
-        target = _file
-        if (target is None or kwargs or type(msg) is not str or _top.handlers != [target] or self.handlers
+        top = self.parent
+        target = _files.get(top) if top is not None else None
+        if (target is None or top is None or type(msg) is not str or top.handlers != [target] or self.handlers
                 or self.filters or not self.isEnabledFor(level)):
             return False
+        prefix = ""
+        if kwargs:
+            extra = kwargs.get("extra")
+            if len(kwargs) != 1 or extra is None or len(extra) != 1 or "prefix" not in extra:
+                return False
+            prefix = extra["prefix"]
         try:
             text = msg % args if args else msg
         except (TypeError, ValueError):
             return False                    # logging tells of it
-        target.line(self.name, level, text)
+        target.line(self.name, level, text, prefix)
         return True
 
 
-def logger(program: str) -> logging.Logger:
-    """The logger of a Postfix-side program, e.g. logger("smtpd")."""
+def _quick(name: str) -> logging.Logger:
     manager = _top.manager
-    before, manager.loggerClass = manager.loggerClass, _MailLogger
+    before, manager.loggerClass = manager.loggerClass, _QuickLogger
     try:
-        return manager.getLogger(f"mailsuite.{program}")
+        return manager.getLogger(name)
     finally:
         manager.loggerClass = before
 
 
+def logger(program: str) -> logging.Logger:
+    """The logger of a Postfix-side program, e.g. logger("smtpd")."""
+    return _quick(f"mailsuite.{program}")
+
+
 def access_logger(program: str) -> logging.Logger:
     """The logger of a Dovecot-side program, e.g. access_logger("imap-login")."""
-    return logging.getLogger(f"{ACCESS}.{program}")
+    return _quick(f"{ACCESS}.{program}")
 
 
 def _text(record: logging.LogRecord) -> str:
@@ -116,7 +128,7 @@ class PostfixFormat:
         program = record.name.rpartition(".")[2]
         return f"{self._names.get(program, self.syslog_name)}/{program}[{os.getpid()}]"
 
-    def line(self, name: str, level: int, text: str, now: float) -> str:
+    def line(self, name: str, level: int, text: str, now: float, prefix: str = "") -> str:
         """One line of a file, as file_lines makes it."""
         if not text.isprintable():
             text = _CONTROL.sub("?", text)
@@ -154,6 +166,13 @@ class DovecotFormat:
         word = "" if record.levelno == logging.INFO else _DOVECOT_WORDS.get(record.levelno, "Info") + ": "
         return [f"{program}: {word}{line}" for line in _lines(record)]
 
+    def line(self, name: str, level: int, text: str, now: float, prefix: str = "") -> str:
+        """One line of a file, as file_lines makes it."""
+        if not text.isprintable():
+            text = _CONTROL.sub("?", text)
+        program = prefix or name.rpartition(".")[2]
+        return f"{self._stamp.at(now)} {program}: {_DOVECOT_WORDS.get(level, 'Info')}: {text}\n"
+
     def file_lines(self, record: logging.LogRecord) -> list[str]:
         program = self.program(record)
         head = f"{self._stamp.at(record.created)} {program}: {_DOVECOT_WORDS.get(record.levelno, 'Info')}: "
@@ -170,10 +189,9 @@ class FileTarget(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self._write("\n".join(self.form.file_lines(record)) + "\n")
 
-    def line(self, name: str, level: int, text: str) -> None:
-        """One line of the mail side's grammar, without a record."""
-        assert isinstance(self.form, PostfixFormat)
-        self._write(self.form.line(name, level, text, time.time()))
+    def line(self, name: str, level: int, text: str, prefix: str = "") -> None:
+        """One line without a record. prefix: as DovecotFormat.program has it."""
+        self._write(self.form.line(name, level, text, time.time(), prefix))
 
     def _write(self, text: str) -> None:
         try:
@@ -225,14 +243,15 @@ def open_log_file(path: str, mode: int = 0o600) -> int:
 
 def setup(mail: logging.Handler, access: logging.Handler, level: int = logging.INFO) -> None:
     """Send the mail side's lines to one target and the access side's to the other, in this process."""
-    global _file
-    root, side = _top, logging.getLogger(ACCESS)
-    _file = mail if type(mail) is FileTarget and isinstance(mail.form, PostfixFormat) else None
-    for target in (root, side):
-        for old in list(target.handlers):
-            target.removeHandler(old)
-        target.propagate = False
-        target.setLevel(level)
+    root, side = _top, _side
+    _files.clear()
+    for top, target in ((root, mail), (side, access)):
+        if type(target) is FileTarget:
+            _files[top] = target
+        for old in list(top.handlers):
+            top.removeHandler(old)
+        top.propagate = False
+        top.setLevel(level)
     root.addHandler(mail)
     side.addHandler(access)
     # What libraries and asyncio say must not be lost.

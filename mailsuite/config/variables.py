@@ -21,6 +21,7 @@ import os
 import re
 import socket
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from mailsuite.base.errors import ConfigError
@@ -30,6 +31,7 @@ LETTERS: Mapping[str, str] = {
     "i": "uid", "w": "password", "m": "mech", "c": "secured", "k": "cert", "a": "lport", "b": "rport"}
 _SHORT = {long: short for short, long in LETTERS.items()}
 _HEAD = re.compile(r"(-?)(0?)(\d*)(?:\.(-?)(\d*))?([LUEXRHNMDT]*)(.)", re.DOTALL)
+_WHOLE = re.compile(r"%(?:([a-z])|\{([a-z_]+)\})")
 _HASHES = frozenset({"md5", "sha1", "sha256", "sha384", "sha512"})
 # Nesting of %{if;...} that a configuration may have.
 MAX_DEPTH = 20
@@ -52,7 +54,40 @@ def user_variables(user: str, *, service: str = "", home: str | None = None, loc
 
 def expand_variables(text: str, values: Mapping[str, str]) -> str:
     """text with all %-variables replaced. Raises ConfigError for a bad modifier."""
-    return text if "%" not in text else _expand(text, values, 0)
+    if "%" not in text:
+        return text
+    pieces = _simple(text)
+    if pieces is None:
+        return _expand(text, values, 0)
+    out: list[str] = []
+    for literal, name in pieces:
+        out.append(literal)
+        if name:
+            value = values.get(name)
+            out.append(_plain(name, values) if value is None else value)
+    return "".join(out)
+
+
+@lru_cache(maxsize=512)
+def _simple(text: str) -> tuple[tuple[str, str], ...] | None:
+    """Literals, each with the name that follows ("" at the end), of a text with whole values only; None: it has more.
+
+    Most texts are such, and are expanded for each connection.
+    """
+    pieces: list[tuple[str, str]] = []
+    literal, at = "", 0
+    while (percent := text.find("%", at)) >= 0:
+        literal += text[at:percent]
+        if text[percent + 1:percent + 2] == "%":
+            literal, at = literal + "%", percent + 2
+            continue
+        match = _WHOLE.match(text, percent)
+        if match is None:
+            return None
+        pieces.append((literal, match[1] or match[2]))
+        literal, at = "", match.end()
+    pieces.append((literal + text[at:], ""))
+    return tuple(pieces)
 
 
 def _expand(text: str, values: Mapping[str, str], depth: int) -> str:

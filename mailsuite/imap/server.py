@@ -9,7 +9,6 @@ IDLE a change notice starts a sync of its own; one lock a session keeps the two 
 
 import asyncio
 import contextlib
-import logging
 import os
 import socket
 import time
@@ -69,6 +68,8 @@ class Handler:
             match question:
                 case Command(name="IDLE"):
                     return await self._begin_idle()
+                case Command() if self.context.selected is None and question.name in commands.INSTANT:
+                    return self._at_once(question, started)
                 case Command():
                     return await self._drive(question.tag, commands.run(self.context, question), started)
                 case AppendPart():
@@ -105,6 +106,12 @@ class Handler:
             self.octets_out += len(octets)
             self.channel.send(octets)
             await self.channel.drain()
+
+    def _at_once(self, command: Command, started: float) -> Done:
+        """A command that waits for nothing needs no thread."""
+        octets, reply = _step(commands.run(self.context, command))
+        assert reply is not None
+        return self._done(command.tag, octets, reply, started)
 
     def _done(self, tag: bytes, octets: bytes, reply: Reply, started: float) -> Done:
         if self.context.farewell:
@@ -189,7 +196,8 @@ class Handler:
         if self._running is not None:
             await self._running.ended()
         await self._drop_append()
-        await self._run(self.context.leave)
+        if self.context.selected is not None:
+            await self._run(self.context.leave)
         counts = self.context.counts
         values = {"input": str(self.octets_in), "output": str(self.octets_out), "i": str(self.octets_in),
                   "o": str(self.octets_out), "deleted": str(counts.deleted), "expunged": str(counts.expunged),
@@ -299,4 +307,4 @@ async def serve_user(sock: socket.socket, handover: HandOver, user: UserInfo, wo
         try:
             await handler.finish(reason)
         except Exception:
-            logging.getLogger("mailsuite.dovecot.imap").exception("unforeseen at a session's end", extra=handler.extra)
+            log.exception("unforeseen at a session's end", extra=handler.extra)

@@ -326,6 +326,11 @@ class MailStore(Protocol):
         """The namespace's prefix, e.g. "" or "INBOX."."""
         ...
 
+    @property
+    def used(self) -> bool:
+        """A mailbox or the index was opened: there is something to keep, and to close."""
+        ...
+
     def list_mailboxes(self) -> list[MailboxInfo]:
         """All names, parents that hold no mail included, INBOX always. Patterns are matched by the caller."""
         ...

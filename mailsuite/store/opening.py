@@ -17,3 +17,8 @@ def open_store(user: str, *, home: str, location: str, options: StoreOptions | N
     from mailsuite.store.store import UserStore
     options = options or StoreOptions()
     return UserStore(user, parse_location(user, home, location), options)
+
+
+def opens_without_files(location: str) -> bool:
+    """Whether open_store for this location looks at no file: then it cannot block."""
+    return location.startswith("maildir:")

@@ -70,6 +70,11 @@ class UserStore:
         return INBOX if len(parts) == 1 and parts[0].upper() == "INBOX" else parts
 
     @property
+    def used(self) -> bool:
+        """A mailbox or the index was opened: there is something to keep, and to close."""
+        return bool(self._open) or self._index is not None
+
+    @property
     def separator(self) -> str:
         return self._naming.separator
 

@@ -77,3 +77,17 @@ def test_both_ways_make_the_same_line(lines) -> None:
     assert first == "at once"
     assert said[::2] == said[1::2]
     assert len(said) == len(texts) * 2
+
+
+@pytest.mark.parametrize("extra", [None, {"prefix": "imap(alice)<12><id>"}, {"prefix": "x", "other": "1"}])
+def test_both_ways_make_the_same_line_of_the_access_side(lines, extra) -> None:
+    logger = log.access_logger("imap")
+    top = logging.getLogger("mailsuite.dovecot")
+    top.handlers[:] = [handler for handler in top.handlers if isinstance(handler, log.FileTarget)]     # pytest's go
+    texts = ["Disconnected: 100% of it", "ü\udcff", "a\tb\x7fc", ""]
+    for text in texts:
+        logger.info(text, extra=extra)
+        logger.handle(logger.makeRecord(logger.name, logging.INFO, "", 0, text, (), None, extra=extra))
+    said = [line[len("Nov 21 04:00:05 "):] for line in lines()]
+    assert said[::2] == said[1::2]
+    assert len(said) == len(texts) * 2 and said[0].startswith(f"{extra['prefix'] if extra else 'imap'}: Info: ")

@@ -3,7 +3,7 @@
 import pytest
 
 from mailsuite.base.errors import ConfigError
-from mailsuite.config.variables import expand_variables, user_variables
+from mailsuite.config.variables import _expand, expand_variables, user_variables
 
 VALUES = user_variables("Al.Ice@Box.test", service="imap", home="/home/al", remote_ip="192.0.2.9", pid=7, uid=5000,
                         extra={"uidvalidity": "255", "x": "It's", "userdb:quota": "10M"})
@@ -30,6 +30,12 @@ VALUES = user_variables("Al.Ice@Box.test", service="imap", home="/home/al", remo
 ])
 def test_expand(text: str, want: str) -> None:
     assert expand_variables(text, VALUES) == want
+
+
+@pytest.mark.parametrize("text", ["", "%", "%%", "a%%b%u", "%u", "x%{domain}y", "%{hostname}", "%{nosuch}%q|",
+                                  "%s%%%{session}", "%u%", "100%%", "%{uidvalidity}%%%n%%%%"])
+def test_texts_of_whole_values_are_expanded_as_all_others(text: str) -> None:
+    assert expand_variables(text, VALUES) == _expand(text, VALUES, 0)
 
 
 def test_values_are_not_expanded_again() -> None:

@@ -81,11 +81,26 @@ def test_a_connection_lost_in_an_append_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_stopping_worker_says_bye(tmp_path: Path) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: ImapServer) -> None:
-        server.world.stopping.set()
+        server.world.stop()
         assert await reader.readline() == b"* BYE Server shutting down.\r\n"
         assert await reader.read() == b""
 
     converse(tmp_path, talk)
+
+
+def test_commands_before_a_mailbox_is_opened_touch_no_file(tmp_path: Path) -> None:
+    """They are answered in the event loop; a login that looks at nothing leaves nothing behind."""
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: ImapServer) -> None:
+        for number, command in enumerate((b"NOOP", b"CAPABILITY", b"ID NIL", b"ENABLE CONDSTORE", b"NAMESPACE",
+                                          b"LOGOUT")):
+            writer.write(b"t%d %b\r\n" % (number, command))
+            assert (await until(reader, b"t%d " % number))[-1].startswith(b"t%d OK" % number)
+        assert await reader.read() == b""
+        while server.tasks:
+            await asyncio.wait(server.tasks)
+
+    converse(tmp_path, talk)
+    assert not (tmp_path / "Maildir").exists()
 
 
 def test_pipelined_commands_are_answered_in_order(tmp_path: Path) -> None:

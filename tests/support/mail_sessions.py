@@ -67,7 +67,7 @@ class SessionServer:
 
     async def __aexit__(self, *_: object) -> None:
         self.accepting.cancel()
-        self.world.stopping.set()
+        self.world.stop()
         if self.tasks:
             await asyncio.wait(self.tasks, timeout=10)
         self.sock.close()

@@ -3,12 +3,12 @@
     run(context, command) -> Run        a generator: untagged replies, then a Reply; raises nothing
 """
 
-import logging
 from collections.abc import Callable, Mapping
 from enum import Flag, auto
 from typing import NamedTuple
 
 from mailsuite.base.errors import MailError, PeerError
+from mailsuite.base.log import access_logger
 from mailsuite.imap.commands import append, basic, copy, fetch, folders, listing, notify, search, select, sort, store
 from mailsuite.imap.commands.context import Context, Run
 from mailsuite.imap.commands.errors import reply_of
@@ -16,7 +16,7 @@ from mailsuite.imap.reply import BAD, Reply, bad_arguments, internal_error
 from mailsuite.imap.session import Command
 from mailsuite.store.api import StoreError
 
-log = logging.getLogger("mailsuite.dovecot.imap")
+log = access_logger("imap")
 
 
 class Rule(Flag):
@@ -78,6 +78,8 @@ COMMANDS: Mapping[str, Entry] = {
     "THREAD": Entry(sort.do_thread, Rule.SELECTED),
     "UID THREAD": Entry(sort.do_thread, Rule.SELECTED),
 }       # IDLE is the session's and the server's: it has two ends
+# They look at no file while no mailbox is selected, and say less than server.STEP octets.
+INSTANT = frozenset(("CAPABILITY", "NOOP", "LOGOUT", "ID", "ENABLE", "NAMESPACE"))
 NAMES = frozenset((*COMMANDS, "IDLE"))
 
 

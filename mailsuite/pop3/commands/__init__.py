@@ -6,11 +6,11 @@ A command runs in a thread, one block at a time; the server writes a block and w
 Source: RFC 1939 sections 5 to 7, RFC 2449.
 """
 
-import logging
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 
 from mailsuite.base.errors import MailError, PeerError
+from mailsuite.base.log import access_logger
 from mailsuite.pop3.commands.errors import refusal
 from mailsuite.pop3.maildrop import Maildrop
 from mailsuite.pop3.params import Params
@@ -22,7 +22,7 @@ from mailsuite.store.api import Message, MessageGone, StoreError
 Run = Generator[bytes, None, Done]
 CAPABILITIES = ("CAPA", "TOP", "UIDL", "RESP-CODES", "PIPELINING", "AUTH-RESP-CODE")
 BLOCK = 64 * 1024
-log = logging.getLogger("mailsuite.dovecot.pop3")
+log = access_logger("pop3")
 
 
 @dataclass
