@@ -4,7 +4,7 @@
     databases.passdbs   databases.userdbs
 """
 
-import fnmatch
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -51,6 +51,16 @@ class Entry:
     on_success: Rule
     on_failure: Rule
     on_internal_failure: Rule
+    auth_verbose: str
+
+    def verbose(self, general: bool) -> bool:
+        """auth_verbose of the section, or of all."""
+        return general if self.auth_verbose == "default" else self.auth_verbose == "yes"
+
+    def _key(self, own: str) -> str:
+        if not own:
+            return ""
+        return own + "".join(f"\t{value}" for _, value in (*self.default_fields, *self.override_fields) if "%" in value)
 
 
 @dataclass(frozen=True)
@@ -61,22 +71,41 @@ class PassdbEntry(Entry):
     mechanisms: tuple[str, ...]
     user_filter: tuple[str, ...]
 
+    @property
+    def cache_key(self) -> str:
+        """A text with the %-variables that decide what this section says; "" where that must not be cached."""
+        return self._key(self.db.cache_key)
+
     def wants(self, request: AuthRequest) -> bool:
-        """mechanisms and username_filter."""
+        """mechanisms, username_filter and skip."""
         if self.mechanisms and (request.mechanism.upper() or "NONE") not in self.mechanisms:
             return False
-        if not self.user_filter:
-            return True
-        positive = [word for word in self.user_filter if not word.startswith("!")]
-        negative = [word[1:] for word in self.user_filter if word.startswith("!")]
-        if any(fnmatch.fnmatchcase(request.user, word) for word in negative):
+        if self.skip != "never" and (self.skip == "authenticated") == request.no_password:
             return False
-        return not positive or any(fnmatch.fnmatchcase(request.user, word) for word in positive)
+        return self._accepts(request.user)
+
+    def _accepts(self, user: str) -> bool:
+        """The first pattern that fits decides; with none, whether there are only exclusions."""
+        for word in self.user_filter:
+            if matches(word.removeprefix("!"), user):
+                return not word.startswith("!")
+        return all(word.startswith("!") for word in self.user_filter)
+
+
+def matches(pattern: str, text: str) -> bool:
+    """"*" and "?" as in a shell; nothing else is special."""
+    return re.fullmatch("".join({"*": ".*", "?": "."}.get(char) or re.escape(char) for char in pattern), text,
+                        re.DOTALL) is not None
 
 
 @dataclass(frozen=True)
 class UserdbEntry(Entry):
     db: Userdb
+
+    @property
+    def cache_key(self) -> str:
+        """As for a passdb."""
+        return self._key(self.db.cache_key)
 
 
 @dataclass(frozen=True)
@@ -111,7 +140,7 @@ class Databases:
         return cls(passdbs, userdbs, files)
 
 
-def _common(section: "Section") -> tuple[Fields, Fields, str, Rule, Rule, Rule]:
+def _common(section: "Section") -> tuple[Fields, Fields, str, Rule, Rule, Rule, str]:
     rules = []
     for name in ("result_success", "result_failure", "result_internalfail"):
         text = section.text(name)
@@ -120,7 +149,7 @@ def _common(section: "Section") -> tuple[Fields, Fields, str, Rule, Rule, Rule]:
         except ValueError:
             raise ConfigError(f"{section.type}: {name} = {text}: unknown value") from None
     return (split_fields(section.text("default_fields")), split_fields(section.text("override_fields")),
-            section.text("skip"), rules[0], rules[1], rules[2])
+            section.text("skip"), rules[0], rules[1], rules[2], section.text("auth_verbose"))
 
 
 def _passdb(section: "Section", files: PasswdFiles, pool: HashPool) -> PassdbEntry:
@@ -134,12 +163,12 @@ def _passdb(section: "Section", files: PasswdFiles, pool: HashPool) -> PassdbEnt
     }
     if driver not in makers:
         raise ConfigError(f"passdb: unknown driver \"{driver}\" (there are {', '.join(makers)})")
-    default, override, skip, success, failure, internal = _common(section)
+    default, override, skip, success, failure, internal, verbose = _common(section)
     if section.flag("pass") and success is Rule.RETURN_OK:
         success = Rule.CONTINUE
     mechanisms = tuple(word.upper() for word in section.text("mechanisms").replace(",", " ").split())
-    return PassdbEntry(default, override, skip, success, failure, internal, makers[driver](), section.flag("deny"),
-                       section.flag("master"), mechanisms,
+    return PassdbEntry(default, override, skip, success, failure, internal, verbose, makers[driver](),
+                       section.flag("deny"), section.flag("master"), mechanisms,
                        tuple(section.text("username_filter").replace(",", " ").split()))
 
 

@@ -4,9 +4,11 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from mailsuite.base.secret import Secret
 from mailsuite.config.variables import expand_variables, user_variables
 
-HIDDEN = frozenset({"allow_nets", "allow_real_nets", "nopassword", "password", "password_noscheme", "delay_until"})
+HIDDEN = frozenset({"allow_nets", "allow_real_nets", "nopassword", "password", "password_noscheme", "delay_until",
+                    "fail", "login_user", "user", "username", "domain", "noauthenticate"})
 
 
 @dataclass(eq=False)
@@ -28,6 +30,10 @@ class AuthRequest:
     userdb_fields: dict[str, str] = field(default_factory=dict)
     passdb_success: bool = False
     no_password: bool = False
+    password: Secret | None = None   # what the peer claims, while databases are asked: %w
+    failed: bool = False             # a field said no (allow_nets, fail): this database's answer does not count
+    delay_until: float = 0.0         # no answer before this time (time.time)
+    prefetched: bool = False         # a passdb brought userdb fields, if only NULLs
     bad_name: bool = False           # the name that came is none that may exist
 
     @property
@@ -54,6 +60,7 @@ class AuthRequest:
         login = self.wanted_user or self.user
         extra |= {"orig_user": self.original_user or self.user, "login_user": login, "auth_user": self.user,
                   "master_user": self.master_user}
+        extra["password"] = "" if self.password is None else self.password.reveal().decode("utf-8", "surrogateescape")
         extra |= {f"userdb:{key}": value for key, value in self.userdb_fields.items()}
         extra |= {f"passdb:{key}": value for key, value in self.fields.items()}
         return user_variables(self.user, service=self.service, local_ip=facts.get("lip", ""),
@@ -75,18 +82,30 @@ def address(text: str) -> "ipaddress.IPv4Address | ipaddress.IPv6Address | None"
         return None
 
 
+def is_network(word: str) -> bool:
+    """Whether in_networks can make something of one of its words."""
+    return word == "local" or _network(word) is not None
+
+
+def _network(word: str) -> "ipaddress.IPv4Network | ipaddress.IPv6Network | None":
+    try:
+        return ipaddress.ip_network(word, strict=False)
+    except ValueError:
+        return None
+
+
 def in_networks(where: "ipaddress.IPv4Address | ipaddress.IPv6Address | None", networks: str) -> bool:
-    """allow_nets: addresses and networks between commas; "local" is a request without address (a Unix socket)."""
-    for word in networks.split(","):
-        word = word.strip()
+    """allow_nets: addresses and networks between commas or blanks; "local": a request without address (a Unix socket).
+
+    An IPv4 address in IPv6's clothes (::ffff:192.0.2.9) counts as what it is.
+    """
+    if isinstance(where, ipaddress.IPv6Address) and where.ipv4_mapped is not None:
+        where = where.ipv4_mapped
+    for word in networks.replace(",", " ").split():
         if word == "local":
             if where is None:
                 return True
-            continue
-        try:
-            network = ipaddress.ip_network(word, strict=False)
-        except ValueError:
-            continue
-        if where is not None and where.version == network.version and where in network:
+        elif where is not None and (network := _network(word)) is not None and where.version == network.version and (
+                where in network):
             return True
     return False

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from mailsuite.base.errors import ConfigError, ConfigErrors, TemporaryError
 from mailsuite.base.log import access_logger
-from mailsuite.sasl.chain import PassdbChain, UserdbChain, Verdict
+from mailsuite.sasl.chain import PassdbChain, Verdict
 from mailsuite.sasl.entries import Databases
 from mailsuite.sasl.mech import Claim, End, Facts, Fetch, Mech, MechError, Name, Proved, Refused, Say
 from mailsuite.sasl.mechanisms import chosen
@@ -26,6 +26,7 @@ from mailsuite.sasl.penalty import Guess, Outcome, Penalties, PenaltyRules, Plac
 from mailsuite.sasl.pool import HashPool
 from mailsuite.sasl.request import AuthRequest
 from mailsuite.sasl.schemes import SchemeError
+from mailsuite.sasl.userdb_chain import UserdbChain
 
 if TYPE_CHECKING:
     from mailsuite.config.dovecot import DovecotSettings
@@ -187,7 +188,7 @@ class AuthService:
         except BadName:
             return None
         verdict, _ = await self.passdbs.fetch(request, "")
-        if verdict is Verdict.INTERNAL:
+        if verdict in (Verdict.INTERNAL, Verdict.MISMATCH, Verdict.SCHEME):
             raise TemporaryError("internal error", detail="passdb lookup failed")
         return request if verdict is Verdict.OK else None
 

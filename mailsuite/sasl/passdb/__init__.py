@@ -1,14 +1,14 @@
 """Password databases: who may log in, and with what.
 
-    found = await passdb.find(request)         Found(password, scheme, fields), or None: no such user
-    fields = await passdb.check(request, password)      for a database that only says yes or no (PAM)
+    found = await passdb.find(request)         Found(fields, scheme), or None: no such user
+    found = await passdb.check(request, password)       of a database that checks itself (PAM, LDAP by bind)
 
-A driver is one class in one file; `drivers.py` has the table. Raises: TemporaryError when the database could not be
+A driver is one class in one file; `../entries.py` has the table. Raises: TemporaryError when the database could not be
 asked, UserDisabled and PasswordExpired where it says so; "no" and "don't know" are never mixed up.
 See: chain.py (which is asked when, and what its answer means).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from mailsuite.base.errors import PermanentError
@@ -16,6 +16,13 @@ from mailsuite.base.secret import Secret
 
 if TYPE_CHECKING:
     from mailsuite.sasl.request import AuthRequest
+
+
+Field = tuple[str, str | None]           # name and value; None: NULL
+
+
+class NoLookup(PermanentError):
+    """This database checks passwords and cannot say anything of a user without one."""
 
 
 class UserDisabled(PermanentError):
@@ -36,23 +43,32 @@ class WrongPassword(PermanentError):
 
 @dataclass(frozen=True)
 class Found:
-    """A user's entry. password None: none is needed to exist (nopassword). scheme: where it names none itself."""
+    """A user's entry, as it may be kept in a cache.
 
-    password: str | None
+    fields: in their order, %-variables replaced; "password" and "password_noscheme" are among them, and a value None is
+    a NULL of SQL or a missing attribute. scheme: of a password that names none itself.
+    """
+
+    fields: tuple[Field, ...]
     scheme: str
-    fields: dict[str, str] = field(default_factory=dict)
 
 
 class Passdb(Protocol):
-    """A database of stored passwords, or one that checks them itself (checks is True, then find is not asked)."""
+    """A database of stored passwords, or one that checks them itself.
+
+    checks: `check` is asked; `find` is then for lookups without a password, and raises NoLookup where it cannot.
+    cache_key: a text with all %-variables that decide the answer (Dovecot's cache key), e.g. "%u%s"; "" where answers
+    must not be kept, or asking is as cheap.
+    """
 
     driver: str
     checks: bool
+    cache_key: str
 
     async def find(self, request: "AuthRequest") -> Found | None: ...
 
-    async def check(self, request: "AuthRequest", password: Secret) -> dict[str, str] | None:
-        """Extra fields after a good password; None for an unknown user. Raises WrongPassword..."""
+    async def check(self, request: "AuthRequest", password: Secret) -> Found | None:
+        """What is known of the user after a good password; None for an unknown user. Raises WrongPassword..."""
         ...
 
     async def decoy(self, request: "AuthRequest") -> tuple[str, str] | None:
@@ -64,8 +80,9 @@ class LookupOnly:
     """What a database of stored passwords need not say itself."""
 
     checks = False
+    cache_key = ""
 
-    async def check(self, request: "AuthRequest", password: Secret) -> dict[str, str] | None:
+    async def check(self, request: "AuthRequest", password: Secret) -> Found | None:
         raise NotImplementedError
 
     async def decoy(self, request: "AuthRequest") -> tuple[str, str] | None:

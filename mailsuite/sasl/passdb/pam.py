@@ -11,7 +11,7 @@ import sys
 
 from mailsuite.base.errors import TemporaryError
 from mailsuite.base.secret import Secret
-from mailsuite.sasl.passdb import Found, PasswordExpired, UserDisabled, WrongPassword
+from mailsuite.sasl.passdb import Found, NoLookup, PasswordExpired, UserDisabled, WrongPassword
 from mailsuite.sasl.request import AuthRequest
 
 HELPERS_LIMIT = 30               # Dovecot's auth_worker_max_count
@@ -56,7 +56,7 @@ class PamPassdb:
 
     def __init__(self, args: str) -> None:
         self._service, self._options, self._most = "dovecot", {"session": False, "setcred": False}, 100
-        self._show = False
+        self._show, self.cache_key = False, ""
         for word in args.split():
             name, equals, value = word.partition("=")
             if not equals:
@@ -65,18 +65,20 @@ class PamPassdb:
                 self._options[name] = value == "yes"
             elif name == "max_requests" and value.isdecimal():
                 self._most = int(value)
+            elif name == "cache_key":
+                self.cache_key = value
             elif name == "failure_show_msg":
                 self._show = value == "yes"
         self._idle: list[_Helper] = []
         self._places = asyncio.Semaphore(HELPERS_LIMIT)
 
     async def find(self, request: AuthRequest) -> Found | None:
-        raise TemporaryError("internal error", detail="passdb pam cannot look up passwords")
+        raise NoLookup("passdb pam cannot look up users")
 
     async def decoy(self, request: AuthRequest) -> tuple[str, str] | None:
         return None
 
-    async def check(self, request: AuthRequest, password: Secret) -> dict[str, str] | None:
+    async def check(self, request: AuthRequest, password: Secret) -> Found | None:
         service = request.service if self._service == "*" else request.expand(self._service)
         question: dict[str, object] = {
             "service": service, "user": request.user, "password": password.reveal().decode("utf-8", "surrogateescape"),
@@ -90,11 +92,11 @@ class PamPassdb:
                 helper.end()
         return self._meaning(answer)
 
-    def _meaning(self, answer: dict[str, object]) -> dict[str, str] | None:
+    def _meaning(self, answer: dict[str, object]) -> Found | None:
         text, code = str(answer.get("text", "")), answer.get("code")
         if code == "ok":
             user = str(answer.get("user", ""))
-            return {"user": user} if user else {}
+            return Found((("user", user),) if user else (), "")
         if code == "unknown":
             return None
         if code == "expired":

@@ -1,4 +1,7 @@
-"""passdb { driver = passwd-file }: args = [scheme=S] [username_format=F] PATH, %-variables allowed in both."""
+"""passdb { driver = passwd-file }: args = [scheme=S] [username_format=F] PATH, %-variables allowed in both.
+
+Nothing of it needs a cache: files are in memory.
+"""
 
 import re
 
@@ -28,8 +31,8 @@ class PasswdFilePassdb(LookupOnly):
         password, scheme = entry[1] if len(entry) > 1 else "", self._scheme
         if match := _PAM_FORMAT.fullmatch(password):        # libpam-pwdfile's way to name DES and MD5
             password, scheme = match[1], {"13": "CRYPT", "34": "PLAIN-MD5"}[match[2]]
-        fields = dict(split_fields(entry[7])) if len(entry) > 7 else {}
-        return Found(password, scheme, {name: request.expand(value) for name, value in fields.items()})
+        extra = split_fields(entry[7]) if len(entry) > 7 else []
+        return Found((("password", password), *((name, request.expand(value)) for name, value in extra)), scheme)
 
     async def decoy(self, request: AuthRequest) -> tuple[str, str] | None:
         entry = await self._files.first(request.expand(self._path))

@@ -13,6 +13,4 @@ class StaticPassdb(LookupOnly):
         self._fields = split_fields(args)
 
     async def find(self, request: AuthRequest) -> Found | None:
-        fields = {name: request.expand(value) for name, value in self._fields}
-        password = fields.pop("password", None)
-        return Found("" if password is None and "nopassword" in fields else password, "PLAIN", fields)
+        return Found(tuple((name, request.expand(value)) for name, value in self._fields), "PLAIN")

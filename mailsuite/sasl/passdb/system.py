@@ -16,6 +16,7 @@ class PasswdPassdb(LookupOnly):
     """The password field of getpwnam; on most systems it says "x" and nobody can log in."""
 
     driver = "passwd"
+    cache_key = "%u"
 
     def __init__(self, args: str, pool: HashPool) -> None:
         self._pool = pool
@@ -27,13 +28,14 @@ class PasswdPassdb(LookupOnly):
             return None
         if not _usable(entry.pw_passwd):
             raise UserDisabled("User is disabled", detail=f"invalid password field '{entry.pw_passwd[:1]}'")
-        return Found(entry.pw_passwd, "CRYPT")
+        return Found((("password", entry.pw_passwd),), "CRYPT")
 
 
 class ShadowPassdb(LookupOnly):
     """The password field of getspnam; needs the right to read it."""
 
     driver = "shadow"
+    cache_key = "%u"
 
     def __init__(self, args: str, pool: HashPool) -> None:
         self._pool = pool
@@ -49,7 +51,7 @@ class ShadowPassdb(LookupOnly):
             raise UserDisabled("User is disabled", detail=f"invalid password field '{entry.password[:1]}'")
         if entry.expired:
             raise PasswordExpired("Password expired", detail="the account has expired")
-        return Found(entry.password, "CRYPT")
+        return Found((("password", entry.password),), "CRYPT")
 
     async def decoy(self, request: AuthRequest) -> tuple[str, str] | None:
         return "CRYPT", "$6$rounds=5000$decoydecoydecoyd$"

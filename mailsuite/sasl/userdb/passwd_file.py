@@ -1,7 +1,7 @@
 """userdb { driver = passwd-file }: args = [username_format=F] PATH; extra fields that begin with "userdb_"."""
 
 from mailsuite.base.errors import ConfigError
-from mailsuite.sasl.passdb import split_fields
+from mailsuite.sasl.passdb import Field, split_fields
 from mailsuite.sasl.passwd_file import PasswdFiles, split_args
 from mailsuite.sasl.request import AuthRequest
 
@@ -12,6 +12,7 @@ class PasswdFileUserdb:
     """uid, gid, home and extra fields of a passwd-file."""
 
     driver = "passwd-file"
+    cache_key = ""
 
     def __init__(self, args: str, files: PasswdFiles) -> None:
         _, self._format, self._path = split_args(args, "")
@@ -19,16 +20,17 @@ class PasswdFileUserdb:
         if not self._path:
             raise ConfigError("userdb passwd-file: Missing args: the file's path")
 
-    async def find(self, request: AuthRequest) -> dict[str, str] | None:
+    async def find(self, request: AuthRequest) -> tuple[Field, ...] | None:
         entry = await self._files.find(request.expand(self._path), request.expand(self._format))
         if entry is None:
             return None
         entry = entry + [""] * (8 - len(entry))
-        fields = {name: value for name, value in (("uid", entry[2]), ("gid", entry[3]), ("home", entry[5])) if value}
+        fields: list[Field] = [
+            pair for pair in (("uid", entry[2]), ("gid", entry[3]), ("home", entry[5])) if pair[1]]
         for name, value in split_fields(entry[7]):
             if name.startswith(_PREFIX):
-                fields[name.removeprefix(_PREFIX)] = request.expand(value)
-        return fields
+                fields.append((name.removeprefix(_PREFIX), request.expand(value)))
+        return tuple(fields)
 
-    async def names(self) -> list[str]:
-        return [] if "%" in self._path else await self._files.names(self._path)
+    async def names(self) -> list[str] | None:
+        return None if "%" in self._path else await self._files.names(self._path)

@@ -6,7 +6,7 @@ a login.
 
 from collections.abc import Awaitable, Callable
 
-from mailsuite.sasl.passdb import split_fields
+from mailsuite.sasl.passdb import Field, split_fields
 from mailsuite.sasl.request import AuthRequest
 
 
@@ -14,16 +14,18 @@ class StaticUserdb:
     """The same for every user, with variables."""
 
     driver = "static"
+    cache_key = ""
 
     def __init__(self, args: str, exists: Callable[[AuthRequest], Awaitable[bool]]) -> None:
-        fields = dict(split_fields(args))
-        self._all = fields.pop("allow_all_users", "no") == "yes"
-        self._fields, self._exists = fields, exists
+        fields = split_fields(args)
+        self._all = ("allow_all_users", "yes") in fields
+        self._fields = [(name, value) for name, value in fields if name != "allow_all_users"]
+        self._exists = exists
 
-    async def find(self, request: AuthRequest) -> dict[str, str] | None:
+    async def find(self, request: AuthRequest) -> tuple[Field, ...] | None:
         if not self._all and not request.passdb_success and not await self._exists(request):
             return None
-        return {name: request.expand(value) for name, value in self._fields.items()}
+        return tuple((name, request.expand(value)) for name, value in self._fields)
 
-    async def names(self) -> list[str]:
-        return []
+    async def names(self) -> None:
+        return None

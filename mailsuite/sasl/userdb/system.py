@@ -2,7 +2,7 @@
 
 from mailsuite.base.errors import TemporaryError
 from mailsuite.sasl import system
-from mailsuite.sasl.passdb import split_fields
+from mailsuite.sasl.passdb import Field, split_fields
 from mailsuite.sasl.pool import HashPool
 from mailsuite.sasl.request import AuthRequest
 
@@ -11,21 +11,24 @@ class PasswdUserdb:
     """getpwnam. Supplementary groups come by system_groups_user. Fields in args are laid over."""
 
     driver = "passwd"
+    cache_key = "%u"
 
     def __init__(self, args: str, pool: HashPool, first_uid: int, last_uid: int) -> None:
         self._pool, self._range = pool, (first_uid, last_uid)
         self._template = [(name, value) for name, value in split_fields(args) if name != "blocking"]
 
-    async def find(self, request: AuthRequest) -> dict[str, str] | None:
+    async def find(self, request: AuthRequest) -> tuple[Field, ...] | None:
         try:
             entry = await self._pool.run(system.passwd, request.user)
         except KeyError:
             return None
         except OSError as error:
             raise TemporaryError("internal error", detail=f"getpwnam() failed: {error}") from error
+        given = dict(self._template)
         fields = {"system_groups_user": entry.pw_name, "uid": str(entry.pw_uid), "gid": str(entry.pw_gid),
                   "home": entry.pw_dir}
-        return fields | {name: request.expand(value) for name, value in self._template}
+        return (*((name, value) for name, value in fields.items() if name not in given),
+                *((name, request.expand(value)) for name, value in self._template))
 
     async def names(self) -> list[str]:
         return await self._pool.run(system.user_names, *self._range)
@@ -35,11 +38,10 @@ class PrefetchUserdb:
     """The "userdb_" fields of the password database; without a login before it, there is no such user here."""
 
     driver = "prefetch"
+    cache_key = ""
 
-    async def find(self, request: AuthRequest) -> dict[str, str] | None:
-        if not request.userdb_fields:
-            return None
-        return dict(request.userdb_fields)
+    async def find(self, request: AuthRequest) -> tuple[Field, ...] | None:
+        return () if request.prefetched else None       # the fields are there already
 
-    async def names(self) -> list[str]:
-        return []
+    async def names(self) -> None:
+        return None
