@@ -30,9 +30,10 @@ from mailsuite.address.syntax import split_extension
 from mailsuite.base.dialogue import Peer, Session
 from mailsuite.base.errors import ConfigError, TemporaryError
 from mailsuite.base.log import access_logger
+from mailsuite.net.dovecot_tls import dovecot_tls
 from mailsuite.net.driver import Channel
 from mailsuite.net.service import Acceptor, ServiceContext, serve_connections
-from mailsuite.net.tls import ServerSpec, ServerTls, dovecot_tls
+from mailsuite.net.tls import ServerSpec, ServerTls
 from mailsuite.sasl.master_client import AuthMaster
 from mailsuite.smtp.lmtp_questions import (
     TEMPORARY,

@@ -10,10 +10,12 @@ The texts are Dovecot 2.3.19's, which clients and fail2ban rules know.
 import binascii
 import time
 from base64 import b64decode, b64encode
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from mailsuite.base.dialogue import Action, Ask, Close, Send, TlsInfo
+from mailsuite.access.login_origin import Origin
+from mailsuite.base.dialogue import Action, Ask, Close, Peer, Send, TlsInfo
 from mailsuite.base.errors import PeerError
 from mailsuite.base.lines import LineBuffer
 from mailsuite.sasl.auth_client import AuthStep, Challenge, Failure, Mechanism, Success
@@ -26,6 +28,8 @@ LOGIN_TIMEOUT_S = 180.0          # how long a client may stay without having log
 NO_PLAINTEXT = "Plaintext authentication disallowed on non-secure (SSL/TLS) connections."
 NO_AUTHENTICATION = "Authentication not allowed until SSL/TLS is enabled."
 NO_MECHANISM = "Unsupported authentication mechanism."
+TEMPORARY_FAILURE = "Temporary authentication failure."
+NO_CERTIFICATE = "Client didn't present valid SSL certificate"
 INTERNAL_FAILURE = "Internal login failure. Refer to server log for more information."
 INITIALIZATION_FAILED = "Internal error occurred. Refer to server log for more information."
 
@@ -86,6 +90,7 @@ class LoginFacts:
     """What a session is told when it begins.
 
     secured: the connection is as good as TLS (same host, or trusted). plaintext_ok: disable_plaintext_auth is off.
+    trusted: of login_trusted_networks. retain_id: what a client says it is goes to the databases.
     """
 
     greeting: str
@@ -97,6 +102,14 @@ class LoginFacts:
     capability: str = ""             # imap_capability
     id_send: str = ""                # imap_id_send
     host_name: str = "localhost"
+    trusted: bool = False
+    certificate_required: bool = False      # auth_ssl_require_client_cert
+    retain_id: bool = False
+    id_log: str = ""                 # imap_id_log
+    literal_minus: bool = False      # imap_literal_minus
+    implementation: str = ""         # managesieve_implementation_string
+    sieve: str = ""                  # managesieve_sieve_capability
+    notify: str = ""                 # managesieve_notify_capability
 
 
 @dataclass
@@ -104,6 +117,7 @@ class LoginStory:
     """What the log line about a connection that ended without a login tells."""
 
     user: str = ""
+    original_user: str = ""
     mechanism: str = ""
     attempts: int = 0
     successes: int = 0
@@ -116,28 +130,40 @@ class LoginStory:
     tls_started: bool = False
     tls_failed: bool = False
     last_code: str = ""
+    certificate: str = ""            # why no client certificate is good enough, where one is required
+    aborted: bool = False            # the client gave up in the middle of an authentication
+    proxy_failed: bool = False       # the server behind refused the login
 
     def detail(self, seconds: int) -> str:
         """The words between parentheses."""
-        if self.last_code == "user_disabled":
-            return "user disabled"
-        if self.last_code == "pass_expired":
-            return "password expired"
-        if self.last_code == "temp_fail":
-            return "auth service reported temporary failure"
+        if self.certificate:
+            return self.certificate
+        if self.attempts == 1:
+            if self.sasl:
+                return f"client didn't finish SASL auth, waited {seconds} secs"
+            if self.waiting:
+                return f"disconnected while authenticating, waited {seconds} secs"
+            if self.aborted:
+                return "aborted authentication"
+        if self.proxy_failed:
+            return "proxy dest auth failed"
+        if self.last_code == "authz_fail":
+            return f"authorization failed, {self.attempts} attempts in {seconds} secs"
+        if self.last_code in _CODES:
+            return _CODES[self.last_code]
         if not self.attempts:
             if self.tried_plaintext:
                 return "tried to use disallowed plaintext auth"
             if self.tried_unknown:
                 return "tried to use unsupported auth mechanism"
             return f"no auth attempts in {seconds} secs"
-        if self.waiting:
-            return f"disconnected while authenticating, waited {seconds} secs"
-        if self.sasl:
-            return f"client didn't finish SASL auth, waited {seconds} secs"
         if self.successes:
             return f"internal failure, {self.successes} successful auths"
         return f"auth failed, {self.attempts} attempts in {seconds} secs"
+
+
+_CODES = {"user_disabled": "user disabled", "pass_expired": "password expired", "login_disabled": "login disabled",
+          "temp_fail": "auth service reported temporary failure", "invalid_base64": "sent invalid base64 in response"}
 
 
 def stamped(text: str, facts: LoginFacts) -> str:
@@ -152,6 +178,10 @@ class LoginSession:
     facts: LoginFacts
     tls: TlsInfo | None = None
     story: LoginStory = field(default_factory=LoginStory)
+    origin: Origin = field(default_factory=lambda: Origin(Peer("")))
+    # What holds after the handshake: the client may have asked for a name (SNI) that has settings of its own.
+    facts_with: Callable[[TlsInfo], LoginFacts] | None = None
+    note: Callable[[str], None] = field(default=lambda text: None)      # a line for the log
 
     def __post_init__(self) -> None:
         self.timeout_s = LOGIN_TIMEOUT_S
@@ -205,6 +235,8 @@ class LoginSession:
     def secured(self, tls: TlsInfo) -> list[Action]:
         self.tls, self._stopped = tls, False
         self._lines.clear()                     # nothing said in the clear counts: RFC 3207 section 4.2
+        if self.facts_with is not None:
+            self.facts = self.facts_with(tls)
         return []
 
     def lost(self) -> list[Action]:
@@ -220,9 +252,13 @@ class LoginSession:
 
     def shutting_down(self) -> list[Action]:
         """The server ends: say so, unless a question is open."""
+        return self.end("Server shutting down.", "Shutting down")
+
+    def end(self, text: str, reason: str) -> list[Action]:
+        """The server wants the place: text for the client, reason for the log. Not while a question is open."""
         if not self._stopped and not self._asking:
-            self.say_goodbye("Server shutting down.")
-            self.close("Shutting down")
+            self.say_goodbye(text)
+            self.close(reason)
         return self._flush()
 
     # --- the work ---------------------------------------------------------------------------------------------------
@@ -274,6 +310,8 @@ class LoginSession:
         return self.is_secure or (self.facts.plaintext_ok and not self.facts.tls_required)
 
     def visible_mechanisms(self) -> list[Mechanism]:
+        if self.facts.tls_required and not self.is_secure:
+            return []
         return [mech for mech in self.facts.mechanisms
                 if not mech.private and (self.plaintext_allowed() or not mech.plaintext)]
 
@@ -283,6 +321,9 @@ class LoginSession:
     def ask_auth(self, mechanism: str, initial: bytes | None) -> None:
         self._mechanism = self.story.mechanism = mechanism.upper()
         self.story.attempts += 1
+        if self.facts.certificate_required and not (self.tls is not None and self.tls.peer_verified):
+            self.say_failure(Failure("", NO_CERTIFICATE))
+            return
         self._ask(Authenticate(self._mechanism, initial))
 
     def ask_plain(self, user: bytes, password: bytes) -> None:
@@ -297,8 +338,10 @@ class LoginSession:
         self._sasl_id, self.story.sasl = None, False
         if line == b"*" or not valid_base64(line):
             if line == b"*":
+                self.story.aborted = True
                 self.say_aborted()
             else:
+                self.story.last_code = "invalid_base64"
                 self.say_bad_response()
             self._asking = True
             self._out.append(Ask(Cancel(request_id)))
@@ -312,8 +355,13 @@ class LoginSession:
                 self._out.append(Send(b"+ " + step.base64 + b"\r\n"))
             case Success():
                 self.story.user, self.story.last_code = step.user, ""
+                self.story.original_user = step.fields.get("original_user", "")
                 self.story.successes += 1
+                if step.fields.get("host") and "proxy" not in step.fields:
+                    self._refer(step.fields)
+                    return
                 if "nologin" in step.fields:
+                    self.story.last_code = "login_disabled"
                     self.say_login_disabled(step.fields.get("reason") or "Login disabled for this user")
                     return
                 self._ask(LogIn(step, self._mechanism))
@@ -321,6 +369,13 @@ class LoginSession:
                 self.story.user = step.user or self.story.user
                 self.story.last_code = step.code
                 self.say_failure(step)
+
+    def _refer(self, fields: Mapping[str, str]) -> None:
+        """The database names another server: the client may go there."""
+        logged_in = "nologin" not in fields
+        text = "Logged in, but you should use this server instead." if logged_in else "Try this server instead."
+        self.say_referral(fields.get("destuser") or self.story.user, fields["host"], fields.get("port", ""),
+                          fields.get("reason") or text, logged_in=logged_in)
 
     def _on_refused(self, refused: Refused) -> None:
         match refused.why:
@@ -355,6 +410,9 @@ class LoginSession:
         raise NotImplementedError
 
     def say_login_disabled(self, reason: str) -> None:
+        raise NotImplementedError
+
+    def say_referral(self, user: str, host: str, port: str, text: str, *, logged_in: bool) -> None:
         raise NotImplementedError
 
     def say_limit(self, text: str) -> None:

@@ -7,6 +7,7 @@ Source: RFC 3501 sections 6.1 and 6.2, RFC 2971 (ID), RFC 4959 (SASL-IR), RFC 78
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 from mailsuite.access.login import (
     INITIALIZATION_FAILED,
@@ -15,19 +16,22 @@ from mailsuite.access.login import (
     NO_AUTHENTICATION,
     NO_MECHANISM,
     NO_PLAINTEXT,
+    TEMPORARY_FAILURE,
     LoginSession,
     stamped,
 )
+from mailsuite.access.login_origin import CLIENT_ID_LIMIT, is_reserved
 from mailsuite.base.dialogue import Action, StartTls
 from mailsuite.sasl.auth_client import Failure
 
-BASE_CAPABILITY = "IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE LITERAL+"
+BASE_CAPABILITY = "IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE"
 _TAG = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\+]+")
 _LITERAL = re.compile(rb"\{(\d{1,10})(\+?)\}$")
 _ATOM = re.compile(rb"[^ ]+")
 _BAD_IN_ATOM = re.compile(rb"[\x00-\x1f\x7f\"(){]")
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"')
 
+_URL_SAFE = "$-_.+!*'(),&=~"     # RFC 5092, achar
 PLAINTEXT_ALERT = ("* BAD [ALERT] Plaintext authentication not allowed without SSL/TLS, but your client did it anyway. "
                    "If anyone was listening, the password was exposed.")
 
@@ -132,14 +136,17 @@ class ImapLogin(LoginSession):
         super().__post_init__()
         self.tag = b"*"
         self.capability_asked = False
+        self._id_seen = False
         self._arguments: _Arguments | None = None
 
     # --- greeting and the end -----------------------------------------------------------------------------------
 
     def capability(self) -> str:
         own = self.facts.capability
-        base = own if own and not own.startswith("+") else BASE_CAPABILITY
-        words = base.split() + (own[1:].split() if own.startswith("+") else [])
+        if own and not own.startswith("+"):
+            words = own.split()
+        else:
+            words = [*BASE_CAPABILITY.split(), *own[1:].split(), "LITERAL-" if self.facts.literal_minus else "LITERAL+"]
         if self.facts.tls_offered and self.tls is None:
             words.append("STARTTLS")
         if not self.plaintext_allowed():
@@ -282,14 +289,37 @@ class ImapLogin(LoginSession):
 
     def _id(self, line: bytes) -> None:
         try:
-            good = line.strip().upper() in (b"", b"NIL") or flat_list(line) is not None
+            values = [] if line.strip().upper() in (b"", b"NIL") else flat_list(line)
         except ArgumentError:
-            good = False
-        if not good:
+            values = None
+        if values is None:
             self.tagged("BAD Invalid ID parameters")
             return
+        self._take_id([(value or b"").decode("utf-8", "replace") for value in values])
         self.send(f"* ID {self.facts.id_send or 'NIL'}")
         self.tagged("OK ID completed.")
+
+    def _take_id(self, texts: list[str]) -> None:
+        """The first ID command counts: fields of a trusted proxy, what the log and the databases want to know."""
+        facts, origin = self.facts, self.origin
+        kept, logged = [], []
+        wanted = facts.id_log.lower().split()
+        for key, value in zip(texts[::2], texts[1::2], strict=False):
+            if is_reserved(key):
+                if facts.trusted and not self._id_seen:
+                    origin.take_id(key, value)
+            else:
+                kept.append(f"{_quoted(key)} {_quoted(value)}")
+            if wanted == ["*"] or key.lower() in wanted:
+                logged.append(f"{key[:80]}={value[:80]}")
+        if facts.retain_id:
+            origin.client_id = ""
+            for part in kept:
+                if len(origin.client_id) + len(part) < CLIENT_ID_LIMIT:
+                    origin.client_id = f"{origin.client_id} {part}".lstrip()
+        if not self._id_seen and wanted and texts:
+            self.note(f"ID sent: {', '.join(logged)}")
+        self._id_seen = True
 
     def do_enable(self, line: bytes) -> None:
         self.send("* ENABLED")
@@ -307,13 +337,19 @@ class ImapLogin(LoginSession):
 
     def say_failure(self, failure: Failure) -> None:
         if failure.temporary:
-            text = stamped(failure.reason or "Temporary authentication failure.", self.facts)
-            self.tagged(f"NO [UNAVAILABLE] {text}")
+            self.tagged(f"NO [UNAVAILABLE] {stamped(TEMPORARY_FAILURE, self.facts)}")
         elif failure.code == "invalid_base64":
             self.tagged(f"BAD {failure.reason}")
         else:
-            code, text = IMAP_FAILURES.get(failure.code, ("AUTHENTICATIONFAILED", "Authentication failed."))
-            self.tagged(f"NO [{code}] {failure.reason or text}")
+            other = "ALERT" if failure.reason else "AUTHENTICATIONFAILED"
+            code, text = IMAP_FAILURES.get(failure.code, (other, "Authentication failed."))
+            own_code = code == "ALERT" and failure.reason.startswith("[")
+            self.tagged(f"NO {failure.reason}" if own_code else f"NO [{code}] {failure.reason or text}")
+
+    def say_referral(self, user: str, host: str, port: str, text: str, *, logged_in: bool) -> None:
+        place = host if port in ("", "143") else f"{host}:{port}"
+        url = f"imap://{quote(user, safe=_URL_SAFE)};AUTH={self._mechanism}@{place}/"
+        self.tagged(f"{'OK' if logged_in else 'NO'} [REFERRAL {url}] {text}")
 
     def say_login_disabled(self, reason: str) -> None:
         self.tagged(f"NO [CONTACTADMIN] {reason}")
@@ -333,6 +369,10 @@ class ImapLogin(LoginSession):
 
     def say_bad_response(self) -> None:
         self.tagged("NO [ALERT] Invalid base64 in response")
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 IMAP_FAILURES = {

@@ -11,6 +11,7 @@ from mailsuite.access.login import (
     NO_AUTHENTICATION,
     NO_MECHANISM,
     NO_PLAINTEXT,
+    TEMPORARY_FAILURE,
     LoginSession,
     stamped,
 )
@@ -26,7 +27,8 @@ class Pop3Login(LoginSession):
         self._user: bytes | None = None
 
     def opened(self) -> list[Action]:
-        self.send(f"+OK {self.facts.greeting}")
+        # A proxy need not ask CAPA whether it may say who its client is.
+        self.send(f"+OK {'[XCLIENT] ' if self.facts.trusted else ''}{self.facts.greeting}")
         return self._flush()
 
     def say_goodbye(self, text: str) -> None:
@@ -117,7 +119,15 @@ class Pop3Login(LoginSession):
         self.send("-ERR APOP not enabled.")
 
     def do_xclient(self, argument: bytes) -> None:
-        self.send("+OK You are not from trusted IP - ignoring")
+        if not self.facts.trusted:
+            self.send("+OK You are not from trusted IP - ignoring")
+        elif self.origin.take_xclient(argument.decode("utf-8", "replace").split(" ")):
+            self.send("+OK Updated")
+        else:
+            self.send("-ERR Invalid parameters")
+
+    def do_xoip(self, argument: bytes) -> None:
+        self.do_xclient(b"ADDR=" + argument)
 
     def do_quit(self, argument: bytes) -> None:
         self.send("+OK Logging out")
@@ -127,10 +137,13 @@ class Pop3Login(LoginSession):
 
     def say_failure(self, failure: Failure) -> None:
         if failure.temporary:
-            text = stamped(failure.reason or "Temporary authentication failure.", self.facts)
-            self.send(f"-ERR [SYS/TEMP] {text}")
+            self.send(f"-ERR [SYS/TEMP] {stamped(TEMPORARY_FAILURE, self.facts)}")
         else:
-            self.send(f"-ERR [AUTH] {failure.reason or POP3_FAILURES.get(failure.code, 'Authentication failed.')}")
+            text = failure.reason or POP3_FAILURES.get(failure.code, "Authentication failed.")
+            self.send(f"-ERR {'' if text.startswith('[') else '[AUTH] '}{text}")
+
+    def say_referral(self, user: str, host: str, port: str, text: str, *, logged_in: bool) -> None:
+        self.send(f"-ERR {text}")           # POP3 knows no referrals
 
     def say_login_disabled(self, reason: str) -> None:
         self.send(f"-ERR [AUTH] {reason}")
@@ -164,5 +177,6 @@ COMMANDS: Mapping[str, Callable[[Pop3Login, bytes], None]] = {
     "STLS": Pop3Login.do_stls,
     "APOP": Pop3Login.do_apop,
     "XCLIENT": Pop3Login.do_xclient,
+    "XOIP": Pop3Login.do_xoip,          # nginx, as Zimbra has it
     "QUIT": Pop3Login.do_quit,
 }

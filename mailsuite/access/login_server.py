@@ -7,9 +7,13 @@ Limits: process_limit connections in all processes of the service together, and 
 """
 
 import asyncio
+import ipaddress
 import os
 import socket
+import ssl
 import time
+from base64 import b64encode
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mailsuite.access.handover import HandOver
@@ -26,16 +30,18 @@ from mailsuite.access.login import (
     Why,
 )
 from mailsuite.access.login_imap import ImapLogin
-from mailsuite.access.login_log import LineFormat
+from mailsuite.access.login_origin import Origin
 from mailsuite.access.login_pop3 import Pop3Login
+from mailsuite.access.login_site import Sites
 from mailsuite.access.networks import Networks
 from mailsuite.access.relay import start_relay
-from mailsuite.base.dialogue import Peer, Session
-from mailsuite.base.errors import ConfigError, TemporaryError
+from mailsuite.base.dialogue import Peer, Session, TlsInfo
+from mailsuite.base.errors import TemporaryError
 from mailsuite.base.log import access_logger
+from mailsuite.net.dovecot_tls import DovecotTls
 from mailsuite.net.driver import Channel, Connection
-from mailsuite.net.service import Acceptor, ServiceContext, serve_connections
-from mailsuite.net.tls import ServerTls, dovecot_tls
+from mailsuite.net.service import NOT_TRUSTED, Acceptor, ServiceContext, serve_connections
+from mailsuite.sasl import wire
 from mailsuite.sasl.auth_client import AuthClient, Failure, Mechanism
 
 if TYPE_CHECKING:
@@ -46,82 +52,95 @@ STOP_WAIT_S = 4.0                # how long relayed connections may go on after 
 UNSENT_WAIT_S = 30.0             # how long a client may take to read what was said before its login
 PROCESS_CONNECTIONS = 4000       # where no process_limit is set: connections of one process
 
+PROGRAMS = {"imap": "imap", "pop3": "pop3", "sieve": "managesieve"}      # the first half of the program's name
 SESSIONS: dict[str, type[LoginSession]] = {"imap": ImapLogin, "pop3": Pop3Login}
 
 
 class LoginServer:
     """One login process: what its connections share."""
 
-    def __init__(self, protocol: str, dovecot: "DovecotSettings", tls: ServerTls) -> None:
+    def __init__(self, protocol: str, dovecot: "DovecotSettings", tls: DovecotTls) -> None:
         self.protocol, self.tls = protocol, tls
         self.settings = settings = dovecot.for_protocol(protocol)
         base_dir = settings.text("base_dir")
         self.auth = AuthClient(os.path.join(base_dir, "login", "login"))
         self.access_path = os.path.join(base_dir, protocol)
-        self.format = LineFormat(settings.text("login_log_format"), settings.text("login_log_format_elements"))
-        self.log = access_logger(f"{protocol}-login")
-        self.greeting = settings.text("login_greeting")
-        self.host_name = socket.gethostname()
-        self.trusted = Networks(settings, "login_trusted_networks")
+        self.sites = Sites(protocol, settings, tls)
+        self.log = access_logger(f"{PROGRAMS[protocol]}-login")
+        self.next_warning = 0.0          # when a full service may be told of again
         self.proxies = Networks(settings, "haproxy_trusted_networks")
-        self._mechanisms: tuple[Mechanism, ...] = ()
+        self.mechanisms: tuple[Mechanism, ...] = ()
 
     async def find_mechanisms(self) -> None:
         """Ask the auth service what it offers; it may be starting at the same time."""
         end = time.monotonic() + AUTH_WAIT_S
         while True:
             try:
-                self._mechanisms = tuple(await self.auth.mechanisms())
+                self.mechanisms = tuple(await self.auth.mechanisms())
                 return
             except TemporaryError as error:
                 if time.monotonic() > end:
                     self.log.error("%s", error.detail or error.public)
-                    self._mechanisms = tuple(Mechanism(name.upper(), plaintext=name.upper() in ("PLAIN", "LOGIN"))
+                    self.mechanisms = tuple(Mechanism(name.upper(), plaintext=name.upper() in ("PLAIN", "LOGIN"))
                                              for name in self.settings.words("auth_mechanisms"))
                     return
                 await asyncio.sleep(0.05)
 
-    def facts(self, peer: Peer) -> LoginFacts:
-        settings, ssl = self.settings, self.settings.text("ssl")
-        return LoginFacts(
-            greeting=self.greeting, mechanisms=self._mechanisms, secured=self._is_secured(peer),
-            plaintext_ok=not settings.flag("disable_plaintext_auth"),
-            tls_offered=ssl != "no" and self.tls.context() is not None, tls_required=ssl == "required",
-            capability=settings.text("imap_capability") if self.protocol == "imap" else "",
-            id_send=_id_fields(settings.text("imap_id_send")) if self.protocol == "imap" else "",
-            host_name=self.host_name)
+    def is_secured(self, peer: Peer, trusted: bool) -> bool:
+        """A client on this host cannot be overheard, nor one that speaks TLS with a trusted balancer."""
+        if peer.proxied is not None:
+            return trusted or peer.proxied.tls
+        return trusted or not peer.address or peer.address == peer.server_address
 
-    def _is_secured(self, peer: Peer) -> bool:
-        """A client on this host cannot be overheard."""
-        if not peer.address or peer.address == peer.server_address:
-            return True
-        return peer.address in self.trusted
+    def context_for(self, peer: Peer) -> ssl.SSLContext | None:
+        """What a handshake with this client begins with."""
+        return self.tls.context(self.sites.layer(peer))
 
-
-def _id_fields(setting: str) -> str:
-    """imap_id_send as an ID response's list; "*" stands for our own values."""
-    words, fields = setting.split(), []
-    for name, value in zip(words[::2], words[1::2], strict=False):
-        own = {"name": "mailsuite", "version": "0.1"}.get(name)
-        value = own if value == "*" and own is not None else value
-        fields += [f'"{name}"', "NIL" if value == "*" else '"' + value.replace("\\", "").replace('"', "") + '"']
-    return f"({' '.join(fields)})" if fields else ""
+    def refused_proxy(self, peer: Peer, why: str) -> None:
+        """A PROXY header that was none, or whose sender is not of haproxy_trusted_networks."""
+        if why == NOT_TRUSTED:
+            self.log.warning("haproxy: Client not trusted (rip=%s)", peer.address)
+        elif "ended" in why or "lost" in why:
+            self.log.info("haproxy: Client disconnected (rip=%s): %s", peer.address, why)
+        elif why == "timeout error":
+            self.log.error("haproxy: Client timed out (rip=%s)", peer.address)
+        else:
+            self.log.error("haproxy: Client disconnected: Failed to read valid HAproxy data (rip=%s)", peer.address)
 
 
 class LoginHandler:
     """One connection (net.driver.Handler)."""
 
-    def __init__(self, server: LoginServer, peer: Peer) -> None:
-        self._server, self._peer = server, peer
-        self._session_id = _session_id()
-        self._began = time.monotonic()
+    def __init__(self, server: LoginServer, peer: Peer, listener: str = "") -> None:
+        self._server, self._listener = server, listener
+        self._origin = Origin(peer, session_id(peer))
+        self._server_name = peer.proxied.host_name if peer.proxied is not None else ""
+        self._site = server.sites.of(peer)
+        self._trusted = peer.address in self._site.trusted
+        self._secured = server.is_secured(peer, self._trusted)
+        self.began = time.monotonic()
         self._session: LoginSession | None = None
         self._channel: Channel | None = None
 
     def open(self, channel: Channel) -> Session:
         self._channel = channel
-        self._session = SESSIONS[self._server.protocol](self._server.facts(self._peer), tls=channel.tls)
+        self._session = SESSIONS[self._server.protocol](
+            self._facts() if channel.tls is None else self._facts_with(channel.tls), tls=channel.tls,
+            origin=self._origin, facts_with=self._facts_with, note=self._log)
         return self._session
+
+    def _facts(self) -> LoginFacts:
+        return self._site.facts(self._origin.peer, self._server.mechanisms, secured=self._secured,
+                                trusted=self._trusted, server_name=self._server_name)
+
+    def _facts_with(self, tls: TlsInfo) -> LoginFacts:
+        """Greeting and capabilities stay those of the connection, as in Dovecot, which makes them before it knows the
+        name; all else goes by the name's settings."""
+        facts = self._facts()
+        if tls.server_name:
+            self._server_name = tls.server_name
+            self._site = self._server.sites.of(self._origin.real, tls.server_name)
+        return facts
 
     async def answer(self, question: object) -> object:
         assert self._session is not None and self._channel is not None
@@ -130,9 +149,9 @@ class LoginHandler:
             match question:
                 case Authenticate():
                     return await auth.begin(
-                        question.mechanism, service=self._server.protocol, initial=question.initial, peer=self._peer,
-                        tls=session.tls, session_id=self._session_id, secured=session.is_secure,
-                        extra={"no-penalty": ""} if self._peer.address in self._server.trusted else None)
+                        question.mechanism, service=self._server.protocol, initial=question.initial,
+                        peer=self._origin.peer, tls=session.tls, session_id=self._origin.session_id,
+                        secured=session.is_secure, extra=self._more_facts(session))
                 case Proceed():
                     return await auth.proceed(question.request_id, question.response)
                 case Cancel():
@@ -143,6 +162,33 @@ class LoginHandler:
             self._server.log.error("%s", error.detail or error.public)
             return Failure("", temporary=True, code="temp_fail")
         return None
+
+    def _more_facts(self, session: LoginSession) -> dict[str, str]:
+        """What else the auth service may know."""
+        origin, more = self._origin, {}
+        if self._trusted and not origin.changed:
+            more["no-penalty"] = ""
+        real = origin.real.proxied or (origin.real if origin.changed else None)
+        if real is not None:
+            more |= {"real_rip": real.address, "real_lip": real.server_address, "real_rport": str(real.port),
+                     "real_lport": str(real.server_port)}
+        if self._server_name:
+            more["local_name"] = self._server_name
+        if origin.client_id:
+            more["client_id"] = origin.client_id
+        if origin.forward:
+            more["forward_fields"] = "\t".join(map(wire.escape, origin.forward))
+        if origin.real.proxied is not None and origin.real.proxied.certificate_name:
+            more["cert_username"] = origin.real.proxied.certificate_name
+        elif session.tls is not None and session.tls.peer_verified:
+            more["cert_username"] = certificate_user(session.tls.peer_certificate, self._site.certificate_field)
+        return more
+
+    @property
+    def may_be_dropped(self) -> bool:
+        """Nothing is being handed over, and nobody has logged in."""
+        story = self._session.story if self._session is not None else None
+        return story is None or not (story.handed_over or story.successes)
 
     def body(self, octets: bytes) -> None:
         """Nothing before login has a body."""
@@ -157,23 +203,37 @@ class LoginHandler:
             self._log(story.reason)
             return
         handshaking = ""
+        if self._site.certificate_required:
+            if session.tls is None and story.attempts:
+                story.certificate = "cert required, client didn't start TLS"
+            elif session.tls is not None and not session.tls.peer_verified:
+                story.certificate = "client didn't send a cert"
         if story.tls_started and session.tls is None:
             failure = reason.removeprefix("TLS handshake failed: ")
             handshaking = "TLS handshaking: " + (f"SSL_accept() failed: {failure}" if failure else "Connection closed")
-        seconds = int(time.monotonic() - self._began)
+        seconds = int(time.monotonic() - self.began)
         self._log(f"Disconnected: {why} ({story.detail(seconds)})", security=handshaking)
 
     def _log(self, event: str, *, pid: str = "", security: str = "") -> None:
-        session, peer = self._session, self._peer
+        session, peer, origin = self._session, self._origin.peer, self._origin
         assert session is not None
+        real = origin.real.proxied or origin.real
         security = security or ("TLS" if session.tls is not None else "secured" if session.is_secure else "")
         user = session.story.user
-        self._server.log.info("%s", self._server.format.line(event, {
+        self._server.log.info("%s", self._site.format.line(event, {
             "user": user, "username": user.partition("@")[0], "domain": user.partition("@")[2],
             "service": self._server.protocol, "rip": peer.address, "lip": peer.server_address,
-            "rport": str(peer.port), "lport": str(peer.server_port), "session": self._session_id,
+            "remote_ip": peer.address, "local_ip": peer.server_address,
+            "rport": str(peer.port), "lport": str(peer.server_port), "session": origin.session_id,
+            "real_rip": real.address, "real_lip": real.server_address, "real_rport": str(real.port),
+            "real_lport": str(real.server_port), "listener": self._listener, "local_name": self._server_name,
             "mech": session.story.mechanism, "m": session.story.mechanism, "mail_pid": pid, "e": pid,
-            "secured": security, "c": security, "pid": str(os.getpid()), "k": _cipher(session)}))
+            "secured": security, "c": security, "pid": str(os.getpid()), "k": _cipher(session), "home": "",
+            "ssl_security": _cipher(session), "mechanism": session.story.mechanism,
+            **{f"{prefix}_{name}": value for prefix in ("orig", "original", "auth")
+               for name, value in (("user", session.story.original_user or user),
+                                   ("username", (session.story.original_user or user).partition("@")[0]),
+                                   ("domain", (session.story.original_user or user).partition("@")[2]))}}))
 
     # --- the hand-over ----------------------------------------------------------------------------------------------
 
@@ -186,7 +246,7 @@ class LoginHandler:
         tag = session.tag if isinstance(session, ImapLogin) else b""
         handover = HandOver(
             protocol=self._server.protocol, user=question.success.user, tag=tag, octets=session.remaining(),
-            peer=self._peer, tls=session.tls, session_id=self._session_id, mechanism=question.mechanism,
+            peer=self._origin.peer, tls=session.tls, session_id=self._origin.session_id, mechanism=question.mechanism,
             capability_asked=capability_asked, secured=session.is_secure)
         auth = self._server.auth
         ticket = Ticket(auth.client_pid, question.success.request_id, auth.cookie)
@@ -237,28 +297,41 @@ def _cipher(session: LoginSession) -> str:
     return f"{tls.protocol} with cipher {tls.cipher} ({tls.cipher_bits}/{tls.cipher_algorithm_bits} bits)"
 
 
-def _session_id() -> str:
-    from base64 import b64encode
+def session_id(peer: Peer) -> str:
+    """Unique for some years: the time, the client's port and address, as in Dovecot, whose tools take it apart."""
+    try:
+        address = ipaddress.ip_address(peer.address).packed
+    except ValueError:
+        address = bytes(4)
+    moment = (time.time_ns() // 1000) & (1 << 48) - 1
+    return b64encode(moment.to_bytes(6, "little") + (peer.port & 0xFFFF).to_bytes(2, "little") + address).decode()
 
-    return b64encode(os.urandom(12)).decode()
+
+def certificate_user(certificate: bytes, field: str) -> str:
+    """The name in a client's certificate (DER), by ssl_cert_username_field; "" when it has none."""
+    from cryptography import x509
+    from cryptography.x509.oid import NameOID
+
+    names = {"commonname": "COMMON_NAME", "cn": "COMMON_NAME", "emailaddress": "EMAIL_ADDRESS", "uid": "USER_ID",
+             "userid": "USER_ID", "x500uniqueidentifier": "X500_UNIQUE_IDENTIFIER", "serialnumber": "SERIAL_NUMBER",
+             "givenname": "GIVEN_NAME", "surname": "SURNAME", "dnqualifier": "DN_QUALIFIER", "pseudonym": "PSEUDONYM"}
+    attribute = names.get(field.lower())
+    if attribute is None:
+        return ""
+    found = x509.load_der_x509_certificate(certificate).subject.get_attributes_for_oid(getattr(NameOID, attribute))
+    value = found[-1].value if found else ""
+    return value if isinstance(value, str) else value.decode("utf-8", "replace")
 
 
 # --- the service --------------------------------------------------------------------------------------------------
 
 
-def prepare(context: ServiceContext) -> ServerTls:
+def prepare(context: ServiceContext) -> DovecotTls:
     """Read certificate and key while that is allowed; without them the service runs without TLS, and says so."""
     assert context.dovecot is not None
-    settings = context.dovecot.for_protocol(context.command.partition("-")[0])
-    log = access_logger(context.command)
-    try:
-        tls = ServerTls(dovecot_tls(settings))
-        if settings.text("ssl") != "no":
-            tls.load()
-    except ConfigError as error:
-        log.error("%s", error.public)
-        from mailsuite.net.tls import ServerSpec
-        return ServerTls(ServerSpec())
+    protocol = {program: name for name, program in PROGRAMS.items()}[context.command.partition("-")[0]]
+    tls = DovecotTls(context.dovecot.for_protocol(protocol), access_logger(context.command))
+    tls.load()
     return tls
 
 
@@ -274,16 +347,56 @@ async def serve_pop3(context: ServiceContext) -> None:
 
 async def _serve(context: ServiceContext, protocol: str) -> None:
     assert context.dovecot is not None
-    tls = context.prepared if isinstance(context.prepared, ServerTls) else prepare(context)
+    tls = context.prepared if isinstance(context.prepared, DovecotTls) else prepare(context)
     server = LoginServer(protocol, context.dovecot, tls)
     await server.find_mechanisms()
-    limit = context.process_limit // max(1, context.workers) if context.process_limit else PROCESS_CONNECTIONS
-    acceptors = [Acceptor(listener, lambda peer: LoginHandler(server, peer), tls=tls.context, limit=max(1, limit),
-                          proxy_timeout_s=context.dovecot.time_s("haproxy_timeout"),
-                          proxy_trusted=server.proxies.__contains__)
-                 for listener in context.listeners]
+    limit = max(1, context.process_limit // max(1, context.workers) if context.process_limit else PROCESS_CONNECTIONS)
+    acceptors: list[Acceptor] = []
+    room = partial(_make_room, server, acceptors, _full_text(context))
+    for listener in context.listeners:
+        acceptors.append(Acceptor(
+            listener, partial(_handler, server, listener.name), tls_for=server.context_for, limit=limit, make_room=room,
+            proxy_timeout_s=context.dovecot.time_s("haproxy_timeout"), proxy_trusted=server.proxies.__contains__,
+            proxy_failed=lambda sock, peer, why: server.refused_proxy(peer, why)))
     await serve_connections(context, acceptors, _say_goodbye)
     server.auth.close()
+
+
+def _handler(server: LoginServer, listener: str, peer: Peer) -> LoginHandler:
+    return LoginHandler(server, peer, listener)
+
+
+FULL = "Connection queue full"
+FULL_WARNING_S = 60.0            # how often a full service is told of
+
+
+def _full_text(context: ServiceContext) -> str:
+    """Which limit it is, as Dovecot's master says."""
+    assert context.dovecot is not None
+    section = context.dovecot.section("service", context.command)
+    name = "process_limit"
+    if section is not None and section.number("process_limit") == 1 and section.number("service_count") != 1:
+        name = "client_limit"
+    limit = section.number(name) if section is not None else 0
+    return (f"service({context.command}): {name} ({limit or context.dovecot.text('default_' + name)}) reached, "
+            "client connections are being dropped")
+
+
+def _make_room(server: LoginServer, acceptors: list[Acceptor], what: str) -> None:
+    """All places are taken and somebody waits: the client that has been here longest without logging in goes."""
+    now = time.monotonic()
+    if now > server.next_warning:
+        server.next_warning = now + FULL_WARNING_S
+        access_logger("master").warning("%s", what)
+    waiting = [connection for acceptor in acceptors for connection in acceptor.connections
+               if isinstance(connection.handler, LoginHandler) and connection.handler.may_be_dropped]
+    if waiting:
+        oldest = min(waiting, key=lambda connection: connection.handler.began)      # type: ignore[attr-defined]
+        session = oldest.session
+        if isinstance(session, LoginSession) and not oldest.busy:
+            oldest.perform(session.end(FULL, FULL))
+        else:
+            oldest.abort()
 
 
 async def _say_goodbye(acceptors: list[Acceptor]) -> None:

@@ -90,10 +90,28 @@ class TlsInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Proxied:
+    """What stood beside the client's addresses in a PROXY header, and the ends of the real connection.
+
+    tls: the client speaks TLS with the proxy; host_name: the name that it asked for there; certificate_name: the common
+    name of its certificate. "" where the header did not say.
+    """
+
+    address: str
+    port: int
+    server_address: str
+    server_port: int
+    tls: bool = False
+    host_name: str = ""
+    certificate_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Peer:
     """Both ends of a connection; after a PROXY header, the ends that it named.
 
     address "" for a Unix socket. name: the verified host name or "unknown"; reverse_name: the unverified one.
+    proxied: only when there was a PROXY header.
     """
 
     address: str
@@ -102,6 +120,7 @@ class Peer:
     server_port: int = 0
     name: str = "unknown"
     reverse_name: str = "unknown"
+    proxied: Proxied | None = None
 
 
 class Session(Protocol):

@@ -15,7 +15,7 @@ A DovecotSettings is immutable, can be pickled, and goes to children as JSON wit
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -138,6 +138,8 @@ class Section:
 
 
 def _file_content(name: str, value: Value) -> str:
+    if value.content is not None:
+        return value.content
     try:
         return Path(value.file).read_text("utf-8", "surrogateescape")
     except OSError as err:
@@ -232,6 +234,37 @@ class DovecotSettings(Section):
         if key not in self._trees:
             self._trees[key] = laid_over(self._plain, layers) if layers else self._plain
         return self._trees[key]
+
+    def read_files(self, names: Collection[str]) -> list[ConfigError]:
+        """Read what these settings name as `<file`, in filters too, and keep it: later the rights may be missing.
+
+        Returns what cannot be read; there `text` raises as before.
+        """
+        errors: list[ConfigError] = []
+
+        def visit(node: Node) -> None:
+            for name in node.values.keys() & names:
+                value = node.values[name]
+                if value.file:
+                    try:
+                        value.content = None
+                        value.content = _file_content(name, value)
+                    except ConfigError as error:
+                        errors.append(error)
+            for child in node.filters:
+                visit(child)
+
+        visit(self._plain)
+        return errors
+
+    @property
+    def has_filters(self) -> bool:
+        """Whether addresses or names of a connection can make a difference."""
+        return any(node.type != "protocol" or node.filters for node in self._plain.filters)
+
+    def names_differ_by_address(self) -> bool:
+        """Whether a local_name section has sections for addresses in it."""
+        return any(node.filters for node in self._plain.filters if node.type == "local_name")
 
     def to_json(self) -> dict[str, object]:
         """What from_json takes, of JSON types only."""

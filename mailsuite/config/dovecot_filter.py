@@ -4,7 +4,6 @@
     laid_over(root, layers) -> a tree in which they are in force
 """
 
-import fnmatch
 import ipaddress
 import socket
 from collections.abc import Mapping
@@ -45,12 +44,19 @@ def _matches(node: Node, facts: Mapping[str, str]) -> bool:
     if not given:
         return False
     if node.type == "local_name":
-        return any(fnmatch.fnmatchcase(given.lower(), name.lower()) for name in node.name.split())
+        return any(_names(given.lower(), name.lower()) for name in node.name.split())
     try:
         address = ipaddress.ip_address(given)
     except ValueError:
         return given == node.name
     return any(address in network for network in networks(node.name) if network.version == address.version)
+
+
+def _names(given: str, pattern: str) -> bool:
+    """Whether a local_name pattern stands for a name; "*." for one label, as in a certificate."""
+    if pattern.startswith("*."):
+        return given.partition(".")[2] == pattern[2:]
+    return given == pattern
 
 
 def _weight(path: tuple[Node, ...]) -> tuple[int, int, int, int]:

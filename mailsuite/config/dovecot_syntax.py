@@ -25,13 +25,17 @@ MAX_INCLUDE_DEPTH = 20
 
 @dataclass(slots=True)
 class Value:
-    """text: with $name replaced; written: as doveconf -n shows it; file: path of a `<file` value, else ""."""
+    """text: with $name replaced; written: as doveconf -n shows it; file: path of a `<file` value, else "".
+
+    content: of that file, where it was read ahead.
+    """
 
     text: str
     written: str = ""
     file: str = ""
     path: str = ""
     line: int = 0
+    content: str | None = None
 
 
 @dataclass(slots=True)

@@ -259,11 +259,28 @@ def _unix_service(name: str, settings: "Settings", dovecot: "DovecotSettings", b
 def _login_service(protocol: str, settings: "Settings", dovecot: "DovecotSettings", accounts: Accounts) -> ServicePlan:
     name = f"{protocol}-login"
     plan = _plain(name, settings, accounts.login_user)
-    plan.processes = cores()
     section = dovecot.section("service", name)
-    plan.process_limit = _number(section, "client_limit") * max(1, _number(section, "process_limit")) or 0
+    plan.process_limit = _login_places(section, dovecot)
+    # Few places are kept in one process, which then knows who has waited longest.
+    plan.processes = 1 if 0 < plan.process_limit < FEW_PLACES else cores()
     plan.sockets += _inet_listeners(section, dovecot)
     return plan
+
+
+FEW_PLACES = 256
+
+
+def _login_places(section: "Section | None", dovecot: "DovecotSettings") -> int:
+    """Connections of a login service at once, as Dovecot counts them; 0 where nothing limits them.
+
+    With service_count = 1 each of Dovecot's processes serves a single client, whatever client_limit says.
+    """
+    if section is None or not (section.is_set("process_limit") or section.is_set("client_limit")
+                               or dovecot.is_set("default_process_limit") or dovecot.is_set("default_client_limit")):
+        return 0
+    processes = _number(section, "process_limit") or int(dovecot.text("default_process_limit"))
+    clients = _number(section, "client_limit") or int(dovecot.text("default_client_limit"))
+    return processes * (1 if _number(section, "service_count") == 1 else clients)
 
 
 def _lmtp_service(settings: "Settings", dovecot: "DovecotSettings", base_dir: str, accounts: Accounts) -> ServicePlan:

@@ -6,11 +6,16 @@ Source: the PROXY protocol, HAProxy 2.3; aiosmtpd.proxy_protocol.
 """
 
 import asyncio
+import ipaddress
 import socket
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
-from mailsuite.base.dialogue import Peer
+from mailsuite.base.dialogue import Peer, Proxied
 
+_CLIENT_SSL = 0x01        # PP2_CLIENT_SSL
+_ADDRESS = (ipaddress.IPv4Address, ipaddress.IPv6Address)
 HEADER_LIMIT = 4096       # octets of one header; a v2 header announces up to 65,535, of which nobody sends that much
 
 
@@ -43,13 +48,28 @@ class _SocketReader:
 
 
 async def read_header(sock: socket.socket, peer: Peer) -> Peer:
-    """The peer that the header names; the connection's own for LOCAL and UNKNOWN."""
-    from aiosmtpd.proxy_protocol import get_proxy
+    """The peer that the header names; the connection's own addresses for LOCAL and UNKNOWN."""
+    from aiosmtpd.proxy_protocol import V2_CMD, MalformedTLV, ProxyTLV, get_proxy
 
     proxy = await get_proxy(_SocketReader(sock))
     if not proxy.valid:
         raise ValueError(f"bad PROXY header: {proxy.error or 'not one'}")
-    if not proxy.src_addr or not proxy.dst_addr:
-        return peer
+    real = Proxied(peer.address, peer.port, peer.server_address, peer.server_port)
+    if proxy.command == V2_CMD.LOCAL or not isinstance(proxy.src_addr, _ADDRESS) or proxy.dst_addr is None:
+        return replace(peer, proxied=real)
+    try:
+        told = ProxyTLV.from_raw(proxy.rest) if proxy.version == 2 and proxy.rest else None
+    except (MalformedTLV, IndexError) as error:
+        raise ValueError("bad PROXY header: truncated TLV") from error
     return replace(peer, address=str(proxy.src_addr), port=int(proxy.src_port or 0),
-                   server_address=str(proxy.dst_addr), server_port=int(proxy.dst_port or 0))
+                   server_address=str(proxy.dst_addr), server_port=int(proxy.dst_port or 0),
+                   proxied=_with_details(real, told or {}))
+
+
+def _with_details(real: Proxied, told: Mapping[str, Any]) -> Proxied:
+    return replace(real, tls=bool(told.get("SSL")) and bool(int(told.get("SSL_CLIENT", 0)) & _CLIENT_SSL),
+                   host_name=_text(told.get("AUTHORITY")), certificate_name=_text(told.get("SSL_CN")))
+
+
+def _text(octets: bytes | None) -> str:
+    return bytes(octets or b"").decode("utf-8", "replace")

@@ -13,6 +13,7 @@ singleton (qmgr, pickup, auth, delivery parents, access) gets `on_reload(new_set
 import asyncio
 import logging
 import os
+import select
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from mailsuite.config.settings import Settings
 
 log = logging.getLogger("mailsuite.net")
+
+NOT_TRUSTED = "not trusted"      # what proxy_failed hears of a client that is no trusted proxy
+ROOM_PAUSE_S = 0.1               # how long somebody waits before a full process makes room
 
 
 @dataclass
@@ -83,12 +87,17 @@ class Acceptor:
                  tls: Callable[[], ssl.SSLContext | None] = lambda: None, limit: int = 0,
                  proxy_timeout_s: float = 5.0, handshake_timeout_s: float = 60.0,
                  proxy_failed: Callable[[socket.socket, Peer, str], None] = lambda sock, peer, why: None,
-                 proxy_trusted: Callable[[str], bool] = lambda address: True) -> None:
+                 proxy_trusted: Callable[[str], bool] = lambda address: True,
+                 tls_for: Callable[[Peer], ssl.SSLContext | None] | None = None,
+                 make_room: Callable[[], None] | None = None) -> None:
         """proxy_trusted: whether a PROXY header from this address is believed; others are turned away.
 
-        proxy_failed: says a last word (without blocking) to who sent no good header.
+        proxy_failed: says a last word (without blocking) to who sent no good header, or was not trusted to.
+        tls_for: as tls, where it depends on the client. make_room: called while limit is reached and somebody waits;
+        it may end a connection.
         """
         self._handshake_timeout_s, self._proxy_failed = handshake_timeout_s, proxy_failed
+        self._tls_for, self._make_room = tls_for, make_room
         self.listener, self._handler, self._tls = listener, handler, tls
         self.limit, self._proxy_timeout_s, self._proxy_trusted = limit, proxy_timeout_s, proxy_trusted
         self.connections: set[Connection] = set()
@@ -119,6 +128,8 @@ class Acceptor:
             if self.limit and len(self.connections) + self._opening >= self.limit:
                 self._pause()
                 self._full = True
+                if self._make_room is not None:
+                    self._loop.call_later(ROOM_PAUSE_S, self._look_for_room, self._make_room)
                 return
             try:
                 sock, address = self.listener.sock.accept()
@@ -136,6 +147,14 @@ class Acceptor:
 
     _full = False
 
+    def _look_for_room(self, make_room: Callable[[], None]) -> None:
+        """Other processes had their chance to take who waits."""
+        if not self._full:
+            return
+        if select.select([self.listener.sock], [], [], 0)[0]:
+            make_room()
+        self._loop.call_later(ROOM_PAUSE_S, self._look_for_room, make_room)
+
     async def _run(self, sock: socket.socket, address: object) -> None:
         try:
             sock.setblocking(False)
@@ -147,6 +166,7 @@ class Acceptor:
             if self.listener.haproxy:
                 from mailsuite.net.proxy import read_header
                 if not self._proxy_trusted(peer.address):
+                    self._proxy_failed(sock, peer, NOT_TRUSTED)
                     raise ValueError(f"{peer.address} is not trusted to send a PROXY header")
                 try:
                     peer = await asyncio.wait_for(read_header(sock, peer), self._proxy_timeout_s)
@@ -159,9 +179,11 @@ class Acceptor:
             if handler is None:
                 sock.close()
                 return
-            made = Connection(handler, peer=peer, tls=self._tls, on_close=self._forget,
+            tls_for = self._tls_for
+            tls = self._tls if tls_for is None else lambda: tls_for(peer)
+            made = Connection(handler, peer=peer, tls=tls, on_close=self._forget,
                               handshake_timeout_s=self._handshake_timeout_s)
-            context = self._tls() if self.listener.tls else None
+            context = tls() if self.listener.tls else None
             if self.listener.tls and context is None:
                 raise ssl.SSLError("no certificate")
             self.connections.add(made)

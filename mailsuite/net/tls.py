@@ -13,8 +13,9 @@ became of it as `mailsuite_name_use`; the driver reads both.
 
 import os
 import ssl
+import tempfile
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,6 @@ from mailsuite.tls.identity import Identity, install, read_identity, split_chain
 from mailsuite.tls.protocols import Protocols
 
 if TYPE_CHECKING:
-    from mailsuite.config.dovecot import DovecotSettings
     from mailsuite.config.settings import Settings
 
 CONTEXTS_LIMIT = 1000       # chains out of tables that are kept ready
@@ -35,10 +35,11 @@ CONTEXTS_LIMIT = 1000       # chains out of tables that are kept ready
 
 @dataclass(frozen=True)
 class Pair:
-    """A certificate and a key: paths, or PEM text. key "": in the certificate's file."""
+    """A certificate and a key: paths, or PEM text. key "": in the certificate's file. password: of an encrypted key."""
 
     certificate: str
-    key: str = ""
+    key: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class ServerSpec:
     """What a server's contexts are made of.
 
     chain_files: key and certificates in one file, several algorithms one behind the other. names: SNI.
-    ask / require: a client certificate is asked for / without a good one the handshake fails.
+    ask / require: a client certificate is asked for / without a good one the handshake fails. authorities: PEM text, of
+    certificates and, with check_revoked, of revocation lists. curve: the one for key exchange; "": OpenSSL's choice.
     """
 
     pairs: tuple[Pair, ...] = ()
@@ -59,13 +61,21 @@ class ServerSpec:
     ca_path: str = ""
     ask: bool = False
     require: bool = False
+    authorities: str = field(default="", repr=False)
+    check_revoked: bool = False
+    curve: str = ""
+    tickets: bool = True
 
 
 class ServerTls:
-    """The TLS side of one service. names: tls_server_sni_maps, where it has such tables."""
+    """The TLS side of one service. names: tls_server_sni_maps, where it has such tables.
 
-    def __init__(self, spec: ServerSpec, names: NamedChains | None = None) -> None:
-        self.spec, self._names = spec, names
+    choose: the context for a name; None leaves the one that was begun with, ConfigError ends the handshake.
+    """
+
+    def __init__(self, spec: ServerSpec, names: NamedChains | None = None,
+                 choose: Callable[[str], ssl.SSLContext | None] | None = None) -> None:
+        self.spec, self._names, self._choose = spec, names, choose
         self.failure = "no certificate is configured"
         self._default: ssl.SSLContext | None = None
         self._by_name: dict[str, ssl.SSLContext] = {}
@@ -83,7 +93,7 @@ class ServerTls:
             return
         try:
             self._stamp = self._file_stamp()
-            identities = [read_identity(pair.certificate, pair.key) for pair in self.spec.pairs]
+            identities = [read_identity(pair.certificate, pair.key, pair.password) for pair in self.spec.pairs]
             for path in self.spec.chain_files:
                 identities += split_chain_file(path)
             default = self._make(identities)
@@ -129,6 +139,13 @@ class ServerTls:
             install(context, identity)
         if spec.ca_file or spec.ca_path:
             load_authorities(context, spec.ca_file, spec.ca_path)
+        if spec.authorities:
+            _add_authorities(context, spec)
+        if spec.curve:
+            _set_curve(context, spec.curve)
+        if not spec.tickets:
+            context.options |= ssl.OP_NO_TICKET
+            context.num_tickets = 0
         if spec.require:
             context.verify_mode = ssl.CERT_REQUIRED
         elif spec.ask:
@@ -148,6 +165,11 @@ class ServerTls:
             except SniError as error:
                 self._names.log.warning("%s", error)
                 return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+        if named is None and self._choose is not None:
+            try:
+                named = self._choose(name)
+            except ConfigError:                     # told where it arose
+                return ssl.ALERT_DESCRIPTION_INTERNAL_ERROR
         ssl_object.mailsuite_name_use = use         # type: ignore[attr-defined]
         if named is not None:
             ssl_object.context = named
@@ -209,6 +231,23 @@ def load_authorities(context: ssl.SSLContext, ca_file: str, ca_path: str) -> Non
         raise ConfigError(f"cannot load the certificate authorities in {ca_file or ca_path}: {reason}") from error
 
 
+def _add_authorities(context: ssl.SSLContext, spec: ServerSpec) -> None:
+    """Certificates and revocation lists from text: OpenSSL takes the latter from files only. Raises ConfigError."""
+    with tempfile.NamedTemporaryFile(prefix="mailsuite-ca-") as file:
+        file.write(spec.authorities.encode("utf-8", "surrogateescape"))
+        file.flush()
+        load_authorities(context, file.name, "")
+    if spec.check_revoked:
+        context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
+
+
+def _set_curve(context: ssl.SSLContext, name: str) -> None:
+    try:
+        context.set_ecdh_curve(name)
+    except (ValueError, ssl.SSLError) as error:
+        raise ConfigError(f"OpenSSL knows no curve {name}") from error
+
+
 # --- parameters -> spec -----------------------------------------------------------------------------------------
 
 def _yes(text: str) -> bool:
@@ -256,17 +295,3 @@ def certificate_pairs(settings: "Settings", side: str) -> list[Pair]:
 
 def _words(text: str) -> list[str]:
     return text.replace(",", " ").split()
-
-
-def dovecot_tls(dovecot: "DovecotSettings") -> ServerSpec:
-    """The ssl_* settings; `ssl_cert = <file` has been read by the configuration reader. Raises ConfigError."""
-    certificate, key = dovecot.text("ssl_cert"), dovecot.text("ssl_key")
-    pairs = [Pair(certificate, key or certificate)] if certificate else []
-    other, other_key = dovecot.text("ssl_alt_cert"), dovecot.text("ssl_alt_key")
-    if other:
-        pairs.append(Pair(other, other_key or other))
-    verify = dovecot.flag("ssl_verify_client_cert")
-    return ServerSpec(
-        pairs=tuple(pairs), protocols=protocols.parse_least(dovecot.text("ssl_min_protocol") or "TLSv1.2"),
-        cipher_list=dovecot.text("ssl_cipher_list"), prefer_server_ciphers=dovecot.flag("ssl_prefer_server_ciphers"),
-        ask=verify)

@@ -48,10 +48,10 @@ def _name(path_or_pem: str) -> str:
     return "(configuration)" if _MARK in path_or_pem else path_or_pem
 
 
-def read_identity(certificate: str, key: str = "") -> Identity:
+def read_identity(certificate: str, key: str = "", password: str = "") -> Identity:
     """Read a certificate chain and its key (from the same file when key is empty); checks that they fit.
 
-    Raises ConfigError.
+    password: of an encrypted key. Raises ConfigError.
     """
     key = key or certificate
     chain = _octets(certificate, "certificate")
@@ -60,9 +60,28 @@ def read_identity(certificate: str, key: str = "") -> Identity:
     secret = _octets(key, "private key")
     if b"PRIVATE KEY-----" not in secret:
         raise ConfigError(f"private key file {_name(key)} holds no private key in PEM format")
+    if password and b"ENCRYPTED" in secret:
+        secret = _decrypted(secret, password, _name(key))
     identity = Identity(chain, Secret(secret), _name(certificate), _name(key))
     install(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), identity)
     return identity
+
+
+def _decrypted(secret: bytes, password: str, source: str) -> bytes:
+    from cryptography.hazmat.primitives.serialization import (
+        Encoding,
+        NoEncryption,
+        PrivateFormat,
+        load_pem_private_key,
+    )
+
+    begin = min(at for mark in (b"-----BEGIN ENCRYPTED PRIVATE", b"-----BEGIN RSA PRIVATE", b"-----BEGIN EC PRIVATE",
+                                b"-----BEGIN PRIVATE") if (at := secret.find(mark)) >= 0)
+    try:
+        key = load_pem_private_key(secret[begin:], password.encode("utf-8", "surrogateescape"))
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"private key file {source}: the password does not fit") from error
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def split_chain_file(path: str) -> list[Identity]:

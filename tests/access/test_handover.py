@@ -19,11 +19,12 @@ from mailsuite.access.server import AccessParent
 from mailsuite.access.worker import Worker
 from mailsuite.access.world import UserWorld
 from mailsuite.base.dialogue import Peer, TlsInfo
+from mailsuite.base.log import access_logger
 from mailsuite.config.dovecot import DovecotSettings
 from mailsuite.config.settings import Settings
 from mailsuite.net.accepting import Accepting
+from mailsuite.net.dovecot_tls import DovecotTls
 from mailsuite.net.service import Acceptor, Listener
-from mailsuite.net.tls import ServerTls, dovecot_tls
 from mailsuite.net.workers import Request, WorkerChannel
 from mailsuite.sasl.user import UserInfo
 from tests.sasl.support import CONF, auth_service, listener, settings
@@ -80,7 +81,7 @@ async def suite(folder: Path, more: str = "") -> AsyncIterator[tuple[int, int, A
         entrance = listener(folder, "imap")
         entrance.sock.setblocking(False)
         Accepting(entrance.sock, parent.accept).start()
-        tls = ServerTls(dovecot_tls(conf))
+        tls = DovecotTls(conf, access_logger("imap-login"))
         tls.load()
         server = LoginServer("imap", conf, tls)
         await server.find_mechanisms()
@@ -88,7 +89,7 @@ async def suite(folder: Path, more: str = "") -> AsyncIterator[tuple[int, int, A
         for with_tls in (False, True):
             sock = socket.create_server(("127.0.0.1", 0))
             acceptors.append(Acceptor(Listener("imap", sock, tls=with_tls), lambda peer: LoginHandler(server, peer),
-                                      tls=tls.context))
+                                      tls_for=server.context_for))
             acceptors[-1].start()
         plain, secret = (each.listener.sock.getsockname()[1] for each in acceptors)
         try:

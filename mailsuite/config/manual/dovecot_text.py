@@ -26,12 +26,14 @@ auth_penalty_network_allowance: Different wrong passwords of a network before it
 auth_penalty_waiting: Attempts of one network that may wait at once. Not in Dovecot.
 auth_realms: Realms that DIGEST-MD5 offers.
 auth_socket_path: The socket of the auth service for user lookups.
+auth_ssl_require_client_cert: Only clients with a good certificate may log in.
 auth_ssl_username_from_cert: Take the user name from the client's certificate.
 auth_username_chars: Characters that a user name may have; empty: any.
 auth_username_format: How a login name becomes the name that is looked up, as %Lu.
 auth_username_translation: Pairs of characters; the first of each becomes the second.
 auth_verbose: Log why logins fail.
 base_dir: Where sockets are; names of sockets are below it.
+default_client_limit: Connections of one process, where a service says nothing.
 default_internal_group: The group of internal sockets.
 default_internal_user: The account of processes that need no rights.
 default_login_user: The account of login processes; nothing may belong to it.
@@ -43,8 +45,11 @@ haproxy_timeout: How long a proxy's header may take.
 haproxy_trusted_networks: Networks whose proxies are believed.
 hostname: The machine's name where messages show one.
 imap_capability: The capability list after login; "+NAME" adds.
+imap_id_log: Fields of the client's ID that are logged; *: all.
+imap_id_retain: What the client says in ID goes to the databases, as client_id.
 imap_id_send: What ID answers.
 imap_idle_notify_interval: How often IDLE says "Still here".
+imap_literal_minus: LITERAL- in place of LITERAL+.
 imap_logout_format: The log line at the end of an IMAP session.
 imap_max_line_length: Octets of an IMAP command line.
 import_environment: Environment variables that processes keep.
@@ -78,6 +83,9 @@ mail_max_userip_connections: Connections of one user from one address.
 mail_privileged_group: The group that may make locks in the mail spool.
 mail_temp_dir: Where temporary files are.
 mail_uid: The account of users who have none of their own.
+managesieve_implementation_string: What the ManageSieve server calls itself.
+managesieve_notify_capability: Its NOTIFY capability.
+managesieve_sieve_capability: Its SIEVE capability: the extensions.
 mbox_dotlock_change_timeout: After how long an unchanged lock file of others is taken away.
 mbox_lazy_writes: Write flags into an mbox when it is closed.
 mbox_lock_timeout: How long to wait for an mbox lock.
@@ -97,11 +105,20 @@ recipient_delimiter: Characters between user and detail of an address.
 ssl: yes, no or required: TLS of IMAP and POP3.
 ssl_alt_cert: A second certificate, of another algorithm.
 ssl_alt_key: The key of ssl_alt_cert.
+ssl_ca: Authorities of client certificates and their revocation lists, as <FILE.
 ssl_cert: The certificate with its chain, as <FILE.
+ssl_cert_username_field: The field of a client's certificate that is its user name.
 ssl_cipher_list: OpenSSL's list of ciphers.
+ssl_cipher_suites: Ciphers of TLSv1.3; Python's TLS cannot choose them, so a warning tells that OpenSSL's own are used.
+ssl_crypto_device: An OpenSSL engine; not obeyed, with a warning.
+ssl_curve_list: The curve of key exchanges; a list of several is not obeyed, with a warning.
+ssl_dh: Diffie-Hellman parameters; read and not needed, since no cipher that is offered uses them.
 ssl_key: The key, as <FILE.
+ssl_key_password: The password of the key, or <FILE with it.
 ssl_min_protocol: The oldest TLS version.
+ssl_options: no_ticket: sessions are not resumed by tickets. Compression is never used.
 ssl_prefer_server_ciphers: The server's order of ciphers counts.
+ssl_require_crl: Client certificates need revocation lists of their authorities in ssl_ca.
 ssl_verify_client_cert: Ask clients for certificates.
 state_dir: Where state is kept between runs.
 syslog_facility: The syslog facility.
