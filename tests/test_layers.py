@@ -11,7 +11,7 @@ PACKAGES = {
     "config": "ground", "base": "ground",
     "database": "mechanism",
     "message": "formats", "address": "formats",
-    "store": "mechanism", "maps": "mechanism", "dns": "mechanism", "tls": "mechanism",
+    "store": "mechanism", "quota": "mechanism", "maps": "mechanism", "dns": "mechanism", "tls": "mechanism",
     "anvil": "mechanism", "tlsrpt": "mechanism", "postscreen": "decisions", "verify": "decisions",
     "rewrite": "decisions", "queue": "decisions", "auth_results": "decisions",
     "sieve": "decisions",

@@ -28,6 +28,7 @@ from mailsuite.store.api import (
     NoSuchMailbox,
     OverQuota,
     StoreError,
+    TooLarge,
 )
 from mailsuite.store.names import to_mutf7
 
@@ -47,7 +48,7 @@ def deliver(store: MailStore, job: Mapping[str, Any], fd: int, settings: "Doveco
     try:
         mailbox, shown = _mailbox(store, str(job["detail"]), settings, note)
         _save(mailbox, job, fd)
-    except OverQuota as error:
+    except (OverQuota, TooLarge) as error:
         note.say("save failed to INBOX: %s", error.public)
         return Delivered(452, "4.2.2", error.public) if settings.flag("quota_full_tempfail") else \
             Delivered(552, "5.2.2", error.public)
@@ -119,7 +120,8 @@ def _named(store: MailStore, name: str, settings: "DovecotSettings") -> Mailbox:
 
 
 def _save(mailbox: Mailbox, job: Mapping[str, Any], fd: int) -> None:
-    append: Append = mailbox.begin_append(sender=str(job["sender"]) or "MAILER-DAEMON")
+    append: Append = mailbox.begin_append(sender=str(job["sender"]) or "MAILER-DAEMON",
+                                            delivery=True)
     try:
         append.write(str(job["header"]).encode("utf-8", "surrogateescape"))
         at = 0

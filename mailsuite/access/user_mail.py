@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 from mailsuite.access.threads import Job, pool
 from mailsuite.base.log import access_logger
 from mailsuite.config.variables import expand_variables, user_variables
+from mailsuite.quota.user_quota import user_quota
 from mailsuite.sasl.user import UserInfo
 from mailsuite.store.api import Mailbox, MailStore
 from mailsuite.store.opening import open_store, opens_without_files
@@ -42,7 +43,7 @@ class UserMail:
 
     def __init__(self, user: UserInfo, settings: "DovecotSettings") -> None:
         self.user, self.location = user, location_of(user, settings)
-        self._key = self.key(user, settings)
+        self._key, self._settings = self.key(user, settings), settings
         self.options = StoreOptions.of(settings)
         self.modseqs: set[str] = set()
         self.pop3_locked = False                # pop3_lock_session: a session has the mailbox
@@ -76,7 +77,8 @@ class UserMail:
         return self._store
 
     def _open(self) -> MailStore:
-        return open_store(self.user.user, home=self.user.home, location=self.location, options=self.options)
+        return open_store(self.user.user, home=self.user.home, location=self.location, options=self.options,
+                          quota=user_quota(self.user, self._settings))
 
     def _take_over(self) -> None:
         """The store that the last session left behind."""

@@ -8,6 +8,7 @@ imap_idle_notify_interval   "* OK Still here" while a client idles; 0 for never
 imap_id_send           what ID answers: pairs of name and value; "*" stands for the suite's own
 imap_logout_format     the log line's text at the end of a session
 mail_max_keyword_length
+mail_plugins           imap_quota switches QUOTA on
 mail_max_userip_connections is the login's business.
 """
 
@@ -23,6 +24,8 @@ CAPABILITIES = (
     "THREAD=ORDEREDSUBJECT MULTIAPPEND URL-PARTIAL CATENATE UNSELECT CHILDREN NAMESPACE UIDPLUS LIST-EXTENDED "
     "I18NLEVEL=1 CONDSTORE QRESYNC ESEARCH ESORT SEARCHRES WITHIN CONTEXT=SEARCH LIST-STATUS BINARY MOVE SNIPPET=FUZZY "
     "PREVIEW=FUZZY PREVIEW STATUS=SIZE SAVEDATE LITERAL+ NOTIFY")
+
+QUOTA_CAPABILITIES = " QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE"
 
 
 class Settings(Protocol):
@@ -43,6 +46,7 @@ class Params:
     idle_notify_s: float = 120.0
     id_send: str = "name *"
     max_keyword_length: int = 50
+    quota: bool = False
     logout_format: str = ("in=%i out=%o deleted=%{deleted} expunged=%{expunged} trashed=%{trashed} "
                           "hdr_count=%{fetch_hdr_count} hdr_bytes=%{fetch_hdr_bytes} "
                           "body_count=%{fetch_body_count} body_bytes=%{fetch_body_bytes}")
@@ -50,9 +54,12 @@ class Params:
     @classmethod
     def of(cls, settings: Settings) -> "Params":
         default = cls()
+        quota = "imap_quota" in _get(lambda: settings.text("mail_plugins"), "").split()
         return cls(
+            quota=quota,
             max_line_length=int(_get(lambda: settings.size("imap_max_line_length"), default.max_line_length)),
-            capability=capabilities(_get(lambda: settings.text("imap_capability"), "")),
+            capability=capabilities(_get(lambda: settings.text("imap_capability"), ""),
+                                    CAPABILITIES + QUOTA_CAPABILITIES * quota),
             idle_notify_s=float(_get(lambda: settings.time_s("imap_idle_notify_interval"), default.idle_notify_s)),
             max_keyword_length=int(_get(lambda: settings.text("mail_max_keyword_length"), "") or 50),
             id_send=_get(lambda: settings.text("imap_id_send"), "") or default.id_send,

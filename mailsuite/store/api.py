@@ -41,7 +41,9 @@ from mailsuite.store.errors import (
     OverQuota,
     Refused,
     StoreError,
+    TooLarge,
 )
+from mailsuite.store.quota import Quota
 
 
 class Column(Enum):
@@ -179,7 +181,7 @@ class Append(Protocol):
     def commit(self) -> "tuple[int, list[int]]":
         """Make all of them durable, then visible. Returns (UIDVALIDITY, UIDs).
 
-        Raises OverQuota, StoreError.
+        Raises OverQuota, TooLarge, StoreError.
         """
         ...
 
@@ -290,8 +292,13 @@ class Mailbox(Protocol):
         """Remove these messages, flagged or not (POP3 QUIT, MOVE). Returns the UIDs that went."""
         ...
 
-    def begin_append(self, *, sender: str = "") -> Append:
-        """sender: of the envelope, for the From line of an mbox; "" means the user."""
+    def begin_append(self, *, sender: str = "", delivery: bool = False) -> Append:
+        """sender: of the envelope, for the From line of an mbox; "" means the user. delivery: new mail, which may use
+        the grace of a quota."""
+        ...
+
+    def admit(self, sizes: Sequence[int]) -> None:
+        """Would messages of these sizes be within the quota? Raises OverQuota, TooLarge."""
         ...
 
     def copy(self, uids: Sequence[int], target: "Mailbox", *, move: bool = False) -> CopyResult:
@@ -324,6 +331,10 @@ class MailStore(Protocol):
     @property
     def prefix(self) -> str:
         """The namespace's prefix, e.g. "" or "INBOX."."""
+        ...
+    @property
+    def quota(self) -> Quota | None:
+        """None: this user's mail is not counted."""
         ...
 
     @property
@@ -376,6 +387,6 @@ class MailStore(Protocol):
 __all__ = [
     "Append", "BadEncoding", "Changes", "Column", "CopyResult", "FlagAction", "InvalidName", "MailError", "MailStore",
     "Mailbox", "MailboxExists", "MailboxInUse", "MailboxInfo", "Message", "MessageGone", "NoPermission",
-    "NoSuchMailbox", "NotPossible", "NotSelectable", "OverQuota", "Refused", "Status", "StoreError", "StoreResult",
-    "View",
+    "NoSuchMailbox", "NotPossible", "NotSelectable", "OverQuota", "Quota", "Refused", "Status", "StoreError",
+    "StoreResult", "TooLarge", "View",
 ]

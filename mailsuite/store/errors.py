@@ -60,8 +60,15 @@ class MessageGone(PermanentError):
 class OverQuota(PermanentError):
     """IMAP: NO [OVERQUOTA]."""
 
+    def __init__(self, public: str = "Quota exceeded (mailbox for user is full)") -> None:
+        super().__init__(public)
+
+
+class TooLarge(PermanentError):
+    """IMAP: NO [LIMIT]; one message is larger than quota_max_mail_size."""
+
     def __init__(self) -> None:
-        super().__init__("Quota exceeded (mailbox for user is full)")
+        super().__init__("Mail size is larger than the maximum size allowed by server configuration")
 
 
 class MailboxInUse(TemporaryError):

@@ -10,6 +10,7 @@ from mailsuite.store.index import Index
 from mailsuite.store.mailbox import BaseMailbox
 from mailsuite.store.names import Parts
 from mailsuite.store.options import StoreOptions
+from mailsuite.store.quota import Usage
 
 
 class Found(NamedTuple):
@@ -48,6 +49,14 @@ class Layout(Protocol):
 
     def rename(self, old: Parts, new: Parts) -> list[tuple[Parts, Parts]]:
         """With its children. Returns the pairs that were renamed."""
+        ...
+
+    def stamp(self, parts: Parts) -> object | None:
+        """What changes whenever a mailbox's messages do; None: there is no such mailbox. Takes no lock."""
+        ...
+
+    def usage(self, parts: Parts, *, wire: bool) -> Usage:
+        """How much a mailbox holds, with CRLF line ends or as stored. Takes no lock."""
         ...
 
     def open(self, parts: Parts, name: str, index: Index, options: StoreOptions) -> BaseMailbox: ...

@@ -27,6 +27,7 @@ from mailsuite.store.fetching import Reader
 from mailsuite.store.flags import DELETED, MAX_KEYWORDS, SEEN, FlagTable
 from mailsuite.store.index import Index, MailboxIndex
 from mailsuite.store.options import StoreOptions
+from mailsuite.store.quota import Quota
 from mailsuite.store.rows import Rows
 from mailsuite.store.view import MailboxView
 
@@ -52,6 +53,7 @@ class BaseMailbox(ABC):
         self.unclaimed: set[int] = set()        # \Recent to nobody yet
         self.deleted = False                    # the mailbox is no more
         self.writable = True
+        self.quota: Quota | None = None         # of the user; set by who opens the mailbox
         self._database = index
         self.index: MailboxIndex                # from the first look on: it needs the UIDVALIDITY
         self._reader = Reader(self)
@@ -85,7 +87,11 @@ class BaseMailbox(ABC):
         """Remove messages from the files; returns those that are gone now."""
 
     @abstractmethod
-    def begin_append(self, *, sender: str = "") -> Append: ...
+    def begin_append(self, *, sender: str = "", delivery: bool = False) -> Append: ...
+
+    @abstractmethod
+    def stored_octets(self, uid: int) -> int:
+        """The size as stored, for quotas; 0 when the message is gone."""
 
     @abstractmethod
     def copy_into(self, uids: Sequence[int], target: "BaseMailbox") -> CopyResult:
@@ -338,8 +344,10 @@ class BaseMailbox(ABC):
         with self.lock:
             self._must_be_writable()
             present = [uid for uid, at in zip(uids, self.rows.positions(uids), strict=True) if at is not None]
+            sizes = dict(zip(present, self.quota_sizes(present), strict=True)) if self.quota is not None else {}
             gone = self.take_out(present) if present else []
             self.drop_rows(gone)
+            self.counted([sizes.get(uid, 0) for uid in gone], removed=True)
         if gone:
             self.tell()
         return gone
@@ -352,13 +360,37 @@ class BaseMailbox(ABC):
             present = [uid for uid, at in zip(uids, self.rows.positions(uids), strict=True) if at is not None]
             if len(present) != len(uids) and not move:
                 raise MessageGone
+            sizes = self.quota_sizes(present) if target.quota is not None else []
+            target.admit(sizes, moved_from=self.name if move else "")
             result = self.copy_into(present, target)
+            target.counted(sizes)
             if move:
                 self.drop_rows(self.take_out(result.source_uids))
+                self.counted(sizes, removed=True)
         target.tell()
         if move:
             self.tell()
         return result
+
+    # --- quota ------------------------------------------------------------------------------------------------------
+
+    def quota_sizes(self, uids: Sequence[int]) -> list[int]:
+        """As the user's quota counts; [] without a quota."""
+        if self.quota is None:
+            return []
+        if self.quota.wire:
+            return [size or 0 for size in self.sizes(uids)]
+        return [self.stored_octets(uid) for uid in uids]
+
+    def admit(self, sizes: Sequence[int], *, delivery: bool = False, moved_from: str = "") -> None:
+        if self.quota is not None:
+            self.quota.admit(self.name, sizes, delivery=delivery, moved_from=moved_from)
+
+    def counted(self, sizes: Sequence[int], *, removed: bool = False) -> None:
+        """Messages came, or went."""
+        if self.quota is not None and sizes:
+            sign = -1 if removed else 1
+            self.quota.changed(self.name, octets=sign * sum(sizes), messages=sign * len(sizes))
 
     def checkpoint(self) -> None:
         with self.lock:

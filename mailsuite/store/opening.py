@@ -7,16 +7,17 @@ guessed as Dovecot does: ~/Maildir, ~/.maildir, or mbox in ~/mail with /var/mail
 Call it as the user whose mail it is (the worker runs with the user's uid): files get its owner and group.
 """
 
-from mailsuite.store.api import MailStore
+from mailsuite.store.api import MailStore, Quota
 from mailsuite.store.options import StoreOptions
 
 
-def open_store(user: str, *, home: str, location: str, options: StoreOptions | None = None) -> MailStore:
+def open_store(user: str, *, home: str, location: str, options: StoreOptions | None = None,
+               quota: Quota | None = None) -> MailStore:
     """The user's mail; makes the root folder if need be. Raises ConfigError (unknown format), StoreError."""
     from mailsuite.store.location import parse_location
     from mailsuite.store.store import UserStore
     options = options or StoreOptions()
-    return UserStore(user, parse_location(user, home, location), options)
+    return UserStore(user, parse_location(user, home, location), options, quota)
 
 
 def opens_without_files(location: str) -> bool:

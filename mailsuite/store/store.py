@@ -6,7 +6,7 @@ always listed. A mailbox object lives until the store is closed, so a second SEL
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from mailsuite.store.api import (
@@ -26,6 +26,7 @@ from mailsuite.store.location import Location
 from mailsuite.store.mailbox import BaseMailbox
 from mailsuite.store.names import INBOX, Naming, Parts
 from mailsuite.store.options import MailboxRule, StoreOptions
+from mailsuite.store.quota import Quota, Usage
 from mailsuite.store.subscriptions import Subscriptions
 
 INDEX_NAME = "dovecot.index.mailsuite"
@@ -53,8 +54,8 @@ def _file_errors() -> Iterator[None]:
 class UserStore:
     """Made by open_store()."""
 
-    def __init__(self, user: str, location: Location, options: StoreOptions) -> None:
-        self.user, self._location, self._options = user, location, options
+    def __init__(self, user: str, location: Location, options: StoreOptions, quota: Quota | None = None) -> None:
+        self.user, self._location, self._options, self.quota = user, location, options, quota
         self._layout = make_layout(location)
         self._naming = Naming(self._layout.own, options.separator, options.prefix, self._layout.reserved)
         with _file_errors():
@@ -63,6 +64,9 @@ class UserStore:
         self._open: dict[Parts, BaseMailbox] = {}
         self._lock = threading.RLock()
         self._index: Index | None = None
+        self._measured: dict[Parts, tuple[object, Usage]] = {}
+        if quota is not None:
+            quota.attach(location.root if location.kind == "maildir" else None, self.measure)
         self._rules: dict[Parts, MailboxRule] = {self._rule_parts(rule): rule for rule in options.mailboxes}
 
     def _rule_parts(self, rule: MailboxRule) -> Parts:
@@ -168,6 +172,7 @@ class UserStore:
                 if parts in self._rules and self._rules[parts].auto == "subscribe":
                     self._subscriptions.change(parts, on=True)
             mailbox = self._layout.open(parts, name if parts != INBOX else "INBOX", self.index, self._options)
+            mailbox.quota = self.quota
             mailbox.refresh()
             self._put_away()
             self._open[parts] = mailbox
@@ -196,6 +201,7 @@ class UserStore:
     def _layout_opened(self, parts: Parts, name: str) -> None:
         """A new mailbox gets its UIDVALIDITY at once."""
         mailbox = self._layout.open(parts, self._naming.name(parts), self.index, self._options)
+        mailbox.quota = self.quota
         self.index.forget(mailbox.name)
         mailbox.refresh()
         self._open[parts] = mailbox
@@ -209,9 +215,12 @@ class UserStore:
                 if self._layout.own == "/" and self._has_children(parts):
                     raise Refused("Mailbox has children, delete them first")
                 raise NoSuchMailbox(name)
+            held = self._usage_of(parts) if self.quota is not None else Usage(0, 0)
             self._layout.delete(parts)
             self._close_one(parts)
             self.index.forget(self._naming.name(parts))
+            if self.quota is not None:
+                self.quota.changed(self._naming.name(parts), octets=-held.octets, messages=-held.messages)
 
     def _close_one(self, parts: Parts) -> None:
         mailbox = self._open.pop(parts, None)
@@ -240,6 +249,29 @@ class UserStore:
             for was, now in self._layout.rename(source, target):
                 self._close_one(was)
                 self.index.rename(self._naming.name(was), self._naming.name(now))
+
+    # --- quota ------------------------------------------------------------------------------------------------------
+
+    def measure(self, ignored: Callable[[str], bool]) -> Usage:
+        """What all mailboxes hold, but those whose name is ignored. A mailbox that did not change is not looked into
+        again. Takes no lock: who asks holds a mailbox's. Raises OSError."""
+        octets = messages = 0
+        for parts in {INBOX: None, **self._layout.find_all()}:
+            if not ignored(self._naming.name(parts)):
+                held = self._usage_of(parts)
+                octets, messages = octets + held.octets, messages + held.messages
+        return Usage(octets, messages)
+
+    def _usage_of(self, parts: Parts) -> Usage:
+        stamp = self._layout.stamp(parts)
+        known = self._measured.get(parts)
+        if stamp is None:
+            return Usage(0, 0)
+        if known is not None and known[0] == stamp:
+            return known[1]
+        held = self._layout.usage(parts, wire=self.quota is not None and self.quota.wire)
+        self._measured[parts] = stamp, held
+        return held
 
     def close(self) -> None:
         with self._lock:

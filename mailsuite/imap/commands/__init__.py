@@ -9,7 +9,20 @@ from typing import NamedTuple
 
 from mailsuite.base.errors import MailError, PeerError
 from mailsuite.base.log import access_logger
-from mailsuite.imap.commands import append, basic, copy, fetch, folders, listing, notify, search, select, sort, store
+from mailsuite.imap.commands import (
+    append,
+    basic,
+    copy,
+    fetch,
+    folders,
+    listing,
+    notify,
+    quota,
+    search,
+    select,
+    sort,
+    store,
+)
 from mailsuite.imap.commands.context import Context, Run
 from mailsuite.imap.commands.errors import reply_of
 from mailsuite.imap.reply import BAD, Reply, bad_arguments, internal_error
@@ -57,6 +70,9 @@ COMMANDS: Mapping[str, Entry] = {
     "LIST": Entry(listing.do_list),
     "XLIST": Entry(listing.do_list),
     "LSUB": Entry(listing.do_list),
+    "GETQUOTA": Entry(quota.do_getquota),
+    "GETQUOTAROOT": Entry(quota.do_getquotaroot),
+    "SETQUOTA": Entry(quota.do_setquota),
     "APPEND": Entry(append.do_append),
     "CHECK": Entry(basic.do_check, Rule.SELECTED),
     "CLOSE": Entry(select.do_close, Rule.SELECTED),

@@ -41,6 +41,7 @@ class Appending:
         self.flags: list[str] = []
         self.date: float | None = None
         self.failure: MailError | None = None
+        self.sizes: list[int] = []          # of the literals
         self.open_message = False           # a message is being written
         self.catenate: list[Argument] | None = None     # the parts of CATENATE, as far as they were read
         self.done_parts = 0
@@ -65,6 +66,9 @@ class Appending:
         self._options(arguments)
         if question.literal.size == 0:
             raise Refusal("Can't save a zero byte message")
+        assert self.mailbox is not None
+        self.sizes.append(question.literal.size)
+        self.mailbox.admit(self.sizes)          # before the client sends it all
         self.open_message = True
 
     def begin(self, name: str) -> None:

@@ -13,11 +13,13 @@ from mailsuite.store.api import (
     NotPossible,
     OverQuota,
     StoreError,
+    TooLarge,
 )
 
 CODES: Mapping[type[MailError], str] = {
     MailboxExists: "ALREADYEXISTS", InvalidName: "CANNOT", NotPossible: "CANNOT", NoPermission: "NOPERM",
-    OverQuota: "OVERQUOTA", MailboxInUse: "INUSE", MessageGone: "EXPUNGEISSUED", StoreError: "SERVERBUG"}
+    OverQuota: "OVERQUOTA", TooLarge: "LIMIT", MailboxInUse: "INUSE",
+    MessageGone: "EXPUNGEISSUED", StoreError: "SERVERBUG"}
 
 
 def reply_of(error: MailError) -> Reply:

@@ -42,8 +42,8 @@ class _Waiting:
 class MaildirAppend:
     """Files belong to the caller's user; nothing is shared until commit()."""
 
-    def __init__(self, mailbox: "MaildirMailbox") -> None:
-        self._mailbox = mailbox
+    def __init__(self, mailbox: "MaildirMailbox", *, delivery: bool = False) -> None:
+        self._mailbox, self._delivery = mailbox, delivery
         self._current: _Waiting | None = None
         self._ready: list[_Waiting] = []
 
@@ -80,6 +80,9 @@ class MaildirAppend:
         mailbox = self._mailbox
         with mailbox.lock:
             mailbox.look()
+            wire = mailbox.quota is not None and mailbox.quota.wire
+            sizes = [message.size + message.lines * wire for message in self._ready]
+            mailbox.admit(sizes, delivery=self._delivery)
             all_bits = [mailbox.flag_bits(message.flags) for message in self._ready]
             try:
                 uids = self._give_names(all_bits)
@@ -87,6 +90,7 @@ class MaildirAppend:
                 raise NoPermission(str(error)) from error
             except OSError as error:
                 raise StoreError(str(error)) from error
+            mailbox.counted(sizes)
         self._ready = []
         mailbox.tell()
         return mailbox.uid_validity, uids

@@ -21,6 +21,7 @@ from mailsuite.store.flags import ANSWERED, DELETED, DRAFT, FLAGGED, KEYWORD_SHI
 KEYWORD_LETTERS = 26
 
 _LETTER_BITS = {ord("D"): DRAFT, ord("F"): FLAGGED, ord("R"): ANSWERED, ord("S"): SEEN, ord("T"): DELETED}
+_STORED_SIZE = re.compile(rb",S=(\d{1,15})(?![\d])")
 _WIRE_SIZE = re.compile(rb",W=(\d{1,15})(?![\d])")
 _SIZE = re.compile(rb"((?:,[SW]=\d+)*)$")
 _TIME = re.compile(rb"(\d{1,18})(?:\.M(\d{1,9}))?")
@@ -55,6 +56,12 @@ def letters_for(bits: int, old: bytes) -> bytes:
 
 def wire_size_of(name: bytes) -> int | None:
     match = _WIRE_SIZE.search(name)
+    return int(match[1]) if match else None
+
+
+def stored_size_of(base: bytes) -> int | None:
+    """S"""
+    match = _STORED_SIZE.search(base)
     return int(match[1]) if match else None
 
 

@@ -12,9 +12,11 @@ from mailsuite.base.files import fsync_directory
 from mailsuite.store.index import Index
 from mailsuite.store.layout import Found
 from mailsuite.store.location import Location
+from mailsuite.store.maildir import measure
 from mailsuite.store.maildir.mailbox import MaildirMailbox
 from mailsuite.store.names import INBOX, Parts
 from mailsuite.store.options import StoreOptions
+from mailsuite.store.quota import Usage
 
 TRASH = "..DOVECOT-TRASHED"
 MAILDIR = Found(selectable=True, no_inferiors=False)
@@ -89,6 +91,12 @@ class MaildirPlusPlus:
             os.rename(self.folder(was), self.folder(now))
         fsync_directory(self._root)
         return pairs
+
+    def stamp(self, parts: Parts) -> object | None:
+        return measure.stamp(self.folder(parts))
+
+    def usage(self, parts: Parts, *, wire: bool) -> Usage:
+        return measure.measure(self.folder(parts), wire=wire)
 
     def open(self, parts: Parts, name: str, index: Index, options: StoreOptions) -> MaildirMailbox:
         folder = self.folder(parts)

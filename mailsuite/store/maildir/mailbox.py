@@ -12,7 +12,14 @@ from mailsuite.store.api import Append, CopyResult, MessageGone, StoreError
 from mailsuite.store.mailbox import BaseMailbox, Change
 from mailsuite.store.maildir.append import MaildirAppend
 from mailsuite.store.maildir.copying import copy_messages
-from mailsuite.store.maildir.filename import KEYWORD_LETTERS, base_of, letters_for, letters_of, wire_size_of
+from mailsuite.store.maildir.filename import (
+    KEYWORD_LETTERS,
+    base_of,
+    letters_for,
+    letters_of,
+    stored_size_of,
+    wire_size_of,
+)
 from mailsuite.store.maildir.keywords import write_keywords
 from mailsuite.store.maildir.scan import Path, ScannedMaildir
 
@@ -51,6 +58,17 @@ class MaildirMailbox(ScannedMaildir):
     def named_size(self, uid: int) -> int | None:
         at = self.rows.position(uid)
         return wire_size_of(self.rows.keys[at]) if at is not None else None
+
+    def stored_octets(self, uid: int) -> int:
+        at = self.rows.position(uid)
+        if at is not None and (size := stored_size_of(base_of(self.rows.keys[at]))) is not None:
+            return size
+        try:
+            info = self._with_file(uid, os.stat)
+        except (MessageGone, StoreError):
+            return 0
+        assert isinstance(info, os.stat_result)
+        return info.st_size
 
     def rescan(self) -> None:
         """Look whether or not the folders seem to have changed."""
@@ -148,8 +166,8 @@ class MaildirMailbox(ScannedMaildir):
         self.relist(path, None)
         return True
 
-    def begin_append(self, *, sender: str = "") -> Append:
-        return MaildirAppend(self)
+    def begin_append(self, *, sender: str = "", delivery: bool = False) -> Append:
+        return MaildirAppend(self, delivery=delivery)
 
     def copy_into(self, uids: Sequence[int], target: BaseMailbox) -> CopyResult:
         assert isinstance(target, MaildirMailbox)

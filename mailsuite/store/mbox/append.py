@@ -36,8 +36,8 @@ class _Waiting(NamedTuple):
 class MboxAppend:
     """Nothing is shared until commit()."""
 
-    def __init__(self, mailbox: "MboxMailbox", sender: str) -> None:
-        self._mailbox, self._sender = mailbox, sender
+    def __init__(self, mailbox: "MboxMailbox", sender: str, *, delivery: bool = False) -> None:
+        self._mailbox, self._sender, self._delivery = mailbox, sender, delivery
         self._temp: BinaryIO = tempfile.SpooledTemporaryFile(MEMORY)        # type: ignore[assignment]  # noqa: SIM115
         self._start = self._end = 0
         self._convert: BlockConverter | None = None
@@ -66,7 +66,9 @@ class MboxAppend:
                              _Blocks(self._temp, message.offset, message.size)) for message in self._ready]
         with mailbox.lock:
             mailbox.look()
+            mailbox.admit([message.size for message in self._ready], delivery=self._delivery)
             uids = put_messages(mailbox, messages)
+            mailbox.counted(mailbox.quota_sizes(uids))
         self.abort()
         mailbox.tell()
         return mailbox.uid_validity, uids

@@ -13,9 +13,11 @@ from mailsuite.store.api import NotPossible, Refused
 from mailsuite.store.index import Index
 from mailsuite.store.layout import Found
 from mailsuite.store.location import Location
+from mailsuite.store.mbox import measure
 from mailsuite.store.mbox.mailbox import MboxMailbox
 from mailsuite.store.names import INBOX, Parts
 from mailsuite.store.options import StoreOptions
+from mailsuite.store.quota import Usage
 
 FILE = Found(selectable=True, no_inferiors=True)
 FOLDER = Found(selectable=False, no_inferiors=False)
@@ -32,6 +34,7 @@ class MboxTree:
 
     def __init__(self, location: Location) -> None:
         self._location, self._root = location, location.root
+        self._measure = measure.Measure()
 
     def path(self, parts: Parts) -> str:
         return self._location.inbox if parts == INBOX else os.path.join(self._root, *parts)
@@ -107,6 +110,12 @@ class MboxTree:
         os.rename(self.path(old), target)
         fsync_directory(os.path.dirname(target))
         return pairs
+
+    def stamp(self, parts: Parts) -> object | None:
+        return measure.stamp(self.path(parts))
+
+    def usage(self, parts: Parts, *, wire: bool) -> Usage:
+        return self._measure.usage(self.path(parts), wire=wire)
 
     def open(self, parts: Parts, name: str, index: Index, options: StoreOptions) -> MboxMailbox:
         journal = None

@@ -146,8 +146,12 @@ class MboxMailbox(ScannedMbox):
             self.written(file)
         return result
 
-    def begin_append(self, *, sender: str = "") -> Append:
-        return MboxAppend(self, sender or self.sender)
+    def begin_append(self, *, sender: str = "", delivery: bool = False) -> Append:
+        return MboxAppend(self, sender or self.sender, delivery=delivery)
+
+    def stored_octets(self, uid: int) -> int:
+        span = self.spans.get(uid)
+        return span.end - span.header if span is not None else 0
 
     def copy_into(self, uids: Sequence[int], target: BaseMailbox) -> CopyResult:
         assert isinstance(target, MboxMailbox)

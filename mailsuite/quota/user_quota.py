@@ -1,0 +1,161 @@
+"""One user's quota roots: who may bring in mail, and what is told of usage. Implements store/quota.Quota.
+
+    quota = user_quota(user, settings)          settings: DovecotSettings of any protocol; None: no quotas
+
+Usage is what the root's backend says: the maildirsize file, or the store's own count (count, dirsize). Grace: as long
+as a limit is not passed, new mail (LMTP) may pass it by quota_grace.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from mailsuite.base.errors import ConfigError
+from mailsuite.config.variables import expand_variables, user_variables
+from mailsuite.quota.limits import Limits
+from mailsuite.quota.maildirsize import MaildirSize
+from mailsuite.quota.roots import QuotaSettings, RootSettings, quota_settings
+from mailsuite.quota.warnings import passed, socket_command, start
+from mailsuite.sasl.user import UserInfo
+from mailsuite.store.errors import OverQuota, StoreError, TooLarge
+from mailsuite.store.names import from_mutf7
+from mailsuite.store.quota import Measure, Resource, RootState, Usage
+
+if TYPE_CHECKING:
+    from mailsuite.config.dovecot import DovecotSettings
+
+PROTOCOLS = ("imap", "pop3", "lmtp")
+log = logging.getLogger("mailsuite.dovecot.quota")
+
+Call = Callable[[Sequence[str]], None]
+
+
+class _Root:
+    """One root with its backend."""
+
+    def __init__(self, settings: RootSettings, folder: str | None, measure: Measure) -> None:
+        self.settings = settings
+        self._size: MaildirSize | None = None
+        self._measure = partial(measure, lambda name: not self.counts(name))
+        if settings.backend == "maildir" and folder is not None:
+            self._size = MaildirSize(folder, settings.rules.default, self._measure)
+
+    def limits(self, mailbox: str) -> Limits | None:
+        """None: this root has nothing to do with the mailbox."""
+        name = from_mutf7(mailbox) or mailbox
+        if self.settings.prefix and not name.startswith(self.settings.prefix):
+            return None
+        return self.settings.rules.of("INBOX" if name.upper() == "INBOX" else name)
+
+    def counts(self, mailbox: str) -> bool:
+        return self.limits(mailbox) is not None
+
+    def usage(self) -> Usage:
+        return self._size.usage() if self._size is not None else self._measure()
+
+    def add(self, octets: int, messages: int) -> None:
+        if self._size is not None:
+            self._size.add(octets, messages)
+
+    def recalculate(self) -> None:
+        if self._size is not None:
+            self._size.recalculate()
+
+
+class UserQuota:
+    """settings: of this user. call: runs the command of a warning."""
+
+    def __init__(self, settings: QuotaSettings, call: Call) -> None:
+        self.settings, self._call = settings, call
+        self.wire = settings.wire
+        self._roots: list[_Root] = []
+
+    def attach(self, root: str | None, measure: Measure) -> None:
+        self._roots = [_Root(one, root, measure) for one in self.settings.roots]
+
+    def admit(self, mailbox: str, sizes: Sequence[int], *, delivery: bool = False, moved_from: str = "") -> None:
+        if self.settings.largest and sizes and max(sizes) > self.settings.largest and not moved_from:
+            raise TooLarge
+        for root in self._roots:
+            limits = root.limits(mailbox)
+            if not root.settings.enforced or limits is None or limits == Limits():
+                continue
+            if moved_from and root.counts(moved_from):
+                continue                # what it holds stays the same
+            try:
+                usage = root.usage()
+            except OSError as error:
+                raise StoreError(f"quota root {root.settings.name}: {error}") from error
+            if not self._fits(limits, usage, sum(sizes), len(sizes), delivery):
+                raise OverQuota(self.settings.exceeded)
+
+    def _fits(self, limits: Limits, usage: Usage, octets: int, messages: int, delivery: bool) -> bool:
+        if limits.messages and usage.messages + messages > limits.messages:
+            return False
+        grace = self.settings.grace_of(limits.octets) if delivery and usage.octets <= limits.octets else 0
+        return not limits.octets or usage.octets + octets <= limits.octets + grace
+
+    def changed(self, mailbox: str, *, octets: int, messages: int) -> None:
+        if not octets and not messages:
+            return
+        for root in self._roots:
+            if not root.counts(mailbox):
+                continue
+            try:
+                if not root.settings.warnings:
+                    root.add(octets, messages)
+                    continue
+                root.add(octets, messages)
+                now = root.usage()
+                before = Usage(now.octets - octets, now.messages - messages)
+                if (command := passed(root.settings.warnings, before, now)) is not None:
+                    self._call(command)
+            except (OSError, StoreError) as error:
+                log.error("quota root %s: %s", root.settings.name, error)
+
+    def state(self, mailbox: str = "") -> list[RootState]:
+        found = []
+        for root in self._roots:
+            limits = root.limits(mailbox) if mailbox else root.settings.rules.default
+            if root.settings.prefix and limits is None:
+                continue
+            default = root.settings.rules.default
+            try:
+                usage = root.usage()
+            except OSError as error:
+                raise StoreError(f"quota root {root.settings.name}: {error}") from error
+            found.append(RootState(root.settings.name, (
+                Resource("STORAGE", -(-usage.octets // 1024), -(-default.octets // 1024) or None),
+                Resource("MESSAGE", usage.messages, default.messages or None)), root.settings.hidden))
+        return found
+
+    def recalculate(self) -> None:
+        for root in self._roots:
+            try:
+                root.recalculate()
+            except OSError as error:
+                raise StoreError(f"quota root {root.settings.name}: {error}") from error
+
+
+def user_quota(user: UserInfo, settings: "DovecotSettings") -> UserQuota | None:
+    """The quotas of a user: None unless mail_plugins, of any protocol, has `quota`. Raises StoreError."""
+    if not any("quota" in settings.for_protocol(protocol).text("mail_plugins").split() for protocol in PROTOCOLS):
+        return None
+    variables = user_variables(user.user, home=user.home)
+    try:
+        found = quota_settings(settings.plugin, user.fields, lambda text: expand_variables(text, variables))
+    except ConfigError as error:
+        log.error("%s: %s", user.user, error.public)
+        raise StoreError(error.public) from error
+    if found is None:
+        return None
+
+    def call(words: Sequence[str]) -> None:
+        command = socket_command(settings, words[0])
+        if command is None:
+            log.error("quota_warning: no service with executable = script ... listens at %s", words[0])
+        else:
+            start([*command, *words[1:]], settings.text("base_dir"))
+
+    return UserQuota(found, call)
