@@ -1,82 +1,119 @@
-"""doveadm's commands on mail, in the user's worker: where all that concerns one user meets.
+"""doveadm's commands on mail, where all that concerns one user meets: in the user's worker, or in doveadm itself.
 
-    run(store, request, content, say)          blocks; say(dict) is one line for doveadm
+    run(Job(store, user, settings, request), content, say)          blocks; say(dict) is one line for doveadm
 
 A request is {"command": "mailbox list", "arguments": [...], "options": {"s": [""]}, "user": name}. What is said:
-{"header": [titles]}, {"row": [values]}, {"error": text}, and {"status": n} as the last. Exit statuses are doveadm's: 65
-exists or not allowed, 67 no such user, 68 not found, 75 anything else.
+{"header": [titles], "hidden": [...], "streams": [...]}, {"rows": [[values], ...]}, {"error": text}, {"fatal": text},
+and {"status": n} as the last.
 """
 
 import json
+import os
 import socket
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from mailsuite.access.doveadm_folders import COMMANDS as FOLDER_COMMANDS
+from mailsuite.access.doveadm_import import COMMANDS as IMPORT_COMMANDS
+from mailsuite.access.doveadm_maintain import COMMANDS as MAINTENANCE_COMMANDS
 from mailsuite.access.doveadm_messages import COMMANDS as MESSAGE_COMMANDS
-from mailsuite.access.doveadm_run import EX_TEMPFAIL, Failed, Run
-from mailsuite.base.errors import PeerError
+from mailsuite.access.doveadm_run import EX_TEMPFAIL, EX_USAGE, Failed, Run, reason, status_of
+from mailsuite.base.errors import ConfigError, PeerError
 from mailsuite.base.log import access_logger
-from mailsuite.store.api import (
-    BadEncoding,
-    InvalidName,
-    MailboxExists,
-    MailError,
-    MailStore,
-    NoSuchMailbox,
-    NotPossible,
-    NotSelectable,
-    Refused,
-)
+from mailsuite.sasl.user import UserInfo
+from mailsuite.store.api import MailError, MailStore
 
-EX_DATAERR, EX_NOTFOUND = 65, 68
-_STATUS: Mapping[type[MailError], int] = {
-    NoSuchMailbox: EX_NOTFOUND, MailboxExists: EX_DATAERR, InvalidName: EX_DATAERR, NotPossible: EX_DATAERR,
-    Refused: EX_DATAERR, BadEncoding: EX_DATAERR, NotSelectable: EX_DATAERR}
+if TYPE_CHECKING:
+    from mailsuite.config.dovecot import DovecotSettings
 
-COMMANDS: Mapping[str, Callable[[Run], None]] = {**FOLDER_COMMANDS, **MESSAGE_COMMANDS}
+COMMANDS: Mapping[str, Callable[[Run], None]] = {
+    **FOLDER_COMMANDS, **MESSAGE_COMMANDS, **MAINTENANCE_COMMANDS, **IMPORT_COMMANDS}
 
 log = access_logger("doveadm")
 
 
-def status_of(error: MailError) -> int:
-    return next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), EX_TEMPFAIL)
+class Job(NamedTuple):
+    """One command for one user. request: what doveadm sent; its "source" is the user whose mail copy and move take."""
+
+    store: MailStore
+    user: UserInfo
+    settings: "DovecotSettings"
+    request: Mapping[str, Any]
 
 
-def run(store: MailStore, request: Mapping[str, Any], content: bytes, say: Callable[[dict[str, Any]], None]) -> None:
+def run(job: Job, content: BinaryIO | None, say: Callable[[dict[str, Any]], None]) -> None:
     """Carry out one command; never raises what concerns this command only."""
-    job = Run(store, list(map(str, request["arguments"])), dict(request["options"]), content, say)
-    status = 0
+    request = job.request
+    task = Run(job.store, list(map(str, request["arguments"])), dict(request["options"]), say, content, job.user,
+               open_location=lambda location, how: _open_location(job, location, how))
+    status, lines = 0, []
     try:
-        COMMANDS[str(request["command"])](job)
-        status = job.status
+        if "source" in request:
+            task.source = open_user(UserInfo.from_message(request["source"]), job.settings)
+        COMMANDS[str(request["command"])](task)
+        status = task.status
     except Failed as failed:
-        say({"fatal": failed.text})
-        status = failed.status
-    except PeerError as error:
-        say({"fatal": error.public})
-        status = EX_TEMPFAIL
+        lines, status = [{"fatal": failed.text, "before": failed.before}], failed.status
+    except (PeerError, ConfigError) as error:
+        lines, status = [{"fatal": error.public}], EX_TEMPFAIL
     except MailError as error:
-        say({"error": error.public})
-        status = status_of(error)
+        lines, status = [{"error": reason(error)}], status_of(error)
     except KeyError as error:
-        say({"error": f"unknown command {error}"})
-        status = 64
+        lines, status = [{"error": f"unknown command {error}"}], EX_USAGE
+    except OSError:
+        raise                           # doveadm went away
     except Exception:
         log.exception("unforeseen in a doveadm command")
-        say({"error": "Internal error occurred. Refer to server log for more information."})
+        lines = [{"error": "Internal error occurred. Refer to server log for more information."}]
         status = EX_TEMPFAIL
+    finally:
+        if task.source is not None:
+            task.source.close()
+    task.flush()
+    for line in lines:
+        say(line)
     say({"status": status})
 
 
-def serve(store: MailStore, request: Mapping[str, Any], content_fd: int, sock: socket.socket) -> None:
+def open_user(user: UserInfo, settings: "DovecotSettings", location: str = "") -> MailStore:
+    """A user's mail, at a location of its own or where the settings say. Raises ConfigError, StoreError."""
+    from mailsuite.access.user_mail import location_of
+    from mailsuite.config.variables import expand_variables, user_variables
+    from mailsuite.store.opening import open_store
+    from mailsuite.store.options import StoreOptions
+
+    where = location_of(user, settings) if not location else expand_variables(
+        location, user_variables(user.user, service="doveadm", home=user.home))
+    return open_store(user.user, home=user.home, location=where, options=StoreOptions.of(settings))
+
+
+def _open_location(job: Job, location: str, how: str) -> MailStore:
+    """Mail elsewhere, for import and export. how: "make" for a place that need not exist."""
+    from dataclasses import replace
+
+    from mailsuite.config.variables import expand_variables, user_variables
+    from mailsuite.store.location import parse_location
+    from mailsuite.store.opening import open_store
+    from mailsuite.store.options import StoreOptions
+
+    user = job.user
+    name = job.request["options"].get("U", [user.user])[-1]
+    where = expand_variables(location, user_variables(name, service="doveadm", home=user.home))
+    parsed = parse_location(user.user, user.home, where)
+    if how != "make" and not os.path.exists(parsed.root):
+        raise Failed(f"{parsed.root}: there is no mail")
+    options = replace(StoreOptions.of(job.settings), separator="", prefix="", mailboxes=())
+    return open_store(user.user, home=user.home, location=where, options=options)
+
+
+def serve(job: Job, content_fd: int, sock: socket.socket) -> None:
     """Run a command for the doveadm at the other end of sock. Blocks; raises OSError when it is gone."""
-    content = b""
-    if content_fd >= 0:
-        with open(content_fd, "rb") as file:
-            content = file.read()
     with sock.makefile("wb", buffering=65536) as out:
-        run(store, request, content, lambda line: _write(out, line))
+        if content_fd < 0:
+            run(job, None, lambda line: _write(out, line))
+        else:
+            with open(content_fd, "rb") as content:
+                run(job, content, lambda line: _write(out, line))
 
 
 def _write(out: Any, line: dict[str, Any]) -> None:

@@ -1,42 +1,37 @@
-"""doveadm mailbox list, status, create, delete, rename, subscribe, unsubscribe: names are UTF-8 here."""
+"""doveadm mailbox list, status, create, delete, rename, subscribe, unsubscribe, path, update: names are UTF-8 here."""
 
 import re
 from collections.abc import Callable, Mapping
 
-from mailsuite.access.doveadm_run import EX_USAGE, Failed, Run
-from mailsuite.store.api import MailError, Refused, Status
+from mailsuite.access.doveadm_fields import shown
+from mailsuite.access.doveadm_messages import selectable
+from mailsuite.access.doveadm_query import matcher
+from mailsuite.access.doveadm_run import EX_DATAERR, EX_USAGE, Failed, Run
+from mailsuite.store.api import IdentityChange, Mailbox, MailError, NotPossible, Refused, Status
 from mailsuite.store.names import from_mutf7, to_mutf7
 
 
-def shown(name: str) -> str:
-    """A mailbox's name in UTF-8."""
-    return from_mutf7(name) or name
+def matching(run: Run, patterns: list[str], *, parents: bool = False) -> list[str]:
+    """Names (as stored) of the mailboxes that fit; a single name without wildcards stands for itself.
 
-
-def matching(run: Run, patterns: list[str]) -> list[str]:
-    """Names (as stored) of selectable mailboxes that fit one of the patterns ("*", and "%" within a level)."""
-    separator = re.escape(run.store.separator)
-    wild = {"*": ".*", "%": f"[^{separator}]*"}
-    tests = [re.compile("".join(wild.get(char) or re.escape(char) for char in pattern), re.DOTALL)
-             for pattern in patterns]
-    names = [info.name for info in run.store.list_mailboxes() if info.selectable]
-    return sorted((name for name in names
-                  if any(test.fullmatch(shown(name)) for test in tests)), key=str.lower)
+    parents: those that hold no mail too.
+    """
+    if len(patterns) == 1 and not re.search("[*%]", patterns[0]):
+        return [to_mutf7(patterns[0])]
+    tests = [matcher(pattern, run.store.separator) for pattern in patterns]
+    return [name for name in selectable(run.store, parents=parents) if any(test(name, "") for test in tests)]
 
 
 def list_(run: Run) -> None:
-    run.header("mailbox")
-    patterns = run.arguments or ["*"]
+    run.header("mailbox", hidden=("mailbox",))
     if "s" in run.options:
-        names = run.store.subscriptions()
-        tests = set(matching(run, patterns))
-        everything = not run.arguments
-        for name in names:
-            if everything or name in tests:
-                run.row([shown(name)])
-        return
-    for name in matching(run, patterns):
-        run.row([shown(name)])
+        tests = [matcher(pattern, run.store.separator) for pattern in run.arguments or ["*"]]
+        names = [name for name in run.store.subscriptions() if any(test(name, "") for test in tests)]
+    else:
+        names = matching(run, run.arguments or ["*"], parents=True)
+    encoded = "7" in run.options and run.options.get("8") is None
+    for name in names:
+        run.row([name if encoded else shown(name)])
 
 
 STATUS_FIELDS: Mapping[str, Callable[[Status], int | str | None]] = {
@@ -48,27 +43,34 @@ STATUS_FIELDS: Mapping[str, Callable[[Status], int | str | None]] = {
     "highestmodseq": lambda status: status.highest_modseq,
     "vsize": lambda status: status.size,
     "guid": lambda status: status.guid,
+    "firstsaved": lambda status: "never",
 }
 _SUMMED = ("messages", "recent", "unseen", "vsize")
 
 
 def status(run: Run) -> None:
     wanted = run.arguments[0].split()
+    total = "t" in run.options
     for name in wanted:
         if name not in STATUS_FIELDS and name != "all":
             raise Failed(f"Unknown status field: {name}", EX_USAGE)
-    total = "t" in run.options
+        if total and name not in (*_SUMMED, "all"):
+            raise Failed(f"Status field {name} can't be used with -t", EX_USAGE)
+    if not wanted:
+        raise Failed("No status fields", EX_USAGE)
     fields = [name for name in STATUS_FIELDS
               if (name in wanted or "all" in wanted) and (not total or name in _SUMMED)]
-    run.header(*([] if total else ["mailbox"]), *fields)
+    run.header(*([] if total else ["mailbox"]), *fields, hidden=("mailbox",))
     sums = dict.fromkeys(fields, 0)
-    for name in _named(run, run.arguments[1:]):
+    for name in matching(run, run.arguments[1:]):
         try:
-            found = run.store.open(name).status(size="vsize" in fields)
+            mailbox = run.store.open(name)
+            found = mailbox.status(size="vsize" in fields)
+            values = [_first_saved(mailbox) if field == "firstsaved" else STATUS_FIELDS[field](found)
+                      for field in fields]
         except MailError as error:
             run.error(f"Mailbox {shown(name)}: Failed to lookup mailbox status", error)
             continue
-        values = [STATUS_FIELDS[field](found) for field in fields]
         if total:
             sums = {field: sums[field] + int(value or 0) for field, value in zip(fields, values, strict=True)}
         else:
@@ -77,32 +79,62 @@ def status(run: Run) -> None:
         run.row(map(str, sums.values()))
 
 
-def _named(run: Run, patterns: list[str]) -> list[str]:
-    """What patterns stand for; a name without wildcards stands for itself."""
-    names: list[str] = []
-    for pattern in patterns:
-        names += matching(run, [pattern]) if re.search("[*%]", pattern) else [to_mutf7(pattern)]
-    return names
+def _first_saved(mailbox: Mailbox) -> str:
+    """When the first message came into the mailbox, as seconds since the epoch."""
+    view = mailbox.open_view(read_only=True, claim_recent=False)
+    try:
+        saved = mailbox.saved_date(view.uids[0]) if view.uids else None
+    finally:
+        view.close()
+    return "never" if saved is None else str(saved)
+
+
+def _each(run: Run, verb: str, change: Callable[[str], None]) -> None:
+    """change(name as stored) for each argument; what fails is complained of, the others go on."""
+    for name in run.arguments:
+        try:
+            change(to_mutf7(name))
+        except MailError as error:
+            run.error(f"Can't {verb} mailbox {name}", error, end="." if isinstance(error, Refused) else "")
+
+
+_GUID = re.compile(r"[0-9a-fA-F]{32}")
 
 
 def create(run: Run) -> None:
-    for name in run.arguments:
-        try:
-            run.store.create(to_mutf7(name))
-            if "s" in run.options:
-                run.store.subscribe(to_mutf7(name), True)
-        except MailError as error:
-            run.error(f"Can't create mailbox {name}", error)
+    guid = run.options.get("g", [""])[-1].lower()
+
+    def make(name: str) -> None:
+        run.store.create(name)
+        if guid:
+            run.store.open(name.removesuffix(run.store.separator)).update(IdentityChange(guid=guid))
+        if "s" in run.options:
+            run.store.subscribe(name, True)
+
+    _each(run, "create", make)
 
 
 def delete(run: Run) -> None:
-    for name in run.arguments:
-        try:
-            run.store.delete(to_mutf7(name))
-            if "s" in run.options:
-                run.store.subscribe(to_mutf7(name), False)
-        except MailError as error:
-            run.error(f"Can't delete mailbox {name}", error, end="." if isinstance(error, Refused) else "")
+    if "r" in run.options:
+        below = {name: None for argument in run.arguments for name in reversed(selectable(run.store))
+                 if name.startswith(to_mutf7(argument) + run.store.separator)}
+        run.arguments = [*map(shown, sorted(below, reverse=True)), *run.arguments]
+
+    def remove(name: str) -> None:
+        if "e" in run.options and run.store.exists(name) and run.store.open(name).status().messages:
+            raise NotEmpty
+        run.store.delete(name)
+        if "s" in run.options:
+            run.store.subscribe(name, False)
+
+    _each(run, "delete", remove)
+
+
+class NotEmpty(NotPossible):
+    """-e: only an empty mailbox is deleted."""
+
+    def __init__(self) -> None:
+        super().__init__("Mailbox isn't empty")
 
 
 def rename(run: Run) -> None:
@@ -113,23 +145,46 @@ def rename(run: Run) -> None:
             run.store.subscribe(to_mutf7(old), False)
             run.store.subscribe(to_mutf7(new), True)
     except MailError as error:
-        run.error(f"Can't rename mailbox {old} to {new}", error)
+        sentence = "to itself" in error.public or "isn't supported" in error.public
+        run.error(f"Can't rename mailbox {old} to {new}", error, end="." if sentence else "")
 
 
 def subscribe(run: Run) -> None:
-    for name in run.arguments:
-        try:
-            run.store.subscribe(to_mutf7(name), True)
-        except MailError as error:
-            run.error(f"Can't subscribe mailbox {name}", error)
+    _each(run, "subscribe", lambda name: run.store.subscribe(name, True, missing=True))
 
 
 def unsubscribe(run: Run) -> None:
+    _each(run, "unsubscribe", lambda name: run.store.subscribe(name, False))
+
+
+def path(run: Run) -> None:
+    kinds = {"": "mailbox", "dir": "mailbox", "mailbox": "mailbox", "alt-dir": "", "alt-mailbox": "",
+             "control": "control", "index": "index", "index-private": "", "index-cache": "index", "list-index": "index"}
+    kind = kinds[run.options.get("t", [""])[-1]]
+    run.header("path", hidden=("path",))
+    try:
+        where = run.store.path(to_mutf7(run.arguments[0]), kind) if kind else ""
+    except MailError as error:
+        run.error(f"Failed to lookup mailbox path {run.arguments[0]}", error)
+        return
+    if where:
+        run.row([where])
+
+
+def update(run: Run) -> None:
+    numbers = {option: int(values[-1]) for option, values in run.options.items()
+               if option.startswith("min-") or option == "uid-validity"}
+    least_recent = numbers.get("min-first-recent-uid")
+    if least_recent is not None and least_recent > numbers.get("min-next-uid", 0):
+        raise Failed("min_first_recent_uid > min_next_uid", EX_DATAERR)
+    guid = run.options.get("mailbox-guid", [""])[-1].lower()
+    change = IdentityChange(numbers.get("uid-validity"), guid or None, numbers.get("min-next-uid"),
+                            numbers.get("min-highest-modseq"), least_recent)
     for name in run.arguments:
         try:
-            run.store.subscribe(to_mutf7(name), False)
+            run.store.open(to_mutf7(name)).update(change)
         except MailError as error:
-            run.error(f"Can't unsubscribe mailbox {name}", error)
+            run.error(f"Cannot update {name}", error)
 
 
 COMMANDS: Mapping[str, Callable[[Run], None]] = {
@@ -140,4 +195,7 @@ COMMANDS: Mapping[str, Callable[[Run], None]] = {
     "mailbox rename": rename,
     "mailbox subscribe": subscribe,
     "mailbox unsubscribe": unsubscribe,
+    "mailbox path": path,
+    "mailbox update": update,
 }
+__all__ = ["COMMANDS", "from_mutf7"]

@@ -1,86 +1,39 @@
-"""doveadm search, fetch, flags, expunge, move, copy, save.
-
-A query is a SEARCH with one more key, MAILBOX pattern; without it all mailboxes are searched.
-"""
+"""doveadm search, fetch, flags, expunge, deduplicate, copy, move, save."""
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 
-from mailsuite.access.doveadm_folders import matching, shown
-from mailsuite.access.doveadm_run import EX_USAGE, Failed, Run
+from mailsuite.access.doveadm_fields import BATCH, Batch, field_of, shown
+from mailsuite.access.doveadm_query import Query
+from mailsuite.access.doveadm_run import EX_DATAERR, Failed, Run, reason
 from mailsuite.imap.search import Search
-from mailsuite.imap.search_keys import Key, parse_keys
-from mailsuite.imap.sent_date import sent_date
-from mailsuite.imap.syntax import Argument, Atom, String
 from mailsuite.imap.view import Selected
-from mailsuite.message.message import Message
-from mailsuite.store.api import Column, FlagAction, Mailbox, MailError
+from mailsuite.store.api import FlagAction, InvalidName, Mailbox, MailError, MailStore, MessageGone, NoSuchMailbox
 from mailsuite.store.names import to_mutf7
 
-_ATOM = re.compile(rb"[^\x00-\x20(){\"\x7f-\xff]+")
-# Keys whose argument is a text, however it looks.
-_TEXTS = frozenset({"BCC", "BODY", "CC", "FROM", "SUBJECT", "TEXT", "TO"})
+BLOCK = 64 * 1024
+APPEND_BATCH = 100          # messages that become visible together when they come from another store
+_SYSTEM_FLAGS = frozenset({"\\answered", "\\flagged", "\\deleted", "\\seen", "\\draft", "\\recent"})
+_KEYWORD = re.compile(r"[^\x00-\x20(){%*\"\\\]\x7f-\U0010ffff]+")
 
 
-class Query:
-    """A parsed query. patterns: what MAILBOX said; named: whether it said anything."""
-
-    def __init__(self, words: list[str]) -> None:
-        self.patterns: list[str] = []
-        self._words = [part for word in words for part in _split(word)]
-        arguments = self._arguments(nested=False)
-        self.named = bool(self.patterns)
-        self.patterns = self.patterns or ["*"]
-        self.key: Key = parse_keys(arguments or [Atom(b"ALL")], "utf-8")
-
-    def _arguments(self, *, nested: bool) -> list[Argument]:
-        found: list[Argument] = []
-        while self._words:
-            word = self._words.pop(0)
-            name = word.upper()
-            if word == ")":
-                break
-            if word == "(":
-                found.append(self._arguments(nested=True))
-            elif name == "MAILBOX" and not nested:
-                self.patterns.append(self._next(name))
-            else:
-                raw = word.encode("utf-8", "surrogateescape")
-                found.append(Atom(raw) if _ATOM.fullmatch(raw) else String(raw))
-                for _ in range({"HEADER": 2}.get(name, int(name in _TEXTS))):
-                    found.append(String(self._next(name).encode("utf-8", "surrogateescape")))
-        return found
-
-    def _next(self, name: str) -> str:
-        if not self._words:
-            raise Failed(f"Missing parameter for {name}")
-        return self._words.pop(0)
+def selectable(store: MailStore, *, parents: bool = False) -> list[str]:
+    """All mailboxes that can hold mail, in doveadm's order: INBOX last. parents: also those that hold none."""
+    names = [info.name for info in store.list_mailboxes() if info.selectable or parents]
+    return sorted(names, key=lambda name: (name == "INBOX", name.lower()))
 
 
-def _split(word: str) -> list[str]:
-    """Parentheses may stick to their neighbours."""
-    head, tail = [], []
-    while word.startswith("(") and len(word) > 1:
-        head.append("(")
-        word = word[1:]
-    while word.endswith(")") and len(word) > 1:
-        tail.append(")")
-        word = word[:-1]
-    return [*head, word, *tail]
+def found(run: Run, query: Query, *, store: MailStore | None = None, read_only: bool = True,
+          missing: str = "Mailbox {}: Mailbox sync failed") -> Iterator[tuple[Selected, list[int]]]:
+    """Each mailbox that may have a match, with the UIDs that do.
 
-
-def found(run: Run, query: Query, *, read_only: bool = True) -> Iterator[tuple[Selected, list[int]]]:
-    """Each mailbox that fits, with the UIDs that match."""
-    names = []
-    for pattern in query.patterns:
-        names += matching(run, [pattern]) if re.search("[*%]", pattern) else [to_mutf7(pattern)]
-    for name in dict.fromkeys(names):
-        try:
-            mailbox = run.store.open(name)
-        except MailError as error:
-            run.error(f"Can't open mailbox '{shown(name)}'", error)
-            continue
+    missing: how a mailbox is complained of that the query names and that cannot be opened; "" for not at all.
+    """
+    store = store or run.store
+    for mailbox, name in _mailboxes(run, query, store, missing):
         view = mailbox.open_view(read_only=read_only, claim_recent=False)
         try:
             selected = Selected(mailbox, view, name=name)
@@ -89,116 +42,67 @@ def found(run: Run, query: Query, *, read_only: bool = True) -> Iterator[tuple[S
             view.close()
 
 
+def _mailboxes(run: Run, query: Query, store: MailStore, missing: str) -> Iterator[tuple[Mailbox, str]]:
+    names = selectable(store) if query.sole is None else [_stored_name(store, query.sole)]
+    for name in names:
+        try:
+            if query.sole is None and not query.asks_for_guid and not query.may_match(name, str):
+                continue
+            mailbox = store.open(name)
+            if query.asks_for_guid and not query.may_match(name, partial(_guid, mailbox)):
+                continue
+        except InvalidName as error:
+            run.error(f"Syncing mailbox {shown(name)} failed", error)
+        except MailError as error:
+            if missing or not isinstance(error, NoSuchMailbox):
+                run.complain(f"{(missing or 'Syncing mailbox {} failed').format(shown(name))}: {shown(reason(error))}",
+                             _status(error))
+        else:
+            yield mailbox, name
+
+
+def _guid(mailbox: Mailbox) -> str:
+    return mailbox.status().guid
+
+
+def _stored_name(store: MailStore, name: str) -> str:
+    stored = to_mutf7(name)
+    return "INBOX" if stored.upper() == "INBOX" else stored
+
+
+def _status(error: MailError) -> int:
+    from mailsuite.access.doveadm_run import status_of
+    return status_of(error)
+
+
 def search(run: Run) -> None:
-    query = Query(run.arguments)
-    run.header("mailbox-guid", "uid")
-    for selected, uids in found(run, query):
+    query = Query(run.arguments, run.store.separator)
+    run.header("mailbox-guid", "uid", hidden=("mailbox-guid", "uid"))
+    for selected, uids in found(run, query, missing="Couldn't get mailbox '{}' GUID"):
         guid = selected.mailbox.status().guid if uids else ""
         for uid in uids:
-            run.row([guid, str(uid)])
-
-
-# --- fetch --------------------------------------------------------------------------------------------------------
-
-
-class _Item:
-    """One message of which fields are asked; what costs is read once."""
-
-    def __init__(self, run: Run, selected: Selected, uid: int) -> None:
-        self.run, self.selected, self.uid, self.mailbox = run, selected, uid, selected.mailbox
-        self._message: Message | None = None
-
-    @property
-    def message(self) -> Message:
-        if self._message is None:
-            self._message = self.mailbox.message(self.uid)
-        return self._message
-
-    def column(self, column: Column) -> str:
-        return (self.mailbox.columns([self.uid], [column])[0][0] or b"").decode("utf-8", "surrogateescape")
-
-
-def _lf(octets: bytes) -> str:
-    return octets.replace(b"\r\n", b"\n").decode("utf-8", "surrogateescape")
-
-
-def _received(item: _Item) -> str:
-    date = item.mailbox.dates([item.uid])[0]
-    return "" if date is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(date))
-
-
-def _sent(item: _Item) -> str:
-    values = item.message.fields(b"Date")
-    parsed = sent_date(values[0]) if values else None
-    if parsed is None:
-        return ""
-    stamp, offset_s = parsed
-    sign, minutes = ("-" if offset_s < 0 else "+"), abs(offset_s) // 60
-    local = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(stamp + offset_s))
-    return f"{local} ({sign}{minutes // 60:02d}{minutes % 60:02d})"
-
-
-def _flags(item: _Item) -> str:
-    """System flags, \\Recent, keywords: in that order."""
-    flags = sorted(item.mailbox.flags(item.uid) or [], key=lambda flag: not flag.startswith("\\"))
-    system = [flag for flag in flags if flag.startswith("\\")]
-    recent = ["\\Recent"] if item.uid in item.selected.view.recent else []
-    return " ".join([*system, *recent, *flags[len(system):]])
-
-
-def _inside(rendered: str) -> str:
-    """ENVELOPE and the like come without their outer parentheses."""
-    return rendered[1:-1] if rendered.startswith("(") else rendered
-
-
-FIELDS: Mapping[str, Callable[[_Item], str]] = {
-    "user": lambda item: item.run.store.user,
-    "mailbox": lambda item: shown(item.selected.name),
-    "mailbox-guid": lambda item: item.mailbox.status().guid,
-    "seq": lambda item: str(item.selected.view.sequence(item.uid) or ""),
-    "uid": lambda item: str(item.uid),
-    "guid": lambda item: (item.mailbox.identities([item.uid], "guid") or [""])[0],
-    "flags": _flags,
-    "modseq": lambda item: item.column(Column.MODSEQ),
-    "hdr": lambda item: _lf(item.message.header),
-    "body": lambda item: _lf(item.message.body),
-    "text": lambda item: _lf(item.message.octets),
-    "text.utf8": lambda item: _lf(item.message.octets),
-    "size.physical": lambda item: str(item.message.size - item.message.octets.count(b"\r\n")),
-    "size.virtual": lambda item: item.column(Column.SIZE),
-    "date.received": _received,
-    "date.sent": _sent,
-    "date.saved": _received,
-    "imap.envelope": lambda item: _inside(item.column(Column.ENVELOPE)),
-    "imap.body": lambda item: _inside(item.column(Column.BODY)),
-    "imap.bodystructure": lambda item: _inside(item.column(Column.BODYSTRUCTURE)),
-}
-
-
-def _field(name: str) -> Callable[[_Item], str]:
-    if name.startswith("hdr.") and len(name) > 4:
-        header = name[4:].encode("ascii", "replace")
-        return lambda item: "\n".join(value.strip().decode("utf-8", "surrogateescape")
-                                      for value in item.message.fields(header))
-    if name not in FIELDS:
-        raise Failed(f"Unknown fetch field: {name}")
-    return FIELDS[name]
+            run.row((guid, str(uid)))
 
 
 def fetch(run: Run) -> None:
-    if not run.arguments:
-        raise Failed("Missing fetch fields", EX_USAGE)
-    names = run.arguments[0].split()
-    fields = [_field(name) for name in names]
-    query = Query(run.arguments[1:])
-    run.header(*names)
-    for selected, uids in found(run, query):
-        for uid in uids:
-            item = _Item(run, selected, uid)
-            try:
-                run.row([field(item) for field in fields])
-            except MailError as error:
-                run.error(f"fetch failed for mailbox {shown(selected.name)} uid {uid}", error)
+    names = run.arguments[0].lower().split()
+    fields = [field_of(name) for name in names]
+    query = Query(run.arguments[1:], run.store.separator)
+    run.header(*names, streams=[name for name, field in zip(names, fields, strict=True) if field.stream])
+    for selected, uids in found(run, query, missing=""):
+        for start in range(0, len(uids), BATCH):
+            batch = Batch(run, selected, uids[start:start + BATCH])
+            for at, uid in enumerate(batch.uids):
+                try:
+                    row = [field.value(batch, at) for field in fields]
+                except MessageGone:
+                    continue            # expunged while we looked
+                except MailError as error:
+                    run.error(f"fetch failed for mailbox {shown(selected.name)} uid {uid}", error)
+                    continue
+                if row:
+                    run.row(row)
+        run.flush()
 
 
 # --- changes ------------------------------------------------------------------------------------------------------
@@ -206,51 +110,134 @@ def fetch(run: Run) -> None:
 
 def _change_flags(action: FlagAction) -> Callable[[Run], None]:
     def change(run: Run) -> None:
-        flags, query = run.arguments[0].split(), Query(run.arguments[1:])
+        flags = run.arguments[0].split()
+        for flag in flags:
+            if flag.startswith("\\") and flag.lower() not in _SYSTEM_FLAGS:
+                raise Failed(f"Invalid system flag: {flag}")
+        query = Query(run.arguments[1:], run.store.separator)
+        wanted = [flag for flag in flags if flag.lower() != "\\recent"]
+        if not all(flag.startswith("\\") or _KEYWORD.fullmatch(flag) for flag in wanted):
+            run.complain("Invalid keywords: Invalid characters in keyword", EX_DATAERR)
+            return
         for selected, uids in found(run, query, read_only=False):
-            if uids:
-                selected.mailbox.store_flags(uids, action, flags)
+            if uids and (wanted or action is FlagAction.REPLACE):
+                with _caught(run, selected):
+                    selected.mailbox.store_flags(uids, action, wanted)
 
     return change
 
 
+@contextmanager
+def _caught(run: Run, selected: Selected) -> Iterator[None]:
+    """What goes wrong in one mailbox leaves the others alone."""
+    try:
+        yield
+    except MailError as error:
+        run.error(f"Mailbox {shown(selected.name)}", error)
+
+
 def expunge(run: Run) -> None:
-    query = Query(run.arguments)
-    if not query.named:
-        raise Failed("expunge: To avoid accidents, search query must contain MAILBOX in all search branches", EX_USAGE)
+    query = Query(run.arguments, run.store.separator)
+    query.must_name_mailboxes("expunge")
+    emptied = []
     for selected, uids in found(run, query, read_only=False):
         if uids:
-            selected.mailbox.remove(uids)
+            with _caught(run, selected):
+                selected.mailbox.remove(uids)
+        if "d" in run.options and selected.name != "INBOX" and not selected.mailbox.status().messages:
+            emptied.append(selected.name)
+    for name in emptied:
+        try:
+            run.store.delete(name)
+        except MailError as error:
+            run.error(f"Can't delete mailbox {shown(name)}", error)
+
+
+def deduplicate(run: Run) -> None:
+    """Keep the first of the messages with one GUID, or with one Message-ID (-m), in each mailbox."""
+    query = Query(run.arguments, run.store.separator)
+    for selected, uids in found(run, query, read_only=False):
+        seen: set[object] = set()
+        doubles = []
+        for start in range(0, len(uids), BATCH):
+            batch = Batch(run, selected, uids[start:start + BATCH])
+            for at, uid in enumerate(batch.uids):
+                key = next(iter(batch.header(b"message-id", at)), b"") if "m" in run.options else batch.guids[at]
+                if key in seen:
+                    doubles.append(uid)
+                elif key:
+                    seen.add(key)
+        if doubles:
+            with _caught(run, selected):
+                selected.mailbox.remove(doubles)
 
 
 def _transfer(move: bool) -> Callable[[Run], None]:
     def transfer(run: Run) -> None:
-        name, query = run.arguments[0], Query(run.arguments[1:])
-        target = _target(run, name)
+        name, words = run.arguments[0], run.arguments[1:]
+        if len(words) > 2 and words[0].lower() == "user":
+            words = words[2:]
+        source = run.source or run.store
+        query = Query(words, source.separator)
+        target = open_target(run, name, "Can't open mailbox '{}'")
         if target is None:
             return
-        for selected, uids in found(run, query, read_only=False):
-            if uids and selected.mailbox is not target:
-                selected.mailbox.copy(uids, target, move=move)
+        for selected, uids in found(run, query, store=source, read_only=False):
+            if uids:
+                with _caught(run, selected):
+                    put_into(selected.mailbox, uids, target, move=move)
 
     return transfer
 
 
-def _target(run: Run, name: str) -> Mailbox | None:
+def put_into(source: Mailbox, uids: Sequence[int], target: Mailbox, *, move: bool) -> None:
+    """COPY within a store; between stores messages are read and written. Raises MailError."""
     try:
-        return run.store.open(to_mutf7(name))
+        source.copy(uids, target, move=move)
+        return
+    except (AssertionError, NotImplementedError):
+        pass                            # two kinds of mailboxes
+    append_all(source, uids, target)
+    if move:
+        source.remove(uids)
+
+
+def append_all(source: Mailbox, uids: Sequence[int], target: Mailbox) -> None:
+    """Messages with flags and dates into a mailbox of any kind, APPEND_BATCH at a time. Raises MailError."""
+    for start in range(0, len(uids), APPEND_BATCH):
+        some = uids[start:start + APPEND_BATCH]
+        append = target.begin_append()
+        try:
+            for uid, date in zip(some, source.dates(some), strict=True):
+                flags = source.flags(uid)
+                if flags is None:
+                    continue
+                append.write(source.message(uid).crlf)
+                append.finish(flags, date)
+            append.commit()
+        except BaseException:
+            append.abort()
+            raise
+
+
+def open_target(run: Run, name: str, complaint: str) -> Mailbox | None:
+    """A mailbox by its UTF-8 name; None after a complaint."""
+    try:
+        return run.store.open(_stored_name(run.store, name))
     except MailError as error:
-        run.error(f"Can't open mailbox '{name}'", error)
+        run.error(complaint.format(name), error)
         return None
 
 
 def save(run: Run) -> None:
-    target = _target(run, run.options.get("m", ["INBOX"])[-1])
-    if target is None:
+    target = open_target(run, run.options.get("m", ["INBOX"])[-1], "Failed to open mailbox {}")
+    if target is None or run.content is None:
         return
     append = target.begin_append()
     try:
-        append.write(run.content)
+        append.write(b"")
+        while octets := run.content.read(BLOCK):
+            append.write(octets)
         append.finish([], None)
         append.commit()
     except BaseException:
@@ -265,6 +252,7 @@ COMMANDS: Mapping[str, Callable[[Run], None]] = {
     "flags remove": _change_flags(FlagAction.REMOVE),
     "flags replace": _change_flags(FlagAction.REPLACE),
     "expunge": expunge,
+    "deduplicate": deduplicate,
     "copy": _transfer(False),
     "move": _transfer(True),
     "save": save,

@@ -161,16 +161,27 @@ class AccessParent:
             del self._connections[key]
 
     async def _doveadm(self, request: Mapping[str, Any], fds: list[int], client: socket.socket) -> None:
-        """A command of doveadm on a user's mail; for the administrator only, who needs no ticket."""
-        if peer_uid(client) not in (0, os.geteuid()):
-            raise ValueError("doveadm's commands are for the administrator")
-        name = str(request["user"])
+        """A command of doveadm on a user's mail, for the administrator and for who owns it; no ticket is needed."""
+        name, peer = str(request["user"]), peer_uid(client)
+        settings = self.dovecot.for_protocol("imap")
         try:
             user = await self._auth.userdb(name, service="doveadm")
             if user is None:
                 _say(client, {"error": "User doesn't exist"}, {"status": EX_NOUSER})
                 return
-            identity = identity_of(user, self.dovecot.for_protocol("imap"))
+            identity = identity_of(user, settings)
+            if peer not in (0, os.geteuid(), identity.uid):
+                raise ValueError("doveadm's commands are for the administrator")
+            if "source" in request:
+                source = await self._auth.userdb(str(request["source"]), service="doveadm")
+                if source is None:
+                    _say(client, {"fatal": f"User {request['source']} doesn't exist"}, {"status": EX_NOUSER})
+                    return
+                if identity_of(source, settings).uid != identity.uid:
+                    _say(client, {"fatal": f"The mail of {source.user} belongs to another account than that of {name}"},
+                         {"status": EX_TEMPFAIL})
+                    return
+                request = {**request, "source": source.to_message()}
         except (TemporaryError, NotAllowed) as error:
             _say(client, {"error": error.detail or error.public}, {"status": EX_TEMPFAIL})
             return

@@ -131,8 +131,8 @@ class Worker:
                     lines = [{"error": error.public}, {"status": EX_TEMPFAIL}]
                     sock.sendall("".join(json.dumps(line) + "\n" for line in lines).encode())
                     return
-                await mail.run(lambda: doveadm.serve(store, message["doveadm"], content, sock))
-
+                job = doveadm.Job(store, user, settings, message["doveadm"])
+                await mail.run(lambda: doveadm.serve(job, content, sock))
 
     async def _deliver(self, message: Mapping[str, Any], fds: list[int]) -> None:
         """A message that came by LMTP: its server waits at the first descriptor, the second is the content."""

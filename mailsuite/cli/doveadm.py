@@ -28,7 +28,17 @@ class Command(NamedTuple):
 
 
 _MAIL = "[-u <user>|-A] [-S <socket_path>] "
+_CHANGES = "[--mailbox-guid guid] [--uid-validity uid] [--min-next-uid uid] [--min-first-recent-uid uid] " \
+           "[--min-highest-modseq seq] [--min-highest-pvt-modseq seq] <mailbox>"
+
+
+def _mail(words: str, usage: str) -> Command:
+    """A command on users' mail."""
+    return Command(words, _MAIL + usage, "doveadm_mail:mail")
+
+
 COMMANDS = (
+    _mail("altmove", "[-r] <search query>"),
     Command("auth cache flush", "[-a <master socket path>] [<user> [...]]", "doveadm_auth:cache_flush"),
     Command("auth login", "[-a <auth-login socket path>] [-m <auth-master socket path>] [-x <auth info>] "
             "[-M <master user>] <user> [<password>]", "doveadm_auth:login"),
@@ -37,25 +47,45 @@ COMMANDS = (
     Command("auth test", "[-a <auth socket path>] [-x <auth info>] [-M <master user>] <user> [<password>]",
             "doveadm_auth:test"),
     Command("config", "[doveconf parameters]", "doveadm_control:config"),
+    Command("dump", "[-t <type>] <path> [<type-specific args>]", "doveadm_local:dump"),
+    Command("exec", "<binary> [binary parameters]", "doveadm_local:exec_"),
     Command("help", "[<cmd>]", "doveadm_control:help_"),
-    Command("copy", _MAIL + "<destination> [user <source user>] <search query>", "doveadm_mail:transfer"),
-    Command("expunge", _MAIL + "[-m] <search query>", "doveadm_mail:query"),
-    Command("fetch", _MAIL + "<fields> <search query>", "doveadm_mail:fetch"),
-    Command("flags add", _MAIL + "<flags> <search query>", "doveadm_mail:transfer"),
-    Command("flags remove", _MAIL + "<flags> <search query>", "doveadm_mail:transfer"),
-    Command("flags replace", _MAIL + "<flags> <search query>", "doveadm_mail:transfer"),
-    Command("mailbox create", _MAIL + "[-g <guid>] [-s] <mailbox> [...]", "doveadm_mail:names"),
-    Command("mailbox delete", _MAIL + "[-r] [-s] [-e] [-Z] <mailbox> [...]", "doveadm_mail:names"),
-    Command("mailbox list", _MAIL + "[-7|-8] [-s] [<mailbox mask> [...]]", "doveadm_mail:list_"),
-    Command("mailbox rename", _MAIL + "[-s] <old name> <new name>", "doveadm_mail:rename"),
-    Command("mailbox status", _MAIL + "[-t] <fields> <mailbox mask> [...]", "doveadm_mail:status"),
-    Command("mailbox subscribe", _MAIL + "<mailbox> [...]", "doveadm_mail:names"),
-    Command("mailbox unsubscribe", _MAIL + "<mailbox> [...]", "doveadm_mail:names"),
-    Command("move", _MAIL + "<destination> [user <source user>] <search query>", "doveadm_mail:transfer"),
+    _mail("copy", "<destination> [user <source user>] <search query>"),
+    _mail("deduplicate", "[-m] <search query>"),
+    _mail("export", "<destination mail location> <search query>"),
+    _mail("expunge", "[-m] <search query>"),
+    _mail("fetch", "<fields> <search query>"),
+    _mail("flags add", "<flags> <search query>"),
+    _mail("flags remove", "<flags> <search query>"),
+    _mail("flags replace", "<flags> <search query>"),
+    _mail("force-resync", "[-f] <mailbox mask>"),
+    _mail("import", "[-U source-user] [-s] <source mail location> <dest parent mailbox> <search query>"),
+    _mail("index", "[-q] [-n <max recent>] <mailbox mask>"),
+    _mail("mailbox cache decision", "<mailbox> [...]"),
+    _mail("mailbox cache purge", "<mailbox> [...]"),
+    _mail("mailbox cache remove", "<search string>"),
+    _mail("mailbox create", "[-s] [-g <guid>] <mailbox> [...]"),
+    _mail("mailbox delete", "[-e] [-r] [-s] [-Z] <mailbox> [...]"),
+    _mail("mailbox list", "[-7|-8] [-s] [<mailbox mask> [...]]"),
+    _mail("mailbox metadata get", "[-s] <mailbox> <key>"),
+    _mail("mailbox metadata list", "[-s] [-p] <mailbox> [<key prefix>]"),
+    _mail("mailbox metadata set", "[-s] <mailbox> <key> <value>"),
+    _mail("mailbox metadata unset", "[-s] <mailbox> <key>"),
+    Command("mailbox mutf7", "[-7|-8] <name> [...]", "doveadm_mail:mutf7"),
+    _mail("mailbox path", "[-t <type>] <mailbox>"),
+    _mail("mailbox rename", "[-s] <old name> <new name>"),
+    _mail("mailbox status", "<fields> <mailbox> [...]"),
+    _mail("mailbox subscribe", "<mailbox> [...]"),
+    _mail("mailbox unsubscribe", "<mailbox> [...]"),
+    _mail("mailbox update", _CHANGES),
+    _mail("move", "<destination> [user <source user>] <search query>"),
+    _mail("purge", ""),
     Command("pw", "[-l] [-p plaintext] [-r rounds] [-s scheme] [-t hash] [-u user] [-V]", "doveadm_pw:pw"),
+    Command("quota", "", "doveadm_local:quota"),
+    Command("rebuild attachments", _MAIL + "<search query>", "doveadm_local:rebuild"),
     Command("reload", "", "doveadm_control:reload"),
-    Command("save", _MAIL + "[-m mailbox]", "doveadm_mail:save"),
-    Command("search", _MAIL + "<search query>", "doveadm_mail:query"),
+    _mail("save", "[-m mailbox]"),
+    _mail("search", "<search query>"),
     Command("stop", "", "doveadm_control:stop"),
     Command("user", "[-a <userdb socket path>] [-x <auth info>] [-f field] [-e <value>] [-u] "
             "<user mask> [<user mask> [...]]", "doveadm_user:user"),

@@ -7,18 +7,24 @@ cheap keys (flags, numbers, dates) first, so texts are read of few messages. Blo
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from functools import cached_property
 
 from mailsuite.imap import numbers
+from mailsuite.imap.facts import facts_of
 from mailsuite.imap.search_keys import (
     Age,
     All,
     And,
     Day,
+    Guid,
     HasFlag,
     Header,
+    InMailbox,
+    InThread,
     Key,
     ModSeq,
+    Moment,
     Not,
     Numbers,
     Or,
@@ -34,7 +40,8 @@ from mailsuite.store.api import MessageGone
 
 ADDRESS_FIELDS = (b"FROM", b"TO", b"CC", b"BCC")
 BATCH = 500             # messages whose headers are asked for at once
-_COST = {All: 0, Numbers: 0, HasFlag: 1, ModSeq: 1, Age: 2, Day: 2, Size: 3, Header: 5, Text: 9}
+_COST = {All: 0, InMailbox: 0, Numbers: 0, HasFlag: 1, ModSeq: 1, Guid: 1, Age: 2, Day: 2, Moment: 2, Size: 3,
+         Header: 5, InThread: 6, Text: 9}
 
 
 class Search:
@@ -81,6 +88,20 @@ class Search:
                 return self._header(name, fold(text), uids)
             case Text(text, headers):
                 return self._text(fold(text), headers, uids)
+            case InMailbox(fits):
+                return set(uids) if fits(self.selected.name, self.guid) else set()
+            case Guid(text):
+                guids = self.mailbox.identities(uids, "guid") or []
+                return {uid for uid, guid in zip(uids, guids, strict=False) if guid == text}
+            case Moment():
+                return self._moment(key, uids)
+            case InThread(inner):
+                return self._thread(inner) & set(uids)
+
+    @cached_property
+    def guid(self) -> str:
+        """The mailbox's."""
+        return self.mailbox.status().guid
 
     def _all_of(self, keys: Sequence[Key], uids: Sequence[int]) -> set[int]:
         left = list(uids)
@@ -121,6 +142,33 @@ class Search:
             case "ON":
                 return {uid for uid, day in days if day == key.day}
         return {uid for uid, day in days if day >= key.day}
+
+    def _moment(self, key: Moment, uids: Sequence[int]) -> set[int]:
+        match key.which:
+            case "SENT":
+                dated = ((uid, parsed[0] if (parsed := sent_date(value or b"")) is not None else 0)
+                         for uid, value in self.values(b"date", uids))
+            case "SAVED":
+                dated = ((uid, date) for uid in uids if (date := self.mailbox.saved_date(uid)) is not None)
+            case _:
+                dated = ((uid, date) for uid, date in self._dated(uids))
+        match key.how:
+            case "BEFORE":
+                return {uid for uid, date in dated if date < key.at_s}
+            case "ON":
+                return {uid for uid, date in dated if key.at_s <= date < key.at_s + 86400}
+        return {uid for uid, date in dated if date >= key.at_s}
+
+    def _thread(self, key: Key) -> set[int]:
+        """All messages that Message-ID, References and In-Reply-To tie to those that match."""
+        every = list(self.selected.view.uids)
+        mails = facts_of(self.mailbox).mails(every)
+        groups = Groups()
+        for uid in every:
+            mail = mails[uid]
+            groups.join([uid, *(each for each in (mail.message_id, *mail.references) if each)])
+        wanted = {groups.root(uid) for uid in self.match(key, every)}
+        return {uid for uid in every if groups.root(uid) in wanted}
 
     # --- texts ----------------------------------------------------------------------------------------------------
 
@@ -179,7 +227,7 @@ def _cost(key: Key) -> int:
             return max(_cost(one), _cost(other))
         case Not(inner):
             return _cost(inner)
-        case Day(sent=True):
+        case Day(sent=True) | Moment(which="SENT"):
             return 5
     return _COST[type(key)]
 
@@ -195,3 +243,20 @@ def sent_day(value: bytes | None) -> int:
     return 0 if parsed is None else int(parsed[0] + parsed[1]) // 86400
 
 
+class Groups:
+    """Things that belong together, by way of others."""
+
+    def __init__(self) -> None:
+        self._above: dict[Hashable, Hashable] = {}
+
+    def root(self, thing: Hashable) -> Hashable:
+        """What stands for the thing's group."""
+        while (above := self._above.get(thing, thing)) != thing:
+            self._above[thing] = self._above.get(above, above)
+            thing = above
+        return thing
+
+    def join(self, things: Sequence[Hashable]) -> None:
+        first = self.root(things[0])
+        for thing in things[1:]:
+            self._above[self.root(thing)] = first

@@ -103,7 +103,41 @@ class ModSeq:
     least: int
 
 
-Key = All | And | Or | Not | HasFlag | Numbers | Day | Age | Size | Header | Text | ModSeq
+# Keys that only doveadm's queries have (access/doveadm_query.py).
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """how: "BEFORE", "ON" (within a day from it) or "SINCE". which date: "" for received, "SENT", "SAVED"."""
+
+    how: str
+    which: str
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Guid:
+    """The message's own identifier, which copies share."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class InThread:
+    """In one thread with a message that matches."""
+
+    key: "Key"
+
+
+@dataclass(frozen=True, slots=True)
+class InMailbox:
+    """fits: of a mailbox's name (as stored) and GUID."""
+
+    fits: Callable[[str, str], bool]
+
+
+Key = (All | And | Or | Not | HasFlag | Numbers | Day | Age | Size | Header | Text | ModSeq | Moment | Guid | InThread
+       | InMailbox)
 
 _FLAGS = {name.upper(): "\\" + name for name in ("Answered", "Deleted", "Draft", "Flagged", "Seen", "Recent")}
 _FIELDS = ("BCC", "CC", "FROM", "TO", "SUBJECT")

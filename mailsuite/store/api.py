@@ -120,6 +120,17 @@ class StoreResult:
 
 
 @dataclass(frozen=True)
+class IdentityChange:
+    """What Mailbox.update changes; None: as it is. The least_ values never lower what is there."""
+
+    uid_validity: int | None = None
+    guid: str | None = None
+    least_uid_next: int | None = None
+    least_modseq: int | None = None
+    least_recent: int | None = None
+
+
+@dataclass(frozen=True)
 class CopyResult:
     """UIDPLUS: source_uids[i] became target_uids[i] in the target mailbox. refused: messages that were gone."""
 
@@ -263,6 +274,14 @@ class Mailbox(Protocol):
         """RFC822.SIZE: octets with CRLF line ends. POP3's LIST and SEARCH LARGER."""
         ...
 
+    def saved_date(self, uid: int) -> int | None:
+        """When the message came into this mailbox, as far as the files tell: seconds since the epoch; None: gone."""
+        ...
+
+    def stored_octets(self, uid: int) -> int:
+        """The size as stored; 0 for a message that is gone."""
+        ...
+
     def modseqs(self, uids: Sequence[int]) -> list[int | None]: ...
 
     def identities(self, uids: Sequence[int], kind: str) -> list[str] | None:
@@ -312,6 +331,21 @@ class Mailbox(Protocol):
         """CHECK: write what was delayed."""
         ...
 
+    def resync(self) -> None:
+        """Forget what was read out of messages, and look at all files anew."""
+        ...
+
+    def forget_cached(self, uids: Sequence[int]) -> None:
+        """Forget what was read out of these messages."""
+        ...
+
+    def update(self, change: "IdentityChange") -> None:
+        """Give the mailbox other numbers, for doveadm and dsync. Raises NotPossible, StoreError.
+
+        With another UIDVALIDITY it is another mailbox: views end, and it has to be opened anew.
+        """
+        ...
+
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call listener, from any thread, after each change made by this process; returns what ends it."""
         ...
@@ -350,8 +384,8 @@ class MailStore(Protocol):
         """Subscribed names, whether or not they exist."""
         ...
 
-    def subscribe(self, name: str, on: bool) -> None:
-        """Raises NoSuchMailbox (on=True only), InvalidName."""
+    def subscribe(self, name: str, on: bool, *, missing: bool = False) -> None:
+        """missing: also one that does not exist. Raises NoSuchMailbox (on=True only), InvalidName."""
         ...
 
     def exists(self, name: str) -> bool:
@@ -379,14 +413,18 @@ class MailStore(Protocol):
 
     def special_use(self, name: str) -> tuple[str, ...]: ...
 
+    def path(self, name: str, kind: str = "mailbox") -> str:
+        """Where a mailbox lies or would lie; kind: mailbox, index or control. Raises InvalidName, BadEncoding."""
+        ...
+
     def close(self) -> None:
         """Write what was delayed, close files and index. The store can't be used afterwards."""
         ...
 
 
 __all__ = [
-    "Append", "BadEncoding", "Changes", "Column", "CopyResult", "FlagAction", "InvalidName", "MailError", "MailStore",
-    "Mailbox", "MailboxExists", "MailboxInUse", "MailboxInfo", "Message", "MessageGone", "NoPermission",
-    "NoSuchMailbox", "NotPossible", "NotSelectable", "OverQuota", "Quota", "Refused", "Status", "StoreError",
-    "StoreResult", "TooLarge", "View",
+    "Append", "BadEncoding", "Changes", "Column", "CopyResult", "FlagAction", "IdentityChange", "InvalidName",
+    "MailError", "MailStore", "Mailbox", "MailboxExists", "MailboxInUse", "MailboxInfo", "Message", "MessageGone",
+    "NoPermission", "NoSuchMailbox", "NotPossible", "NotSelectable", "OverQuota", "Quota", "Refused", "Status",
+    "StoreError", "StoreResult", "TooLarge", "View",
 ]

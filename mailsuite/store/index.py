@@ -258,6 +258,15 @@ class MailboxIndex:
                 "body = coalesce(excluded.body, body), structure = coalesce(excluded.structure, structure)",
                 [(self._id, uid, *cached) for uid, cached in rows])
 
+    def forget_cached(self, uids: Sequence[int]) -> None:
+        """Nothing is known of these messages' content any more."""
+        with self._index.transaction() as db:
+            pairs = [(self._id, uid) for uid in uids]
+            db.executemany("DELETE FROM cache WHERE mailbox = ? AND uid = ?", pairs)
+            for names in self._known_lists(db):
+                db.executemany("DELETE FROM fields WHERE mailbox = ? AND names = ? AND uid = ?",
+                               [(self._id, names, uid) for uid in uids])
+
     def _known_lists(self, db: sqlite3.Connection) -> list[bytes]:
         """The lists of names of which something is kept."""
         if self._lists is None:

@@ -35,6 +35,10 @@ class Layout(Protocol):
         """What lies at a name; None: nothing."""
         ...
 
+    def path(self, parts: Parts) -> str:
+        """Where a mailbox of that name lies or would lie."""
+        ...
+
     def prepare(self) -> None:
         """Make the root, which need not be there before the first login."""
         ...

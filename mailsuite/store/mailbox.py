@@ -15,6 +15,7 @@ from mailsuite.store.api import (
     Column,
     CopyResult,
     FlagAction,
+    IdentityChange,
     Mailbox,
     MessageGone,
     NoPermission,
@@ -249,6 +250,9 @@ class BaseMailbox(ABC):
         """A size that is at hand without the index."""
         return None
 
+    def saved_date(self, uid: int) -> int | None:
+        return self.dates([uid])[0]
+
     def modseqs(self, uids: Sequence[int]) -> list[int | None]:
         with self.lock:
             return [None if at is None else self.rows.modseqs[at] for at in self.rows.positions(uids)]
@@ -397,6 +401,38 @@ class BaseMailbox(ABC):
             self.doubt()
             self.refresh()
             self.flush()
+
+    def resync(self) -> None:
+        with self.lock:
+            self.forget_cached(self.rows.uids)
+            self.doubt()
+            self.refresh()
+            self.flush()
+
+    def forget_cached(self, uids: Sequence[int]) -> None:
+        with self.lock:
+            self._reader.forget()
+            self.index.forget_cached(uids)
+
+    def update(self, change: IdentityChange) -> None:
+        with self.lock:
+            self._must_be_writable()
+            self.look()
+            self.give_identity(change)
+            if self.deleted:
+                return
+            if change.least_modseq is not None and change.least_modseq > self.highest_modseq:
+                self.highest_modseq = change.least_modseq
+                self.save_rows([], [])
+            if change.least_recent is not None:
+                self.unclaimed = {uid for uid in self.unclaimed if uid >= change.least_recent}
+                self.save_rows([], [])
+        self.tell()
+
+    def give_identity(self, change: IdentityChange) -> None:
+        """UIDVALIDITY, GUID and next UID into the files (lock held). Raises NotPossible where a kind cannot."""
+        if (change.uid_validity, change.guid, change.least_uid_next) != (None, None, None):
+            raise NotPossible("This mailbox format keeps its UIDVALIDITY, GUID and next UID")
 
     def _must_be_writable(self) -> None:
         if not self.writable:

@@ -131,9 +131,9 @@ class UserStore:
     def subscriptions(self) -> list[str]:
         return [self._naming.name(parts) for parts in self._subscribed()]
 
-    def subscribe(self, name: str, on: bool) -> None:
+    def subscribe(self, name: str, on: bool, *, missing: bool = False) -> None:
         parts = self._naming.parts(name)
-        if on and not self._exists(parts):
+        if on and not missing and not self._exists(parts):
             raise NoSuchMailbox(name)
         self._subscriptions.change(parts, on=on)
 
@@ -151,6 +151,16 @@ class UserStore:
     def _special(self, parts: Parts) -> tuple[str, ...]:
         rule = self._rules.get(parts)
         return rule.special_use if rule else ()
+
+    def path(self, name: str, kind: str = "mailbox") -> str:
+        parts = self._naming.parts(name)
+        where = self._layout.path(parts)
+        if kind == "mailbox" or self._location.kind == "mbox" and kind == "control":
+            return where
+        if kind == "index":
+            return self._location.index or ""
+        return where if self._location.control == self._location.root else os.path.join(
+            self._location.control, os.path.basename(where) if parts != INBOX else "")
 
     # --- mailboxes --------------------------------------------------------------------------------------------------
 

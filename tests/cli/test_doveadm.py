@@ -1,13 +1,16 @@
 """doveadm: options, exit statuses, formatters; what needs no running suite."""
 
-import pytest
+from contextlib import suppress
 
-from mailsuite.access.doveadm_messages import Query
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailsuite.access.doveadm_query import Query
 from mailsuite.access.doveadm_run import Failed
-from mailsuite.base.errors import PeerError
 from mailsuite.cli import doveadm
-from mailsuite.cli.doveadm_mail import Printer
-from mailsuite.imap.search_keys import And, Header, Not, Or
+from mailsuite.cli.doveadm_print import printer_for
+from mailsuite.imap.search_keys import And, Header, InMailbox, Moment, Not, Or
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
@@ -47,24 +50,60 @@ def test_usage(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
 @pytest.mark.parametrize(("form", "want"), [
     ("flow", "INBOX a=1\nx a=2\n"),
     ("tab", "mailbox\ta\nINBOX\t1\nx\t2\n"),
-    ("pager", "mailbox: INBOX\na: 1\n\f\nmailbox: x\na: 2\n"),
+    ("pager", "INBOX\na: 1\n\f\nx\na: 2\n"),
+    ("table", "mailbox a" + " " * 35 + "\nINBOX   1" + " " * 35 + "\nx       2" + " " * 35 + "\n"),
+    ("json", '[{"mailbox":"INBOX","a":"1"},{"mailbox":"x","a":"2"}]'),
 ])
 def test_formatters(capsys: pytest.CaptureFixture[str], form: str, want: str) -> None:
-    printer = Printer(form, ("mailbox",))
-    printer.header(["mailbox", "a"])
+    printer = printer_for(form)
+    printer.header(["mailbox", "a"], hidden={"mailbox"})
     printer.row(["INBOX", "1"])
     printer.row(["x", "2"])
+    printer.end()
     assert capsys.readouterr().out == want
 
 
 def test_queries() -> None:
-    query = Query(["mailbox", "a b", "subject", "two words", "(", "OR", "seen", "not", "flagged", ")"])
-    assert query.patterns == ["a b"] and query.named
+    query = Query(["mailbox", "a b", "subject", "two words", "(", "seen", "OR", "not", "flagged", ")"])
+    assert query.sole == "a b"
     assert isinstance(query.key, And)
-    subject, either = query.key.keys
+    box, subject, either = query.key.keys
+    assert isinstance(box, InMailbox) and box.fits("a b", "") and not box.fits("a", "")
     assert isinstance(subject, Header) and isinstance(either, Or) and isinstance(either.other, Not)
-    assert Query(["ALL"]).patterns == ["*"] and not Query(["ALL"]).named
-    with pytest.raises(PeerError, match="Unknown argument FOO"):
-        Query(["foo"])
-    with pytest.raises(Failed):
-        Query(["mailbox"])
+    assert Query(["ALL"]).sole is None
+
+
+@pytest.mark.parametrize(("words", "name", "may"), [
+    (["mailbox", "Work"], "Work", True),
+    (["mailbox", "Work"], "INBOX", False),
+    (["mailbox", "inbox", "seen"], "INBOX", True),
+    (["not", "mailbox", "Work"], "Work", False),
+    (["(", "mailbox", "Work", "or", "mailbox", "Sent", ")", "seen"], "Sent", True),
+    (["mailbox", "W%"], "Work/Sub", False),
+    (["mailbox", "W*"], "Work/Sub", True),
+    (["mailbox", "Entwürfe"], "Entw&APw-rfe", True),
+    (["seen", "or", "mailbox", "Work"], "INBOX", True),
+])
+def test_mailboxes_of_a_query(words: list[str], name: str, may: bool) -> None:
+    assert Query(words).may_match(name, str) is may
+
+
+@pytest.mark.parametrize(("text", "at_s"), [
+    ("1700000000", 1700000000.0), ("2h", 1700000000.0 - 7200), ("3 days", 1700000000.0 - 3 * 86400),
+    ("1weeks", 1700000000.0 - 604800), ("30mins", 1700000000.0 - 1800), ("90", 90.0),
+])
+def test_moments(text: str, at_s: float) -> None:
+    assert Query(["since", text], now=1700000000.0).key == Moment("SINCE", "", at_s)
+
+
+@pytest.mark.parametrize("words", [["not"] * 200 + ["seen"], ["("] * 200 + ["seen"] + [")"] * 200, ["seen"] * 6000])
+def test_endless_queries(words: list[str]) -> None:
+    with pytest.raises(Failed, match="Too many search keys"):
+        Query(words)
+
+
+@given(st.lists(st.sampled_from(["mailbox", "INBOX", "(", ")", "or", "not", "seen", "since", "1w", "uid", "1:*", "x",
+                                 "larger", "guid", "", "\udcff", "header", "inthread", "refs"])))
+def test_noise_is_refused(words: list[str]) -> None:
+    with suppress(Failed):
+        Query(words)

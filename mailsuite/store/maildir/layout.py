@@ -40,6 +40,9 @@ class MaildirPlusPlus:
     def folder(self, parts: Parts) -> str:
         return self._location.inbox if parts == INBOX else os.path.join(self._root, "." + ".".join(parts))
 
+    def path(self, parts: Parts) -> str:
+        return self.folder(parts)
+
     def find_all(self) -> dict[Parts, Found]:
         try:
             entries = list(os.scandir(self._root))

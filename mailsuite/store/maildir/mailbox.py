@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 
-from mailsuite.store.api import Append, CopyResult, MessageGone, StoreError
+from mailsuite.store.api import Append, CopyResult, IdentityChange, MessageGone, StoreError
 from mailsuite.store.mailbox import BaseMailbox, Change
 from mailsuite.store.maildir.append import MaildirAppend
 from mailsuite.store.maildir.copying import copy_messages
@@ -70,10 +70,41 @@ class MaildirMailbox(ScannedMaildir):
         assert isinstance(info, os.stat_result)
         return info.st_size
 
+    def saved_date(self, uid: int) -> int | None:
+        with self.lock:
+            try:
+                info = self._with_file(uid, os.stat)
+            except MessageGone:
+                return None
+            assert isinstance(info, os.stat_result)
+            return int(info.st_ctime)
+
+    def give_identity(self, change: IdentityChange) -> None:
+        """The head of the uidlist says it all."""
+        listed = self.uidlist
+        try:
+            with listed.locked():
+                listed.load()
+                if change.uid_validity is not None:
+                    listed.uid_validity = change.uid_validity
+                if change.guid is not None:
+                    listed.guid = change.guid
+                self.uid_next = listed.next_uid = max(listed.next_uid, self.uid_next, change.least_uid_next or 1)
+                listed.rewrite(listed.entries)
+        except OSError as error:
+            raise StoreError(str(error)) from error
+        if listed.uid_validity != self.uid_validity:
+            self.vanish()
+
     def rescan(self) -> None:
         """Look whether or not the folders seem to have changed."""
         self.distrust()
         self.look()
+
+    def resync(self) -> None:
+        with self.lock:
+            self.distrust()
+            super().resync()
 
     # --- changing ---------------------------------------------------------------------------------------------------
 

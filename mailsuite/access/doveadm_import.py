@@ -1,0 +1,77 @@
+"""doveadm import and export: mail between a user's mailboxes and another location on this machine.
+
+import SOURCE-LOCATION DEST-PARENT QUERY      mail at a location into mailboxes below DEST-PARENT ("": beside INBOX)
+export DEST-LOCATION QUERY                    mailboxes into a location (maildir:/backup/alice, mbox:~/backup)
+
+Both copy flags, keywords and dates of arrival, and work with the rights of the user. Copied twice is there twice.
+"""
+
+from collections.abc import Callable, Mapping
+
+from mailsuite.access.doveadm_fields import shown
+from mailsuite.access.doveadm_messages import append_all, found
+from mailsuite.access.doveadm_query import Query
+from mailsuite.access.doveadm_run import Failed, Run
+from mailsuite.base.errors import ConfigError
+from mailsuite.imap.view import Selected
+from mailsuite.store.api import MailError, MailStore, NoSuchMailbox
+from mailsuite.store.names import from_mutf7, to_mutf7
+
+
+def _opened(run: Run, location: str, *, make: bool, what: str) -> MailStore:
+    """The mail at a location. Raises Failed."""
+    if run.open_location is None:
+        raise Failed(f"{what}: other locations cannot be opened here")
+    try:
+        return run.open_location(location, "make" if make else "")
+    except ConfigError as error:
+        why = error.public.removeprefix("mail_location: ").replace("unknown mailbox format:",
+                                                                  "Unknown mail storage driver")
+        raise Failed(f"{what} namespace initialization failed: Initializing mail storage from mail_location parameter "
+                     f"failed: {why}") from error
+
+
+def import_(run: Run) -> None:
+    location, parent, words = run.arguments[0], run.arguments[1], run.arguments[2:]
+    source = _opened(run, location, make=False, what="Import")
+    try:
+        for selected, uids in found(run, Query(words, source.separator), store=source):
+            name = _below(parent, selected.name, source, run.store)
+            _into(run, selected, uids, run.store, name, subscribe="s" in run.options)
+    finally:
+        source.close()
+
+
+def export(run: Run) -> None:
+    target = _opened(run, run.arguments[0], make=True, what="Export")
+    try:
+        for selected, uids in found(run, Query(run.arguments[1:], run.store.separator)):
+            if uids:
+                _into(run, selected, uids, target, _below("", selected.name, run.store, target), subscribe=False)
+    finally:
+        target.close()
+
+
+def _below(parent: str, name: str, source: MailStore, target: MailStore) -> str:
+    """Where a mailbox goes: its levels below the parent, with the target's separator and encoding."""
+    levels = name.removeprefix(source.prefix).split(source.separator)
+    whole = target.separator.join([*([parent] if parent else []), *(from_mutf7(level) or level for level in levels)])
+    return "INBOX" if whole.upper() == "INBOX" else to_mutf7(target.prefix + whole if not parent else whole)
+
+
+def _into(run: Run, selected: Selected, uids: list[int], target: MailStore, name: str, *, subscribe: bool) -> None:
+    """Messages into a mailbox that is made if need be."""
+    try:
+        try:
+            mailbox = target.open(name)
+        except NoSuchMailbox:
+            target.create(name)
+            mailbox = target.open(name)
+        if subscribe:
+            target.subscribe(name, True)
+        append_all(selected.mailbox, uids, mailbox)
+    except MailError as error:
+        run.error(f"Mailbox {shown(name)}: Copying failed", error)
+
+
+COMMANDS: Mapping[str, Callable[[Run], None]] = {"import": import_, "export": export}
