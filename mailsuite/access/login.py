@@ -18,7 +18,7 @@ from mailsuite.access.login_origin import Origin
 from mailsuite.base.dialogue import Action, Ask, Close, Peer, Send, TlsInfo
 from mailsuite.base.errors import PeerError
 from mailsuite.base.lines import LineBuffer
-from mailsuite.sasl.auth_client import AuthStep, Challenge, Failure, Mechanism, Success
+from mailsuite.sasl.auth_client import AuthStep, Challenge, Failure, Mechanism, Success, offered
 
 LINE_LIMIT = 8192                # octets of a command line before login
 RESPONSE_LIMIT = 16384           # octets of one SASL response (tokens can be long)
@@ -312,11 +312,11 @@ class LoginSession:
     def visible_mechanisms(self) -> list[Mechanism]:
         if self.facts.tls_required and not self.is_secure:
             return []
-        return [mech for mech in self.facts.mechanisms
-                if not mech.private and (self.plaintext_allowed() or not mech.plaintext)]
+        return [mech for mech in offered(self.facts.mechanisms, self.tls)
+                if self.plaintext_allowed() or not mech.plaintext]
 
     def find_mechanism(self, name: str) -> Mechanism | None:
-        return next((mech for mech in self.facts.mechanisms if mech.name == name.upper()), None)
+        return next((mech for mech in offered(self.facts.mechanisms, self.tls) if mech.name == name.upper()), None)
 
     def ask_auth(self, mechanism: str, initial: bytes | None) -> None:
         self._mechanism = self.story.mechanism = mechanism.upper()

@@ -12,7 +12,8 @@ The contract:
   * `backlog` is how many octets wait unprocessed; the driver stops reading while it is over its limit.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
@@ -87,6 +88,7 @@ class TlsInfo:
     peer_certificate: bytes = b""  # DER, empty when none was given
     peer_verified: bool = False
     resumed: bool = False         # a session that was agreed on earlier
+    bindings: Mapping[str, bytes] = field(default_factory=dict, repr=False)    # channel bindings, see tls/binding.py
 
 
 @dataclass(frozen=True, slots=True)

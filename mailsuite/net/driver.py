@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from mailsuite.base.dialogue import Ask, Body, Close, NameUse, Pace, Peer, Send, Session, StartTls, TlsInfo
 from mailsuite.base.errors import TemporaryError
 from mailsuite.net.eager import StandIn, begin
+from mailsuite.tls.binding import bindings
 
 BACKLOG_LIMIT = 256 * 1024       # octets that may wait in a session while its question is open
 AT_ONCE = 16                     # questions of one connection answered one after the other before others have a turn
@@ -399,6 +400,6 @@ def _tls_info(transport: asyncio.BaseTransport) -> TlsInfo | None:
                    server_name=getattr(ssl_object, "mailsuite_server_name", ""),
                    name_use=getattr(ssl_object, "mailsuite_name_use", NameUse.NONE), peer_certificate=certificate,
                    peer_verified=bool(certificate) and bool(ssl_object.getpeercert()),
-                   resumed=bool(getattr(ssl_object, "session_reused", False)))
+                   resumed=bool(getattr(ssl_object, "session_reused", False)), bindings=bindings(ssl_object))
 
 

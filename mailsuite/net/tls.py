@@ -23,7 +23,7 @@ from mailsuite.base.dialogue import NameUse
 from mailsuite.base.errors import ConfigError
 from mailsuite.net.sni import NamedChains, SniError
 from mailsuite.smtp.syntax import is_hostname
-from mailsuite.tls import ciphers, protocols
+from mailsuite.tls import binding, ciphers, protocols
 from mailsuite.tls.identity import Identity, install, read_identity, split_chain_file
 from mailsuite.tls.protocols import Protocols
 
@@ -91,6 +91,7 @@ class ServerTls:
         """Read all files and make the contexts; what was loaded before stays in force on ConfigError."""
         if not self.configured:
             return
+        binding.prepare()
         try:
             self._stamp = self._file_stamp()
             identities = [read_identity(pair.certificate, pair.key, pair.password) for pair in self.spec.pairs]

@@ -18,8 +18,8 @@ Limits: LINE_LIMIT for one line of the service, REQUESTS_LIMIT requests under wa
 import asyncio
 import contextlib
 import os
-from base64 import b64decode
-from collections.abc import Mapping
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from mailsuite.base.dialogue import Peer, TlsInfo
@@ -34,7 +34,10 @@ CONNECT_TIMEOUT_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Mechanism:
-    """One mechanism the service offers. plaintext: the password crosses the wire as it is."""
+    """One mechanism the service offers. plaintext: the password crosses the wire as it is.
+
+    private: not to be offered to peers, but where `offered` knows how. channel_binding: needs the TLS connection's.
+    """
 
     name: str
     plaintext: bool = False
@@ -44,6 +47,7 @@ class Mechanism:
     forward_secrecy: bool = False
     mutual_auth: bool = False
     private: bool = False
+    channel_binding: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,12 @@ class Failure:
 AuthStep = Challenge | Success | Failure
 
 
+def offered(mechanisms: Iterable[Mechanism], tls: TlsInfo | None) -> list[Mechanism]:
+    """Those that a peer on this connection may be told of."""
+    bound = tls is not None and bool(tls.bindings)
+    return [mech for mech in mechanisms if not mech.private or (mech.channel_binding and bound)]
+
+
 class AuthClient:
     """One connection to an auth service, shared by all sessions of this process."""
 
@@ -90,6 +100,7 @@ class AuthClient:
         self.client_pid = os.getpid()
         self.server_pid, self.connection_uid, self.cookie = "", "", ""
         self._mechanisms: list[Mechanism] = []
+        self._binds = False                     # the service knows what to do with channel bindings
         self._writer: asyncio.StreamWriter | None = None
         self._reading: asyncio.Task[None] | None = None
         self._waiting: dict[int, asyncio.Future[list[str]]] = {}
@@ -120,6 +131,8 @@ class AuthClient:
         words = ["AUTH", str(request_id), mechanism, f"service={service}", *_facts(peer, tls, secured)]
         if session_id:
             words.append(f"session={session_id}")
+        if tls is not None and mechanism.upper().startswith("SCRAM-") and self._binds:
+            words += [f"cbind-{kind}={b64encode(data).decode()}" for kind, data in tls.bindings.items()]
         words += [f"{key}={value}" if value else key for key, value in (extra or {}).items()]
         if initial is not None:        # must be the last word
             words.append("resp=" + initial.decode("ascii", "surrogateescape"))
@@ -189,6 +202,7 @@ class AuthClient:
             writer.close()
             raise
         self._mechanisms, self._writer = mechanisms, writer
+        self._binds = any(mech.channel_binding for mech in mechanisms)
         self._reading = asyncio.get_running_loop().create_task(self._read(reader, writer))
 
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -5,6 +5,8 @@
 
 The hub knows the service in force and keeps the requests that succeeded until a master asks for them. Anything that a
 well-written client never says closes the connection with a line in the log; a user's wrong password does not.
+A login server of ours adds cbind-TYPE=BASE64 words, the channel bindings of its client's connection (MECH lines with
+"channel-binding"; "private" keeps others from offering those).
 Limits: wire.LINE_LIMIT octets a line, OPEN_LIMIT requests under way on one connection, REQUEST_TIMEOUT_S for each.
 """
 
@@ -59,6 +61,8 @@ class ClientSession:
         self._lines = LineBuffer(wire.LINE_LIMIT)
         self._cookie = secrets.token_hex(16)
         self._uid = hub.next_connection_uid()
+        # Who offers APOP makes challenges that begin so, as Dovecot's pop3-login does.
+        self._apop_prefix = b"<%x.%x." % (os.getpid(), self._uid)
         self._versioned, self._pid, self._over = False, 0, False
         self._attempts: dict[int, Attempt] = {}
         self._busy: set[int] = set()
@@ -101,7 +105,7 @@ class ClientSession:
     def _on_line(self, line: bytes) -> None:
         words = wire.words(line)
         if not self._versioned:
-            if words[0] != "VERSION" or words[1:2] != [str(MAJOR)]:
+            if words[0] != "VERSION" or len(words) < 3 or words[1] != str(MAJOR):
                 raise Broken(f"not compatible with this server (mixed old and new binaries?): {line[:80]!r}")
             self._versioned = True
         elif not self._pid:
@@ -125,7 +129,7 @@ class ClientSession:
     def _auth(self, words: list[str]) -> None:
         number = self._number(words[1:2], "AUTH")
         service = self._hub.service
-        if len(words) < 4:
+        if len(words) < 4 or not number:
             raise Broken("sent broken AUTH request")
         if number in self._attempts:
             raise Broken(f"{self._pid} sent a duplicate ID {number}")
@@ -142,12 +146,13 @@ class ClientSession:
                 initial = value
             else:
                 facts[name] = value
-        if not facts.get("service"):
+        if "service" not in facts:
             raise Broken("didn't specify service in request")
         if len(self._attempts) >= OPEN_LIMIT:
             self._write(wire.line("FAIL", str(number), "code=temp_fail"))
             return
-        attempt = service.attempt(mech, facts["service"], facts)
+        bindings = _bindings(facts)
+        attempt = service.attempt(mech, facts["service"], facts, bindings=bindings, apop_prefix=self._apop_prefix)
         self._attempts[number] = attempt
         if initial:
             try:
@@ -170,7 +175,7 @@ class ClientSession:
         if number in self._busy:
             raise Broken("sent CONT for a request that waits for no data")
         try:
-            octets = _decoded(words[2])
+            octets = _decoded(words[2], empty_sign=False)
         except ValueError:
             self._refuse_base64(number, "continued response")
             return
@@ -241,12 +246,23 @@ class ClientSession:
         self._write(wire.line("FAIL", str(number), "reason=Authentication request timed out"))
 
 
-def _decoded(text: str) -> bytes:
-    """base64; "=" is an empty response. Raises ValueError."""
-    if text == "=":
+def _bindings(facts: dict[str, str]) -> dict[str, bytes]:
+    """The channel bindings among the words, which are taken out: nobody else needs to know them."""
+    found = {}
+    for name in [name for name in facts if name.startswith("cbind-")]:
+        try:
+            found[name.removeprefix("cbind-")] = _decoded(facts.pop(name))
+        except ValueError as error:
+            raise Broken("sent channel binding data that is no base64") from error
+    return found
+
+
+def _decoded(text: str, *, empty_sign: bool = True) -> bytes:
+    """base64; "=" is an empty initial response. Raises ValueError."""
+    if text == "=" and empty_sign:
         return b""
     try:
-        return b64decode(text.encode("ascii"), validate=True)
+        return b64decode(text.strip().encode("ascii"), validate=True)
     except binascii.Error as error:
         raise ValueError(str(error)) from error
 
@@ -276,7 +292,7 @@ def denied_words(reply: Denied) -> list[str]:
         words.append(f"code={reply.code}")
     if reply.named:
         words += _names(request)
-        if request.bad_name:
+        if request.bad_name and request.original_user == request.user:
             words.append(f"original_user={request.original_user}")
     if reply.reason:
         words.append(f"reason={reply.reason}")

@@ -8,6 +8,7 @@ connects to a socket that others may use as well sees his own entry only (None: 
 
 import asyncio
 import os
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
@@ -74,17 +75,14 @@ class MasterSession:
                 raise PeerError("Master not compatible with this server (mixed old and new binaries?)")
             self._versioned = True
             return
-        handlers = {"USER": self._user, "PASS": self._pass, "LIST": self._list, "CPID": None}
+        handlers = {"USER": self._user, "PASS": self._pass, "LIST": self._list}
         if self._kind == "master":
             handlers |= {"REQUEST": self._request, "CACHE-FLUSH": self._cache_flush}
         if words[0] not in handlers:
             raise PeerError(f"Unknown command in {self._kind} socket: " + "?".join(words)[:80])
-        handler = handlers[words[0]]
-        if handler is None:
-            return
-        if len(words) < 2 or not words[1].isascii() or not words[1].isdecimal():
-            raise PeerError(f"Master sent broken {words[0]} request")
-        self._start(words[1], handler(words))
+        if len(words) < 2 or not (_is_number(words[1]) or words[0] == "CACHE-FLUSH"):
+            raise PeerError(f"Master sent broken {words[0]}")
+        self._start(words[1], handlers[words[0]](words))
 
     def _start(self, number: str, work: Coroutine[Any, Any, None]) -> None:
         if len(self._tasks) >= OPEN_LIMIT:
@@ -113,7 +111,7 @@ class MasterSession:
         if len(words) < 3:
             raise PeerError(f"Master sent broken {words[0]} request")
         facts = wire.fields(words[3:])
-        if not facts.get("service"):
+        if "service" not in facts:
             raise PeerError(f"Master sent {words[0]} request without service")
         return facts
 
@@ -153,12 +151,12 @@ class MasterSession:
         if pattern != "*":
             import fnmatch
             names = [name for name in names if fnmatch.fnmatchcase(name, pattern)]
-        self._write(b"".join(wire.line("LIST", words[1], name) for name in names) + wire.line("DONE", words[1]))
+        self._write(b"".join(wire.line("LIST", words[1], name) for name in names) + wire.line("DONE", words[1], ""))
 
     async def _request(self, words: list[str]) -> None:
-        if len(words) < 5 or not words[2].isdecimal() or not words[3].isdecimal():
+        if len(words) < 5 or not _is_number(words[2]) or not _is_number(words[3]):
             raise PeerError("Master sent broken REQUEST")
-        if len(words[4]) != 32:
+        if re.fullmatch("[0-9a-f]{32}", words[4]) is None:
             raise PeerError("Master sent broken REQUEST cookie")
         kept = self._hub.take(int(words[2]), int(words[3]), words[4])
         if kept is None:
@@ -177,6 +175,11 @@ class MasterSession:
     async def _cache_flush(self, words: list[str]) -> None:
         self._hub.flush()
         self._write(wire.line("OK", words[1], "0"))      # nothing is cached but files, which are looked at anyway
+
+
+def _is_number(word: str) -> bool:
+    """One that Dovecot takes as an id: 32 bits."""
+    return word.isascii() and word.isdecimal() and len(word) <= 10 and int(word) < 2**32
 
 
 def _pairs(fields: dict[str, str]) -> list[str]:

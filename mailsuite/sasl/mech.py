@@ -2,7 +2,8 @@
 
     exchange = MECHANISMS["PLAIN"].start(Facts(...))
     move = next(exchange)             Say(octets): tell the peer, send() its answer;  Fetch(user, scheme): send() the
-    move = exchange.send(answer)      secret in that scheme (bytes), or None when there is none
+    move = exchange.send(answer)      secret in that scheme (bytes), or None when there is none;  Proof: send() anything
+                                      when the attempt's turn has come;  Check(claim): send() b"" if right, else None
     StopIteration.value               Claim: who it says it is, with a password to check; or Proved: it needs no more
 
 An exchange raises MechError for what is no answer of its mechanism; that fails the login and nothing else. SMTP, IMAP
@@ -73,7 +74,27 @@ class Name:
     user: str
 
 
-Move = Say | Fetch | Name
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The proof has been looked at, nothing was said of it yet: who guesses passwords waits here for his turn.
+
+    secret: what the user's secret is when good; equal for equal passwords. fits: whether another secret (a former one)
+    would have made this proof, so that an old password is known again.
+    """
+
+    good: bool
+    secret: bytes
+    fits: Callable[[bytes], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Check this claim now; b"" comes back when it is right, None when not, and then the peer may be told why."""
+
+    claim: Claim
+
+
+Move = Say | Fetch | Name | Proof | Check
 End = Claim | Proved | Refused
 Exchange = Generator[Move, bytes | None, End]
 
@@ -86,7 +107,9 @@ class Facts:
     anonymous_user: str = "anonymous"
     certificate_user: str = ""            # "" unless a good client certificate named one
     realm: str = ""
-    extra: Mapping[str, str] = field(default_factory=dict)
+    bindings: Mapping[str, bytes] = field(default_factory=dict)    # channel bindings: type -> data of this connection
+    binding_offered: bool = False         # the peer was told of a -PLUS mechanism
+    apop_prefix: bytes = b""              # how the challenges begin that this connection's client may have sent
 
 
 @dataclass(frozen=True)

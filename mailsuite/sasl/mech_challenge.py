@@ -1,10 +1,9 @@
-"""CRAM-MD5 (RFC 2195), SCRAM-SHA-1 and SCRAM-SHA-256 (RFC 5802, RFC 7677), DIGEST-MD5 (RFC 2831).
+"""CRAM-MD5 (RFC 2195), DIGEST-MD5 (RFC 2831) and POP3's APOP (RFC 1939 section 7).
 
 The password does not cross the wire; the server needs it in the mechanism's own form, or plain.
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
 import os
@@ -12,8 +11,7 @@ import re
 import time
 
 from mailsuite.sasl.md5state import digest_from
-from mailsuite.sasl.mech import Exchange, Facts, Fetch, MechError, Proved, Refused, Say, answer, text
-from mailsuite.sasl.schemes import split_scram
+from mailsuite.sasl.mech import Exchange, Facts, Fetch, MechError, Proof, Proved, Refused, Say, answer, text
 
 
 def cram_md5(facts: Facts) -> Exchange:
@@ -27,69 +25,49 @@ def cram_md5(facts: Facts) -> Exchange:
     secret = yield Fetch(text(user), "CRAM-MD5")
     if secret is None:
         return Refused(text(user))
+    def fits(other: bytes) -> bool:
+        return hmac.compare_digest(_cram_digest(other, challenge), digest.lower())
+
+    good = fits(secret)
+    yield Proof(good, secret, fits)
+    return Proved(text(user)) if good else Refused(text(user))
+
+
+def _cram_digest(secret: bytes, challenge: bytes) -> bytes:
+    """What a client with that secret says to the challenge. Raises MechError for a secret that is none."""
     try:
         state = bytes.fromhex(secret.decode("ascii"))
     except ValueError:
         state = b""
     if len(state) != 32:
-        raise MechError("invalid CRAM-MD5 password", user=text(user))
-    inner = digest_from(state[16:], challenge)
-    wanted = digest_from(state[:16], inner).hex().encode()
-    return Proved(text(user)) if hmac.compare_digest(wanted, digest.lower()) else Refused(text(user))
+        raise MechError("invalid CRAM-MD5 password")
+    return digest_from(state[:16], digest_from(state[16:], challenge)).hex().encode()
 
 
-def scram_sha_1(facts: Facts) -> Exchange:
-    return (yield from _scram(facts, "sha1", "SCRAM-SHA-1"))
-
-
-def scram_sha_256(facts: Facts) -> Exchange:
-    return (yield from _scram(facts, "sha256", "SCRAM-SHA-256"))
-
-
-_FIRST = re.compile(rb"(?P<gs2>(?P<flag>n|y|p=[A-Za-z0-9.-]+),(?:a=(?P<authzid>[^,\0]*))?,)"
-                    rb"(?P<bare>n=(?P<user>[^,\0]+),r=(?P<nonce>[\x21-\x2b\x2d-\x7e]+)(?:,.*)?)", re.DOTALL)
-_FINAL = re.compile(rb"(?P<bare>c=(?P<binding>[^,]*),r=(?P<nonce>[^,]*)(?:,.*)?),p=(?P<proof>[^,]*)", re.DOTALL)
-
-
-def _scram(facts: Facts, algorithm: str, scheme: str) -> Exchange:
-    first = _FIRST.fullmatch(answer((yield Say(b"", initial=True))))
-    if first is None:
-        raise MechError("invalid initial message")
-    if first["flag"].startswith(b"p="):
-        raise MechError("channel binding not supported")
-    user = _unquote(first["user"])
-    secret = yield Fetch(user, scheme, _unquote(first["authzid"] or b""))
+def apop(facts: Facts) -> Exchange:
+    """The greeting's challenge NUL user NUL MD5(challenge password): made by a POP3 login server, never by a client."""
+    first = answer((yield Say(b"", initial=True)))
+    if not first:
+        raise MechError("no initial response")
+    parts = first.split(b"\0", 2)
+    if len(parts) != 3:
+        raise MechError("malformed data")
+    challenge, user, digest = parts
+    # A challenge of another connection could be an old one, whose answer somebody has heard.
+    if not facts.apop_prefix or not challenge.startswith(facts.apop_prefix):
+        raise MechError("invalid challenge")
+    if len(digest) != 16:
+        raise MechError("malformed data")
+    secret = yield Fetch(text(user), "PLAIN")
     if secret is None:
-        return Refused(user)
-    rounds, salt, stored_key, server_key = split_scram(secret)
-    nonce = first["nonce"] + base64.b64encode(os.urandom(48)).replace(b"=", b"").replace(b",", b"")
-    server_first = b"r=%b,s=%b,i=%d" % (nonce, base64.b64encode(salt), rounds)
-    final = _FINAL.fullmatch(answer((yield Say(server_first))))
-    if final is None or final["nonce"] != nonce:
-        raise MechError("invalid final message", user=user)
-    try:
-        binding = base64.b64decode(final["binding"], validate=True)
-        proof = base64.b64decode(final["proof"], validate=True)
-    except binascii.Error as error:
-        raise MechError("invalid base64 in final message", user=user) from error
-    if binding != first["gs2"]:
-        raise MechError("channel binding data differs", user=user)
-    message = first["bare"] + b"," + server_first + b"," + final["bare"]
-    signature = hmac.digest(stored_key, message, algorithm)
-    if len(proof) != len(signature):
-        return Refused(user)
-    client_key = bytes(a ^ b for a, b in zip(proof, signature, strict=True))
-    if not hmac.compare_digest(hashlib.new(algorithm, client_key).digest(), stored_key):
-        return Refused(user)
-    yield Say(b"v=" + base64.b64encode(hmac.digest(server_key, message, algorithm)))
-    return Proved(user)
+        return Refused(text(user))
 
+    def fits(other: bytes) -> bool:
+        return hmac.compare_digest(hashlib.md5(challenge + other).digest(), digest)
 
-def _unquote(name: bytes) -> str:
-    """RFC 5802 section 5.1: "," and "=" in a name are written =2C and =3D."""
-    if re.search(rb"=(?!2C|3D)", name):
-        raise MechError("username isn't well quoted")
-    return text(name.replace(b"=2C", b",").replace(b"=3D", b"="))
+    good = fits(secret)
+    yield Proof(good, secret, fits)
+    return Proved(text(user)) if good else Refused(text(user))
 
 
 _PAIR = re.compile(rb'\s*([A-Za-z-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^,"\s]*))\s*(?:,|$)')
@@ -110,7 +88,13 @@ def digest_md5(facts: Facts) -> Exchange:
     secret = yield Fetch(full, "DIGEST-MD5")
     if secret is None:
         return Refused(full)
-    if not hmac.compare_digest(_digest_response(secret, pairs, b"AUTHENTICATE:"), pairs.get(b"response", b"")):
+
+    def fits(other: bytes) -> bool:
+        return hmac.compare_digest(_digest_response(other, pairs, b"AUTHENTICATE:"), pairs.get(b"response", b""))
+
+    good = fits(secret)
+    yield Proof(good, secret, fits)
+    if not good:
         return Refused(full)
     yield Say(b"rspauth=" + _digest_response(secret, pairs, b":"))
     return Proved(full)

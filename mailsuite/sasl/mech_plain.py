@@ -1,7 +1,7 @@
 """PLAIN (RFC 4616), LOGIN (an old habit of mail clients), EXTERNAL (RFC 4422 appendix A), ANONYMOUS (RFC 4505)."""
 
 from mailsuite.base.secret import Secret
-from mailsuite.sasl.mech import Claim, End, Exchange, Facts, MechError, Name, Proved, Say, answer, text
+from mailsuite.sasl.mech import Claim, Exchange, Facts, MechError, Name, Proved, Say, answer, text
 
 
 def plain(facts: Facts) -> Exchange:
@@ -14,25 +14,26 @@ def plain(facts: Facts) -> Exchange:
 
 
 def login(facts: Facts) -> Exchange:
-    """Name and password, asked for one by one; the name may come as initial response."""
-    user = text(answer((yield Say(b"Username:", initial=True))).split(b"\0")[0])
-    yield Name(user)
+    """Name and password, asked for one by one; the name may come as initial response, but not an empty one."""
+    user = answer((yield Say(b"Username:", initial=True)))
+    if b"\0" in user:
+        raise MechError("invalid input")
+    yield Name(text(user))
     password = answer((yield Say(b"Password:")))
-    return Claim(user, Secret(password.split(b"\0")[0]))
+    if b"\0" in password:
+        raise MechError("invalid input", user=text(user))
+    return Claim(text(user), Secret(password))
 
 
 def external(facts: Facts) -> Exchange:
-    """The TLS layer knows who it is; the answer may name it again."""
+    """The TLS layer knows who it is; the answer may name as whom to act (RFC 4422 appendix A).
+
+    No password is known: the user's password database has to say that none is needed (nopassword), as in Dovecot.
+    """
     named = text(answer((yield Say(b"", initial=True))))
     if not facts.certificate_user:
         raise MechError("username not known")
-    return _external_end(named, facts.certificate_user)
-
-
-def _external_end(named: str, certified: str) -> End:
-    if named and named != certified:
-        raise MechError("authorization ID doesn't match certificate's", user=certified)
-    return Proved(certified)
+    return Claim(facts.certificate_user, Secret(b""), "" if named == facts.certificate_user else named)
 
 
 def anonymous(facts: Facts) -> Exchange:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from mailsuite.base.errors import ConfigError
-from mailsuite.sasl import mech_challenge, mech_plain
+from mailsuite.sasl import mech_challenge, mech_oauth, mech_plain, mech_scram
 from mailsuite.sasl.mech import Mech
 
 _TABLE = [
@@ -11,8 +11,13 @@ _TABLE = [
     Mech("LOGIN", mech_plain.login, ("plaintext",)),
     Mech("CRAM-MD5", mech_challenge.cram_md5, ("dictionary", "active")),
     Mech("DIGEST-MD5", mech_challenge.digest_md5, ("dictionary", "active", "mutual-auth")),
-    Mech("SCRAM-SHA-1", mech_challenge.scram_sha_1, ("mutual-auth",)),
-    Mech("SCRAM-SHA-256", mech_challenge.scram_sha_256, ("mutual-auth",)),
+    Mech("SCRAM-SHA-1", mech_scram.scram_sha_1, ("mutual-auth",)),
+    Mech("SCRAM-SHA-1-PLUS", mech_scram.scram_sha_1_plus, ("private", "mutual-auth", "channel-binding")),
+    Mech("SCRAM-SHA-256", mech_scram.scram_sha_256, ("mutual-auth",)),
+    Mech("SCRAM-SHA-256-PLUS", mech_scram.scram_sha_256_plus, ("private", "mutual-auth", "channel-binding")),
+    Mech("OAUTHBEARER", mech_oauth.oauthbearer),
+    Mech("XOAUTH2", mech_oauth.xoauth2),
+    Mech("APOP", mech_challenge.apop, ("private", "dictionary", "active")),
     Mech("ANONYMOUS", mech_plain.anonymous, ("anonymous",)),
     Mech("EXTERNAL", mech_plain.external),
 ]

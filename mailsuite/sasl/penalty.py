@@ -8,7 +8,8 @@ In a lane attempts start one after the other; the pause grows with the different
 doubled up to max_delay_s. Attempts under way count as if they had failed, so opening connections side by side gains
 nothing; who would wait longer than max_wait_s, or is one of more than `waiting` of his network, is refused unchecked.
 
-  * The same wrong password again (a phone with an old one) is one guess, however often it comes.
+  * The same wrong password again (a phone with an old one) is one guess, however often it comes. Mechanisms that do
+    not show it (SCRAM, CRAM-MD5) know again a user's former passwords: those that proved right earlier.
   * The password with which a user last logged in from a network passes at once, and other users' guesses there (the
     network's lane) don't concern a user who logs in from there. So nobody locks out an owner where he usually is.
   * A lane forgets one wrong password each decay_s. Right ones clear the lane of that user.
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 GUESSES_KEPT = 32               # wrong passwords that a lane knows again
 NETWORKS_KEPT = 8               # of one user's successful logins
+SECRETS_KEPT = 3                # of one user and mechanism that proved right; the last is the one in force
 LEVEL_LIMIT = 12                # wrong passwords over the allowance that count; the pause is the longest by then
 _KEY = os.urandom(32)
 Guess = bytes
@@ -173,7 +175,7 @@ class Penalties:
         self.rules, self._clock, self._unique = rules, clock, unique
         self._lanes: OrderedDict[tuple[str, str], _Lane] = OrderedDict()
         self._known: OrderedDict[str, OrderedDict[str, tuple[float, Guess]]] = OrderedDict()
-        self._waiting: dict[str, int] = {}
+        self._secrets: OrderedDict[tuple[str, str], deque[bytes]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._lanes) + len(self._known)
@@ -238,6 +240,25 @@ class Penalties:
         else:
             self._lanes.move_to_end(key)
         return lane
+
+    # --- what challenge mechanisms prove ----------------------------------------------------------------------------
+
+    def keep_secret(self, user: str, mechanism: str, secret: bytes) -> None:
+        """A secret that a user has just proved to know."""
+        key = user, mechanism
+        kept = self._secrets.get(key)
+        if kept is None:
+            while len(self._secrets) >= self.rules.memory:
+                self._secrets.popitem(last=False)
+            kept = self._secrets[key] = deque(maxlen=SECRETS_KEPT)
+        self._secrets.move_to_end(key)
+        if secret in kept:
+            kept.remove(secret)
+        kept.append(secret)
+
+    def former_secrets(self, user: str, mechanism: str) -> list[bytes]:
+        """Those that a wrong proof may have been made with."""
+        return list(self._secrets.get((user, mechanism), ()))
 
     # --- owners -----------------------------------------------------------------------------------------------------
 

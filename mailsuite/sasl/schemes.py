@@ -22,6 +22,9 @@ from mailsuite.sasl.crypt import crypt
 
 CRYPT_ROUNDS_SHA = 5000          # what SHA512-CRYPT without "rounds=" means
 BCRYPT_ROUNDS = 5                # Dovecot's default for BLF-CRYPT
+SCRAM_ROUNDS = 4096              # Dovecot's for the SCRAM schemes
+_HASHES_OF_SCRAM = {"SCRAM-SHA-1": "sha1", "SCRAM-SHA-256": "sha256"}
+_SALT_KEY = os.urandom(32)
 SALT_ALPHABET = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
@@ -138,14 +141,14 @@ def scram_secret(name: str, password: bytes, salt: bytes, rounds: int) -> bytes:
 
 
 def saslprep(password: bytes) -> bytes:
-    """RFC 4013's normalisation; octets it does not allow are taken as they are, as most servers do."""
+    """As RFC 4013 prepares it; one that it does not allow is taken as it is, as most servers do."""
     if password.isascii():
         return password
-    import unicodedata
+    from mailsuite.sasl import saslprep
 
     try:
-        return unicodedata.normalize("NFKC", password.decode()).encode()
-    except UnicodeDecodeError:
+        return saslprep.saslprep(password.decode()).encode()
+    except ValueError:
         return password
 
 
@@ -315,6 +318,10 @@ def secret_for(mechanism_scheme: str, scheme_name: str, stored: str, user: str) 
     if name == wanted.name:
         return octets
     if name == "PLAIN":
+        if wanted.name.startswith("SCRAM-"):
+            # One salt for a user while this process lives, as a stored secret has: an old password is known again.
+            salt = hmac.digest(_SALT_KEY, user.encode("utf-8", "surrogateescape"), "sha256")[:16]
+            return scram_secret(_HASHES_OF_SCRAM[wanted.name], octets, salt, SCRAM_ROUNDS)
         return wanted.generate(octets, user, 0)
     return None
 

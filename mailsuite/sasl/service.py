@@ -11,6 +11,7 @@ old.
 """
 
 import asyncio
+import json
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from mailsuite.base.errors import ConfigError, ConfigErrors, TemporaryError
 from mailsuite.base.log import access_logger
 from mailsuite.sasl.chain import PassdbChain, Verdict
 from mailsuite.sasl.entries import Databases
-from mailsuite.sasl.mech import Claim, End, Facts, Fetch, Mech, MechError, Name, Proved, Refused, Say
+from mailsuite.sasl.mech import Check, Claim, End, Facts, Fetch, Mech, MechError, Name, Proof, Proved, Refused, Say
 from mailsuite.sasl.mechanisms import chosen
 from mailsuite.sasl.penalty import Guess, Outcome, Penalties, PenaltyRules, Place, TooManyGuesses, guess_of
 from mailsuite.sasl.pool import HashPool
@@ -87,17 +88,29 @@ class NameRules:
         return cls(frozenset(chars) if chars else None, translation, settings.text("auth_username_format"),
                    settings.text("auth_default_realm"), settings.text("auth_master_user_separator"))
 
-    def apply(self, request: AuthRequest, name: str, authzid: str = "") -> None:
-        """Set the request's user (and wanted_user). Raises BadName, with the name as it came left in the request."""
-        if self.separator and not authzid and self.separator in name:
-            authzid, _, name = name.partition(self.separator)
-        request.original_user = request.user = name
+    def apply(self, request: AuthRequest, name: str, authzid: str = "", certified: str = "") -> None:
+        """Set the request's user (and wanted_user). Raises BadName, with the name as it came left in the request.
+
+        authzid: as whom to act; of "other*master" the first half, where the mechanism named nobody. certified: whom the
+        client's certificate names, whatever the mechanism says.
+        """
+        if certified:
+            request.original_user, name = name, certified
+        else:
+            if self.separator and self.separator in name:
+                other, _, name = name.partition(self.separator)
+                if not other and not authzid:
+                    request.original_user = request.user = name
+                    raise BadName("Master user login attempted to use empty login username")
+                authzid = authzid or other
+            request.original_user = name
+        request.user = name
         try:
             wanted = self._normal(request, authzid) if authzid else ""
             request.user = self._normal(request, name)
             request.wanted_user = wanted
         except BadName:
-            request.user, request.wanted_user, request.bad_name = name, "", True
+            request.user, request.wanted_user, request.bad_name = "" if certified else name, "", True
             raise
 
     def _normal(self, request: AuthRequest, name: str) -> str:
@@ -146,6 +159,7 @@ class AuthService:
         self.failure_delay_s = settings.time_s("auth_failure_delay")
         self.anonymous_user = settings.text("auth_anonymous_username")
         self.certificate_names = settings.flag("auth_ssl_username_from_cert")
+        self.certificate_required = settings.flag("auth_ssl_require_client_cert")
         self.realm = (settings.text("auth_realms").split() or [self.names.default_realm])[0]
         self.verbose = verbose
 
@@ -153,9 +167,10 @@ class AuthService:
         """`protocol lmtp { auth_username_format = ... }` and the like hold for what that service asks."""
         return self._names_of.get(service, self.names)
 
-    def attempt(self, mech: Mech, service: str, facts: Mapping[str, str]) -> "Attempt":
-        """An authentication about to begin."""
-        return Attempt(self, mech, AuthRequest(service, facts, mechanism=mech.name))
+    def attempt(self, mech: Mech, service: str, facts: Mapping[str, str], *,
+                bindings: Mapping[str, bytes] | None = None, apop_prefix: bytes = b"") -> "Attempt":
+        """An authentication about to begin. bindings: the connection's channel bindings; see Facts for both."""
+        return Attempt(self, mech, AuthRequest(service, facts, mechanism=mech.name), bindings or {}, apop_prefix)
 
     async def userdb(self, name: str, service: str, facts: Mapping[str, str]) -> tuple[str, dict[str, str]] | None:
         """(user, fields) of a user asked for by name; None: no such user. Raises TemporaryError."""
@@ -206,27 +221,45 @@ class Attempt:
     service: AuthService
     mech: Mech
     request: AuthRequest
+    bindings: Mapping[str, bytes] = field(default_factory=dict)
+    apop_prefix: bytes = b""
     named: bool = False
+    _certified: str = ""
     _verdict: Verdict = field(default=Verdict.UNKNOWN)
     _place: Place | None = None             # among those who guess; see penalty.py
 
     async def start(self, initial: bytes | None) -> Reply:
         """Begin. initial: the initial response; b"" is an empty one, None none."""
-        certified = self.request.facts.get("cert_username", "") if self.service.certificate_names and (
-            "valid-client-cert" in self.request.facts) else ""
+        facts, service = self.request.facts, self.service
+        verified = "valid-client-cert" in facts
+        self._certified = facts.get("cert_username", "") if service.certificate_names and verified else ""
+        if service.certificate_required and not (self._certified or (verified and not service.certificate_names)):
+            return self._without_certificate(verified)
+        plus = self.mech.name.removesuffix("-PLUS") + "-PLUS"
         self._exchange = self.mech.start(Facts(
-            host_name=socket.gethostname(), anonymous_user=self.service.anonymous_user, certificate_user=certified,
-            realm=self.service.realm))
+            host_name=socket.gethostname(), anonymous_user=service.anonymous_user, certificate_user=self._certified,
+            realm=service.realm, bindings=self.bindings, apop_prefix=self.apop_prefix,
+            binding_offered=bool(self.bindings) and plus in service.mechanisms))
         try:
             move = next(self._exchange)
-            if isinstance(move, Say) and move.initial and initial is not None:
-                return await self.go_on(initial)
+            taken = initial or (initial is not None and self.mech.name != "LOGIN")     # LOGIN asks all the same
+            if isinstance(move, Say) and move.initial and taken:
+                return await self.go_on(initial or b"")
         except StopIteration as stop:
             return await self._end(stop.value)
         except MechError as error:
             return self._broken(error)
         assert isinstance(move, Say)
+        if self.mech.name == "APOP":        # the greeting was the challenge
+            return await self.go_on(b"")
         return Continue(move.octets)
+
+    def _without_certificate(self, verified: bool) -> Denied:
+        reason = ("SSL certificate didn't contain username" if verified else
+                  "Client didn't present valid SSL certificate")
+        if self.service.verbose:
+            log.info("%s(%s): %s", self.mech.name.lower(), self.request.who, reason)
+        return Denied(self.request, self.named, reason=reason)
 
     async def go_on(self, answer: bytes) -> Reply:
         """Take the peer's answer to the last Continue."""
@@ -234,13 +267,22 @@ class Attempt:
         try:
             while True:
                 move = self._exchange.send(content)
-                if isinstance(move, Say):
-                    return Continue(move.octets)
-                if isinstance(move, Name):
-                    self.named, content = True, None
-                    self.service.names_for(self.request.service).apply(self.request, move.user)
-                else:
-                    content = await self._fetch(move)
+                match move:
+                    case Say(octets):
+                        return Continue(octets)
+                    case Name(user):
+                        content = None
+                        self._names(user)
+                    case Fetch():
+                        content = await self._fetch(move)
+                    case Proof():
+                        content = None
+                        await self._wait_turn(self._guess_of(move))
+                    case Check(claim):
+                        self._verdict = await self._check(claim)
+                        if self._verdict is Verdict.INTERNAL:
+                            return self._judge(self._verdict)
+                        content = None if self._verdict is Verdict.OK else json.dumps(self.request.oauth_hints).encode()
         except StopIteration as stop:
             return await self._end(stop.value)
         except (MechError, SchemeError) as error:
@@ -248,30 +290,46 @@ class Attempt:
         except TooManyGuesses:
             return Denied(self.request, self.named, Verdict.INTERNAL.value, self.request.fields.get("reason", ""))
 
-    async def _fetch(self, move: Fetch) -> bytes | None:
+    def _names(self, user: str, authzid: str = "") -> None:
+        """The peer has said who it is. Raises BadName."""
         self.named = True
-        names, authzid = self.service.names_for(self.request.service), move.authzid
-        names.apply(self.request, move.user, authzid if authzid != move.user else "")
-        await self._wait_turn(None)
+        rules = self.service.names_for(self.request.service)
+        rules.apply(self.request, user, authzid if authzid != user else "", self._certified)
+
+    async def _fetch(self, move: Fetch) -> bytes | None:
+        self._names(move.user, move.authzid)
         self._verdict, secret = await self.service.passdbs.fetch(self.request, move.scheme)
-        return secret if self._verdict is Verdict.OK else None
+        if self._verdict is not Verdict.OK:
+            await self._wait_turn(None)         # who names users that there are not guesses as well
+            return None
+        return secret
+
+    async def _check(self, claim: Claim) -> Verdict:
+        user = "" if self.mech.name == "EXTERNAL" else claim.user       # as it came; the certificate says who it is
+        self._names(user, claim.authzid)
+        await self._wait_turn(guess_of(claim.password.reveal()))
+        return await self.service.passdbs.run(self.request, claim.password)
+
+    def _guess_of(self, proof: Proof) -> Guess | None:
+        """What stands for the password that was proved, or for a former one; None for one that nobody knows."""
+        penalties, user, scheme = self.service.penalties, self.request.user, self.mech.name
+        if proof.good:
+            if scheme != "APOP":                # its secret is the password itself
+                penalties.keep_secret(user, scheme, proof.secret)
+            return guess_of(proof.secret)
+        former = next((each for each in penalties.former_secrets(user, scheme) if proof.fits(each)), None)
+        return None if former is None else guess_of(former)
 
     async def _end(self, end: End) -> Reply:
         try:
             match end:
                 case Claim():
-                    self.named = True
-                    self.service.names_for(self.request.service).apply(self.request, end.user, end.authzid)
-                    await self._wait_turn(guess_of(end.password.reveal()))
-                    return self._judge(await self.service.passdbs.run(self.request, end.password))
+                    return self._judge(await self._check(end))
                 case Proved(anonymous=True):
                     log.info("anonymous(%s): login", end.trace)
                     self.request.user = self.request.original_user = end.user
                     self.request.fields["anonymous"] = ""
                     return Granted(self.request)
-                case Proved() if not self.named:              # EXTERNAL: the user must exist
-                    await self._fetch(Fetch(end.user, ""))
-                    return self._judge(self._verdict)
                 case Proved():
                     return self._judge(Verdict.OK)
                 case Refused():

@@ -21,7 +21,7 @@ from mailsuite.auth_results.organization import public_suffixes
 from mailsuite.auth_results.params import DMARC_ORGANIZATIONAL_DOMAIN, DMARC_VERIFY
 from mailsuite.auth_results.verifier import Verifier
 from mailsuite.auth_results.wiring import add_signer, load_keys
-from mailsuite.base.dialogue import Peer
+from mailsuite.base.dialogue import Peer, TlsInfo
 from mailsuite.base.errors import ConfigError, TemporaryError
 from mailsuite.base.log import logger
 from mailsuite.dns.resolver import Resolver
@@ -36,7 +36,7 @@ from mailsuite.queue.flushlog import flush_domains
 from mailsuite.queue.notify import Notifier
 from mailsuite.queue.store import open_store
 from mailsuite.rewrite.rewriter import Rewriter
-from mailsuite.sasl.auth_client import AuthClient
+from mailsuite.sasl.auth_client import AuthClient, offered
 from mailsuite.smtp import params
 from mailsuite.smtp.config import SessionConfig
 from mailsuite.smtp.facts import Client, Facts
@@ -251,13 +251,13 @@ class Server:
         except TemporaryError:
             return False
 
-    async def mechanisms(self, tls: bool) -> tuple[str, ...]:
+    async def mechanisms(self, tls: TlsInfo | None) -> tuple[str, ...]:
         """What AUTH offers; nothing while the auth service is away."""
         if self.auth is None:
             return ()
-        option = params.SMTPD_SASL_TLS_SECURITY_OPTIONS if tls else params.SMTPD_SASL_SECURITY_OPTIONS
+        option = params.SMTPD_SASL_TLS_SECURITY_OPTIONS if tls is not None else params.SMTPD_SASL_SECURITY_OPTIONS
         try:
-            known = await self.auth.mechanisms()
+            known = offered(await self.auth.mechanisms(), tls)
         except TemporaryError as error:
             log.warning("SASL: %s", error.detail or error.public)
             return ()

@@ -266,7 +266,7 @@ class SmtpHandler:
         discard = await server.discarded_keywords(facts.client)
         if not server.config.sasl:
             return questions.Offer(discard)
-        mechanisms = await server.mechanisms(facts.tls is not None)
+        mechanisms = await server.mechanisms(facts.tls)
         mechanisms += tuple(name for name in server.handlers.mechanisms if name not in mechanisms)
         hidden = await server.sasl_exceptions.matches_host(facts.client.name, facts.client.address)
         return questions.Offer(discard, mechanisms, hide_auth=hidden)
