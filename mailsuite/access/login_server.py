@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mailsuite.access.handover import HandOver
-from mailsuite.access.handover_client import Ticket, hand_over
+from mailsuite.access.handover_client import AccessChannel, Ticket
 from mailsuite.access.login import (
     Authenticate,
     Cancel,
@@ -39,10 +39,10 @@ from mailsuite.base.dialogue import Peer, Session, TlsInfo
 from mailsuite.base.errors import TemporaryError
 from mailsuite.base.log import access_logger
 from mailsuite.net.dovecot_tls import DovecotTls
-from mailsuite.net.driver import Channel, Connection
+from mailsuite.net.driver import Channel, Connection, Pending
 from mailsuite.net.service import NOT_TRUSTED, Acceptor, ServiceContext, serve_connections
 from mailsuite.sasl import wire
-from mailsuite.sasl.auth_client import AuthClient, Failure, Mechanism
+from mailsuite.sasl.auth_client import AuthClient, AuthFacts, AuthStep, Failure, Mechanism
 
 if TYPE_CHECKING:
     from mailsuite.config.dovecot import DovecotSettings
@@ -64,7 +64,7 @@ class LoginServer:
         self.settings = settings = dovecot.for_protocol(protocol)
         base_dir = settings.text("base_dir")
         self.auth = AuthClient(os.path.join(base_dir, "login", "login"))
-        self.access_path = os.path.join(base_dir, protocol)
+        self.access = AccessChannel(os.path.join(base_dir, protocol))
         self.sites = Sites(protocol, settings, tls)
         self.log = access_logger(f"{PROGRAMS[protocol]}-login")
         self.next_warning = 0.0          # when a full service may be told of again
@@ -148,10 +148,8 @@ class LoginHandler:
         try:
             match question:
                 case Authenticate():
-                    return await auth.begin(
-                        question.mechanism, service=self._server.protocol, initial=question.initial,
-                        peer=self._origin.peer, tls=session.tls, session_id=self._origin.session_id,
-                        secured=session.is_secure, extra=self._more_facts(session))
+                    return await auth.begin(question.mechanism, initial=question.initial,
+                                            **self._facts_for_auth(session))
                 case Proceed():
                     return await auth.proceed(question.request_id, question.response)
                 case Cancel():
@@ -165,7 +163,7 @@ class LoginHandler:
 
     def _more_facts(self, session: LoginSession) -> dict[str, str]:
         """What else the auth service may know."""
-        origin, more = self._origin, {}
+        origin, more = self._origin, {"grant": ""}
         if self._trusted and not origin.changed:
             more["no-penalty"] = ""
         real = origin.real.proxied or (origin.real if origin.changed else None)
@@ -189,6 +187,47 @@ class LoginHandler:
         """Nothing is being handed over, and nobody has logged in."""
         story = self._session.story if self._session is not None else None
         return story is None or not (story.handed_over or story.successes)
+
+    def _facts_for_auth(self, session: LoginSession) -> AuthFacts:
+        return {"service": self._server.protocol, "peer": self._origin.peer, "tls": session.tls,
+                "session_id": self._origin.session_id, "secured": session.is_secure,
+                "extra": self._more_facts(session)}
+
+    def take(self, question: object, pending: Pending) -> bool:
+        """As `answer`, without a task, where nothing else has to wait first."""
+        server, session = self._server, self._session
+        assert session is not None and self._channel is not None
+        try:
+            if isinstance(question, Authenticate) and server.auth.connected:
+                server.auth.ask(question.mechanism, lambda step: self._authenticated(step, pending),
+                                initial=question.initial, **self._facts_for_auth(session))
+            elif isinstance(question, Proceed) and server.auth.connected:
+                server.auth.reply(question.request_id, question.response,
+                                  lambda step: self._authenticated(step, pending))
+            elif isinstance(question, LogIn) and session.tls is None and server.access.connected:
+                assert isinstance(self._channel, Connection)
+                transport = self._channel.hold()
+                if transport.get_write_buffer_size():
+                    return False
+                handover, ticket = self._hand_over(question, session)
+                server.access.start(handover, ticket, transport.get_extra_info("socket").fileno(),
+                                    lambda result: self._handed_over(result, session, handover, pending))
+            else:
+                return False
+        except TemporaryError:
+            return False                    # `answer` says it
+        return True
+
+    def _authenticated(self, step: AuthStep | TemporaryError, pending: Pending) -> None:
+        if isinstance(step, TemporaryError):
+            self._server.log.error("%s", step.detail or step.public)
+            step = Failure("", temporary=True, code="temp_fail")
+        pending.answer(step)
+
+    def _handed_over(self, result: HandedOver | Refused, session: LoginSession, handover: HandOver,
+                     pending: Pending) -> None:
+        self._note(result, session, handover)
+        pending.answer(result)
 
     def body(self, octets: bytes) -> None:
         """Nothing before login has a body."""
@@ -242,32 +281,39 @@ class LoginHandler:
         transport = channel.hold()
         if not await _all_sent(transport):
             return Refused(Why.FAILED)
-        capability_asked = isinstance(session, ImapLogin) and session.capability_asked
-        tag = session.tag if isinstance(session, ImapLogin) else b""
-        handover = HandOver(
-            protocol=self._server.protocol, user=question.success.user, tag=tag, octets=session.remaining(),
-            peer=self._origin.peer, tls=session.tls, session_id=self._origin.session_id, mechanism=question.mechanism,
-            capability_asked=capability_asked, secured=session.is_secure)
-        auth = self._server.auth
-        ticket = Ticket(auth.client_pid, question.success.request_id, auth.cookie)
+        handover, ticket = self._hand_over(question, session)
         if session.tls is None:
             fd: int = transport.get_extra_info("socket").fileno()
-            result = await hand_over(self._server.access_path, handover, ticket, fd)
+            result = await self._server.access.ask(handover, ticket, fd)
         else:
             result = await self._through_relay(channel, handover, ticket)
+        self._note(result, session, handover)
+        return result
+
+    def _hand_over(self, question: LogIn, session: LoginSession) -> tuple[HandOver, Ticket]:
+        """What the access service is told; nothing more is read from the client by now."""
+        capability_asked = isinstance(session, ImapLogin) and session.capability_asked
+        tag = session.tag if isinstance(session, ImapLogin) else b""
+        success, auth = question.success, self._server.auth
+        handover = HandOver(
+            protocol=self._server.protocol, user=success.user, tag=tag, octets=session.remaining(),
+            peer=self._origin.peer, tls=session.tls, session_id=self._origin.session_id, mechanism=question.mechanism,
+            capability_asked=capability_asked, secured=session.is_secure)
+        return handover, Ticket(auth.client_pid, success.request_id, auth.cookie, success.fields.get("grant", ""))
+
+    def _note(self, result: HandedOver | Refused, session: LoginSession, handover: HandOver) -> None:
         if isinstance(result, HandedOver):
             session.story.handed_over = True
             self._log("Login", pid=str(result.pid))
         else:
             session.put_back(handover.octets)
-        return result
 
     async def _through_relay(self, channel: Connection, handover: HandOver, ticket: Ticket) -> HandedOver | Refused:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         ours.setblocking(False)
         theirs.setblocking(False)
         try:
-            result = await hand_over(self._server.access_path, handover, ticket, theirs.fileno())
+            result = await self._server.access.ask(handover, ticket, theirs.fileno())
         except BaseException:
             ours.close()
             raise
@@ -360,6 +406,7 @@ async def _serve(context: ServiceContext, protocol: str) -> None:
             proxy_failed=lambda sock, peer, why: server.refused_proxy(peer, why)))
     await serve_connections(context, acceptors, _say_goodbye)
     server.auth.close()
+    server.access.close()
 
 
 def _handler(server: LoginServer, listener: str, peer: Peer) -> LoginHandler:

@@ -1,12 +1,13 @@
 """The service `access`: the small root parent between the logins and the users' workers.
 
-A login process connects to base_dir/imap or base_dir/pop3, sends a HandOver with the client's descriptor, and proves by
-the auth service's cookie that the login is real. The parent asks the auth service who that is, refuses whom the
-settings refuse (first_valid_uid, mail_max_userip_connections), and gives the connection to the worker of that uid and
-user. It reads no mail and nothing that a client sent.
+A login process opens a channel over base_dir/imap or base_dir/pop3 (login_channel.py), and sends a HandOver with the
+client's descriptor for each login, and with it what proves the login real: the auth service's grant (sasl/grant.py), or
+its cookie, for which the parent asks the auth service who that is. The parent refuses whom the settings refuse
+(first_valid_uid, mail_max_userip_connections), and gives the connection to the worker of that uid and user. It reads no
+mail and nothing that a client sent.
 
 A reload leaves connections and workers alone; workers get the new settings with the next connection.
-Limits: MESSAGE_LIMIT octets of a login's message, LOGIN_TIMEOUT_S for it, WORKERS_LIMIT processes.
+Limits: MESSAGE_LIMIT octets of a message, LOGIN_TIMEOUT_S for it, WORKERS_LIMIT processes.
 """
 
 import array
@@ -21,20 +22,22 @@ import socket
 import struct
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Coroutine, Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from mailsuite.access.handover import HandOver
 from mailsuite.access.identity import NotAllowed, identity_of
 from mailsuite.access.login import Why
+from mailsuite.access.login_channel import Entry, LoginChannel
 from mailsuite.access.worker import ServeUser, run_worker
-from mailsuite.base.errors import TemporaryError
+from mailsuite.base.errors import MailError, TemporaryError
 from mailsuite.base.log import access_logger
 from mailsuite.net.accepting import Accepting
 from mailsuite.net.privileges import Identity
 from mailsuite.net.service import ServiceContext
 from mailsuite.net.workers import WorkerChannel, WorkerPool
+from mailsuite.sasl import grant as grants
 from mailsuite.sasl.master_client import AuthMaster
 from mailsuite.sasl.user import UserInfo
 
@@ -67,7 +70,7 @@ class AccessParent:
     def __init__(self, dovecot: "DovecotSettings", settings: "Settings", protocols: Mapping[str, ServeUser]) -> None:
         self.dovecot, self.settings, self._protocols = dovecot, settings, protocols
         self.generation = 0
-        self._auth = AuthMaster(os.path.join(dovecot.text("base_dir"), "auth-master"))
+        self._auth = AuthMaster(os.path.join(dovecot.text("base_dir"), "auth-master"), takes_grants=True)
         self._pool = WorkerPool(self._worker_main, name="access", most=WORKERS_LIMIT, depth=SESSIONS_LIMIT,
                                 backlog=SESSIONS_LIMIT, idle_s=IDLE_S)
         self._cores = len(os.sched_getaffinity(0))
@@ -87,27 +90,27 @@ class AccessParent:
 
     def accept(self, login: socket.socket) -> None:
         """Serve one connection."""
-        task = asyncio.get_running_loop().create_task(self._serve(login))
+        self._start(self._serve(login))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, login: socket.socket) -> None:
-        """One hand-over, to the end of the session that it began."""
+        """One connection: a channel for hand-overs, or one command or delivery to its end."""
         fds: list[int] = []
         with login:
             try:
                 message = await asyncio.wait_for(_read_message(login, fds), LOGIN_TIMEOUT_S)
                 if "doveadm" in message:
                     await self._doveadm(message["doveadm"], fds, login)
-                    return
-                if "deliver" in message:
+                elif "deliver" in message:
                     await self._deliver(message["deliver"], fds, login)
-                    return
-                handover = HandOver.from_message(message["handover"])
-                pid, number, cookie = message["ticket"]
-                await self._admit(handover, int(pid), int(number), str(cookie), fds, login)
-            except RefusedLogin as refused:
-                _answer(login, {"refused": refused.why.value, "text": refused.text})
+                elif "channel" in message and len(fds) == 1:
+                    self._open_channel(socket.socket(fileno=fds.pop()))
+                else:
+                    raise ValueError("none that is known")
             except (OSError, TimeoutError, ValueError, KeyError, TypeError) as error:
                 log.error("broken request of a login process: %s", error)
             except Exception:
@@ -115,43 +118,115 @@ class AccessParent:
             finally:
                 _close_all(fds)
 
-    async def _admit(self, handover: HandOver, pid: int, number: int, cookie: str, fds: list[int],
-                     login: socket.socket) -> None:
-        if len(fds) != 1 or handover.protocol not in self._protocols:
-            raise ValueError("no descriptor, or a protocol that is not served")
-        try:
-            user = await self._auth.request(pid, number, cookie)
-        except TemporaryError as error:
-            log.error("%s", error.detail or error.public)
-            raise RefusedLogin(Why.FAILED) from error
-        if user is None:
-            raise RefusedLogin(Why.NOT_FOUND)
-        settings = self.dovecot.for_protocol(handover.protocol)
-        try:
-            identity = identity_of(user, settings)
-        except NotAllowed as error:
-            access_logger(handover.protocol).error("user %s: Initialization failed: %s", user.user, error.detail)
-            raise RefusedLogin(Why.INITIALIZATION) from error
-        key = await self._count_in(user, handover, settings)
-        try:
-            await self._to_worker(identity, user, {"handover": handover.to_message()}, fds, login)
-        finally:
-            self._count_out(key)
+    def _open_channel(self, sock: socket.socket) -> None:
+        if sock.type != socket.SOCK_SEQPACKET:
+            sock.close()
+            raise ValueError("a channel is a SOCK_SEQPACKET")
+        LoginChannel(sock, self._take)
 
-    async def _count_in(self, user: UserInfo, handover: HandOver,
-                        settings: "DovecotSettings") -> tuple[str, str, str]:
-        """mail_max_userip_connections: of one user from one address, in one protocol. Raises RefusedLogin."""
-        key = (user.user, handover.peer.address, handover.protocol)
-        most = settings.number("mail_max_userip_connections")
-        if most and key[1]:
+    def _take(self, entry: Entry) -> None:
+        """One hand-over. Most need to wait for nothing; a task goes on with the others."""
+        try:
+            if not self._admit_at_once(entry):
+                self._start(self._admit(entry))
+        except Exception as error:
+            self._refuse(entry, error)
+
+    def _refuse(self, entry: Entry, error: Exception) -> None:
+        why, text = Why.FAILED, ""
+        if isinstance(error, RefusedLogin):
+            why, text = error.why, error.text
+        elif isinstance(error, TemporaryError):
+            log.error("%s", error.detail or error.public)
+        elif isinstance(error, ValueError | KeyError | TypeError | IndexError):
+            log.error("broken request of a login process: %s", error)
+        else:
+            log.error("unforeseen in a hand-over", exc_info=error)
+        entry.refused(why, text)
+
+    def _admit_at_once(self, entry: Entry) -> bool:
+        """False when somebody must be asked or waited for. Raises RefusedLogin, WorkerGone, ValueError..."""
+        call = _Call.of(entry, self._protocols)
+        if not call.grant:
+            return False
+        user = self._auth.granted(call.about, call.grant)
+        if user is None:                    # forged, used before, or given before one of us started anew
+            log.error("a login process brought a grant that is not good (user %s)", call.name)
+            raise RefusedLogin(Why.FAILED)
+        identity, settings = self._identity(user, call)
+        if self._is_full(user, call, settings) or not self._begin(entry, call, user, identity):
+            self._start(self._admit_user(entry, call, user))
+        return True
+
+    async def _admit(self, entry: Entry) -> None:
+        """A hand-over without a grant: the auth service is asked who that is."""
+        try:
+            call = _Call.of(entry, self._protocols)
+            user = await self._auth.request(*call.ticket)
+            if user is None:
+                raise RefusedLogin(Why.NOT_FOUND)
+        except Exception as error:
+            self._refuse(entry, error)
+            return
+        await self._admit_user(entry, call, user)
+
+    async def _admit_user(self, entry: Entry, call: "_Call", user: UserInfo) -> None:
+        try:
+            identity, settings = self._identity(user, call)
             end = time.monotonic() + LEAVING_WAIT_S
-            while self._connections.get(key, 0) >= most:
+            while self._is_full(user, call, settings):
                 if time.monotonic() > end:
+                    most = settings.number("mail_max_userip_connections")
                     raise RefusedLogin(Why.LIMIT, "Maximum number of connections from user+IP exceeded "
                                                   f"(mail_max_userip_connections={most})")
                 await asyncio.sleep(0.02)
+            while not self._begin(entry, call, user, identity):
+                await self._pool.room()
+        except Exception as error:
+            self._refuse(entry, error)
+
+    def _identity(self, user: UserInfo, call: "_Call") -> "tuple[Identity, DovecotSettings]":
+        """Raises RefusedLogin."""
+        settings = self.dovecot.for_protocol(call.protocol)
+        try:
+            return identity_of(user, settings), settings
+        except NotAllowed as error:
+            access_logger(call.protocol).error("user %s: Initialization failed: %s", user.user, error.detail)
+            raise RefusedLogin(Why.INITIALIZATION) from error
+
+    def _is_full(self, user: UserInfo, call: "_Call", settings: "DovecotSettings") -> bool:
+        """mail_max_userip_connections: of one user from one address, in one protocol."""
+        most = settings.number("mail_max_userip_connections")
+        return bool(most and call.address and self._connections.get(call.key(user), 0) >= most)
+
+    def _begin(self, entry: Entry, call: "_Call", user: UserInfo, identity: Identity) -> bool:
+        """Give the connection to the user's worker; False when there is no room for one now. Raises WorkerGone."""
+        key = call.key(user)
+        request = {"handover": call.handover, "user": user.to_message(), "generation": self.generation}
+        fds, entry.fds = entry.fds, []
+
+        def over(answer: dict[str, Any] | MailError) -> None:
+            if isinstance(answer, MailError):
+                log.error("user %s: %s", user.user, answer.detail or answer.public)
+            elif "held" in answer:          # it was forked before a reload, and waits for the new settings
+                with contextlib.suppress(MailError):
+                    self._pool.start(identity, {"go_on": answer["held"], "generation": self.generation,
+                                                "dovecot": self.dovecot.to_json()}, [], over, key=worker)
+                    return
+            self._count_out(key)
+
+        worker = _worker_key(user, self._cores)
+        try:
+            pid = self._pool.start(identity, request, fds, over, key=worker)
+        except MailError:
+            entry.fds = fds
+            raise
+        if not pid:
+            entry.fds = fds
+            return False
         self._connections[key] = self._connections.get(key, 0) + 1
-        return key
+        entry.accepted(pid)
+        return True
 
     def _count_out(self, key: tuple[str, str, str]) -> None:
         left = self._connections[key] - 1
@@ -185,7 +260,7 @@ class AccessParent:
         except (TemporaryError, NotAllowed) as error:
             _say(client, {"error": error.detail or error.public}, {"status": EX_TEMPFAIL})
             return
-        await self._to_worker(identity, user, {"doveadm": request}, fds, client, client_first=True)
+        await self._to_worker(identity, user, {"doveadm": request}, fds, client)
 
     async def _deliver(self, job: Mapping[str, Any], fds: list[int], client: socket.socket) -> None:
         """A message of the LMTP server for one user; fds: its content."""
@@ -200,24 +275,23 @@ class AccessParent:
         except (TemporaryError, NotAllowed) as error:
             _answer(client, {"failed": error.detail or error.public})
             return
-        await self._to_worker(identity, user, {"deliver": job}, fds, client, client_first=True)
+        await self._to_worker(identity, user, {"deliver": job}, fds, client)
 
     async def _to_worker(self, identity: Identity, user: UserInfo, what: Mapping[str, Any], fds: list[int],
-                         login: socket.socket, *, client_first: bool = False) -> None:
-        """Returns when the session is over."""
-        key = str(zlib.crc32(user.user.encode("utf-8", "surrogateescape")) % self._cores)
+                         client: socket.socket) -> None:
+        """A command or a delivery; returns when it is over."""
+        key = _worker_key(user, self._cores)
         request = {**what, "user": user.to_message(), "generation": self.generation}
-        descriptors = [login.fileno(), *fds] if client_first else [*fds, login.fileno()]
         try:
             # The worker has to be the only one who holds the client's descriptor, or its end would not be the end.
-            answer = await self._pool.ask(identity, request, descriptors, key=key,
-                                          taken=lambda: _let_go(fds, login))
+            answer = await self._pool.ask(identity, request, [client.fileno(), *fds], key=key,
+                                          taken=lambda: _let_go(fds, client))
             if "held" in answer:            # it was forked before a reload, and waits for the new settings
                 await self._pool.ask(identity, {"go_on": answer["held"], "generation": self.generation,
                                                 "dovecot": self.dovecot.to_json()}, key=key)
         except TemporaryError as error:
             log.error("user %s: %s", user.user, error.detail or error.public)
-            _answer(login, {"refused": Why.FAILED.value})
+            _answer(client, {"refused": Why.FAILED.value})
 
     async def stop(self) -> None:
         """End all sessions with a goodbye, then the workers."""
@@ -226,6 +300,40 @@ class AccessParent:
                 os.kill(pid, signal.SIGTERM)
         await self._pool.close()
         self._auth.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What the parent has to know of a hand-over; the rest is the worker's."""
+
+    handover: Mapping[str, Any]
+    protocol: str
+    name: str
+    address: str
+    ticket: tuple[int, int, str]
+    grant: str
+    about: bytes
+
+    @classmethod
+    def of(cls, entry: Entry, protocols: Collection[str]) -> "_Call":
+        """Raises ValueError, KeyError, TypeError, IndexError for what is none."""
+        packet = entry.packet
+        handover, (pid, number, cookie) = packet["h"], packet["t"]
+        protocol = handover["protocol"]
+        if len(entry.fds) != 1 or protocol not in protocols:
+            raise ValueError("no descriptor, or a protocol that is not served")
+        return cls(handover, protocol, str(handover["user"]), str(handover["peer"][0]),
+                   (int(pid), int(number), str(cookie)), str(packet["g"]),
+                   grants.about(pid, number, cookie, protocol, handover["session_id"]))
+
+    def key(self, user: UserInfo) -> tuple[str, str, str]:
+        """By what connections are counted."""
+        return user.user, self.address, self.protocol
+
+
+def _worker_key(user: UserInfo, workers: int) -> str:
+    """All sessions of a user meet in one worker."""
+    return str(zlib.crc32(user.user.encode("utf-8", "surrogateescape")) % workers)
 
 
 async def _read_message(login: socket.socket, fds: list[int]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """A user's worker: the process in which mail is read, with the rights of one uid.
 
 All sessions of a user meet here (the parent sees to it), so that what they share is one object in memory (world.py).
-A request of the parent is one logged-in connection: descriptors of the client and of the waiting login process. The
-login process is answered at once, the parent when the session is over; so it knows who has how many connections.
+A request of the parent is one logged-in connection with the client's descriptor, answered when the session is over; so
+the parent knows who has how many connections.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from mailsuite.access.handover import HandOver
 from mailsuite.access.world import UserWorld
 from mailsuite.base import privilege
+from mailsuite.base.eager import StandIn, begin
 from mailsuite.base.errors import MailError
 from mailsuite.net.service import new_event_loop
 from mailsuite.net.workers import Request, WorkerChannel
@@ -67,9 +68,10 @@ class Worker:
                 asyncio.get_running_loop().remove_reader(self._channel.fileno())
                 self._done.set()
                 return
-            task = asyncio.get_running_loop().create_task(self._serve(request))
-            self._sessions.add(task)
-            task.add_done_callback(self._sessions.discard)
+            task = begin(asyncio.get_running_loop(), self._serve(request), StandIn()).task
+            if task is not None:
+                self._sessions.add(task)
+                task.add_done_callback(self._sessions.discard)
 
     async def _serve(self, request: Request) -> None:
         answer: dict[str, Any] = {}
@@ -103,14 +105,10 @@ class Worker:
         self._generation = message["generation"]
 
     async def _session(self, message: Mapping[str, Any], fds: list[int]) -> None:
-        client, login = (socket.socket(fileno=fd) for fd in fds)
+        client = socket.socket(fileno=fds[0])
         client.setblocking(False)
-        with login:
-            login.setblocking(False)
-            handover = HandOver.from_message(message["handover"])
-            user = UserInfo.from_message(message["user"])
-            with contextlib.suppress(OSError):      # a few octets into an empty buffer
-                login.send(json.dumps({"ok": True, "pid": os.getpid()}).encode() + b"\n")
+        handover = HandOver.from_message(message["handover"])
+        user = UserInfo.from_message(message["user"])
         await self._protocols[handover.protocol](client, handover, user, self._world)
 
     async def _doveadm(self, message: Mapping[str, Any], fds: list[int]) -> None:

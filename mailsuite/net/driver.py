@@ -14,8 +14,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from mailsuite.base.dialogue import Ask, Body, Close, NameUse, Pace, Peer, Send, Session, StartTls, TlsInfo
+from mailsuite.base.eager import StandIn, begin
 from mailsuite.base.errors import TemporaryError
-from mailsuite.net.eager import StandIn, begin
 from mailsuite.tls.binding import bindings
 
 BACKLOG_LIMIT = 256 * 1024       # octets that may wait in a session while its question is open
@@ -63,9 +63,32 @@ class Handler(Protocol):
         """Take message content; must not block."""
         ...
 
+    # A handler may also have `take(question, pending: Pending) -> bool`, which is asked first: True when it will call
+    # pending.answer, later. That spares a task where an answer is one message of another process.
+
     def closed(self, reason: str) -> None:
         """The connection is gone; called once, after the last answer was cancelled or finished."""
         ...
+
+
+class Pending:
+    """A question whose answer somebody will bring, unless the connection ends before: then nobody hears it."""
+
+    __slots__ = ("_connection", "question")
+
+    def __init__(self, connection: "Connection", question: object) -> None:
+        self._connection: Connection | None = connection
+        self.question = question
+
+    def answer(self, result: object) -> None:
+        """The answer; once, and not from within `take`. An exception is what a handler's `answer` would have raised."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.take_answer(result, self.question)
+
+    def cancel(self) -> None:
+        """The connection is gone."""
+        self._connection = None
 
 
 class Connection(asyncio.Protocol):
@@ -81,7 +104,8 @@ class Connection(asyncio.Protocol):
         self.session: Session | None = None
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._task: asyncio.Task[Any] | StandIn | None = None
+        self._task: asyncio.Task[Any] | StandIn | Pending | None = None
+        self._take: Callable[[object, Pending], bool] | None = getattr(handler, "take", None)
         self._timer: asyncio.TimerHandle | None = None
         self._linger: asyncio.TimerHandle | None = None
         self._last_octet = 0.0
@@ -253,6 +277,14 @@ class Connection(asyncio.Protocol):
 
     def _ask(self, ask: Ask, *, at_once: bool) -> list[Send | StartTls | Close | Ask | Body] | None:
         """Have a question answered; what the session says to the answer, None when that has to wait."""
+        if self._take is not None:
+            self._task = pending = Pending(self, ask.question)
+            try:
+                if self._take(ask.question, pending):
+                    return None
+            except Exception as error:
+                self._task = None
+                return self._failed(error, ask.question)
         if not at_once:
             self._task = self._loop.create_task(self._answer(ask.question))
             return None
@@ -285,11 +317,24 @@ class Connection(asyncio.Protocol):
             following = self._answered(result)
         if not waited or following is None:
             return following
+        self._go_on(following)
+        return None
+
+    def _go_on(self, following: list[Send | StartTls | Close | Ask | Body]) -> None:
         self.perform(following)
         if self._task is None:
             self._wait_for_reader()
         self._close_if_ended()
-        return None
+
+    def take_answer(self, result: object, question: object) -> None:
+        """What a Pending brings."""
+        self._task = None
+        if isinstance(result, BaseException):
+            following = self._failed(result, question)
+        else:
+            following = self._answered(result)
+        if following is not None:
+            self._go_on(following)
 
     def _answered(self, result: object) -> list[Send | StartTls | Close | Ask | Body] | None:
         """What the session says to an answer; None when nobody listens any more."""

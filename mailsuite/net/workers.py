@@ -54,14 +54,17 @@ class WorkerGone(TemporaryError):
     """The worker died, or was never there, before it answered."""
 
 
+Over = Callable[[dict[str, Any] | MailError], None]
+
+
 @dataclass(eq=False)
 class _Waiting:
-    """A request on its way. fds are duplicates, closed once sent."""
+    """A request on its way. fds are ours, closed once sent. over: gets the answer, or what `ask` raises."""
 
     number: int
     packet: bytes
     fds: list[int]
-    future: asyncio.Future[dict[str, Any]]
+    over: "Over"
     alone: bool = True
 
 
@@ -127,17 +130,47 @@ class WorkerPool:
             if worker is not None:
                 break
             await self._wait_for_room()
-        if worker.load >= self._backlog:
-            raise WorkerGone("too many deliveries wait", status="4.3.2", detail=f"{self._name}: backlog is full")
-        self._next_number += 1
-        alone = self._batch == 1 or self._alone(message)
-        octets = packets.encode({"n": self._next_number, "f": len(fds), "m": message})
+        self._check_backlog(worker)
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        item = _Waiting(self._next_number, octets, [os.dup(fd) for fd in fds], future, alone)
+
+        def over(answer: dict[str, Any] | MailError) -> None:
+            if future.done():
+                return
+            if isinstance(answer, MailError):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
+
+        item = self._item(message, [os.dup(fd) for fd in fds], over)
         taken()
         worker.queue.append(item)
         self._flush(worker)
         return await future
+
+    def start(self, identity: Identity, message: Mapping[str, Any], fds: list[int], over: Over, *,
+              key: str = "") -> int:
+        """As `ask`, at once and without a task: the descriptors become the pool's, over(answer or MailError) is called
+        at the end. Returns the worker's process id, or 0: there is no room now, ask. Raises WorkerGone."""
+        worker = self._pick(identity if self._root else identity.effective(), key)
+        if worker is None:
+            return 0
+        self._check_backlog(worker)
+        worker.queue.append(self._item(message, fds, over))
+        self._flush(worker)
+        return worker.pid
+
+    async def room(self) -> None:
+        """Wait until a worker has gone, after `start` returned 0."""
+        await self._wait_for_room()
+
+    def _check_backlog(self, worker: _Worker) -> None:
+        if worker.load >= self._backlog:
+            raise WorkerGone("too many deliveries wait", status="4.3.2", detail=f"{self._name}: backlog is full")
+
+    def _item(self, message: Mapping[str, Any], fds: list[int], over: Over) -> _Waiting:
+        self._next_number += 1
+        octets = packets.encode({"n": self._next_number, "f": len(fds), "m": message})
+        return _Waiting(self._next_number, octets, fds, over, self._batch == 1 or self._alone(message))
 
     @property
     def count(self) -> int:
@@ -259,9 +292,8 @@ class WorkerPool:
             del self._workers[worker.identity, worker.key]
         for item in [*worker.in_hand.values(), *worker.queue]:
             packets.close_all(item.fds)
-            if not item.future.done():
-                item.future.set_exception(WorkerGone("delivery process died", status="4.3.0",
-                                                     detail=f"{self._name} {worker.pid} died"))
+            item.over(WorkerGone("delivery process died", status="4.3.0",
+                                 detail=f"{self._name} {worker.pid} died"))
         worker.in_hand.clear()
         worker.queue.clear()
         self._wake_one()
@@ -355,11 +387,8 @@ class WorkerPool:
             worker.busy = int(packet["busy"])
             return
         item = worker.in_hand.pop(packet.get("n", 0), None)
-        if item is not None and not item.future.done():
-            if "error" in packet:
-                item.future.set_exception(_error(packet["error"]))
-            else:
-                item.future.set_result(packet["m"])
+        if item is not None:
+            item.over(_error(packet["error"]) if "error" in packet else packet["m"])
 
 
 def _error(told: Mapping[str, Any]) -> MailError:

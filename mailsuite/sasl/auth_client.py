@@ -16,20 +16,21 @@ Limits: LINE_LIMIT for one line of the service, REQUESTS_LIMIT requests under wa
 """
 
 import asyncio
-import contextlib
 import os
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 from mailsuite.base.dialogue import Peer, TlsInfo
-from mailsuite.base.errors import TemporaryError
-from mailsuite.base.streams import put
+from mailsuite.base.errors import PeerError, TemporaryError
+from mailsuite.base.lines import LineBuffer
 from mailsuite.sasl import wire
 
 REQUESTS_LIMIT = 5000            # requests open at once on one connection; more are refused for now
 ANSWER_TIMEOUT_S = 150.0         # Dovecot's AUTH_REQUEST_TIMEOUT_SECS: a service that is silent longer is stuck
 CONNECT_TIMEOUT_S = 30.0
+LOOK_EVERY_S = 5.0               # how often that is looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,18 @@ class Failure:
 
 
 AuthStep = Challenge | Success | Failure
+Then = Callable[[AuthStep | TemporaryError], None]
+
+
+class AuthFacts(TypedDict):
+    """The arguments of `begin` and `ask` that say who asks."""
+
+    service: str
+    peer: Peer | None
+    tls: TlsInfo | None
+    session_id: str
+    secured: bool
+    extra: Mapping[str, str] | None
 
 
 def offered(mechanisms: Iterable[Mechanism], tls: TlsInfo | None) -> list[Mechanism]:
@@ -101,9 +114,7 @@ class AuthClient:
         self.server_pid, self.connection_uid, self.cookie = "", "", ""
         self._mechanisms: list[Mechanism] = []
         self._binds = False                     # the service knows what to do with channel bindings
-        self._writer: asyncio.StreamWriter | None = None
-        self._reading: asyncio.Task[None] | None = None
-        self._waiting: dict[int, asyncio.Future[list[str]]] = {}
+        self._link: _Link | None = None
         self._last_id = 0
         self._connecting = asyncio.Lock()
 
@@ -124,8 +135,36 @@ class AuthClient:
         the service, e.g. {"no-penalty": ""}.
         """
         await self._connect()
-        if len(self._waiting) >= REQUESTS_LIMIT:
-            raise TemporaryError("too many authentications at once")
+        return await self._exchange(lambda then: self.ask(
+            mechanism, then, service=service, initial=initial, peer=peer, tls=tls, session_id=session_id,
+            secured=secured, extra=extra))
+
+    async def proceed(self, request_id: int, response: bytes) -> AuthStep:
+        """Pass on the peer's answer (base64 as it came) to a Challenge."""
+        return await self._exchange(lambda then: self.reply(request_id, response, then))
+
+    def cancel(self, request_id: int) -> None:
+        """The peer gave up; nothing is answered."""
+        if self._link is not None:
+            self._link.send(wire.line("CANCEL", str(request_id)))
+
+    def close(self) -> None:
+        """Drop the connection; what waits for an answer fails temporarily."""
+        if self._link is not None:
+            self._link.lose("closed")
+
+    # --- the same without a coroutine ---------------------------------------------------------------------------
+
+    @property
+    def connected(self) -> bool:
+        """`ask` and `reply` can be called."""
+        return self._link is not None
+
+    def ask(self, mechanism: str, then: Then, *, service: str, initial: bytes | None = None, peer: Peer | None = None,
+            tls: TlsInfo | None = None, session_id: str = "", secured: bool = False,
+            extra: Mapping[str, str] | None = None) -> int:
+        """As `begin`; then(step), or then(TemporaryError), is called later. Returns the request's number, for
+        `forget`. Raises TemporaryError."""
         self._last_id = self._last_id % 0x7FFFFFFF + 1
         request_id = self._last_id
         words = ["AUTH", str(request_id), mechanism, f"service={service}", *_facts(peer, tls, secured)]
@@ -136,98 +175,162 @@ class AuthClient:
         words += [f"{key}={value}" if value else key for key, value in (extra or {}).items()]
         if initial is not None:        # must be the last word
             words.append("resp=" + initial.decode("ascii", "surrogateescape"))
-        return await self._exchange(request_id, words)
+        return self._send(request_id, words, then)
 
-    async def proceed(self, request_id: int, response: bytes) -> AuthStep:
-        """Pass on the peer's answer (base64 as it came) to a Challenge."""
-        return await self._exchange(request_id, ["CONT", str(request_id), response.decode("ascii", "surrogateescape")])
+    def reply(self, request_id: int, response: bytes, then: Then) -> int:
+        """As `proceed`; then(step), or then(TemporaryError), is called later. Raises TemporaryError."""
+        return self._send(request_id, ["CONT", str(request_id), response.decode("ascii", "surrogateescape")], then)
 
-    def cancel(self, request_id: int) -> None:
-        """The peer gave up; nothing is answered."""
-        if self._writer is not None:
-            with contextlib.suppress(ConnectionError):
-                put(self._writer, wire.line("CANCEL", str(request_id)))
-
-    def close(self) -> None:
-        """Drop the connection; what waits for an answer fails temporarily."""
-        self._lose("closed")
+    def forget(self, request_id: int) -> None:
+        """Nobody waits for that answer any more."""
+        if self._link is not None:
+            self._link.forget(request_id)
 
     # --- the connection -----------------------------------------------------------------------------------------
 
-    async def _exchange(self, request_id: int, words: list[str]) -> AuthStep:
-        writer = self._writer
-        if writer is None:
-            raise TemporaryError("authentication is not available", detail=f"{self.path}: connection lost")
-        answer: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
-        self._waiting[request_id] = answer
+    def _send(self, request_id: int, words: list[str], then: Then) -> int:
+        if self._link is None:
+            raise _unavailable(f"{self.path}: connection lost")
+        self._link.ask(request_id, wire.line(*words), then)
+        return request_id
+
+    async def _exchange(self, send: "Callable[[Then], int]") -> AuthStep:
+        answer: asyncio.Future[AuthStep] = asyncio.get_running_loop().create_future()
+
+        def then(step: AuthStep | TemporaryError) -> None:
+            if answer.done():
+                return
+            if isinstance(step, TemporaryError):
+                answer.set_exception(step)
+            else:
+                answer.set_result(step)
+
+        request_id = send(then)
         try:
-            put(writer, wire.line(*words))
-            reply = await asyncio.wait_for(answer, ANSWER_TIMEOUT_S)
-        except TimeoutError as error:
-            self.cancel(request_id)
-            raise TemporaryError("authentication is not available", detail=f"{self.path}: no answer") from error
-        except ConnectionError as error:
-            raise TemporaryError("authentication is not available", detail=f"{self.path}: {error}") from error
+            return await answer
         finally:
-            self._waiting.pop(request_id, None)
-        return _step(request_id, reply)
+            self.forget(request_id)
 
     async def _connect(self) -> None:
-        if self._writer is not None:
+        if self._link is not None:
             return
         async with self._connecting:
-            if self._writer is not None:
+            if self._link is not None:
                 return
+            link = _Link(self.path, self._lost)
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                    await self._handshake()
-            except (OSError, TimeoutError, ValueError, EOFError) as error:
-                self._lose(str(error))
-                raise TemporaryError("authentication is not available", detail=f"{self.path}: {error}") from error
+                    await asyncio.get_running_loop().create_unix_connection(lambda: link, self.path)
+                    link.send(wire.line("VERSION", "1", "2") + wire.line("CPID", str(self.client_pid)))
+                    self._take_handshake(await link.handshake)
+            except (OSError, TimeoutError, ValueError) as error:
+                link.lose(str(error))
+                raise _unavailable(f"{self.path}: {error}") from error
+            self._link = link
 
-    async def _handshake(self) -> None:
-        reader, writer = await asyncio.open_unix_connection(self.path, limit=wire.LINE_LIMIT * 2)
-        try:
-            writer.write(wire.line("VERSION", "1", "2") + wire.line("CPID", str(self.client_pid)))
-            mechanisms: list[Mechanism] = []
-            while (words := wire.words((await reader.readuntil(b"\n"))[:-1]))[0] != "DONE":
-                if words[0] == "VERSION" and words[1:2] != ["1"]:
-                    raise ValueError("speaks another version of the protocol")
-                if words[0] == "MECH" and len(words) > 1:
-                    mechanisms.append(_mechanism(words))
-                elif words[0] in ("SPID", "CUID", "COOKIE") and len(words) > 1:
-                    setattr(self, {"SPID": "server_pid", "CUID": "connection_uid", "COOKIE": "cookie"}[words[0]],
-                            words[1])
-        except BaseException:
-            writer.close()
-            raise
-        self._mechanisms, self._writer = mechanisms, writer
+    def _take_handshake(self, lines: list[list[str]]) -> None:
+        mechanisms: list[Mechanism] = []
+        for words in lines:
+            if words[0] == "VERSION" and words[1:2] != ["1"]:
+                raise ValueError("speaks another version of the protocol")
+            if words[0] == "MECH" and len(words) > 1:
+                mechanisms.append(_mechanism(words))
+            elif words[0] in ("SPID", "CUID", "COOKIE") and len(words) > 1:
+                setattr(self, {"SPID": "server_pid", "CUID": "connection_uid", "COOKIE": "cookie"}[words[0]], words[1])
+        self._mechanisms = mechanisms
         self._binds = any(mech.channel_binding for mech in mechanisms)
-        self._reading = asyncio.get_running_loop().create_task(self._read(reader, writer))
 
-    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _lost(self, link: "_Link") -> None:
+        if self._link is link:
+            self._link = None
+
+
+class _Link(asyncio.Protocol):
+    """The connection itself: lines, and who waits for which. handshake: the lines before DONE."""
+
+    def __init__(self, path: str, lost: Callable[["_Link"], None]) -> None:
+        self._path, self._on_lost = path, lost
+        self._loop = asyncio.get_running_loop()
+        self.handshake: asyncio.Future[list[list[str]]] = self._loop.create_future()
+        self._lines: list[list[str]] = []
+        self._buffer = LineBuffer(wire.LINE_LIMIT * 2)
+        self._transport: asyncio.Transport | None = None
+        self._waiting: dict[int, tuple[float, Then]] = {}       # until when, and who
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]  # typed as its base class
+
+    def send(self, octets: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(octets)
+
+    def ask(self, request_id: int, octets: bytes, then: Then) -> None:
+        """Raises TemporaryError."""
+        if len(self._waiting) >= REQUESTS_LIMIT:
+            raise TemporaryError("too many authentications at once")
+        self._waiting[request_id] = self._loop.time() + ANSWER_TIMEOUT_S, then
+        if self._timer is None:
+            self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)
+        self.send(octets)
+
+    def forget(self, request_id: int) -> None:
+        self._waiting.pop(request_id, None)
+
+    def data_received(self, octets: bytes) -> None:
+        self._buffer.feed(octets)
         try:
-            while octets := await reader.readline():
-                words = wire.words(octets.rstrip(b"\n"))
-                if words[0] in ("OK", "FAIL", "CONT") and len(words) > 1 and words[1].isdecimal():
-                    answer = self._waiting.get(int(words[1]))
-                    if answer is not None and not answer.done():
-                        answer.set_result(words)
-        except (OSError, ValueError):
-            pass
-        finally:
-            if self._writer is writer:
-                self._lose("connection lost")
-            writer.close()
+            while (line := self._buffer.take_line()) is not None:
+                self._take(wire.words(line))
+        except PeerError as error:
+            self.lose(error.public)
 
-    def _lose(self, why: str) -> None:
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            writer.close()
-        for answer in self._waiting.values():
-            if not answer.done():
-                answer.set_exception(TemporaryError("authentication is not available", detail=f"{self.path}: {why}"))
-        self._waiting.clear()
+    def _take(self, words: list[str]) -> None:
+        if not self.handshake.done():
+            if words[0] != "DONE":
+                self._lines.append(words)
+            else:
+                self.handshake.set_result(self._lines)
+        elif words[0] in ("OK", "FAIL", "CONT") and len(words) > 1 and words[1].isdecimal():
+            request_id = int(words[1])
+            waiting = self._waiting.pop(request_id, None)
+            if waiting is not None:
+                waiting[1](_step(request_id, words))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lose(str(exc) if exc is not None else "connection lost")
+
+    def lose(self, why: str) -> None:
+        """All who wait are told; may be called twice."""
+        self._on_lost(self)
+        if self._transport is not None:
+            self._transport.close()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self.handshake.done():
+            self.handshake.set_exception(ConnectionResetError(why))
+            self.handshake.exception()          # who has given up waiting does not ask
+        waiting, self._waiting = self._waiting, {}
+        for _, then in waiting.values():
+            then(_unavailable(f"{self._path}: {why}"))
+
+    def _look(self) -> None:
+        """Who waits too long is told; the oldest stand first."""
+        self._timer = None
+        now = self._loop.time()
+        for request_id, (end, then) in list(self._waiting.items()):
+            if end > now:
+                break
+            del self._waiting[request_id]
+            self.send(wire.line("CANCEL", str(request_id)))
+            then(_unavailable(f"{self._path}: no answer"))
+        if self._waiting:
+            self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)
+
+
+def _unavailable(detail: str) -> TemporaryError:
+    return TemporaryError("authentication is not available", detail=detail)
 
 
 def _mechanism(words: list[str]) -> Mechanism:

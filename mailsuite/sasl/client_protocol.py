@@ -15,12 +15,14 @@ import binascii
 import os
 import secrets
 from base64 import b64decode, b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from mailsuite.base.eager import StandIn, begin
 from mailsuite.base.errors import PeerError, TemporaryError
 from mailsuite.base.lines import LineBuffer
 from mailsuite.base.log import access_logger
+from mailsuite.sasl import grant as grants
 from mailsuite.sasl import wire
 from mailsuite.sasl.request import AuthRequest
 from mailsuite.sasl.service import Attempt, AuthService, Continue, Denied, Granted, Reply
@@ -37,6 +39,7 @@ class Hub(Protocol):
     """What a connection needs of the server it belongs to."""
 
     service: AuthService
+    sealer: "grants.Sealer | None"        # makes grants for the access service, when that wants them
 
     def next_connection_uid(self) -> int: ...
 
@@ -202,9 +205,11 @@ class ClientSession:
         self._busy.add(number)
         if (timer := self._timers.pop(number, None)) is not None:
             timer.cancel()
-        task = asyncio.get_running_loop().create_task(self._run(number, attempt, octets, first))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        # Most databases answer from memory, and no task is needed.
+        task = begin(asyncio.get_running_loop(), self._run(number, attempt, octets, first), StandIn()).task
+        if task is not None:
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _run(self, number: int, attempt: Attempt, octets: bytes | None, first: bool) -> None:
         try:
@@ -233,13 +238,34 @@ class ClientSession:
             await asyncio.sleep(attempt.service.failure_delay_s)
             if self._over or self._attempts.get(number) is not attempt:
                 return
-        self._drop(number)
         if isinstance(reply, Granted):
+            words = granted_words(reply.request)
             if "nologin" not in reply.request.facts:
-                self._hub.keep(self._pid, number, self._cookie, reply.request, attempt.service)
-            self._write(wire.line("OK", str(number), *granted_words(reply.request)))
-        else:
-            self._write(wire.line("FAIL", str(number), *denied_words(reply)))
+                if grant := await self._grant(number, reply.request, attempt.service):
+                    words.append(f"grant={grant}")
+                else:
+                    self._hub.keep(self._pid, number, self._cookie, reply.request, attempt.service)
+            if self._over or self._attempts.get(number) is not attempt:
+                return
+            self._drop(number)
+            self._write(wire.line("OK", str(number), *words))
+            return
+        self._drop(number)
+        self._write(wire.line("FAIL", str(number), *denied_words(reply)))
+
+    async def _grant(self, number: int, request: AuthRequest, service: AuthService) -> str:
+        """What spares the access service a question (grant.py); "" where none was asked for, or none can be made."""
+        sealer = self._hub.sealer
+        if sealer is None or "grant" not in request.facts:
+            return ""
+        try:
+            found = await service.userdb_after_login(request)
+        except TemporaryError:
+            return ""                       # it is tried once more when the access service asks, and logged then
+        if found is None:
+            return ""
+        about = grants.about(self._pid, number, self._cookie, request.service, request.facts.get("session", ""))
+        return sealer.seal(about, wire.line(*login_words(request, *found)))
 
     def _time_out(self, number: int) -> None:
         self._drop(number)
@@ -282,6 +308,12 @@ def granted_words(request: AuthRequest) -> list[str]:
     for name, value in request.client_fields().items():
         words.append(name if name in _VALUELESS or not value else f"{name}={value}")
     return words
+
+
+def login_words(request: AuthRequest, user: str, fields: Mapping[str, str]) -> list[str]:
+    """What follows "USER <id>" where a master asks who logged in."""
+    return [user, *[f"{name}={value}" if value else name for name, value in fields.items()],
+            f"auth_mech={request.mechanism}"]
 
 
 def denied_words(reply: Denied) -> list[str]:

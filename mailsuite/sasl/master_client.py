@@ -16,6 +16,7 @@ from mailsuite.base.dialogue import Peer
 from mailsuite.base.errors import TemporaryError
 from mailsuite.base.streams import put
 from mailsuite.sasl import wire
+from mailsuite.sasl.grant import Opened, new_key
 from mailsuite.sasl.user import UserInfo
 
 ANSWER_TIMEOUT_S = 150.0
@@ -24,10 +25,15 @@ LIST_LIMIT = 1_000_000           # users in one answer
 
 
 class AuthMaster:
-    """One connection to an auth-master or auth-userdb socket; many requests may be under way."""
+    """One connection to an auth-master or auth-userdb socket; many requests may be under way.
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    takes_grants: the service is given a key for grants, one for each connection, and may say with a login's success
+    what `request` would; `granted` reads that. For sockets of our own auth service only.
+    """
+
+    def __init__(self, path: str, *, takes_grants: bool = False) -> None:
+        self.path, self._takes_grants = path, takes_grants
+        self._grants: Opened | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._waiting: dict[str, asyncio.Queue[list[str]]] = {}
         self._last_id = 0
@@ -48,6 +54,14 @@ class AuthMaster:
         """The user of a successful login of the client that named itself client_pid; each can be asked for once."""
         words = await self._ask("REQUEST", str(client_pid), str(request_id), cookie)
         return None if words[0] == "NOTFOUND" else user_info(words[2], wire.fields(words[3:]))
+
+    def granted(self, about: bytes, grant: str) -> UserInfo | None:
+        """The user of a login whose process brought a grant; None when it is not good, or not any more."""
+        octets = self._grants.open(about, grant) if self._grants is not None else None
+        if octets is None:
+            return None
+        words = wire.words(octets.rstrip(b"\n"))
+        return user_info(words[0], wire.fields(words[1:]))
 
     async def users(self, pattern: str = "*", *, service: str = "doveadm") -> list[str]:
         """Names of all users that the databases can enumerate and that fit the pattern (*, ?)."""
@@ -117,6 +131,10 @@ class AuthMaster:
                     raise ValueError("speaks another version of the protocol")
             except (OSError, TimeoutError, ValueError, EOFError) as error:
                 raise TemporaryError("authentication is not available", detail=f"{self.path}: {error}") from error
+            if self._takes_grants:
+                key = new_key()
+                self._grants = Opened(key)
+                writer.write(wire.line("GRANT-KEY", key.hex()))
             self._writer = writer
             self._reading = asyncio.get_running_loop().create_task(self._read(reader, writer))
 
@@ -135,6 +153,7 @@ class AuthMaster:
 
     def _lose(self) -> None:
         writer, self._writer = self._writer, None
+        self._grants = None
         if writer is not None:
             writer.close()
         for number, answers in self._waiting.items():

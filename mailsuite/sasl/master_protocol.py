@@ -2,8 +2,9 @@
 
     session = MasterSession(hub, write, close, kind, restricted_uid)
 
-kind "userdb": USER, PASS, LIST (sockets named *userdb); "master": also REQUEST and CACHE-FLUSH. restricted_uid: who
-connects to a socket that others may use as well sees his own entry only (None: all).
+kind "userdb": USER, PASS, LIST (sockets named *userdb); "master": also REQUEST, CACHE-FLUSH, and GRANT-KEY, which is
+ours: the access service brings the key of its grants (grant.py), in force until that connection ends.
+restricted_uid: who connects to a socket that others may use as well sees his own entry only (None: all).
 """
 
 import asyncio
@@ -16,6 +17,8 @@ from mailsuite.base.errors import PeerError, TemporaryError
 from mailsuite.base.lines import LineBuffer
 from mailsuite.base.log import access_logger
 from mailsuite.sasl import wire
+from mailsuite.sasl.client_protocol import login_words
+from mailsuite.sasl.grant import Sealer
 from mailsuite.sasl.request import AuthRequest
 from mailsuite.sasl.service import AuthService
 
@@ -28,6 +31,7 @@ class MasterHub(Protocol):
     """What a connection needs of the server it belongs to."""
 
     service: AuthService
+    sealer: Sealer | None
 
     def take(self, pid: int, number: int, cookie: str) -> tuple[AuthRequest, AuthService] | None:
         """A kept success, once."""
@@ -47,6 +51,7 @@ class MasterSession:
         self._kind, self._restricted = kind, restricted_uid
         self._lines = LineBuffer(wire.LINE_LIMIT)
         self._versioned = self._over = False
+        self._sealer: Sealer | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     def opened(self) -> None:
@@ -66,6 +71,8 @@ class MasterSession:
 
     def lost(self) -> None:
         self._over = True
+        if self._sealer is not None and self._hub.sealer is self._sealer:
+            self._hub.sealer = None
         for task in self._tasks:
             task.cancel()
 
@@ -78,6 +85,9 @@ class MasterSession:
         handlers = {"USER": self._user, "PASS": self._pass, "LIST": self._list}
         if self._kind == "master":
             handlers |= {"REQUEST": self._request, "CACHE-FLUSH": self._cache_flush}
+            if words[0] == "GRANT-KEY":
+                self._grant_key(words)
+                return
         if words[0] not in handlers:
             raise PeerError(f"Unknown command in {self._kind} socket: " + "?".join(words)[:80])
         if len(words) < 2 or not (_is_number(words[1]) or words[0] == "CACHE-FLUSH"):
@@ -169,8 +179,14 @@ class MasterSession:
             log.error("user %s: Authenticated user not found from userdb, auth lookup id=%s", request.user, words[1])
             self._write(wire.line("NOTFOUND", words[1]))
             return
-        user, fields = found
-        self._write(wire.line("USER", words[1], user, *_pairs(fields), f"auth_mech={request.mechanism}"))
+        self._write(wire.line("USER", words[1], *login_words(request, *found)))
+
+    def _grant_key(self, words: list[str]) -> None:
+        """The last access service that came is the one in force."""
+        try:
+            self._sealer = self._hub.sealer = Sealer(bytes.fromhex(words[1]))
+        except (IndexError, ValueError):
+            raise PeerError("Master sent broken GRANT-KEY") from None
 
     async def _cache_flush(self, words: list[str]) -> None:
         self._hub.flush()

@@ -18,6 +18,7 @@ from mailsuite.base.errors import ConfigErrors
 from mailsuite.base.log import access_logger
 from mailsuite.net.service import Listener, ServiceContext
 from mailsuite.sasl.client_protocol import ClientSession
+from mailsuite.sasl.grant import Sealer
 from mailsuite.sasl.master_protocol import MasterSession
 from mailsuite.sasl.penalty import Penalties, PenaltyRules
 from mailsuite.sasl.pool import HashPool
@@ -39,6 +40,7 @@ class AuthHub:
 
     def __init__(self, service: AuthService) -> None:
         self.service = service
+        self.sealer: Sealer | None = None       # from the access service
         self._uid = 0
         self._kept: dict[tuple[int, int, str], tuple[float, AuthRequest, AuthService]] = {}
 

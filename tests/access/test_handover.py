@@ -19,6 +19,7 @@ from mailsuite.access.server import AccessParent
 from mailsuite.access.worker import Worker
 from mailsuite.access.world import UserWorld
 from mailsuite.base.dialogue import Peer, TlsInfo
+from mailsuite.base.errors import MailError
 from mailsuite.base.log import access_logger
 from mailsuite.config.dovecot import DovecotSettings
 from mailsuite.config.settings import Settings
@@ -46,6 +47,7 @@ class PoolInside:
 
     def __init__(self, world: UserWorld) -> None:
         self.answers: dict[int, Any] = {}
+        self.tasks: set[asyncio.Task[None]] = set()
         self.worker = Worker(cast(WorkerChannel, self), world, 0, {"imap": echo, "pop3": echo})
         self.count = 0
 
@@ -60,6 +62,20 @@ class PoolInside:
         taken()
         await self.worker._serve(request)
         return self.answers.pop(number)
+
+    def start(self, identity: object, message: dict[str, Any], fds: list[int],
+              over: Callable[[dict[str, Any] | MailError], None], *, key: str = "") -> int:
+        self.count += 1
+        number = self.count
+
+        async def run() -> None:
+            await self.worker._serve(Request(number, message, fds))
+            over(self.answers.pop(number))
+
+        task = asyncio.create_task(run())
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return os.getpid()
 
     def pids(self) -> list[int]:
         return []
@@ -103,6 +119,7 @@ async def suite(folder: Path, more: str = "") -> AsyncIterator[tuple[int, int, A
             asyncio.get_running_loop().remove_reader(entrance.sock.fileno())
             entrance.sock.close()
             server.auth.close()
+            server.access.close()
             parent._auth.close()
             await asyncio.sleep(0)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mailsuite.net.eager import Begun, StandIn, begin
+from mailsuite.base.eager import Begun, StandIn, begin
 
 SEEN: contextvars.ContextVar[str] = contextvars.ContextVar("SEEN", default="")
 

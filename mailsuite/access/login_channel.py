@@ -1,0 +1,109 @@
+"""Hand-overs of one login process, at the access service's end (handover_client.py has the other).
+
+    channel = LoginChannel(sock, take)          take(Entry), from the event loop, for each connection that comes
+    entry.accepted(pid)  /  entry.refused(Why.LIMIT, "text")        the answer; entry.fds are the taker's
+
+A packet is {"n": 7, "h": HandOver, "t": [client pid, request, cookie], "g": grant} with the client's descriptor, its
+answer {"n": 7, "pid": 123} or {"n": 7, "refused": "limit", "text": "..."}. The channel ends with the login process.
+"""
+
+import asyncio
+import logging
+import socket
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mailsuite.access.login import Why
+from mailsuite.net import packets
+
+AT_ONCE = 32                     # packets between two looks at the event loop
+UNSENT_LIMIT = 10_000            # answers that a login process does not read; more end its channel
+
+log = logging.getLogger("mailsuite.dovecot.access")
+
+
+class Entry:
+    """One hand-over: its packet, the descriptors that came beside it, and the way back."""
+
+    __slots__ = ("_channel", "_number", "fds", "packet")
+
+    def __init__(self, channel: "LoginChannel", packet: Mapping[str, Any], fds: list[int]) -> None:
+        self._channel, self._number = channel, packet.get("n", 0)
+        self.packet, self.fds = packet, fds
+
+    def accepted(self, pid: int) -> None:
+        """It belongs to process pid now."""
+        self._channel.answer({"n": self._number, "pid": pid})
+
+    def refused(self, why: Why, text: str = "") -> None:
+        """The connection stays the login's; what came of its descriptors is closed."""
+        packets.close_all(self.fds)
+        self.fds = []
+        self._channel.answer({"n": self._number, "refused": why.value, "text": text})
+
+
+class LoginChannel:
+    """Reads from its making to the end of the channel, which closes the socket."""
+
+    def __init__(self, sock: socket.socket, take: Callable[[Entry], None]) -> None:
+        self._sock, self._take = sock, take
+        self._unsent: deque[bytes] = deque()
+        self._loop = asyncio.get_running_loop()
+        sock.setblocking(False)
+        self._loop.add_reader(sock.fileno(), self._readable)
+
+    def _readable(self) -> None:
+        for _ in range(AT_ONCE):
+            try:
+                found, fds = packets.receive(self._sock)
+            except BlockingIOError:
+                return
+            except OSError:
+                found, fds = None, []
+            if found is None or len(found) != 1:
+                packets.close_all(fds)
+                self.close()
+                return
+            self._take(Entry(self, found[0], fds))
+            if self._sock.fileno() < 0:
+                return
+
+    def answer(self, message: Mapping[str, Any]) -> None:
+        """Who is gone needs none."""
+        if self._sock.fileno() < 0:
+            return
+        octets = packets.encode(message)
+        try:
+            if self._unsent:
+                raise BlockingIOError
+            packets.send_encoded(self._sock, octets, [])
+        except BlockingIOError:
+            if not self._unsent:
+                self._loop.add_writer(self._sock.fileno(), self._writable)
+            self._unsent.append(octets)
+            if len(self._unsent) > UNSENT_LIMIT:
+                log.error("a login process does not read its answers")
+                self.close()
+        except OSError:
+            self.close()
+
+    def _writable(self) -> None:
+        try:
+            while self._unsent:
+                packets.send_encoded(self._sock, self._unsent[0], [])
+                self._unsent.popleft()
+        except BlockingIOError:
+            return
+        except OSError:
+            self.close()
+            return
+        self._loop.remove_writer(self._sock.fileno())
+
+    def close(self) -> None:
+        """May be called twice."""
+        if self._sock.fileno() >= 0:
+            self._loop.remove_reader(self._sock.fileno())
+            self._loop.remove_writer(self._sock.fileno())
+            self._sock.close()
+            self._unsent.clear()
