@@ -2,6 +2,8 @@
 
     await serve_user(sock, handover, user, world)       access/worker calls it; returns when the session is over
 
+The login is answered before INBOX is opened: what the client says meanwhile waits in the socket, and a mailbox that
+cannot be opened is told of by an error behind the "+OK", and the end.
 A command's steps run in a thread; what a step yields is written, and read by the client, before the next step.
 Messages are removed at QUIT and never otherwise: a connection that breaks leaves all as it was.
 """
@@ -29,21 +31,22 @@ from mailsuite.pop3.session import Command, Done, Session
 from mailsuite.sasl.user import UserInfo
 
 log = access_logger("pop3")
+GREETING = ok("Logged in.")
 FAILED = error("[SYS/TEMP] Internal error occurred. Refer to server log for more information.")
 
 
 class Handler:
     """One connection: runs the session's commands against the maildrop."""
 
-    def __init__(self, mail: UserMail, context: Context, log_prefix: str) -> None:
-        self.mail, self.context = mail, context
+    def __init__(self, mail: UserMail, context: Context, log_prefix: str, greeting: bytes = b"") -> None:
+        self.mail, self.context, self.greeting = mail, context, greeting
         self.extra = {"prefix": log_prefix}
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._running: Job[tuple[bytes, Done | None]] | None = None
 
     def open(self, channel: Channel) -> Session:
         self.channel = channel
-        self.session = Session(greeting=ok("Logged in."))
+        self.session = Session(greeting=self.greeting)
         return self.session
 
     async def answer(self, question: object) -> object:
@@ -92,22 +95,25 @@ async def serve_user(sock: socket.socket, handover: HandOver, user: UserInfo, wo
     params = Params.of(settings)
     prefix = f"pop3({user.user})<{os.getpid()}><{handover.session_id}>"
     with world.user(UserMail.key(user, settings), lambda: UserMail(user, settings)) as mail:
-        locked = False
+        locked, greeting = False, GREETING
         try:
             if params.lock_session:
                 if mail.pop3_locked:
                     await _refuse(sock, error("[IN-USE] Mailbox is locked by another POP3 session."))
                     return
                 mail.pop3_locked = locked = True
+            # Said before INBOX is opened, which takes its time with many new messages; Dovecot does so as well.
+            with contextlib.suppress(OSError):
+                greeting = greeting[sock.send(greeting):]
             store = await mail.opened()
             maildrop = await mail.run(lambda: Maildrop(store, params.uidl_format))
         except Exception as problem:
             detail = getattr(problem, "detail", "") or str(problem)
             log.error("Couldn't open INBOX: %s", detail, extra={"prefix": prefix},
                       exc_info=not isinstance(problem, MailError))
-            await _refuse(sock, FAILED)
+            await _refuse(sock, greeting + FAILED)
         else:
-            handler = Handler(mail, Context(maildrop, params), prefix)
+            handler = Handler(mail, Context(maildrop, params), prefix, greeting)
             reason = await converse(sock, handover, Connection(handler, peer=handover.peer), handler.ended, world,
                                     goodbye=lambda: handler.session.end("Server shutting down."))
             await handler.finish(reason)
