@@ -17,6 +17,7 @@ from mailsuite.access.doveadm_folders import COMMANDS as FOLDER_COMMANDS
 from mailsuite.access.doveadm_import import COMMANDS as IMPORT_COMMANDS
 from mailsuite.access.doveadm_maintain import COMMANDS as MAINTENANCE_COMMANDS
 from mailsuite.access.doveadm_messages import COMMANDS as MESSAGE_COMMANDS
+from mailsuite.access.doveadm_quota import COMMANDS as QUOTA_COMMANDS
 from mailsuite.access.doveadm_run import EX_TEMPFAIL, EX_USAGE, Failed, Run, reason, status_of
 from mailsuite.base.errors import ConfigError, PeerError
 from mailsuite.base.log import access_logger
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from mailsuite.config.dovecot import DovecotSettings
 
 COMMANDS: Mapping[str, Callable[[Run], None]] = {
-    **FOLDER_COMMANDS, **MESSAGE_COMMANDS, **MAINTENANCE_COMMANDS, **IMPORT_COMMANDS}
+    **FOLDER_COMMANDS, **MESSAGE_COMMANDS, **MAINTENANCE_COMMANDS, **IMPORT_COMMANDS, **QUOTA_COMMANDS}
 
 log = access_logger("doveadm")
 
@@ -79,12 +80,14 @@ def open_user(user: UserInfo, settings: "DovecotSettings", location: str = "") -
     """A user's mail, at a location of its own or where the settings say. Raises ConfigError, StoreError."""
     from mailsuite.access.user_mail import location_of
     from mailsuite.config.variables import expand_variables, user_variables
+    from mailsuite.quota.user_quota import user_quota
     from mailsuite.store.opening import open_store
     from mailsuite.store.options import StoreOptions
 
     where = location_of(user, settings) if not location else expand_variables(
         location, user_variables(user.user, service="doveadm", home=user.home))
-    return open_store(user.user, home=user.home, location=where, options=StoreOptions.of(settings))
+    return open_store(user.user, home=user.home, location=where, options=StoreOptions.of(settings),
+                      quota=user_quota(user, settings) if not location else None)
 
 
 def _open_location(job: Job, location: str, how: str) -> MailStore:

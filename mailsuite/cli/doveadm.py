@@ -82,6 +82,8 @@ COMMANDS = (
     _mail("purge", ""),
     Command("pw", "[-l] [-p plaintext] [-r rounds] [-s scheme] [-t hash] [-u user] [-V]", "doveadm_pw:pw"),
     Command("quota", "", "doveadm_local:quota"),
+    Command("quota get", _MAIL, "doveadm_local:quota"),
+    Command("quota recalc", _MAIL, "doveadm_local:quota"),
     Command("rebuild attachments", _MAIL + "<search query>", "doveadm_local:rebuild"),
     Command("reload", "", "doveadm_control:reload"),
     _mail("save", "[-m mailbox]"),

@@ -1,10 +1,10 @@
-"""doveadm exec and dump, and commands whose subject does not exist here: quota, rebuild."""
+"""doveadm exec and dump, quota where it is counted, and rebuild, whose subject does not exist here."""
 
 import os
 import sqlite3
 from typing import NoReturn
 
-from mailsuite.cli.doveadm import EX_DATAERR, EX_TEMPFAIL, Doveadm, Exit
+from mailsuite.cli.doveadm import EX_DATAERR, EX_TEMPFAIL, EX_USAGE, Doveadm, Exit, print_usage
 
 _SQLITE = b"SQLite format 3\0"
 INDEX_TYPE = "mailsuite-index"
@@ -63,8 +63,17 @@ def _dump_index(path: str) -> None:
                 print(f"RECORD: uid={uid} flags=0x{bits:x} modseq={changed} size={size or '-'} date={date or '-'}")
 
 
-def quota(doveadm: Doveadm, arguments: list[str]) -> NoReturn:
-    raise Exit(EX_TEMPFAIL, "Fatal: Unknown command 'quota', but plugin quota exists. Try to set mail_plugins=quota")
+def quota(doveadm: Doveadm, arguments: list[str]) -> int:
+    """Only where mail_plugins has quota, as Dovecot's doveadm then knows the command."""
+    from mailsuite.cli.doveadm_mail import mail
+
+    if "quota" not in doveadm.settings.for_protocol("doveadm").text("mail_plugins").split():
+        raise Exit(EX_TEMPFAIL,
+                   "Fatal: Unknown command 'quota', but plugin quota exists. Try to set mail_plugins=quota")
+    if doveadm.command.words == "quota":
+        print_usage("quota")
+        raise Exit(EX_USAGE)
+    return mail(doveadm, arguments)
 
 
 def rebuild(doveadm: Doveadm, arguments: list[str]) -> NoReturn:

@@ -65,6 +65,8 @@ FORMS: dict[str, Form] = {
     "mailbox update": Form(least=1, most=1),
     "move": Form(least=2),
     "purge": Form(most=0),
+    "quota get": Form(most=0, formatter="table"),
+    "quota recalc": Form(most=0),
     "save": Form("", "m", most=1),
     "search": _QUERY,
 }
@@ -288,7 +290,7 @@ class Command:
             titles, hidden = said["header"], said["hidden"]
             if self.several:
                 titles, hidden = ["Username", *titles], ["Username", *hidden]
-            self.printer.header(titles, hidden=hidden, streams=said["streams"])
+            self.printer.header(titles, hidden=hidden, streams=said["streams"], right=said.get("right", ()))
         else:
             sys.stdout.flush()
             if "fatal" in said:

@@ -33,14 +33,16 @@ class Printer:
         self.titles: list[str] = []
         self.hidden: frozenset[str] = frozenset()
         self.streams: frozenset[str] = frozenset()
+        self.right: frozenset[str] = frozenset()
         self.user = user
         self._out = sys.stdout.buffer
 
-    def header(self, titles: Sequence[str], *, hidden: Collection[str] = (), streams: Collection[str] = ()) -> None:
-        """Once; what comes for further users is the same."""
+    def header(self, titles: Sequence[str], *, hidden: Collection[str] = (), streams: Collection[str] = (),
+               right: Collection[str] = ()) -> None:
+        """Once; what comes for further users is the same. right: titles of columns that tables align at the right."""
         if not self.titles:
             self.titles = list(titles)
-            self.hidden, self.streams = frozenset(hidden), frozenset(streams)
+            self.hidden, self.streams, self.right = frozenset(hidden), frozenset(streams), frozenset(right)
             self.begin()
 
     def begin(self) -> None:
@@ -121,7 +123,8 @@ class Table(Printer):
         self._waiting = []
 
     def _print(self, values: Sequence[str]) -> None:
-        self.write(" ".join(value.ljust(width) for value, width in zip(values, self._widths, strict=True)) + "\n")
+        self.write(" ".join(value.rjust(width) if title in self.right else value.ljust(width)
+                            for title, value, width in zip(self.titles, values, self._widths, strict=True)) + "\n")
 
 
 def terminal_columns() -> int:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 LIMIT_S = 60.0                  # how long a command may run
 RUNNING = 10                    # commands of one process at once; more are not called, and that is logged
-ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+ENVIRONMENT: dict[str, str] = {}         # as Dovecot: a shell knows its own PATH
 
 log = logging.getLogger("mailsuite.dovecot.quota")
 _running = threading.BoundedSemaphore(RUNNING)
