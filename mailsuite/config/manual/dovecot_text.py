@@ -59,6 +59,7 @@ last_valid_gid: The highest group id that a user may have; 0: no limit.
 last_valid_uid: The highest user id that a user may have; 0: no limit.
 lda_mailbox_autocreate: Make a missing mailbox that mail is delivered to.
 lda_mailbox_autosubscribe: Subscribe to such a new mailbox.
+libexec_dir: Where `doveadm exec` finds programs.
 listen: Addresses on which services listen.
 lmtp_add_received_header: Put a Received header on mail that comes by LMTP.
 lmtp_client_workarounds: Clients' faults that LMTP forgives: whitespace-before-path, mailbox-for-path.
