@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from mailsuite.base.errors import ConfigError, ConfigErrors
 from mailsuite.sasl.passdb import Passdb, split_fields
+from mailsuite.sasl.passdb.oauth2 import OAuth2Passdb
 from mailsuite.sasl.passdb.pam import PamPassdb
 from mailsuite.sasl.passdb.passwd_file import PasswdFilePassdb
 from mailsuite.sasl.passdb.static import StaticPassdb
@@ -160,6 +161,7 @@ def _passdb(section: "Section", files: PasswdFiles, pool: HashPool) -> PassdbEnt
         "passwd": lambda: PasswdPassdb(args, pool),
         "shadow": lambda: ShadowPassdb(args, pool),
         "pam": lambda: PamPassdb(args),
+        "oauth2": lambda: OAuth2Passdb(args, pool),
     }
     if driver not in makers:
         raise ConfigError(f"passdb: unknown driver \"{driver}\" (there are {', '.join(makers)})")

@@ -6,9 +6,10 @@ Who the token belongs to is found out by the password database, which is asked a
 
 import json
 import re
+from collections.abc import Mapping
 
 from mailsuite.base.secret import Secret
-from mailsuite.sasl.mech import Check, Claim, Exchange, Facts, MechError, Proved, Refused, Say, answer, text
+from mailsuite.sasl.mech import Check, Claim, Exchange, Facts, MechError, Name, Proved, Refused, Say, answer, text
 
 TOKEN_LIMIT = 8192               # octets of what a client says; signed tokens have some 1,000 to 2,000
 
@@ -25,13 +26,7 @@ def oauthbearer(facts: Facts) -> Exchange:
     if match[1].startswith(b"p="):
         raise MechError("Client requested and used channel-binding")
     user = text((match[2] or b"").replace(b"=2C", b",").replace(b"=3D", b"="))
-    claim = _claim(user, _token(rest))
-    told = yield Check(claim)
-    if told is None:
-        return Proved(user)
-    error = {"status": "invalid_token", **json.loads(told)}
-    yield Say(json.dumps(error, separators=(",", ":")).encode())       # RFC 7628 section 3.2.2
-    return Refused(user)
+    return (yield from _judged(user, _token(rest), {"status": "invalid_token"}))       # RFC 7628 section 3.2.2
 
 
 def xoauth2(facts: Facts) -> Exchange:
@@ -41,12 +36,7 @@ def xoauth2(facts: Facts) -> Exchange:
     for pair in said.split(b"\x01"):
         if pair.startswith(b"user="):
             user = text(pair.removeprefix(b"user="))
-    claim = _claim(user, _token(said))
-    told = yield Check(claim)
-    if told is None:
-        return Proved(user)
-    yield Say(b'{"status":"401","schemes":"bearer","scope":"mail"}')
-    return Refused(user)
+    return (yield from _judged(user, _token(said), {"status": "401", "schemes": "bearer", "scope": "mail"}))
 
 
 def _limited(said: bytes) -> bytes:
@@ -66,7 +56,13 @@ def _token(pairs: bytes) -> bytes:
     return b""
 
 
-def _claim(user: str, token: bytes) -> Claim:
+def _judged(user: str, token: bytes, error: Mapping[str, str]) -> Exchange:
     if not user or not token:
+        if user:
+            yield Name(user)
         raise MechError("Missing username or token", user=user or None)
-    return Claim(user, Secret(token))
+    told = yield Check(Claim(user, Secret(token)))
+    if told is None:
+        return Proved(user)
+    yield Say(json.dumps({**error, **json.loads(told)}, separators=(",", ":")).encode())
+    return Refused(user)

@@ -203,7 +203,8 @@ def test_tokens(name: str, said: bytes, want: tuple[str, bytes] | None) -> None:
     next(exchange)
     if want is None:
         with pytest.raises(MechError):
-            exchange.send(said)
+            if isinstance(exchange.send(said), Name):
+                exchange.send(None)
         return
     assert exchange.send(said) == Check(Claim(want[0], Secret(want[1])))
     error = exchange.send(b'{"openid-configuration":"https://op.test"}')
