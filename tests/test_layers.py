@@ -15,6 +15,7 @@ PACKAGES = {
     "anvil": "mechanism", "tlsrpt": "mechanism", "postscreen": "decisions", "verify": "decisions",
     "rewrite": "decisions", "queue": "decisions", "auth_results": "decisions",
     "sieve": "decisions",
+    "imapc": "protocol", "sync": "I/O",
     "access": "I/O", "deliver": "I/O", "net": "I/O",
     "cli": "start", "master": "start", "explain": "start", "check": "start", "trace": "start",
 }

@@ -185,8 +185,11 @@ class Append(Protocol):
         """The next octets of the current message as they came (CRLF or LF); goes to a temporary file."""
         ...
 
-    def finish(self, flags: Sequence[str], date: float | None) -> None:
-        """The current message is complete. date: seconds since the epoch, None for now. Raises Refused when empty."""
+    def finish(self, flags: Sequence[str], date: float | None, *, uid: int = 0) -> None:
+        """The current message is complete. date: seconds since the epoch, None for now. Raises Refused when empty.
+
+        uid: the one it should get, if the mailbox has given none as high yet; 0: the next.
+        """
         ...
 
     def commit(self) -> "tuple[int, list[int]]":
@@ -320,6 +323,11 @@ class Mailbox(Protocol):
         """Would messages of these sizes be within the quota? Raises OverQuota, TooLarge."""
         ...
 
+    def adopt(self, uid_validity: int) -> bool:
+        """Take the UIDVALIDITY of the mailbox that this one is to be a copy of; only before it held anything and
+        while nobody has it selected, else nothing changes and the answer is False."""
+        ...
+
     def copy(self, uids: Sequence[int], target: "Mailbox", *, move: bool = False) -> CopyResult:
         """COPY or MOVE, with flags, keywords and dates; all or nothing, durable on return.
 
@@ -374,6 +382,8 @@ class MailStore(Protocol):
     @property
     def used(self) -> bool:
         """A mailbox or the index was opened: there is something to keep, and to close."""
+    def unusable(self) -> frozenset[str]:
+        """Characters that no part of a name can have."""
         ...
 
     def list_mailboxes(self) -> list[MailboxInfo]:

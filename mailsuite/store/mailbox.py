@@ -356,6 +356,17 @@ class BaseMailbox(ABC):
             self.tell()
         return gone
 
+    def adopt(self, uid_validity: int) -> bool:
+        with self.lock:
+            self.refresh()
+            if self.deleted or not self.writable or self._views or len(self.rows) or self.uid_next > 1:
+                return False
+            return self.uid_validity == uid_validity or self.take_uid_validity(uid_validity)
+
+    @abstractmethod
+    def take_uid_validity(self, uid_validity: int) -> bool:
+        """The mailbox is empty and was always; False: it can't be. Called under the lock."""
+
     def copy(self, uids: Sequence[int], target: Mailbox, *, move: bool = False) -> CopyResult:
         assert isinstance(target, BaseMailbox)
         with both_locked(self, target):

@@ -87,6 +87,10 @@ class UserStore:
         return self._naming.prefix
 
     @property
+    def unusable(self) -> frozenset[str]:
+        return frozenset((self._naming.separator, self._naming.own, "/"))
+
+    @property
     def index(self) -> Index:
         """Opened at its first use: a login that opens nothing needs none."""
         if self._index is None:

@@ -32,6 +32,7 @@ class _Waiting:
         self.convert = BlockConverter()
         self.size = self.lines = 0
         self.flags: Sequence[str] = ()
+        self.uid = 0
 
     def write(self, octets: bytes) -> None:
         self.size += len(octets)
@@ -57,7 +58,7 @@ class MaildirAppend:
         except OSError as error:
             raise StoreError(str(error)) from error
 
-    def finish(self, flags: Sequence[str], date: float | None) -> None:
+    def finish(self, flags: Sequence[str], date: float | None, *, uid: int = 0) -> None:
         message = self._current
         if message is None:
             raise Refused("Can't save a zero byte message")
@@ -71,7 +72,7 @@ class MaildirAppend:
             message.file.close()
         except (OSError, OverflowError) as error:
             raise StoreError(str(error)) from error
-        message.flags = flags
+        message.flags, message.uid = flags, uid
         message.base += b",S=%d,W=%d" % (message.size, message.size + message.lines)
         self._ready.append(message)
         self._current = None
@@ -100,7 +101,8 @@ class MaildirAppend:
         paths = [(b"cur/" + message.base + b":2," + letters_for(bits, b"")) if bits else b"new/" + message.base
                  for message, bits in zip(self._ready, all_bits, strict=True)]
         with mailbox.uidlist.locked():
-            uids = mailbox.assign_new([(message.base, b"") for message in self._ready])
+            uids = mailbox.assign_new([(message.base, b"") for message in self._ready],
+                                      [message.uid for message in self._ready])
             try:
                 for message, path in zip(self._ready, paths, strict=True):
                     os.rename(message.temp, mailbox.path(path))

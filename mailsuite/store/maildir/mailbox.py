@@ -106,6 +106,20 @@ class MaildirMailbox(ScannedMaildir):
             self.distrust()
             super().resync()
 
+    def take_uid_validity(self, uid_validity: int) -> bool:
+        try:
+            with self.uidlist.locked():
+                if self.uidlist.changed() or self.uidlist.entries or self.uidlist.next_uid > 1:
+                    return False
+                self.uidlist.uid_validity = uid_validity
+                self.uidlist.rewrite(())
+        except OSError as error:
+            raise StoreError(str(error)) from error
+        self.uid_validity = uid_validity
+        self.index = self._database.mailbox(self.name, uid_validity)
+        self.highest_modseq = self.index.highest_modseq
+        return True
+
     # --- changing ---------------------------------------------------------------------------------------------------
 
     def make_keywords(self, names: list[str]) -> None:

@@ -341,8 +341,10 @@ class ScannedMaildir(BaseMailbox):
             self.uidlist.rewrite(there.union(self._by_base, besides))
             self._gone_from_list = False
 
-    def assign_new(self, files: list[tuple[bytes, bytes]]) -> list[int]:
+    def assign_new(self, files: list[tuple[bytes, bytes]], wanted: Sequence[int] = ()) -> list[int]:
         """UIDs for files we are putting there, (base, uidlist fields) each. The uidlist's lock is held.
+
+        wanted: UIDs they should get, where those are above all that were given; 0: any.
 
         Looks once more: what others put there before we had the lock comes first.
         """
@@ -352,7 +354,7 @@ class ScannedMaildir(BaseMailbox):
         if self.deleted:
             raise StoreError(f"{self.folder} is gone")
         self.uidlist.next_uid = max(self.uidlist.next_uid, self.uid_next)
-        return self.uidlist.add(files)
+        return self.uidlist.add(files, wanted)
 
     def add_rows(self, files: list[tuple[int, Path]]) -> None:
         """Messages with new UIDs, ascending, come into memory and the index."""

@@ -137,14 +137,19 @@ class UidList:
         self.guid = self.guid or secrets.token_hex(16)
         self.rewrite(self.entries)
 
-    def add(self, files: Sequence[tuple[bytes, bytes]]) -> list[int]:
-        """Give UIDs to files, (base, fields) each, in this order; on disk on return."""
-        new = [Entry(self.next_uid + number, fields, base) for number, (base, fields) in enumerate(files)]
+    def add(self, files: Sequence[tuple[bytes, bytes]], wanted: Sequence[int] = ()) -> list[int]:
+        """Give UIDs to files, (base, fields) each, in this order; on disk on return. wanted: see scan.assign_new."""
+        new: list[Entry] = []
+        uid = self.next_uid
+        for number, (base, fields) in enumerate(files):
+            uid = max(uid, wanted[number] if wanted else 0)
+            new.append(Entry(uid, fields, base))
+            uid += 1
         replaces = any(entry.base in self.entries for entry in new)
         for entry in new:
             self.entries.pop(entry.base, None)
             self.entries[entry.base] = entry
-        self.next_uid += len(new)
+        self.next_uid = uid
         if replaces or self.damaged or self._stamp is None:
             self.rewrite(self.entries)
         elif new:

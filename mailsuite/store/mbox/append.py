@@ -31,6 +31,7 @@ class _Waiting(NamedTuple):
     size: int
     flags: Sequence[str]
     date: float | None
+    uid: int
 
 
 class MboxAppend:
@@ -53,17 +54,18 @@ class MboxAppend:
             self._temp.write(octets)
         self._end += len(octets)
 
-    def finish(self, flags: Sequence[str], date: float | None) -> None:
+    def finish(self, flags: Sequence[str], date: float | None, *, uid: int = 0) -> None:
         if self._convert is None:
             raise Refused("Can't save a zero byte message")
         self._put(self._convert.end())
-        self._ready.append(_Waiting(self._start, self._end - self._start, flags, date))
+        self._ready.append(_Waiting(self._start, self._end - self._start, flags, date, uid))
         self._start, self._convert = self._end, None
 
     def commit(self) -> tuple[int, list[int]]:
         mailbox = self._mailbox
         messages = [Incoming(message.flags, _from_line(self._sender, message.date),
-                             _Blocks(self._temp, message.offset, message.size)) for message in self._ready]
+                             _Blocks(self._temp, message.offset, message.size), message.uid)
+                    for message in self._ready]
         with mailbox.lock:
             mailbox.look()
             mailbox.admit([message.size for message in self._ready], delivery=self._delivery)
@@ -115,6 +117,7 @@ class Incoming(NamedTuple):
     flags: Sequence[str]
     from_line: bytes
     content: _Blocks
+    uid: int = 0            # the one it should get, if that can be
 
 
 def put_messages(mailbox: "MboxMailbox", messages: Sequence[Incoming]) -> list[int]:
@@ -123,8 +126,10 @@ def put_messages(mailbox: "MboxMailbox", messages: Sequence[Incoming]) -> list[i
     with mailbox.locked() as file:
         all_bits = [mailbox.flag_bits(message.flags) for message in messages]
         spans: list[Span] = []
-        uids = [mailbox.uid_next + number for number in range(len(messages))]
-        mailbox.uid_next += len(messages)
+        uids: list[int] = []
+        for message in messages:
+            uids.append(max(mailbox.uid_next, message.uid))
+            mailbox.uid_next = uids[-1] + 1
         gap = _gap(file)
         file.append(_pieces(mailbox, messages, all_bits, uids, file.size(), gap, spans))
         mailbox.highest_modseq += 1

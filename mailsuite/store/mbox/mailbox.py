@@ -71,6 +71,13 @@ class MboxMailbox(ScannedMbox):
     def stored_size(self, uid: int) -> int | None:
         return None
 
+    def take_uid_validity(self, uid_validity: int) -> bool:
+        if self.spans or self._base:
+            return False
+        self.uid_validity = uid_validity        # the first message carries it into the file
+        self.index.set_uid_validity(uid_validity)
+        return True
+
     # --- changing ---------------------------------------------------------------------------------------------------
 
     def apply_flags(self, changes: list[Change]) -> list[Change]:
