@@ -382,6 +382,9 @@ class MailStore(Protocol):
     @property
     def used(self) -> bool:
         """A mailbox or the index was opened: there is something to keep, and to close."""
+        ...
+
+    @property
     def unusable(self) -> frozenset[str]:
         """Characters that no part of a name can have."""
         ...
