@@ -113,7 +113,7 @@ class Worker:
 
     async def _doveadm(self, message: Mapping[str, Any], fds: list[int]) -> None:
         """A command of doveadm; it waits at the other end of the first descriptor, the second is its input."""
-        from mailsuite.access import doveadm
+        from mailsuite.access import doveadm, doveadm_sync
         from mailsuite.access.doveadm_run import EX_TEMPFAIL
         from mailsuite.access.user_mail import UserMail
 
@@ -125,6 +125,10 @@ class Worker:
             with contextlib.suppress(OSError):          # who went away needs no answer
                 try:
                     store = await mail.opened()
+                    if message["doveadm"]["command"] in doveadm_sync.COMMANDS:
+                        await doveadm_sync.serve(message["doveadm"], mail, user, settings, content, sock,
+                                                 lambda: self._world.stopping)
+                        return
                 except MailError as error:
                     lines = [{"error": error.public}, {"status": EX_TEMPFAIL}]
                     sock.sendall("".join(json.dumps(line) + "\n" for line in lines).encode())

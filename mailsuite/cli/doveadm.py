@@ -27,6 +27,9 @@ class Command(NamedTuple):
     entry: str
 
 
+_SYNC = ("[-1fPRU] [-l <secs>] [-r <rawlog path>] [-m <mailbox>] [-g <mailbox guid>] [-n <namespace> | -N] "
+         "[-x <exclude>] [-a <all mailbox>] [-s <state>] [-T <secs>] [-t <start date>] [-e <end date>] "
+         "[-O <sync flag>] [-I <max size>] -d|<dest>")
 _MAIL = "[-u <user>|-A] [-S <socket_path>] "
 _CHANGES = "[--mailbox-guid guid] [--uid-validity uid] [--min-next-uid uid] [--min-first-recent-uid uid] " \
            "[--min-highest-modseq seq] [--min-highest-pvt-modseq seq] <mailbox>"
@@ -46,6 +49,7 @@ COMMANDS = (
             "doveadm_auth:lookup"),
     Command("auth test", "[-a <auth socket path>] [-x <auth info>] [-M <master user>] <user> [<password>]",
             "doveadm_auth:test"),
+    Command("backup", _SYNC.replace("[-1fPRU]", "[-fPRU]"), "doveadm_sync:sync"),
     Command("config", "[doveconf parameters]", "doveadm_control:config"),
     Command("dump", "[-t <type>] <path> [<type-specific args>]", "doveadm_local:dump"),
     Command("exec", "<binary> [binary parameters]", "doveadm_local:exec_"),
@@ -89,6 +93,7 @@ COMMANDS = (
     _mail("save", "[-m mailbox]"),
     _mail("search", "<search query>"),
     Command("stop", "", "doveadm_control:stop"),
+    Command("sync", _SYNC, "doveadm_sync:sync"),
     Command("user", "[-a <userdb socket path>] [-x <auth info>] [-f field] [-e <value>] [-u] "
             "<user mask> [<user mask> [...]]", "doveadm_user:user"),
 )

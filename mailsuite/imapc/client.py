@@ -25,6 +25,7 @@ from mailsuite.imapc.spool import Spool
 from mailsuite.imapc.wire_client import Continue, Lost, Response, Tagged, Untagged, Wire
 
 FOLDERS_LIMIT = 50_000          # mailboxes of one account
+COMMANDS_AHEAD = 2              # FETCH commands under way
 SET_OCTETS = 4000               # of the UIDs in one command
 _TEMPORARY = frozenset((b"UNAVAILABLE", b"INUSE", b"LIMIT", b"THROTTLED", b"SERVERBUG", b"OVERQUOTA"))
 
@@ -91,6 +92,20 @@ class Appended(NamedTuple):
 
     uid: int = 0
     error: Refusal | None = None
+
+
+@dataclass
+class _Batch:
+    """A FETCH under way. ready: what has come and was not given out."""
+
+    missing: set[int]
+    ready: list[Fetched] = field(default_factory=list)
+    done: bool = False
+
+    def end(self, done: Tagged) -> None:
+        why = "" if done.status == b"OK" else done.text.decode("utf-8", "replace")
+        self.ready += [Fetched(uid, None, why) for uid in sorted(self.missing)]
+        self.done = True
 
 
 Handler = Callable[[Untagged], None]
@@ -214,7 +229,9 @@ class Client:
         try:
             response = self._wire.read(sink)
         except Lost as error:
-            raise Lost(f"{error.public} ({self._bye})") from error if self._bye else error
+            if self._bye:
+                raise Lost(f"{error.public} ({self._bye})") from error
+            raise
         if isinstance(response, Untagged):
             self._note(response)
             if on is not None:
@@ -371,50 +388,63 @@ class Client:
             yield from found
 
     def messages(self, batches: Iterable[Sequence[int]]) -> Iterator[Fetched]:
-        """Whole messages; the next batch is asked for before the last has come. Each must be closed by the caller."""
+        """Whole messages, batch after batch; the next is asked for before the last has come. The caller closes each.
+
+        Servers may answer two commands mixed, or the second first (RFC 3501 section 5.5): Dovecot does. What comes too
+        early is held back, at most COMMANDS_AHEAD - 1 batches of it.
+        """
         source = iter(batches)
-        waiting: list[tuple[bytes, list[int]]] = []
-        more, whole = True, False
+        waiting: dict[bytes, _Batch] = {}
+        more = True
         try:
             while more or waiting:
-                while more and len(waiting) < 2:
+                while more and len(waiting) < COMMANDS_AHEAD:
                     uids = next(source, None)
                     if uids is None:
                         more = False
                     elif uids:
                         tag = self._begin(b"UID FETCH ", format_set(uids), b" (UID BODY.PEEK[])")
-                        waiting.append((tag, list(uids)))
-                if waiting:
-                    yield from self._batch(*waiting.pop(0))
-            whole = True
+                        waiting[tag] = _Batch(set(uids))
+                if waiting and not next(iter(waiting.values())).done:
+                    self._one_more(waiting)
+                for tag, batch in list(waiting.items())[:1]:
+                    while batch.ready:
+                        yield batch.ready.pop(0)
+                    if batch.done:
+                        del waiting[tag]
         finally:
-            if not whole:           # the rest of what was asked for would come in place of other answers
+            for batch in waiting.values():
+                for fetched in batch.ready:
+                    if fetched.content is not None:
+                        fetched.content.close()
+            if waiting:             # what was asked for would come in place of other answers
                 self._wire.close()
 
-    def _batch(self, tag: bytes, uids: list[int]) -> Iterator[Fetched]:
-        left = set(uids)
+    def _one_more(self, waiting: "dict[bytes, _Batch]") -> None:
+        """Read a response into the batch that it belongs to."""
         spool = Spool()
-        while True:
-            response = self._next(None, spool)
-            if isinstance(response, Untagged) and spool.begun:
-                uid = _fetched(response).get(b"UID")
-                content, spool = spool, Spool()
-                if uid is not None and number(uid) in left:
-                    left.discard(number(uid))
-                    yield Fetched(number(uid), content)
-                else:
-                    content.close()
-            elif isinstance(response, Untagged) and response.name == b"FETCH":
-                items = _fetched(response)              # a short message may come as a quoted string, or as NIL
-                body = items.get(b"BODY[]")
-                if b"UID" in items and number(items[b"UID"]) in left and isinstance(body, bytes):
-                    left.discard(number(items[b"UID"]))
-                    yield Fetched(number(items[b"UID"]), Spool.of(body))
-            elif isinstance(response, Tagged) and response.tag == tag:
-                break
-        why = "" if response.status == b"OK" else response.text.decode("utf-8", "replace")
-        for uid in sorted(left):
-            yield Fetched(uid, None, why)
+        response = self._next(None, spool)
+        if isinstance(response, Tagged) and response.tag in waiting:
+            waiting[response.tag].end(response)
+        elif isinstance(response, Untagged) and response.name == b"FETCH":
+            items = _fetched(response)
+            body, uid = items.get(b"BODY[]"), number(items.get(b"UID", b"0"))
+            if not spool.begun and isinstance(body, bytes):
+                spool = Spool.of(body)          # a short message may come as a quoted string
+            for batch in waiting.values():
+                if spool.begun and uid in batch.missing:
+                    batch.missing.discard(uid)
+                    batch.ready.append(Fetched(uid, spool))
+                    return
+        spool.close()
+
+    def present(self, uids: Sequence[int]) -> set[int]:
+        """Those of uids that are still there."""
+        found: set[int] = set()
+        for some in sets(uids):
+            self.command(b"UID SEARCH UID ", format_set(some), on=lambda said: found.update(
+                number(value) for value in said.values[1:]) if said.name == b"SEARCH" else None)
+        return found.intersection(uids)
 
     def store_flags(self, uids: Sequence[int], action: bytes, flags: Sequence[str]) -> None:
         """action: b"FLAGS", b"+FLAGS" or b"-FLAGS". Raises Refusal."""
@@ -454,7 +484,12 @@ class Client:
         if not pipelined:
             return [self._append_one(name, message) for message in messages]
         tags = [self._send_append(name, [message]) for message in messages]
-        return [_appended(self._finish(tag, None), 1)[0] for tag in tags]
+        answers: dict[bytes, Tagged] = {}
+        while len(answers) < len(tags):
+            response = self._next(None)
+            if isinstance(response, Tagged) and response.tag in tags:
+                answers[response.tag] = response
+        return [_appended(answers[tag], 1)[0] for tag in tags]
 
     def _append_together(self, name: str, messages: Sequence[Outgoing]) -> list[Appended]:
         done = self._finish(self._send_append(name, messages), None)

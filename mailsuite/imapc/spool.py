@@ -53,7 +53,7 @@ class Spool:
 
     def close(self) -> None:
         """Forget the content."""
-        self._parts, self.size = [], 0
+        self._parts, self.size, self.begun = [], 0, False
         if self._file is not None:
             self._file.close()
             self._file = None

@@ -217,16 +217,18 @@ class Wire:
         if word in _STATUS:
             return Untagged([word], line[2:].partition(b" ")[2])
         tokens: list[Any] = []
-        text, start = line, 2
+        text, start, memory = line, 2, self.account.max_literal
         while (match := _LITERAL.search(text)) is not None:
             tokens += tokenize(text[start:match.start()])
-            tokens.append(self._value(int(match[1]), sink if _BODY.search(text) else None))
+            tokens.append(value := self._value(int(match[1]), sink if _BODY.search(text) else None, memory))
+            memory -= len(value)
             room -= len(text)
             text, start = self._line(room), 0
         return Untagged(values(tokens + tokenize(text[start:])), line[2:])
 
-    def _value(self, size: int, sink: Sink | None) -> Text:
-        most = self.account.max_message if sink is not None else self.account.max_literal
+    def _value(self, size: int, sink: Sink | None, memory: int) -> Text:
+        """memory: octets that the literals of this response may still have, but for messages."""
+        most = self.account.max_message if sink is not None else memory
         if size > most:
             raise PeerError(f"{self.account.host} sent a literal of {size} octets; more than {most} are not taken")
         if sink is not None:

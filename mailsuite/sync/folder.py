@@ -137,6 +137,7 @@ class FolderRun:
                     one.content.close()
 
     def _add(self, target: Box, messages: list[Wanted], octets: int, done: Callable[[int, int, Flags], None]) -> None:
+        messages.sort(key=lambda message: message.uid)
         try:
             results: list[Added] = target.add(messages)
         finally:

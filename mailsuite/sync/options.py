@@ -16,10 +16,10 @@ class Mode(Enum):
 class Options:
     """reverse: from the second side to the first. mailboxes, exclude: masks ("*", "?") or uses as "\\\\Sent".
 
-    guid: of the one folder to look at. since, until: seconds since the epoch, of INTERNALDATE. flag: only messages with it; "-flag":
-    without it.
-    alternative: what stands in a name for what a side can't have there. dry_run: tell, change nothing. full: look
-    into folders that seem unchanged since the state. map_special: a folder for sent mail goes to the one for sent mail.
+    guid: of the one folder to look at. since, until: seconds since the epoch, of INTERNALDATE. flag: only messages
+    with it; "-flag": without it. alternative: what stands in a name for what a side can't have there. full: look
+    into folders that seem unchanged since the state. map_special: a folder for sent mail goes to the one for sent
+    mail. dry_run: tell, change nothing.
     """
 
     mode: Mode = Mode.BOTH

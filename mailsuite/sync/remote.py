@@ -157,15 +157,20 @@ class ImapBox:
             yield some
 
     def read(self, uids: Sequence[int], sizes: Sequence[int]) -> Generator[Read, None, None]:
-        again: list[tuple[int, str]] = []
+        missing: list[int] = []
         for fetched in self.choose().messages(self._batches(uids, sizes)):
-            if fetched.content is None and fetched.why:
-                again.append((fetched.uid, fetched.why))        # perhaps it was another of its batch
+            if fetched.content is None:
+                missing.append(fetched.uid)
             else:
                 yield Read(*fetched)
-        for uid, _ in again:
-            for fetched in self.choose().messages([[uid]]):
-                yield Read(*fetched)
+        if not missing:
+            return
+        # A NO may have been about another message of the batch, and what is gone is no fault: ask one by one.
+        present = self.choose().present(sorted(missing))
+        for fetched in self.choose().messages([[uid] for uid in missing if uid in present]):
+            if fetched.content is None:
+                fetched = fetched._replace(why=fetched.why or "the server does not give it")
+            yield Read(*fetched)
 
     def adopt(self, uid_validity: int) -> bool:
         return False
