@@ -40,6 +40,7 @@ default_internal_user: The account of processes that need no rights.
 default_login_user: The account of login processes; nothing may belong to it.
 default_process_limit: Most processes of a service.
 disable_plaintext_auth: Passwords in plain text only under TLS, or on this machine.
+dsync_alt_char: What stands in a mailbox name for a character that the other side can't have.
 first_valid_gid: The lowest group id that a user may have.
 first_valid_uid: The lowest user id that a user may have.
 haproxy_timeout: How long a proxy's header may take.
@@ -53,6 +54,20 @@ imap_idle_notify_interval: How often IDLE says "Still here".
 imap_literal_minus: LITERAL- in place of LITERAL+.
 imap_logout_format: The log line at the end of an IMAP session.
 imap_max_line_length: Octets of an IMAP command line.
+imapc_cmd_timeout: How long the other IMAP server may be silent.
+imapc_connection_retry_count: How often a lost connection is made anew; sync tries at least three times.
+imapc_connection_retry_interval: The first pause before that; it doubles.
+imapc_features: Of the other server; "no-examine" is obeyed, other words change nothing.
+imapc_host: The IMAP server that imapc: stands for.
+imapc_list_prefix: Only mailboxes whose names begin so.
+imapc_master_user: Whose password imapc_password is, when it isn't imapc_user's.
+imapc_max_line_length: Octets of a line from the other server, 4 MB when it is 0.
+imapc_password: The password on the other server.
+imapc_port: The port of imapc_host.
+imapc_sasl_mechanisms: How to log in there: plain, login, xoauth2, oauthbearer; empty: what fits.
+imapc_ssl: no, imaps or starttls.
+imapc_ssl_verify: Whether the other server's certificate has to be a good one.
+imapc_user: The user on the other server; empty: the same name as here.
 import_environment: Environment variables that processes keep.
 info_log_path: The log of information, when it is not log_path.
 last_valid_gid: The highest group id that a user may have; 0: no limit.
@@ -113,6 +128,8 @@ ssl_cert: The certificate with its chain, as <FILE.
 ssl_cert_username_field: The field of a client's certificate that is its user name.
 ssl_cipher_list: OpenSSL's list of ciphers.
 ssl_cipher_suites: Ciphers of TLSv1.3; Python's TLS cannot choose them, so a warning tells that OpenSSL's own are used.
+ssl_client_ca_dir: A folder of authorities that other servers' certificates may come from.
+ssl_client_ca_file: A file of them; without both: the system's.
 ssl_crypto_device: An OpenSSL engine; not obeyed, with a warning.
 ssl_curve_list: The curve of key exchanges; a list of several is not obeyed, with a warning.
 ssl_dh: Diffie-Hellman parameters; read and not needed, since no cipher that is offered uses them.
