@@ -30,6 +30,7 @@ NO_AUTHENTICATION = "Authentication not allowed until SSL/TLS is enabled."
 NO_MECHANISM = "Unsupported authentication mechanism."
 TEMPORARY_FAILURE = "Temporary authentication failure."
 NO_CERTIFICATE = "Client didn't present valid SSL certificate"
+NOT_PROXIED = "Account is temporarily unavailable."
 INTERNAL_FAILURE = "Internal login failure. Refer to server log for more information."
 INITIALIZATION_FAILED = "Internal error occurred. Refer to server log for more information."
 
@@ -61,6 +62,21 @@ class LogIn:
 
     success: Success
     mechanism: str
+
+
+@dataclass(frozen=True, slots=True)
+class PassOn:
+    """The database wants the login to go on to another server."""
+
+    success: Success
+
+
+@dataclass(frozen=True, slots=True)
+class NotPassedOn:
+    """Why there is no other server for it: the name of a proxy_dialogue.Kind. reply: what that server said."""
+
+    kind: str
+    reply: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +207,7 @@ class LoginSession:
         self._mechanism = ""
         self._bad_commands = 0
         self.limit_text = ""
+        self.sent = 0                           # octets, since the handshake
         self._out: list[Action] = []
 
     # --- base.dialogue.Session ------------------------------------------------------------------------------------
@@ -222,6 +239,12 @@ class LoginSession:
                 self._out.append(Close(""))
             case Refused():
                 self._on_refused(result)
+            case NotPassedOn():
+                self.story.proxy_failed = result.kind.startswith("AUTH")
+                if result.reply:
+                    self.send(result.reply)
+                else:
+                    self.say_unproxied(certain=result.kind == "REMOTE_CONFIG")
             case None:
                 pass
         self._work()
@@ -234,6 +257,7 @@ class LoginSession:
 
     def secured(self, tls: TlsInfo) -> list[Action]:
         self.tls, self._stopped = tls, False
+        self.sent = 0
         self._lines.clear()                     # nothing said in the clear counts: RFC 3207 section 4.2
         if self.facts_with is not None:
             self.facts = self.facts_with(tls)
@@ -268,7 +292,9 @@ class LoginSession:
         return out
 
     def send(self, text: str) -> None:
-        self._out.append(Send(text.encode("utf-8", "surrogateescape") + b"\r\n"))
+        octets = text.encode("utf-8", "surrogateescape") + b"\r\n"
+        self.sent += len(octets)
+        self._out.append(Send(octets))
 
     def close(self, reason: str) -> None:
         self._stopped = True
@@ -357,7 +383,11 @@ class LoginSession:
                 self.story.user, self.story.last_code = step.user, ""
                 self.story.original_user = step.fields.get("original_user", "")
                 self.story.successes += 1
-                if step.fields.get("host") and "proxy" not in step.fields:
+                if "proxy" in step.fields:
+                    self._ask(PassOn(step))
+                    self.story.waiting = False
+                    return
+                if step.fields.get("host") and "nologin" in step.fields:
                     self._refer(step.fields)
                     return
                 if "nologin" in step.fields:
@@ -372,10 +402,8 @@ class LoginSession:
 
     def _refer(self, fields: Mapping[str, str]) -> None:
         """The database names another server: the client may go there."""
-        logged_in = "nologin" not in fields
-        text = "Logged in, but you should use this server instead." if logged_in else "Try this server instead."
         self.say_referral(fields.get("destuser") or self.story.user, fields["host"], fields.get("port", ""),
-                          fields.get("reason") or text, logged_in=logged_in)
+                          fields.get("reason") or "Try this server instead.")
 
     def _on_refused(self, refused: Refused) -> None:
         match refused.why:
@@ -412,8 +440,16 @@ class LoginSession:
     def say_login_disabled(self, reason: str) -> None:
         raise NotImplementedError
 
-    def say_referral(self, user: str, host: str, port: str, text: str, *, logged_in: bool) -> None:
+    def say_referral(self, user: str, host: str, port: str, text: str) -> None:
         raise NotImplementedError
+
+    def say_unproxied(self, *, certain: bool) -> None:
+        """The server behind cannot be used; certain: it will be the same next time."""
+        raise NotImplementedError
+
+    def proxy_facts(self) -> tuple[str, bool]:
+        """What a login elsewhere has to know: the command's tag, whether the client asked for capabilities."""
+        return "", False
 
     def say_limit(self, text: str) -> None:
         raise NotImplementedError

@@ -16,6 +16,7 @@ from mailsuite.access.login import (
     NO_AUTHENTICATION,
     NO_MECHANISM,
     NO_PLAINTEXT,
+    NOT_PROXIED,
     TEMPORARY_FAILURE,
     LoginSession,
     stamped,
@@ -346,10 +347,16 @@ class ImapLogin(LoginSession):
             own_code = code == "ALERT" and failure.reason.startswith("[")
             self.tagged(f"NO {failure.reason}" if own_code else f"NO [{code}] {failure.reason or text}")
 
-    def say_referral(self, user: str, host: str, port: str, text: str, *, logged_in: bool) -> None:
+    def say_referral(self, user: str, host: str, port: str, text: str) -> None:
         place = host if port in ("", "143") else f"{host}:{port}"
         url = f"imap://{quote(user, safe=_URL_SAFE)};AUTH={self._mechanism}@{place}/"
-        self.tagged(f"{'OK' if logged_in else 'NO'} [REFERRAL {url}] {text}")
+        self.tagged(f"NO [REFERRAL {url}] {text}")
+
+    def say_unproxied(self, *, certain: bool) -> None:
+        self.tagged(f"NO [{'SERVERBUG' if certain else 'UNAVAILABLE'}] {NOT_PROXIED}")
+
+    def proxy_facts(self) -> tuple[str, bool]:
+        return self.tag.decode("ascii"), self.capability_asked
 
     def say_login_disabled(self, reason: str) -> None:
         self.tagged(f"NO [CONTACTADMIN] {reason}")

@@ -11,6 +11,7 @@ from mailsuite.access.login import (
     NO_AUTHENTICATION,
     NO_MECHANISM,
     NO_PLAINTEXT,
+    NOT_PROXIED,
     TEMPORARY_FAILURE,
     LoginSession,
     stamped,
@@ -142,11 +143,14 @@ class Pop3Login(LoginSession):
             text = failure.reason or POP3_FAILURES.get(failure.code, "Authentication failed.")
             self.send(f"-ERR {'' if text.startswith('[') else '[AUTH] '}{text}")
 
-    def say_referral(self, user: str, host: str, port: str, text: str, *, logged_in: bool) -> None:
+    def say_referral(self, user: str, host: str, port: str, text: str) -> None:
         self.send(f"-ERR {text}")           # POP3 knows no referrals
 
     def say_login_disabled(self, reason: str) -> None:
         self.send(f"-ERR [AUTH] {reason}")
+
+    def say_unproxied(self, *, certain: bool) -> None:
+        self.send(f"-ERR {'' if certain else '[SYS/TEMP] '}{NOT_PROXIED}")
 
     def say_limit(self, text: str) -> None:
         self.send(f"-ERR [IN-USE] {text}")

@@ -8,6 +8,7 @@ Limits: process_limit connections in all processes of the service together, and 
 
 import asyncio
 import ipaddress
+import logging
 import os
 import socket
 import ssl
@@ -25,6 +26,7 @@ from mailsuite.access.login import (
     LogIn,
     LoginFacts,
     LoginSession,
+    PassOn,
     Proceed,
     Refused,
     Why,
@@ -34,9 +36,11 @@ from mailsuite.access.login_origin import Origin
 from mailsuite.access.login_pop3 import Pop3Login
 from mailsuite.access.login_site import Sites
 from mailsuite.access.networks import Networks
+from mailsuite.access.proxy_login import pass_on
+from mailsuite.access.proxy_remote import ProxyOptions, proxy_options
 from mailsuite.access.relay import start_relay
 from mailsuite.base.dialogue import Peer, Session, TlsInfo
-from mailsuite.base.errors import TemporaryError
+from mailsuite.base.errors import ConfigError, TemporaryError
 from mailsuite.base.log import access_logger
 from mailsuite.net.dovecot_tls import DovecotTls
 from mailsuite.net.driver import Channel, Connection, Pending
@@ -59,7 +63,9 @@ SESSIONS: dict[str, type[LoginSession]] = {"imap": ImapLogin, "pop3": Pop3Login}
 class LoginServer:
     """One login process: what its connections share."""
 
-    def __init__(self, protocol: str, dovecot: "DovecotSettings", tls: DovecotTls) -> None:
+    def __init__(self, protocol: str, dovecot: "DovecotSettings", tls: DovecotTls,
+                 proxy: ProxyOptions | None = None) -> None:
+        self.proxy = proxy or ProxyOptions()
         self.protocol, self.tls = protocol, tls
         self.settings = settings = dovecot.for_protocol(protocol)
         base_dir = settings.text("base_dir")
@@ -154,6 +160,10 @@ class LoginHandler:
                     return await auth.proceed(question.request_id, question.response)
                 case Cancel():
                     auth.cancel(question.request_id)
+                case PassOn():
+                    assert isinstance(self._channel, Connection)
+                    return await pass_on(self._channel, session, question, self._server.proxy, self._server.protocol,
+                                         verbose=self._site.verbose, log=self._log_at)
                 case LogIn():
                     return await self._log_in(question, session, self._channel)
         except TemporaryError as error:
@@ -253,13 +263,16 @@ class LoginHandler:
         seconds = int(time.monotonic() - self.began)
         self._log(f"Disconnected: {why} ({story.detail(seconds)})", security=handshaking)
 
-    def _log(self, event: str, *, pid: str = "", security: str = "") -> None:
+    def _log_at(self, level: int, event: str) -> None:
+        self._log(event, level=level)
+
+    def _log(self, event: str, *, pid: str = "", security: str = "", level: int = logging.INFO) -> None:
         session, peer, origin = self._session, self._origin.peer, self._origin
         assert session is not None
         real = origin.real.proxied or origin.real
         security = security or ("TLS" if session.tls is not None else "secured" if session.is_secure else "")
         user = session.story.user
-        self._server.log.info("%s", self._site.format.line(event, {
+        self._server.log.log(level, "%s", self._site.format.line(event, {
             "user": user, "username": user.partition("@")[0], "domain": user.partition("@")[2],
             "service": self._server.protocol, "rip": peer.address, "lip": peer.server_address,
             "remote_ip": peer.address, "local_ip": peer.server_address,
@@ -372,13 +385,19 @@ def certificate_user(certificate: bytes, field: str) -> str:
 # --- the service --------------------------------------------------------------------------------------------------
 
 
-def prepare(context: ServiceContext) -> DovecotTls:
+def prepare(context: ServiceContext) -> tuple[DovecotTls, ProxyOptions]:
     """Read certificate and key while that is allowed; without them the service runs without TLS, and says so."""
     assert context.dovecot is not None
     protocol = {program: name for name, program in PROGRAMS.items()}[context.command.partition("-")[0]]
-    tls = DovecotTls(context.dovecot.for_protocol(protocol), access_logger(context.command))
+    settings, log = context.dovecot.for_protocol(protocol), access_logger(context.command)
+    tls = DovecotTls(settings, log)
     tls.load()
-    return tls
+    try:
+        proxy = proxy_options(settings)
+    except ConfigError as error:
+        log.error("%s", error.public)
+        proxy = ProxyOptions()
+    return tls, proxy
 
 
 async def serve_imap(context: ServiceContext) -> None:
@@ -393,8 +412,8 @@ async def serve_pop3(context: ServiceContext) -> None:
 
 async def _serve(context: ServiceContext, protocol: str) -> None:
     assert context.dovecot is not None
-    tls = context.prepared if isinstance(context.prepared, DovecotTls) else prepare(context)
-    server = LoginServer(protocol, context.dovecot, tls)
+    tls, proxy = context.prepared if isinstance(context.prepared, tuple) else prepare(context)
+    server = LoginServer(protocol, context.dovecot, tls, proxy)
     await server.find_mechanisms()
     limit = max(1, context.process_limit // max(1, context.workers) if context.process_limit else PROCESS_CONNECTIONS)
     acceptors: list[Acceptor] = []

@@ -16,11 +16,11 @@ LINGER_TRIES = 30                # ...and how often that is granted while octets
 HIGH_WATER = 256 * 1024          # octets that may wait on either side before reading stops
 
 
-class _Side(asyncio.Protocol):
+class Side(asyncio.Protocol):
     """One end; `other` is where its octets go."""
 
     def __init__(self) -> None:
-        self.other: _Side | None = None
+        self.other: Side | None = None
         self.transport: asyncio.Transport | None = None
         self.gone = False
 
@@ -67,7 +67,7 @@ class _Side(asyncio.Protocol):
             self.transport.abort()
 
 
-class _Outer(_Side):
+class Outer(Side):
     """The client's side; the driver's Connection learns of the end."""
 
     def __init__(self, connection: Connection) -> None:
@@ -81,7 +81,7 @@ class _Outer(_Side):
 
 async def start_relay(connection: Connection, pair_end: socket.socket) -> None:
     """Join a held connection and our end of the pair, for good. Raises OSError."""
-    outer, inner = _Outer(connection), _Side()
+    outer, inner = Outer(connection), Side()
     # Both know each other before either reads: the worker may have spoken already.
     outer.other, inner.other = inner, outer
     outer.attach(connection.detach(outer))

@@ -25,6 +25,7 @@ from mailsuite.sasl.mech import Check, Claim, End, Facts, Fetch, Mech, MechError
 from mailsuite.sasl.mechanisms import chosen
 from mailsuite.sasl.penalty import Guess, Outcome, Penalties, PenaltyRules, Place, TooManyGuesses, guess_of
 from mailsuite.sasl.pool import HashPool
+from mailsuite.sasl.proxying import finish_proxying
 from mailsuite.sasl.request import AuthRequest
 from mailsuite.sasl.schemes import SchemeError
 from mailsuite.sasl.userdb_chain import UserdbChain
@@ -308,7 +309,10 @@ class Attempt:
         user = "" if self.mech.name == "EXTERNAL" else claim.user       # as it came; the certificate says who it is
         self._names(user, claim.authzid)
         await self._wait_turn(guess_of(claim.password.reveal()))
-        return await self.service.passdbs.run(self.request, claim.password)
+        verdict = await self.service.passdbs.run(self.request, claim.password)
+        if verdict is Verdict.OK:
+            await finish_proxying(self.request, claim.password if user else None)
+        return verdict
 
     def _guess_of(self, proof: Proof) -> Guess | None:
         """What stands for the password that was proved, or for a former one; None for one that nobody knows."""

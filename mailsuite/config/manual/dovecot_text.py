@@ -89,6 +89,9 @@ log_timestamp: The time in lines of a log file.
 login_greeting: What a server says first.
 login_log_format: The log line of a login.
 login_log_format_elements: Parts of that line; empty ones are left out.
+login_proxy_max_reconnects: How often a server that a login is passed on to is tried again.
+login_proxy_timeout: How long a login with such a server may take.
+login_source_ips: Our addresses towards such servers, taken in turn; with ? in front only those that work.
 login_trusted_networks: Networks of proxies that may tell a client's address (ID, XCLIENT).
 mail_access_groups: Further groups of mail processes.
 mail_fsync: When files are synced: optimized, always or never.
@@ -128,8 +131,11 @@ ssl_cert: The certificate with its chain, as <FILE.
 ssl_cert_username_field: The field of a client's certificate that is its user name.
 ssl_cipher_list: OpenSSL's list of ciphers.
 ssl_cipher_suites: Ciphers of TLSv1.3; Python's TLS cannot choose them, so a warning tells that OpenSSL's own are used.
-ssl_client_ca_dir: A folder of authorities that other servers' certificates may come from.
-ssl_client_ca_file: A file of them; without both: the system's.
+ssl_client_ca_dir: Authorities of servers that logins are passed on to: a folder.
+ssl_client_ca_file: Authorities of servers that logins are passed on to: a file. Neither set: those of the system.
+ssl_client_cert: Our certificate for such servers, as <FILE.
+ssl_client_key: Its key, as <FILE.
+ssl_client_require_valid_cert: Such servers must show a good certificate (ssl=any-cert of the database says otherwise).
 ssl_crypto_device: An OpenSSL engine; not obeyed, with a warning.
 ssl_curve_list: The curve of key exchanges; a list of several is not obeyed, with a warning.
 ssl_dh: Diffie-Hellman parameters; read and not needed, since no cipher that is offered uses them.
