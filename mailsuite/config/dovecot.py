@@ -23,6 +23,7 @@ from mailsuite.base.errors import Bug, ConfigError, ConfigErrors
 from mailsuite.config import dovecot_defaults as defaults
 from mailsuite.config.dovecot_filter import laid_over, overlays
 from mailsuite.config.dovecot_syntax import Node, Parsed, Value, parse
+from mailsuite.config.variables import variable_letters
 
 PROTOCOLS = frozenset({"imap", "pop3", "lmtp", "submission", "sieve", "none"})
 
@@ -190,6 +191,7 @@ class DovecotSettings(Section):
                   for namespace in self.sections("namespace") if len(namespace.text("separator")) > 1]
         if self.text("pop3_delete_type") == "flag" and not self.text("pop3_deleted_flag"):
             texts.append("pop3_delete_type=flag, but pop3_deleted_flag not set")
+        texts += _uidl_format_problem(self.text("pop3_uidl_format"))
         return [ConfigError(f"Error in configuration file {self.path}: {text}") for text in texts]
 
     @property
@@ -284,6 +286,14 @@ class DovecotSettings(Section):
 
 # Combinations of protocol and addresses that are kept laid out; each client address is one where `remote` is used.
 MAX_LAYERS = 256
+
+
+def _uidl_format_problem(text: str) -> list[str]:
+    letters = variable_letters(text)
+    unknown = [letter for letter in letters if letter not in "uvmfg%"]
+    if unknown:
+        return [f"Unknown pop3_uidl_format variable: %{unknown[0]}"]
+    return [] if set(letters) - {"%"} else ["pop3_uidl_format setting doesn't contain any %% variables."]
 
 
 def _node_to_json(node: Node) -> list[Any]:

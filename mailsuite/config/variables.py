@@ -90,6 +90,11 @@ def _simple(text: str) -> tuple[tuple[str, str], ...] | None:
     return tuple(pieces)
 
 
+def variable_letters(text: str) -> list[str]:
+    """What stands behind each % and its modifiers: "%08Xu%%" -> ["u", "%"]; "{" for a long name."""
+    return [match[7] for match in re.finditer("%" + _HEAD.pattern, text, re.DOTALL)]
+
+
 def _expand(text: str, values: Mapping[str, str], depth: int) -> str:
     if depth > MAX_DEPTH:
         raise ConfigError("variables are nested too deeply")
@@ -257,14 +262,14 @@ def _shaped(value: str, match: re.Match[str]) -> str:
     """Apply the modifiers, then offset and width."""
     sign, fill, first, sign2, second, modifiers = match.group(1, 2, 3, 4, 5, 6)
     if second is None and sign2 is None:
-        offset, width = 0, int(first or "0") * (-1 if sign else 1)
+        offset, width = 0, int(first or "0")            # "%-5u" is "%5u"
     else:
         offset = int(first or "0") * (-1 if sign else 1)
         width = int(second or "0") * (-1 if sign2 else 1)
     for modifier in modifiers:
         if modifier in "HN":
-            number = _old_hash(value) if modifier == "H" else int.from_bytes(_md5(value)[:4], "big")
-            value = f"{number % width if width > 0 else number:x}".rjust(offset, "0")
+            number = _old_hash(value) if modifier == "H" else int.from_bytes(_md5(value)[:8], "big")
+            value = f"{number % width if width > 0 else number & 0xFFFFFFFF:x}".rjust(offset, "0")
             offset = width = 0
         else:
             value = _MODIFIERS[modifier](value)

@@ -8,7 +8,7 @@
     message.envelope, message.body_octets ...   rendered for IMAP (message/render.py)
     message.section(section) -> bytes           BODY[section]; b"" for a part that isn't there
     message.fields(b"Subject") -> [values]      unfolded raw values, in order
-    message.top(lines) -> bytes                 POP3 TOP
+    message.top_size(lines) -> octets           POP3 TOP
 
 Any octets parse; nothing here raises for content. Sections: message/section.py.
 """
@@ -43,6 +43,11 @@ class Message:
     def header_size(self) -> int:
         """Octets of the header with its empty line."""
         return header_module.header_size(self.octets)
+
+    @property
+    def header_ended(self) -> bool:
+        """Did an empty line end it?"""
+        return self.octets.startswith(b"\r\n") or self.octets.endswith(b"\r\n\r\n", 0, self.header_size)
 
     @property
     def header(self) -> bytes:
@@ -89,12 +94,12 @@ class Message:
         from mailsuite.message.section import fetch_section
         return fetch_section(self, section)
 
-    def top(self, lines: int) -> bytes:
-        """The header and the first lines of the body: POP3 TOP, RFC 1939 section 7."""
+    def top_size(self, lines: int) -> int:
+        """Octets of the header and the first lines of the body: POP3 TOP, RFC 1939 section 7."""
         at = self.header_size
         for _ in range(lines):
             end = self.octets.find(b"\n", at)
             if end < 0:
-                return self.octets
+                return len(self.octets)
             at = end + 1
-        return self.octets[:at]
+        return at

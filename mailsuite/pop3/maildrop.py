@@ -1,17 +1,22 @@
 """The mailbox as one POP3 session sees it: a snapshot of INBOX, made at login.
 
 Numbers, sizes and UIDLs don't change while the session lasts; new mail shows in the next. Deletions and \\Seen are
-remembered here and carried out by `update()`, at QUIT only.
+remembered here. `update()`, at QUIT only, carries all of it out; `keep_seen()`, when the client just left, only \\Seen.
+Messages with pop3_deleted_flag are not in it.
 Blocks: run it in a thread.
 """
 
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from weakref import WeakKeyDictionary
 
-from mailsuite.base.errors import PermanentError
-from mailsuite.pop3.uidl import Uidl
-from mailsuite.store.api import FlagAction, Mailbox, MailStore, Message
+from mailsuite.pop3.params import Params
+from mailsuite.pop3.uidl import Uidl, renamed
+from mailsuite.store.api import FlagAction, Mailbox, MailStore, Message, MessageGone
+
+SEEN = "\\Seen"
+_XUIDL = re.compile(rb"(?i)x-uidl[ \t]*:[ \t]*([^\r\n]+)\r\n(?![ \t])")
 
 # RFC822.SIZE by UID, as long as a mailbox is open: a client that comes every few minutes asks for all each time.
 _sizes: "WeakKeyDictionary[Mailbox, dict[int, int]]" = WeakKeyDictionary()
@@ -30,15 +35,24 @@ def _sizes_of(mailbox: Mailbox, uids: Sequence[int]) -> list[int]:
 class Maildrop:
     """Positions are message numbers - 1."""
 
-    def __init__(self, store: MailStore, uidl_format: str) -> None:
+    def __init__(self, store: MailStore, params: Params) -> None:
         self.mailbox: Mailbox = store.open("INBOX")
-        self.view = self.mailbox.open_view(read_only=False)
+        self.view = self.mailbox.open_view(read_only=False, claim_recent=not params.no_flag_updates)
         self.uids = list(self.view.uids)
+        if params.deleted_flag:
+            hidden = self.mailbox.with_flag(self.uids, params.deleted_flag)
+            self.uids = [uid for uid in self.uids if uid not in hidden]
         self.deleted: set[int] = set()          # positions
         self.seen: set[int] = set()
-        self.last = 0                           # the highest number that was accessed
-        self._uidl_format = uidl_format
+        self.unseen = False                     # RSET with pop3_enable_last
+        self.lowest_retrieved = 0               # the lowest number that RETR asked for
+        self._params = params
+        self.last = self._last_seen() if params.enable_last else 0      # the highest number that was read
         self.gone_before = 0                    # the last number that was found to be gone
+
+    def _last_seen(self) -> int:
+        seen = self.mailbox.with_flag(self.uids, SEEN)
+        return next((at + 1 for at in range(self.count - 1, -1, -1) if self.uids[at] in seen), 0)
 
     @property
     def count(self) -> int:
@@ -63,29 +77,67 @@ class Maildrop:
 
     @cached_property
     def uidls(self) -> list[bytes]:
-        """Raises PermanentError when the format asks for what this mailbox does not have."""
-        found = Uidl(self._uidl_format).render(self.mailbox, self.uids)
-        if found is None:
-            raise PermanentError("UIDL not available", detail=f"pop3_uidl_format {self._uidl_format}: not available")
-        return found
+        """What was saved, else X-UIDL, else by the format. Raises NotAvailable, MailError."""
+        saved = self.mailbox.saved_uidls(self.uids)
+        own = self._x_uidls() if self._params.reuse_xuidl else [None] * self.count
+        found: list[bytes | None] = [x if kept is None else kept.encode("utf-8", "surrogateescape")
+                                     for kept, x in zip(saved, own, strict=True)]
+        missing = [position for position, uidl in enumerate(found) if uidl is None]
+        if missing:
+            rendered = Uidl(self._params.uidl_format).render(self.mailbox, [self.uids[at] for at in missing])
+            for at, uidl in zip(missing, rendered, strict=True):
+                found[at] = uidl
+        uidls = [uidl or b"" for uidl in found]
+        if self._params.rename_duplicates:
+            uidls = renamed(uidls)
+        if self._params.save_uidl:
+            new = {self.uids[at]: uidl.decode("utf-8", "surrogateescape") for at, uidl in enumerate(uidls)
+                   if saved[at] is None and uidl and b" " not in uidl and uidl.isascii()}
+            if new:
+                self.mailbox.save_uidls(new)
+        return uidls
+
+    def _x_uidls(self) -> list[bytes | None]:
+        """A field that is empty or folded is none: its lines would break the listing."""
+        headers = self.mailbox.header_fields(self.uids, [b"x-uidl"])
+        matches = [_XUIDL.match(header) if header else None for header in headers]
+        return [match[1] if match and match[1].strip() else None for match in matches]
 
     def message(self, position: int) -> Message:
-        """Raises MessageGone."""
+        """Raises MessageGone, also for one that could still be read from memory."""
+        self.mailbox.refresh()
+        if self.mailbox.modseqs([self.uids[position]])[0] is None:
+            raise MessageGone
         return self.mailbox.message(self.uids[position])
+
+    def retrieved(self, position: int) -> None:
+        """RETR was asked for it."""
+        self.last = max(self.last, position + 1)
+        self.lowest_retrieved = min(self.lowest_retrieved or position + 1, position + 1)
 
     def reset(self) -> None:
         """RSET: all marks of this session go, \\Seen as well."""
         self.deleted.clear()
         self.seen.clear()
         self.last = 0
+        self.unseen = self._params.enable_last
+
+    def keep_seen(self) -> None:
+        """Set \\Seen where RETR has asked for it. Raises MailError."""
+        if self.unseen:
+            self.mailbox.store_flags(self.uids, FlagAction.REMOVE, [SEEN])
+        if self.seen:
+            self.mailbox.store_flags([self.uids[position] for position in sorted(self.seen)], FlagAction.ADD, [SEEN])
 
     def update(self) -> None:
         """QUIT: set \\Seen, remove what was deleted. Raises MailError; nothing is then half forgotten: marks stay."""
-        seen = [self.uids[position] for position in sorted(self.seen - self.deleted)]
-        if seen:
-            self.mailbox.store_flags(seen, FlagAction.ADD, ["\\Seen"])
-        if self.deleted:
-            self.mailbox.remove([self.uids[position] for position in sorted(self.deleted)])
+        doomed = [self.uids[position] for position in sorted(self.deleted)]
+        self.seen -= self.deleted
+        self.keep_seen()
+        if doomed and self._params.delete_by_flag:
+            self.mailbox.store_flags(doomed, FlagAction.ADD, [self._params.deleted_flag])
+        elif doomed:
+            self.mailbox.remove(doomed)
 
     def close(self) -> None:
         self.view.close()

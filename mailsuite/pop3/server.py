@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import os
 import socket
+from collections.abc import Mapping
 
 from mailsuite.access.conversation import converse
 from mailsuite.access.handover import HandOver
@@ -20,33 +21,36 @@ from mailsuite.access.user_mail import UserMail
 from mailsuite.access.world import UserWorld
 from mailsuite.base.errors import MailError
 from mailsuite.base.log import access_logger
-from mailsuite.config.variables import expand_variables
+from mailsuite.config.variables import user_variables
 from mailsuite.net.driver import Channel, Connection
 from mailsuite.pop3 import commands
 from mailsuite.pop3.commands import Context, Run
+from mailsuite.pop3.logout import logout_text, refused_text
 from mailsuite.pop3.maildrop import Maildrop
 from mailsuite.pop3.params import Params
-from mailsuite.pop3.reply import error, ok
+from mailsuite.pop3.reply import INTERNAL, error, ok
 from mailsuite.pop3.session import Command, Done, Session
 from mailsuite.sasl.user import UserInfo
 
 log = access_logger("pop3")
 GREETING = ok("Logged in.")
-FAILED = error("[SYS/TEMP] Internal error occurred. Refer to server log for more information.")
+LOCK_WAIT_S = 2.0       # how long a login waits for a session that is just ending (pop3_lock_session)
+REASONS = {"": "Connection closed", "lost connection": "Connection closed"}
 
 
 class Handler:
     """One connection: runs the session's commands against the maildrop."""
 
-    def __init__(self, mail: UserMail, context: Context, log_prefix: str, greeting: bytes = b"") -> None:
-        self.mail, self.context, self.greeting = mail, context, greeting
-        self.extra = {"prefix": log_prefix}
+    def __init__(self, mail: UserMail, context: Context, variables: Mapping[str, str], greeting: bytes = b"") -> None:
+        self.mail, self.context, self.variables, self.greeting = mail, context, variables, greeting
+        self.extra = context.extra
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._running: Job[tuple[bytes, Done | None]] | None = None
 
     def open(self, channel: Channel) -> Session:
         self.channel = channel
         self.session = Session(greeting=self.greeting)
+        self.session.octets_out = len(GREETING) - len(self.greeting)
         return self.session
 
     async def answer(self, question: object) -> object:
@@ -59,6 +63,7 @@ class Handler:
             if done is not None:
                 return done
             self.channel.send(octets)
+            self.session.octets_out += len(octets)
             await self.channel.drain()
 
     def body(self, octets: bytes) -> None:
@@ -72,14 +77,22 @@ class Handler:
         """Leave the mailbox and write the log line."""
         if self._running is not None:
             await self._running.ended()
-        maildrop, counts = self.context.maildrop, self.context.counts
-        await self.mail.run(maildrop.close)
-        values = {"t": str(counts.top), "p": str(counts.top_octets), "r": str(counts.retr),
-                  "b": str(counts.retr_octets), "d": str(counts.deleted), "m": str(maildrop.count),
-                  "s": str(sum(maildrop.__dict__.get("sizes", ()))), "o": str(counts.top_octets + counts.retr_octets),
-                  "D": str(counts.deleted_octets), "i": "0", "u": ""}
-        log.info("Disconnected: %s %s", reason or "Connection closed",
-                 expand_variables(self.context.params.logout_format, values), extra=self.extra)
+        context = self.context
+        await self.mail.run(lambda: _leave(context))
+        log.info("Disconnected: %s %s", REASONS.get(reason, reason), await self.mail.run(
+            lambda: logout_text(context, self.session.octets_in, self.session.octets_out, self.variables)),
+            extra=self.extra)
+
+
+def _leave(context: Context) -> None:
+    """What RETR has marked as read stays so, whether or not the client said QUIT."""
+    try:
+        if not context.updated:
+            context.maildrop.keep_seen()
+    except MailError as problem:
+        log.error("marking what was read: %s", problem.detail or problem.public, extra=context.extra)
+    finally:
+        context.maildrop.close()
 
 
 def _step(steps: Run) -> tuple[bytes, Done | None]:
@@ -92,34 +105,47 @@ def _step(steps: Run) -> tuple[bytes, Done | None]:
 async def serve_user(sock: socket.socket, handover: HandOver, user: UserInfo, world: UserWorld) -> None:
     """One session from its greeting to its end. Owns the socket; raises nothing that concerns one session only."""
     settings = world.dovecot.for_protocol("pop3")
-    params = Params.of(settings)
-    prefix = f"pop3({user.user})<{os.getpid()}><{handover.session_id}>"
+    extra = {"prefix": f"pop3({user.user})<{os.getpid()}><{handover.session_id}>"}
     with world.user(UserMail.key(user, settings), lambda: UserMail(user, settings)) as mail:
         locked, greeting = False, GREETING
         try:
-            if params.lock_session:
-                if mail.pop3_locked:
-                    await _refuse(sock, error("[IN-USE] Mailbox is locked by another POP3 session."))
-                    return
-                mail.pop3_locked = locked = True
+            params = Params.of(settings)
+            if params.lock_session and not (locked := await _lock(mail)):
+                log.info("Disconnected: Couldn't lock POP3 session %s", refused_text(params), extra=extra)
+                await _refuse(sock, error("[IN-USE] Mailbox is locked by another POP3 session."))
+                return
             # Said before INBOX is opened, which takes its time with many new messages; Dovecot does so as well.
             with contextlib.suppress(OSError):
                 greeting = greeting[sock.send(greeting):]
             store = await mail.opened()
-            maildrop = await mail.run(lambda: Maildrop(store, params.uidl_format))
+            maildrop = await mail.run(lambda: Maildrop(store, params))
         except Exception as problem:
             detail = getattr(problem, "detail", "") or str(problem)
-            log.error("Couldn't open INBOX: %s", detail, extra={"prefix": prefix},
-                      exc_info=not isinstance(problem, MailError))
-            await _refuse(sock, greeting + FAILED)
+            log.error("Couldn't open INBOX: %s", detail, extra=extra, exc_info=not isinstance(problem, MailError))
+            await _refuse(sock, greeting + INTERNAL)
         else:
-            handler = Handler(mail, Context(maildrop, params), prefix, greeting)
-            reason = await converse(sock, handover, Connection(handler, peer=handover.peer), handler.ended, world,
+            peer = handover.peer
+            variables = user_variables(user.user, service="pop3", home=user.home, local_ip=peer.server_address,
+                                       remote_ip=peer.address, session=handover.session_id)
+            handler = Handler(mail, Context(maildrop, params, extra=extra), variables, greeting)
+            reason = await converse(sock, handover, Connection(handler, peer=peer), handler.ended, world,
                                     goodbye=lambda: handler.session.end("Server shutting down."))
             await handler.finish(reason)
         finally:
             if locked:
                 mail.pop3_locked = False
+
+
+async def _lock(mail: UserMail) -> bool:
+    """The user's one POP3 session; a client that comes again right after QUIT is not refused."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + LOCK_WAIT_S
+    while mail.pop3_locked:
+        if loop.time() > end:
+            return False
+        await asyncio.sleep(0.05)
+    mail.pop3_locked = True
+    return True
 
 
 async def _refuse(sock: socket.socket, octets: bytes) -> None:

@@ -13,7 +13,7 @@ from mailsuite.base.lines import LineBuffer
 from mailsuite.pop3.reply import INTERNAL, error
 from mailsuite.pop3.syntax import split_command
 
-MAX_LINE = 8192             # octets with CRLF
+MAX_LINE = 2048             # octets with CRLF; Dovecot's number
 MAX_BAD_COMMANDS = 20       # in a row; Dovecot's number
 INACTIVITY_S = 10 * 60.0    # RFC 1939 section 3
 
@@ -31,6 +31,7 @@ class Done:
     octets: bytes
     bad: bool = False
     close: bool = False
+    reason: str = "Logged out"      # of a close, for the log
 
 
 class Session:
@@ -41,16 +42,18 @@ class Session:
         self._greeting, self._lines = greeting, LineBuffer(MAX_LINE)
         self._asked = self._closed = False
         self._bad_commands = 0
+        self.octets_in = self.octets_out = 0        # for the log line at the end
 
     @property
     def backlog(self) -> int:
         return len(self._lines)
 
     def opened(self) -> list[Action]:
-        return [Send(self._greeting)] if self._greeting else []
+        return [self._send(self._greeting)] if self._greeting else []
 
     def feed(self, octets: bytes) -> list[Action]:
         self._lines.feed(octets)
+        self.octets_in += len(octets)
         return self._go_on([])
 
     def _go_on(self, actions: list[Action]) -> list[Action]:
@@ -69,9 +72,9 @@ class Session:
         if not self._asked or not isinstance(result, Done):
             raise Bug(f"no answer to a command: {result!r}")
         self._asked = False
-        actions: list[Action] = [Send(result.octets)] if result.octets else []
+        actions: list[Action] = [self._send(result.octets)] if result.octets else []
         if result.close:
-            return actions + self._end(b"", "Logged out")
+            return actions + self._end(b"", result.reason)
         self._bad_commands = self._bad_commands + 1 if result.bad else 0
         if self._bad_commands > MAX_BAD_COMMANDS:
             return actions + self._end(error("Too many bad commands."), "Too many bad commands")
@@ -79,7 +82,7 @@ class Session:
 
     def failed(self, problem: BaseException) -> list[Action]:
         self._asked = False
-        return self._go_on([Send(INTERNAL)])
+        return self._go_on([self._send(INTERNAL)])
 
     def secured(self, tls: TlsInfo) -> list[Action]:
         raise Bug("TLS begins before login")
@@ -95,7 +98,11 @@ class Session:
         """The server ends the dialogue."""
         return [] if self._closed else self._end(error(why), why)
 
+    def _send(self, octets: bytes) -> Send:
+        self.octets_out += len(octets)
+        return Send(octets)
+
     def _end(self, last: bytes, why: str) -> list[Action]:
         self._closed = True
-        actions: list[Action] = [Send(last)] if last else []
+        actions: list[Action] = [self._send(last)] if last else []
         return [*actions, Close(why)]

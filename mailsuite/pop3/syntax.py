@@ -16,9 +16,9 @@ LARGEST = 0xFFFF_FFFF
 
 
 def split_command(line: bytes) -> tuple[str, str]:
-    """Upper-case name and arguments; what is no UTF-8 stays as surrogates."""
-    name, _, arguments = line.decode("utf-8", "surrogateescape").partition(" ")
-    return name.upper(), arguments.lstrip(" ")
+    """Upper-case name (ASCII only) and arguments; what is no UTF-8 stays as surrogates, a NUL ends the line."""
+    name, _, arguments = line.partition(b"\0")[0].partition(b" ")
+    return name.upper().decode("utf-8", "surrogateescape"), arguments.lstrip(b" ").decode("utf-8", "surrogateescape")
 
 
 def _number(text: str, what: str, kind: str) -> tuple[int, str]:

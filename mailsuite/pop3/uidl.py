@@ -1,59 +1,78 @@
 """pop3_uidl_format: what UIDL shows for a message.
 
-    Uidl("%08Xu%08Xv").render(mailbox, uids) -> [b"000000015f5e1000", ...]     None: the mailbox has no such value
+    Uidl("%08Xu%08Xv").render(mailbox, uids) -> [b"000000015f5e1000", ...]      raises NotAvailable
+    renamed([b"a", b"b", b"a"]) -> [b"a", b"b", b"a-2"]                         pop3_uidl_duplicates = rename
 
-%u UID, %v UIDVALIDITY, %g GUID, %f file name of a Maildir, %m hash of an mbox message's header. %08Xu: eight
-hexadecimal digits.
+%u UID, %v UIDVALIDITY, %g GUID, %f file name of a Maildir, %m hash of an mbox message's header; with the modifiers of
+config/variables.py, e.g. %08Xu: eight hexadecimal digits.
+Cost: %u and %v, with X and a width or without, are put together by one formatting for each message; anything else is
+expanded as a variable.
 Source: RFC 1939 section 7, UIDL: 1 to 70 octets from 0x21 to 0x7E.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from mailsuite.config.variables import expand_variables
 from mailsuite.store.api import Mailbox
 
-_PART = re.compile(r"%(?:(%)|(-?)(0?)(\d*)(X?)(?:([uvgfm])|\{(uid|uidvalidity|guid|filename|md5)\}))")
-_NAMES = {"uid": "u", "uidvalidity": "v", "guid": "g", "filename": "f", "md5": "m"}
-_STRINGS = {"g": "guid", "f": "filename", "m": "header_md5"}
+_SIMPLE = re.compile(r"%(?:(%)|(?:0(\d+))?(X?)([uv]))")
+_LETTER = re.compile(r"%(?:%|[-0-9.]*[LUEXRHNMDT]*([uvgfm]))")
+_STORED = {"g": ("guid", "GUID"), "f": ("filename", "File name"), "m": ("header_md5", "Header MD5")}
+
+
+class NotAvailable(Exception):
+    """The mailbox has nothing of that kind."""
+
+    def __init__(self, letter: str) -> None:
+        super().__init__(f"{_STORED[letter][1]} not found (pop3_uidl_format=%{letter} not supported by storage?)")
 
 
 class Uidl:
     """A compiled format."""
 
     def __init__(self, text: str) -> None:
-        self._pieces: list[str] = []
-        self._values: list[str] = []
-        at = 0
-        for match in _PART.finditer(text):
-            self._literal(text[at:match.start()])
-            at = match.end()
-            if match[1]:
-                self._literal("%")
-                continue
-            name = match[6] or _NAMES[match[7]]
-            kind = "s" if name in _STRINGS else "x" if "X" in match[5] else "d"
-            width = match[4]
-            self._pieces.append(f"%{match[2]}{match[3] if kind != 's' else ''}{width}{kind}")
-            self._values.append(name)
-        self._literal(text[at:])
-        self._format = "".join(self._pieces)
+        self._text = text
+        self._letters = [match[1] for match in _LETTER.finditer(text) if match[1]]
+        self._format: str | None = None
+        if "%" not in _SIMPLE.sub("", text):
+            self._format = _SIMPLE.sub(_as_format, text)
 
-    def _literal(self, text: str) -> None:
-        self._pieces.append(text.replace("%", "%%"))
+    def render(self, mailbox: Mailbox, uids: Sequence[int]) -> list[bytes]:
+        """UIDLs in the order of uids. Raises NotAvailable."""
+        columns = {letter: self._column(letter, mailbox, uids) for letter in self._letters}
+        if self._format is not None:
+            if not columns:
+                return [self._text.encode()] * len(uids)
+            rows: Iterable[tuple[object, ...]] = zip(*[columns[letter] for letter in self._letters], strict=True)
+            return [(self._format % row).encode() for row in rows]
+        return [expand_variables(self._text, {letter: str(column[at]) for letter, column in columns.items()}).encode(
+            "utf-8", "surrogateescape") for at in range(len(uids))]
 
-    def render(self, mailbox: Mailbox, uids: Sequence[int]) -> list[bytes] | None:
-        """UIDLs in the order of uids."""
-        columns: list[Sequence[object]] = []
-        for name in self._values:
-            if name == "u":
-                columns.append(uids)
-            elif name == "v":
-                columns.append([mailbox.uid_validity] * len(uids))
-            else:
-                named = mailbox.identities(uids, _STRINGS[name])
-                if named is None:
-                    return None
-                columns.append(named)
-        if not columns:
-            return [self._format.encode()] * len(uids)
-        return [(self._format % values).encode("utf-8", "surrogateescape") for values in zip(*columns, strict=True)]
+    @staticmethod
+    def _column(letter: str, mailbox: Mailbox, uids: Sequence[int]) -> Sequence[object]:
+        if letter == "u":
+            return uids
+        if letter == "v":
+            return [mailbox.uid_validity] * len(uids)
+        found = mailbox.identities(uids, _STORED[letter][0])
+        if found is None:
+            raise NotAvailable(letter)
+        return found
+
+
+def _as_format(match: "re.Match[str]") -> str:
+    """%08Xu -> %08x"""
+    if match[1]:
+        return "%%"
+    return f"%0{match[2]}{'x' if match[3] else 'd'}" if match[2] else f"%{'x' if match[3] else 'd'}"
+
+
+def renamed(uidls: Sequence[bytes]) -> list[bytes]:
+    """The second of two equal ones gets -2, the third -3."""
+    counts: dict[bytes, int] = {}
+    result = []
+    for uidl in uidls:
+        count = counts[uidl] = counts.get(uidl, 0) + 1
+        result.append(uidl if count == 1 else b"%b-%d" % (uidl, count))
+    return result

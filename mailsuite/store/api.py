@@ -21,7 +21,7 @@ path in `detail` only).
 
 import threading
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Protocol
@@ -292,6 +292,14 @@ class Mailbox(Protocol):
 
         "" for a message that is gone; None when the store has no such value.
         """
+        ...
+
+    def saved_uidls(self, uids: Sequence[int]) -> list[str | None]:
+        """POP3 UIDLs kept beside the mail (P in dovecot-uidlist); None where there is none."""
+        ...
+
+    def save_uidls(self, uidls: Mapping[int, str]) -> None:
+        """Keep POP3 UIDLs by UID, where the format has a place for them. Raises StoreError, MailboxInUse."""
         ...
 
     def store_flags(self, uids: Sequence[int], action: FlagAction, flags: Sequence[str], *,

@@ -6,7 +6,7 @@ changed: the methods under "what a kind must say". Everything public takes `lock
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from mailsuite.message.message import Message
@@ -259,6 +259,12 @@ class BaseMailbox(ABC):
 
     def identities(self, uids: Sequence[int], kind: str) -> list[str] | None:
         return None
+
+    def saved_uidls(self, uids: Sequence[int]) -> list[str | None]:
+        return [None] * len(uids)
+
+    def save_uidls(self, uidls: Mapping[int, str]) -> None:  # noqa: B027
+        """Most kinds have no place for them."""
 
     # --- changing ---------------------------------------------------------------------------------------------------
 

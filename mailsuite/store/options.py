@@ -5,7 +5,7 @@
 
 Parameters (dovecot.conf): mail_fsync, lock_method, mbox_read_locks, mbox_write_locks, mbox_lock_timeout,
 mbox_dotlock_change_timeout, mbox_lazy_writes, mail_privileged_group, maildir_stat_dirs, mail_max_keyword_length,
-hostname, and the namespace with inbox = yes: separator, prefix, mailbox { auto, special_use }.
+mbox_md5, hostname, and the namespace with inbox = yes: separator, prefix, mailbox { auto, special_use }.
 """
 
 from collections.abc import Callable, Sequence
@@ -49,6 +49,7 @@ class StoreOptions:
     privileged_group: str = ""
     max_keyword_length: int = 50
     host: str = ""
+    header_md5_all: bool = False    # mbox_md5 = all
     separator: str = ""             # "" means the format's own: "." or "/"
     prefix: str = ""
     mailboxes: tuple[MailboxRule, ...] = field(default=())
@@ -67,6 +68,7 @@ class StoreOptions:
             privileged_group=_text(settings.text, "mail_privileged_group", ""),
             max_keyword_length=int(_text(settings.text, "mail_max_keyword_length", "50")),
             host=_text(settings.text, "hostname", ""),
+            header_md5_all=_text(settings.text, "mbox_md5", "apop3d") == "all",
             separator=_text(inbox.text, "separator", "") if inbox else "",
             prefix=_text(inbox.text, "prefix", "") if inbox else "",
             mailboxes=tuple(_rules(inbox)) if inbox else ())

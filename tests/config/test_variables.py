@@ -13,7 +13,7 @@ VALUES = user_variables("Al.Ice@Box.test", service="imap", home="/home/al", remo
     ("%u %n %d %s %h %r %p %i", "Al.Ice@Box.test Al.Ice Box.test imap /home/al 192.0.2.9 7 5000"),
     ("%{user} %{username} %{domain} %{auth_user}", "Al.Ice@Box.test Al.Ice Box.test Al.Ice@Box.test"),
     ("%Ln %Ud %Rn %LRn", "al.ice BOX.TEST ecI.lA eci.la"),
-    ("%1u %2.2u %-2.2u %-3u|%02Rn", "A .I st Al.Ice@Box.t|ecI.lA"),
+    ("%1u %2.2u %-2.2u %-3u|%02Rn", "A .I st Al.|ecI.lA"),
     ("%L{domain} %.3{domain}", "box.test Box"),
     ("%08X{uidvalidity} %8X{uidvalidity}", "000000ff ff"),
     ("%Ex %Dd", "It\\'s Box,dc=test"),

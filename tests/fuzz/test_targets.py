@@ -80,7 +80,7 @@ def login(kind: type[ImapLogin] | type[Pop3Login], octets: bytes, chance: Random
 def message(octets: bytes, chance: Random) -> None:
     parsed = Message.from_stored(octets)
     assert all(isinstance(text, bytes) for text in (parsed.envelope, parsed.body_structure, parsed.body_basic,
-                                                    parsed.top(2)))
+                                                    parsed.top_size(2)))
 
 
 def address(octets: bytes, chance: Random) -> None:

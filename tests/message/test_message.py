@@ -106,7 +106,7 @@ def touch_everything(message: Message) -> None:
     for section in (b"1", b"1.MIME", b"1.1", b"2.HEADER", b"HEADER.FIELDS (Subject)", b"TEXT"):
         message.section(parse_section(section))
     check_offsets(message.structure, len(message.crlf))
-    message.top(2)
+    message.top_size(2)
 
 
 def check_offsets(part: Part, size: int) -> None:

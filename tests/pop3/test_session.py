@@ -3,13 +3,15 @@
 from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mailsuite.base.dialogue import Action, Ask, Close, Send
 from mailsuite.base.errors import PeerError
 from mailsuite.pop3.reply import stuffed
 from mailsuite.pop3.session import Command, Done, Session
 from mailsuite.pop3.syntax import message_number, number_and_lines, split_command
-from mailsuite.pop3.uidl import Uidl
+from mailsuite.pop3.uidl import NotAvailable, Uidl, renamed
 
 STREAM = b"STAT\r\nretr  1\nTOP 1 2\r\n\r\nQUIT\r\n"
 
@@ -73,11 +75,21 @@ def test_arguments() -> None:
 
 
 @pytest.mark.parametrize(("octets", "want"), [
-    (b"a\r\n", b"a\r\n.\r\n"), (b".a\r\n..\r\n", b"..a\r\n...\r\n.\r\n"), (b"no end", b"no end\r\n.\r\n"),
-    (b"", b".\r\n"),
+    (b"a\r\n", b"a\r\n"), (b".a\r\n..\r\n", b"..a\r\n...\r\n"), (b"no end", b"no end\r\n"), (b"", b"\r\n"),
 ])
 def test_stuffing(octets: bytes, want: bytes) -> None:
-    assert stuffed(octets) == want
+    for size in (1, 2, 3, 5, 100):
+        assert b"".join(stuffed(octets, size)) == want
+
+
+@given(st.lists(st.sampled_from([b".", b"..", b"a", b"\r\n"]), max_size=40), st.integers(1, 9), st.integers(0, 80))
+def test_stuffing_does_not_depend_on_blocks(parts: list[bytes], size: int, end: int) -> None:
+    octets = b"".join(parts)
+    end = min(end, len(octets))
+    blocks = list(stuffed(octets, size, end))
+    lines = octets[:end].split(b"\n")
+    want = b"\n".join([b"." + line if line.startswith(b".") else line for line in lines])
+    assert b"".join(blocks) == want + (b"" if want.endswith(b"\n") else b"\r\n")
 
 
 class FakeMailbox:
@@ -91,8 +103,21 @@ class FakeMailbox:
     ("%08Xu%08Xv", [b"000000016b0112a1", b"0000000a6b0112a1"]),
     ("%u-%v-%08Xu", [b"1-1795232417-00000001", b"10-1795232417-0000000a"]),
     ("%f", [b"file1", b"file10"]),
-    ("%{uid}%%", [b"1%", b"10%"]),
-    ("%m", None),
+    ("%u%%", [b"1%", b"10%"]),
+    ("%Mu", [b"c4ca4238a0b923820dcc509a6f75849b", b"d3d9446802a44259755d38e6d163e820"]),
+    ("%2.3f-%010u", [b"le1-0000000001", b"le1-0000000010"]),
+    ("%Nu", [b"a0b92382", b"2a44259"]),
+    ("%-3f", [b"fil", b"fil"]),
 ])
 def test_uidl_formats(text: str, want: list[bytes] | None) -> None:
+    """%N, %-3 and offsets: as Dovecot 2.3.19 expands them."""
     assert Uidl(text).render(FakeMailbox(), [1, 10]) == want  # type: ignore[arg-type]
+
+
+def test_uidl_format_the_mailbox_has_no_value_for() -> None:
+    with pytest.raises(NotAvailable, match="Header MD5 not found"):
+        Uidl("%u%m").render(FakeMailbox(), [1])  # type: ignore[arg-type]
+
+
+def test_equal_uidls_get_numbers() -> None:
+    assert renamed([b"a", b"b", b"a", b"a"]) == [b"a", b"b", b"a-2", b"a-3"]

@@ -110,16 +110,20 @@ managesieve_sieve_capability: Its SIEVE capability: the extensions.
 mbox_dotlock_change_timeout: After how long an unchanged lock file of others is taken away.
 mbox_lazy_writes: Write flags into an mbox when it is closed.
 mbox_lock_timeout: How long to wait for an mbox lock.
+mbox_md5: The header fields that %m of pop3_uidl_format is a hash of: apop3d (those of a delivery) or all.
 mbox_read_locks: Locks for reading an mbox, in order.
 mbox_write_locks: Locks for writing an mbox, in order.
 pop3_client_workarounds: Help for faulty POP3 clients.
-pop3_delete_type: expunge or flag: what DELE does.
-pop3_deleted_flag: The flag that marks deleted mail with pop3_delete_type = flag.
-pop3_enable_last: The old command LAST.
-pop3_lock_session: Lock the mailbox for the whole session.
+pop3_delete_type: What QUIT does: expunge, or flag (with pop3_deleted_flag); default is flag where one is set.
+pop3_deleted_flag: A keyword; messages that have it are not shown to POP3 clients.
+pop3_enable_last: The old command LAST. RSET then takes the mark "seen" from all messages.
+pop3_lock_session: One POP3 session of a user at a time; a second login gets [IN-USE].
 pop3_logout_format: The log line at the end of a POP3 session.
 pop3_no_flag_updates: RETR does not mark mail as seen.
-pop3_uidl_format: How UIDL names messages.
+pop3_reuse_xuidl: The X-UIDL field of a message, which an earlier server put there, is its UIDL.
+pop3_save_uidl: Keep UIDLs in dovecot-uidlist, so that they outlive a change of pop3_uidl_format.
+pop3_uidl_duplicates: rename gives the second of two equal UIDLs the ending -2, the third -3.
+pop3_uidl_format: How UIDL names messages: %u UID, %v UIDVALIDITY, %f file name, %m header hash (mbox), %g GUID.
 protocols: imap, pop3, lmtp: what is served.
 quota_full_tempfail: A full mailbox defers mail rather than bouncing it.
 recipient_delimiter: Characters between user and detail of an address.

@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from mailsuite.base.errors import MailError, PeerError
 from mailsuite.base.log import access_logger
 from mailsuite.pop3.commands.errors import refusal
+from mailsuite.pop3.counts import Counts
 from mailsuite.pop3.maildrop import Maildrop
 from mailsuite.pop3.params import Params
-from mailsuite.pop3.reply import INTERNAL, error, expunged, listing, ok, stuffed
+from mailsuite.pop3.reply import END, INTERNAL, error, expunged, listing, ok, stuffed
 from mailsuite.pop3.session import Command, Done
 from mailsuite.pop3.syntax import message_number, number_and_lines
-from mailsuite.store.api import Message, MessageGone, StoreError
+from mailsuite.pop3.uidl import NotAvailable
+from mailsuite.store.api import Message, MessageGone
 
 Run = Generator[bytes, None, Done]
 CAPABILITIES = ("CAPA", "TOP", "UIDL", "RESP-CODES", "PIPELINING", "AUTH-RESP-CODE")
@@ -26,23 +28,13 @@ log = access_logger("pop3")
 
 
 @dataclass
-class Counts:
-    """What the log line at the end of a session tells."""
-
-    top: int = 0
-    top_octets: int = 0
-    retr: int = 0
-    retr_octets: int = 0
-    deleted: int = 0
-    deleted_octets: int = 0
-
-
-@dataclass
 class Context:
     """One session's world."""
 
     maildrop: Maildrop
     params: Params = field(default_factory=Params)
+    extra: Mapping[str, object] = field(default_factory=dict)       # of its log lines
+    updated: bool = False                                           # QUIT has carried out what was marked
     counts: Counts = field(default_factory=Counts)
 
 
@@ -54,7 +46,6 @@ def _position(context: Context, arguments: str) -> int:
 def _not_deleted(context: Context, number: int) -> int:
     if number - 1 in context.maildrop.deleted:
         raise PeerError("Message is deleted.")
-    context.maildrop.last = max(context.maildrop.last, number)
     return number - 1
 
 
@@ -87,44 +78,36 @@ def do_list(context: Context, arguments: str) -> Run:
 def do_uidl(context: Context, arguments: str) -> Run:
     if arguments:
         position = _position(context, arguments)
-        return Done(ok(f"{position + 1} {context.maildrop.uidls[position].decode()}"))
+        return Done(b"+OK %d %b\r\n" % (position + 1, context.maildrop.uidls[position]))
     yield ok()
     uidls = context.maildrop.uidls
     return Done(listing([b"%d %b\r\n" % (at + 1, uidls[at]) for at in context.maildrop.left]))
 
 
-def _blocks(octets: bytes) -> Generator[bytes, None, bytes]:
-    """All but the last block."""
-    at = 0
-    while len(octets) - at > BLOCK:
-        yield octets[at:at + BLOCK]
-        at += BLOCK
-    return octets[at:] if at else octets
-
-
 def do_retr(context: Context, arguments: str) -> Run:
     position = _position(context, arguments)
+    counts, maildrop = context.counts, context.maildrop
+    maildrop.retrieved(position)
+    counts.retr += 1
     message = _message(context, position)
     if message is None:
         return _gone(context, position)
     if not context.params.no_flag_updates:
-        context.maildrop.seen.add(position)
-    context.counts.retr += 1
-    context.counts.retr_octets += message.size
-    octets = ok(f"{context.maildrop.sizes[position]} octets") + stuffed(_with_end(context, message.octets, message))
-    return Done((yield from _blocks(octets)))
+        maildrop.seen.add(position)
+    octets = yield from _content(context, ok(f"{maildrop.sizes[position]} octets"), message, message.size)
+    counts.retr_octets += octets
+    return Done(END)
 
 
 def do_top(context: Context, arguments: str) -> Run:
     number, lines = number_and_lines(arguments, context.maildrop.count)
     position = _not_deleted(context, number)
+    context.counts.top += 1
     message = _message(context, position)
     if message is None:
         return _gone(context, position)
-    octets = message.top(lines)
-    context.counts.top += 1
-    context.counts.top_octets += len(octets)
-    return Done((yield from _blocks(ok() + stuffed(_with_end(context, octets, message)))))
+    context.counts.top_octets += yield from _content(context, ok(), message, message.top_size(lines))
+    return Done(END)
 
 
 def _message(context: Context, position: int) -> Message | None:
@@ -140,11 +123,22 @@ def _gone(context: Context, position: int) -> Done:
     return Done(expunged(position + 1), bad=again)
 
 
-def _with_end(context: Context, octets: bytes, message: Message) -> bytes:
-    """oe-ns-eoh: some clients wait for ever for the empty line behind a header."""
-    if "oe-ns-eoh" in context.params.workarounds and not message.header.endswith(b"\r\n\r\n"):
-        return octets + b"\r\n"
-    return octets
+def _content(context: Context, first: bytes, message: Message, end: int) -> Generator[bytes, None, int]:
+    """The reply's first line and the message up to end, in blocks; returns how many octets that were."""
+    octets = message.octets if "outlook-no-nuls" in context.params.workarounds else message.crlf
+    sent = 0
+    pending = first
+    for block in stuffed(octets, BLOCK, end):
+        if len(pending) + len(block) > BLOCK:
+            sent += len(pending)
+            yield pending
+            pending = block
+        else:
+            pending += block
+    if "oe-ns-eoh" in context.params.workarounds and not message.header_ended:
+        pending += b"\r\n"     # some clients wait for ever for the empty line behind a header
+    yield pending
+    return sent + len(pending)
 
 
 def do_dele(context: Context, arguments: str) -> Run:
@@ -161,7 +155,7 @@ def do_rset(context: Context, arguments: str) -> Run:
 
 
 def do_last(context: Context, arguments: str) -> Run:
-    """RFC 1460; only where pop3_enable_last says so."""
+    """RFC 1460: the highest number that was ever retrieved; only where pop3_enable_last says so."""
     yield from ()
     return Done(ok(str(context.maildrop.last)))
 
@@ -173,8 +167,9 @@ def do_quit(context: Context, arguments: str) -> Run:
     try:
         maildrop.update()
     except MailError as problem:
-        log.error("QUIT: %s", problem.detail or problem.public)
+        log.error("QUIT: %s", problem.detail or problem.public, extra=context.extra)
         return Done(refusal(problem), close=True)
+    context.updated = True
     context.counts.deleted = len(maildrop.deleted)
     if maildrop.deleted:
         context.counts.deleted_octets = sum(maildrop.sizes[position] for position in maildrop.deleted)
@@ -195,12 +190,12 @@ def run(context: Context, command: Command) -> Run:
         return (yield from found(context, command.arguments))
     except PeerError as problem:
         return Done(error(problem.public), bad=True)
+    except NotAvailable as problem:      # the +OK of the listing may be under way
+        log.error("UIDL: %s", problem, extra=context.extra)
+        return Done(b"", close=True, reason="POP3 UIDLs couldn't be listed")
     except MailError as problem:
-        if isinstance(problem, StoreError):
-            log.error("%s: %s", command.name, problem.detail)
-            return Done(refusal(problem))
-        log.error("%s: %s", command.name, problem.detail or problem.public)
-        return Done(b"", close=True)
+        log.error("%s: %s", command.name, problem.detail or problem.public, extra=context.extra)
+        return Done(refusal(problem))
     except Exception:
-        log.exception("unforeseen in %s", command.name)
+        log.exception("unforeseen in %s", command.name, extra=context.extra)
         return Done(INTERNAL)

@@ -10,7 +10,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from mailsuite.store.api import MailboxInUse, NoPermission, StoreError
@@ -417,6 +417,30 @@ class ScannedMaildir(BaseMailbox):
     @property
     def guid(self) -> str:
         return self.uidlist.guid or super().guid
+
+    def _bases(self, uids: Sequence[int]) -> list[bytes]:
+        return [b"" if at is None else base_of(self.rows.keys[at][4:]) for at in self.rows.positions(uids)]
+
+    def saved_uidls(self, uids: Sequence[int]) -> list[str | None]:
+        with self.lock:
+            entries = self.uidlist.entries
+            if not any(b"P" in entry.fields for entry in entries.values()):
+                return [None] * len(uids)
+            found = [entry.uidl() if (entry := entries.get(base)) else None for base in self._bases(uids)]
+        return [None if uidl is None else uidl.decode("utf-8", "surrogateescape") for uidl in found]
+
+    def save_uidls(self, uidls: Mapping[int, str]) -> None:
+        with self.lock:
+            try:
+                with self.uidlist.locked():
+                    self.uidlist.load()
+                    self.uidlist.next_uid = max(self.uidlist.next_uid, self.uid_next)
+                    self.uidlist.save_uidls({
+                        base: uidl.encode("utf-8", "surrogateescape")
+                        for base, uidl in zip(self._bases(list(uidls)), uidls.values(), strict=True)})
+            except OSError as error:
+                if error.errno not in _UNWRITABLE:
+                    raise StoreError(str(error)) from error
 
     def identities(self, uids: Sequence[int], kind: str) -> list[str] | None:
         if kind not in ("filename", "guid"):

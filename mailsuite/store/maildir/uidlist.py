@@ -45,6 +45,19 @@ class Entry(NamedTuple):
                 return field[1:]
         return self.base
 
+    def uidl(self) -> bytes | None:
+        """What POP3 once called the message, its P field; an empty one stands for the file's name."""
+        if b"P" not in self.fields:
+            return None
+        for field in self.fields.split(b" "):
+            if field.startswith(b"P"):
+                return field[1:] or self.base
+        return None
+
+    def with_uidl(self, uidl: bytes) -> "Entry":
+        fields = [field for field in self.fields.split(b" ") if field and not field.startswith(b"P")]
+        return self._replace(fields=b" ".join([*fields, b"P" + (uidl if uidl != self.base else b"")]))
+
 
 class UidList:
     """entries: by base. Whoever changes them holds locked() and has called load() since."""
@@ -104,7 +117,7 @@ class UidList:
         last = 0
         entries = {}
         for line in lines[1:]:
-            head, colon, base = line.partition(b":")
+            head, colon, base = line.partition(b" :")         # a field may have a colon
             number, _, fields = head.partition(b" ")
             if not colon or not number.isdigit() or len(line) > MAX_LINE or not last < int(number) < MAX_UID:
                 self.damaged = True
@@ -199,6 +212,14 @@ class UidList:
         self.damaged = False
         if self._fsync:
             fsync_directory(self.folder)
+
+    def save_uidls(self, uidls: "dict[bytes, bytes]") -> None:
+        """P fields for these bases (lock held, loaded since)."""
+        for base, uidl in uidls.items():
+            entry = self.entries.get(base)
+            if entry is not None and len(uidl) < MAX_LINE // 2:
+                self.entries[base] = entry.with_uidl(uidl)
+        self.rewrite(self.entries)
 
     def changed(self) -> bool:
         """Has somebody else written the file?"""

@@ -4,7 +4,6 @@ What is in memory and index may be newer than the file: flags, UIDs and \\Recent
 the last session leaves (mbox_lazy_writes), in place where the headers have room.
 """
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from mailsuite.store.mailbox import BaseMailbox, Change
 from mailsuite.store.mbox.append import MboxAppend, copy_messages
 from mailsuite.store.mbox.file import OpenFile
 from mailsuite.store.mbox.headers import Wanted, strip_state
+from mailsuite.store.mbox.identity import MD5_FIELDS, header_md5
 from mailsuite.store.mbox.parse import Span, parse_from_line
 from mailsuite.store.mbox.rewrite import rewrite
 from mailsuite.store.mbox.sync import ScannedMbox
@@ -181,15 +181,9 @@ class MboxMailbox(ScannedMbox):
     def identities(self, uids: Sequence[int], kind: str) -> list[str] | None:
         if kind not in ("guid", "header_md5"):
             return None
-        found = []
-        with self.lock:
-            for uid in uids:
-                try:
-                    header = self.message(uid).header
-                    found.append(hashlib.md5(header, usedforsecurity=False).hexdigest())
-                except MessageGone:
-                    found.append("")
-        return found
+        whole = self.options.header_md5_all
+        headers = self.header_fields(uids, () if whole else MD5_FIELDS, negate=whole)
+        return ["" if header is None else header_md5(header, whole=whole) for header in headers]
 
 
 class _Locked:
