@@ -20,5 +20,5 @@ async def converse(sock: socket.socket, handover: HandOver, connection: Connecti
     # What the login has read comes before what is still in the socket, be that its end.
     connection.tls, connection.first = handover.tls, handover.octets
     await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, sock)
-    with world.at_stop(lambda: None if ended.done() else connection.perform(goodbye())):
+    with world.at_stop(lambda: None if ended.done() else connection.perform(goodbye()), handover.session_id):
         return await ended

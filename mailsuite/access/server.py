@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 from mailsuite.access.identity import NotAllowed, identity_of
 from mailsuite.access.login import Why
 from mailsuite.access.login_channel import Entry, LoginChannel
+from mailsuite.access.sessions import Session, Sessions
 from mailsuite.access.worker import ServeUser, run_worker
 from mailsuite.base.errors import MailError, TemporaryError
 from mailsuite.base.log import access_logger
@@ -75,6 +76,7 @@ class AccessParent:
                                 backlog=SESSIONS_LIMIT, idle_s=IDLE_S)
         self._cores = len(os.sched_getaffinity(0))
         self._connections: dict[tuple[str, str, str], int] = {}
+        self.sessions = Sessions()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def _worker_main(self, channel: WorkerChannel) -> None:
@@ -107,6 +109,8 @@ class AccessParent:
                     await self._doveadm(message["doveadm"], fds, login)
                 elif "deliver" in message:
                     await self._deliver(message["deliver"], fds, login)
+                elif "about" in message:
+                    await self._about(message["about"], login)
                 elif "channel" in message and len(fds) == 1:
                     self._open_channel(socket.socket(fileno=fds.pop()))
                 else:
@@ -214,6 +218,7 @@ class AccessParent:
                                                 "dovecot": self.dovecot.to_json()}, [], over, key=worker)
                     return
             self._count_out(key)
+            self.sessions.end(number)
 
         worker = _worker_key(user, self._cores)
         try:
@@ -225,6 +230,8 @@ class AccessParent:
             entry.fds = fds
             return False
         self._connections[key] = self._connections.get(key, 0) + 1
+        number = self.sessions.begin(Session(user.user, call.protocol, call.address, pid,
+                                             str(call.handover["session_id"]), identity, worker, time.monotonic()))
         entry.accepted(pid)
         return True
 
@@ -262,6 +269,44 @@ class AccessParent:
             return
         await self._to_worker(identity, user, {"doveadm": request}, fds, client)
 
+    async def _about(self, request: Mapping[str, Any], client: socket.socket) -> None:
+        """What the administrator asks about sessions, or wants to be ended. Raises ValueError."""
+        if peer_uid(client) not in (0, os.geteuid()):
+            raise ValueError("what doveadm asks about sessions is for the administrator")
+        try:
+            found = self.sessions.find(str(request.get("user", "")), str(request.get("network", "")))
+        except ValueError as error:
+            _answer(client, {"error": str(error)})
+            return
+        match request["what"]:
+            case "who":
+                answer: dict[str, object] = {"sessions": [session[:5] for session in found]}
+            case "kick":
+                await self._kick(found)
+                answer = {"kicked": sorted({session.user for session in found})}
+            case "workers":
+                answer = {"workers": {pid: sum(1 for session in self.sessions if session.pid == pid)
+                                      for pid in self._pool.pids()}}
+            case "stats":
+                answer = {"stats": [[name, *metric.row()] for name, metric in sorted(self.sessions.metrics.items())]}
+                if request.get("reset"):
+                    self.sessions.metrics.clear()
+            case _:
+                raise ValueError("nothing that is known")
+        with contextlib.suppress(OSError):
+            client.setblocking(False)
+            octets = json.dumps(answer).encode() + b"\n"
+            await asyncio.wait_for(asyncio.get_running_loop().sock_sendall(client, octets), LOGIN_TIMEOUT_S)
+
+    async def _kick(self, found: list[Session]) -> None:
+        """Have the workers say goodbye to these sessions, and wait until they have begun to."""
+        groups: dict[tuple[Identity, str], list[str]] = {}
+        for session in found:
+            groups.setdefault((session.identity, session.worker), []).append(session.session_id)
+        for (identity, worker), names in groups.items():
+            with contextlib.suppress(MailError):        # a worker that died has no sessions any more
+                await self._pool.ask(identity, {"kick": names, "generation": 0}, key=worker)
+
     async def _deliver(self, job: Mapping[str, Any], fds: list[int], client: socket.socket) -> None:
         """A message of the LMTP server for one user; fds: its content."""
         if peer_uid(client) not in {0, os.geteuid(), _uid(self.dovecot.text("default_internal_user"))} or len(fds) != 1:
@@ -275,7 +320,9 @@ class AccessParent:
         except (TemporaryError, NotAllowed) as error:
             _answer(client, {"failed": error.detail or error.public})
             return
+        began = time.monotonic()
         await self._to_worker(identity, user, {"deliver": job}, fds, client)
+        self.sessions.count("lmtp_delivery", began)
 
     async def _to_worker(self, identity: Identity, user: UserInfo, what: Mapping[str, Any], fds: list[int],
                          client: socket.socket) -> None:

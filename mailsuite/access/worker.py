@@ -85,7 +85,9 @@ class Worker:
                 self._held[request.number] = message, fds
                 answer = {"held": request.number}
                 return
-            if "doveadm" in message:
+            if "kick" in message:
+                self._world.end(map(str, message["kick"]))
+            elif "doveadm" in message:
                 await self._doveadm(message, fds)
             elif "deliver" in message:
                 await self._deliver(message, fds)

@@ -10,7 +10,7 @@ A worker serves some users of one uid; all sessions of a user meet here. `imap.s
 serve_user owns the socket, returns when the session is over, and ends it when the worker stops (`world.at_stop`).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -30,7 +30,7 @@ class UserWorld:
     def __init__(self, dovecot: "DovecotSettings", settings: "Settings") -> None:
         self.dovecot, self.settings = dovecot, settings
         self.stopping = False
-        self._goodbyes: set[Callable[[], None]] = set()
+        self._goodbyes: dict[Callable[[], None], str] = {}
         self.sessions = 0
         self._shared: dict[str, tuple[object, int]] = {}
 
@@ -40,16 +40,23 @@ class UserWorld:
         for goodbye in list(self._goodbyes):
             goodbye()
 
+    def end(self, names: Iterable[str]) -> None:
+        """Have the sessions of these names say goodbye (doveadm kick)."""
+        wanted = set(names)
+        for goodbye, name in list(self._goodbyes.items()):
+            if name in wanted:
+                goodbye()
+
     @contextmanager
-    def at_stop(self, goodbye: Callable[[], None]) -> Iterator[None]:
-        """goodbye is called when the worker stops while this lasts."""
-        self._goodbyes.add(goodbye)
+    def at_stop(self, goodbye: Callable[[], None], name: str = "") -> Iterator[None]:
+        """goodbye is called when the worker stops while this lasts, or the session of this name is to end."""
+        self._goodbyes[goodbye] = name
         try:
             if self.stopping:
                 goodbye()
             yield
         finally:
-            self._goodbyes.discard(goodbye)
+            del self._goodbyes[goodbye]
 
     @contextmanager
     def user(self, name: str, make: Callable[[], T]) -> Iterator[T]:

@@ -84,6 +84,7 @@ COMMANDS = (
     _mail("mailbox update", _CHANGES),
     _mail("move", "<destination> [user <source user>] <search query>"),
     _mail("purge", ""),
+    Command("kick", "[-a <anvil socket path>] <user mask>[|]<ip/bits>", "doveadm_who:kick"),
     Command("pw", "[-l] [-p plaintext] [-r rounds] [-s scheme] [-t hash] [-u user] [-V]", "doveadm_pw:pw"),
     Command("quota", "", "doveadm_local:quota"),
     Command("quota get", _MAIL, "doveadm_local:quota"),
@@ -92,10 +93,15 @@ COMMANDS = (
     Command("reload", "", "doveadm_control:reload"),
     _mail("save", "[-m mailbox]"),
     _mail("search", "<search query>"),
+    Command("service stop", "<service> [<service> [...]]", "doveadm_who:not_here"),
+    Command("stats add", "<name> <filter>", "doveadm_who:not_here"),
+    Command("stats dump", "[-s <stats socket path>] [-r] [-f <fields>]", "doveadm_who:stats_dump"),
+    Command("stats remove", "<name>", "doveadm_who:not_here"),
     Command("stop", "", "doveadm_control:stop"),
     Command("sync", _SYNC, "doveadm_sync:sync"),
     Command("user", "[-a <userdb socket path>] [-x <auth info>] [-f field] [-e <value>] [-u] "
             "<user mask> [<user mask> [...]]", "doveadm_user:user"),
+    Command("who", "[-a <anvil socket path>] [-1] [<user mask>] [<ip/bits>]", "doveadm_who:who"),
 )
 
 
