@@ -19,6 +19,7 @@ from mailsuite.base.errors import TemporaryError
 from mailsuite.base.log import access_logger
 from mailsuite.base.secret import Secret
 from mailsuite.sasl import schemes
+from mailsuite.sasl.cache import AuthCache, CacheRules, Key
 from mailsuite.sasl.entries import PassdbEntry, Rule
 from mailsuite.sasl.fields import PassdbFields
 from mailsuite.sasl.passdb import Found, NoLookup, PasswordExpired, UserDisabled, WrongPassword
@@ -49,6 +50,10 @@ RESTARTS_LIMIT = 10              # how often a login_user field may send a login
 _ILLEGAL = frozenset(b"\x01\t\r\n")
 
 
+class _Outdated(Exception):
+    """The cache knew an entry that has changed since; the next look finds the new one."""
+
+
 @dataclass
 class _Run:
     """One pass through the databases."""
@@ -65,7 +70,10 @@ class _Run:
 class PassdbChain:
     """The passdb sections. verbose: failed logins are logged with their reason (auth_verbose)."""
 
-    def __init__(self, entries: Sequence[PassdbEntry], pool: HashPool, *, verbose: bool = False) -> None:
+    def __init__(self, entries: Sequence[PassdbEntry], pool: HashPool, *, verbose: bool = False,
+                 cache: AuthCache | None = None) -> None:
+        self._cache = AuthCache(CacheRules()) if cache is None else cache
+        self._numbers = {id(entry): number for number, entry in enumerate(entries)}
         self._masters = [entry for entry in entries if entry.master]
         self._entries = [entry for entry in entries if not entry.master]
         self._pool, self._verbose = pool, verbose
@@ -180,10 +188,15 @@ class PassdbChain:
 
     async def _one(self, entry: PassdbEntry, run: _Run, request: AuthRequest) -> Verdict:
         before = dict(request.fields), dict(request.userdb_fields), request.prefetched
-        request.failed = False
+        user, request.failed = request.user, False
         secret = None
         try:
-            verdict, secret = await self._lookup(entry, run, request)
+            try:
+                verdict, secret = await self._lookup(entry, run, request)
+            except _Outdated:
+                request.fields, request.userdb_fields, request.prefetched = dict(before[0]), dict(before[1]), before[2]
+                request.user, request.failed = user, False
+                verdict, secret = await self._lookup(entry, run, request)
         except (UserDisabled, PasswordExpired) as error:
             verdict = Verdict.DISABLED if isinstance(error, UserDisabled) else Verdict.EXPIRED
             self._say(entry, request, error.detail or error.public)
@@ -225,7 +238,8 @@ class PassdbChain:
             if request.no_password:
                 found = await entry.db.find(request)
             else:
-                found = await entry.db.check(request, password)
+                found = await self._cache.check(request, self._key(entry, request), password,
+                                                lambda: entry.db.check(request, password))
         except NoLookup:
             found = Found((), "")
         except WrongPassword as error:
@@ -241,9 +255,9 @@ class PassdbChain:
 
     async def _look_up(self, entry: PassdbEntry, run: _Run, request: AuthRequest,
                        fields: PassdbFields) -> tuple[Verdict, bytes | None]:
-        name = request.user
+        name, key = request.user, self._key(entry, request)
         try:
-            found = await entry.db.find(request)
+            found = await self._cache.find(request, key, lambda: entry.db.find(request))
         except NoLookup:
             self._say(entry, request, "passdb doesn't support credential lookups")
             return Verdict.SCHEME, None
@@ -259,7 +273,14 @@ class PassdbChain:
             return Verdict.MISMATCH, None
         if run.password is None:
             return await self._credentials(entry, run, request, fields.password)
-        return await self._verified(entry, request, fields.password, run.password, name), None
+        verdict = await self._verified(entry, request, fields.password, run.password, name)
+        if verdict is Verdict.MISMATCH and self._cache.doubt(request) and found != await self._cache.find(
+                request, key, lambda: entry.db.find(request)):
+            raise _Outdated
+        return verdict, None
+
+    def _key(self, entry: PassdbEntry, request: AuthRequest) -> Key | None:
+        return self._cache.key(request, "passdb", self._numbers[id(entry)], entry.cache_key)
 
     async def _verified(self, entry: PassdbEntry, request: AuthRequest, stored: tuple[str, str] | None,
                         password: Secret, name: str) -> Verdict:

@@ -10,7 +10,7 @@ restricted_uid: who connects to a socket that others may use as well sees his ow
 import asyncio
 import os
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
 from mailsuite.base.errors import PeerError, TemporaryError
@@ -37,8 +37,8 @@ class MasterHub(Protocol):
         """A kept success, once."""
         ...
 
-    def flush(self) -> int:
-        """Forget what was read of files; returns the number of entries."""
+    def flush(self, users: Sequence[str]) -> int:
+        """Forget what the cache knows of these users, or all; returns how many answers those were."""
         ...
 
 
@@ -189,8 +189,7 @@ class MasterSession:
             raise PeerError("Master sent broken GRANT-KEY") from None
 
     async def _cache_flush(self, words: list[str]) -> None:
-        self._hub.flush()
-        self._write(wire.line("OK", words[1], "0"))      # nothing is cached but files, which are looked at anyway
+        self._write(wire.line("OK", words[1], str(self._hub.flush(words[2:]))))
 
 
 def _is_number(word: str) -> bool:

@@ -35,6 +35,7 @@ class AuthRequest:
     delay_until: float = 0.0         # no answer before this time (time.time)
     prefetched: bool = False         # a passdb brought userdb fields, if only NULLs
     bad_name: bool = False           # the name that came is none that may exist
+    from_cache: list[tuple[str, int, bytes]] = field(default_factory=list)       # which answers the cache gave
     oauth_hints: dict[str, str] = field(default_factory=dict)    # what a client with a bad token is told (RFC 7628)
 
     @property

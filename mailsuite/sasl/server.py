@@ -9,9 +9,12 @@ Successful logins wait KEEP_S seconds for the access service to ask whose they w
 
 import asyncio
 import os
+import signal
 import socket
 import struct
+import threading
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mailsuite.base.errors import ConfigErrors
@@ -69,8 +72,14 @@ class AuthHub:
     def closing(self, cookie: str) -> None:
         """A client's kept requests stay: the login process may end while the access service asks."""
 
-    def flush(self) -> int:
-        return self.service.databases.files.forget()
+    def flush(self, users: Sequence[str]) -> int:
+        self.service.databases.files.forget()
+        return self.service.cache.flush(users)
+
+    def report(self) -> None:
+        """SIGUSR2: what the cache is good for, as Dovecot tells it."""
+        for line in self.service.cache.report():
+            log.info("%s", line)
 
 
 class _Connection(asyncio.Protocol):
@@ -147,6 +156,8 @@ async def serve(context: ServiceContext) -> None:
 
     context.on_reload = on_reload
     loop = asyncio.get_running_loop()
+    if threading.current_thread() is threading.main_thread():
+        loop.add_signal_handler(signal.SIGUSR2, hub.report)
     servers = []
     for listener in context.listeners:
         listener.sock.setblocking(False)

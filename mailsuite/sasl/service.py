@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from mailsuite.base.errors import ConfigError, ConfigErrors, TemporaryError
 from mailsuite.base.log import access_logger
+from mailsuite.sasl.cache import AuthCache, CacheRules
 from mailsuite.sasl.chain import PassdbChain, Verdict
 from mailsuite.sasl.entries import Databases
 from mailsuite.sasl.mech import Check, Claim, End, Facts, Fetch, Mech, MechError, Name, Proof, Proved, Refused, Say
@@ -151,8 +152,9 @@ class AuthService:
             errors += several.errors
         if errors:
             raise ConfigErrors(errors)
-        self.passdbs = PassdbChain(self.databases.passdbs, self.pool, verbose=verbose)
-        self.userdbs = UserdbChain(self.databases.userdbs, self.pool, verbose=verbose)
+        self.cache = AuthCache(CacheRules.of(settings))
+        self.passdbs = PassdbChain(self.databases.passdbs, self.pool, verbose=verbose, cache=self.cache)
+        self.userdbs = UserdbChain(self.databases.userdbs, self.pool, verbose=verbose, cache=self.cache)
         self.names = NameRules.of(settings)
         self._names_of = {name: NameRules.of(settings.for_protocol(name)) for name in SERVICES}
         self.penalties = penalties or Penalties(PenaltyRules.of(settings))
@@ -337,6 +339,7 @@ class Attempt:
                 case Proved():
                     return self._judge(Verdict.OK)
                 case Refused():
+                    self.service.cache.doubt(self.request)      # the stored password may have changed
                     if self._verdict is Verdict.OK and self.service.verbose:
                         log.info("%s(%s): Password mismatch", self.mech.name.lower(), self.request.who)
                     return self._judge(Verdict.MISMATCH if self._verdict is Verdict.OK else self._verdict)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from mailsuite.base.errors import TemporaryError
 from mailsuite.base.log import access_logger
+from mailsuite.sasl.cache import AuthCache, CacheRules
 from mailsuite.sasl.entries import Rule, UserdbEntry
 from mailsuite.sasl.fields import set_userdb_field, to_numbers
 from mailsuite.sasl.pool import HashPool
@@ -27,8 +28,10 @@ class LookupFailed(TemporaryError):
 class UserdbChain:
     """The userdb sections."""
 
-    def __init__(self, entries: Sequence[UserdbEntry], pool: HashPool, *, verbose: bool = False) -> None:
+    def __init__(self, entries: Sequence[UserdbEntry], pool: HashPool, *, verbose: bool = False,
+                 cache: AuthCache | None = None) -> None:
         self._entries, self._pool, self._verbose = entries, pool, verbose
+        self._cache = AuthCache(CacheRules()) if cache is None else cache
 
     async def run(self, request: AuthRequest) -> dict[str, str] | None:
         """All fields of a user; None when there is none of that name. Raises TemporaryError."""
@@ -39,7 +42,7 @@ class UserdbChain:
                 continue
             before = dict(reply)
             try:
-                here = await self._one(entry, request, reply)
+                here = await self._one(number, entry, request, reply)
             except TemporaryError as error:
                 log.error("%s(%s): %s", entry.db.driver, request.who, error.detail or error.public)
                 internal, here, rule = True, False, entry.on_internal_failure
@@ -62,14 +65,15 @@ class UserdbChain:
                                detail="" if reply.get("reason") else "a user database asks to try again later")
         return reply
 
-    async def _one(self, entry: UserdbEntry, request: AuthRequest, reply: dict[str, str]) -> bool:
+    async def _one(self, number: int, entry: UserdbEntry, request: AuthRequest, reply: dict[str, str]) -> bool:
         """Whether one database knows the user; reply takes what it says."""
         def complain(text: str) -> None:
             log.error("%s(%s): %s", entry.db.driver, request.who, text)
 
         for name, value in entry.default_fields:
             set_userdb_field(request, reply, name, request.expand(value), complain)
-        found = await entry.db.find(request)
+        key = self._cache.key(request, "userdb", number, entry.cache_key)
+        found = await self._cache.find(request, key, lambda: entry.db.find(request))
         if found is None:
             if entry.db.driver == "prefetch":
                 if len(self._entries) == 1:

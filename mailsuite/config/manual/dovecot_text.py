@@ -8,6 +8,9 @@ from collections.abc import Mapping
 
 TEXT = r"""
 auth_anonymous_username: The user that SASL ANONYMOUS logs in.
+auth_cache_negative_ttl: How long it is remembered that there is no such user.
+auth_cache_size: How much of what databases said of users is kept; 0 keeps nothing.
+auth_cache_ttl: How long what a database said of a user is kept.
 auth_debug: Log how logins are decided.
 auth_default_realm: The domain of user names that have none.
 auth_failure_delay: How long the answer to a failed login waits.
