@@ -203,7 +203,7 @@ def test_scram_after_a_change(tmp_path: Path) -> None:
         db = Db({"alice": "old"})
         entry = dataclasses.replace(service.databases.passdbs[0], db=db)
         service.passdbs = PassdbChain([entry], service.pool, cache=service.cache)
-        for _ in range(2):
+        for _ in range(3):
             attempt = service.attempt(service.mechanisms["CRAM-MD5"], "imap", {})
             await attempt.start(None)
             await attempt.go_on(b"alice " + b"0" * 32)
