@@ -1,6 +1,7 @@
 """mailsuite: start, stop and look after the mail system.
 
-    mailsuite [-c DIR] start|stop|reload|status|check|run|accounts|setup|explain|queue|trace|dkim|dmarc|spf|tlsrpt
+    mailsuite [-c DIR] start|stop|reload|status|check|run|accounts|setup|explain|migrate|queue|
+        trace|dkim|dmarc|spf|tlsrpt
 """
 
 import click
@@ -9,6 +10,7 @@ from mailsuite import __version__
 from mailsuite.cli.check import check
 from mailsuite.cli.config import config
 from mailsuite.cli.explain import explain
+from mailsuite.cli.migrate import migrate
 from mailsuite.cli.queue import queue
 from mailsuite.cli.tlsrpt import tlsrpt
 from mailsuite.cli.trace import trace
@@ -155,6 +157,7 @@ def spf(directory: str, address: str, sender: str, helo: str) -> None:
 
 cli.add_command(check)
 cli.add_command(explain)
+cli.add_command(migrate)
 cli.add_command(queue)
 cli.add_command(trace)
 cli.add_command(config)
