@@ -11,7 +11,7 @@ octets (0xBF 0x27 of GBK is half a character and a quote sign). Values come as o
 import os
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,6 +152,7 @@ class MysqlConnection:
 
     def __init__(self, connection: Any, charset: str) -> None:
         self._connection = connection
+        self.columns: Sequence[str] = ()
         # The server's character set of several octets: text has to be looked at in characters.
         codec = str(connection.encoding)
         self._codec = codec if codec in _WIDE else "latin-1"
@@ -178,6 +179,7 @@ class MysqlConnection:
                     if cursor.description is not None:
                         sets += 1
                         rows = cursor.fetchall()
+                        self.columns = [str(column[0]) for column in cursor.description]
                     if not cursor.nextset():
                         break
         except pymysql.Error as error:

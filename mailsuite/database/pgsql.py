@@ -11,6 +11,7 @@ knows the connection's encoding and the server's string syntax.
 
 import os
 import select
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mailsuite.base.secret import Secret
@@ -124,6 +125,7 @@ class PgsqlConnection:
 
         self._connection, self._place, self._pid = connection, place, os.getpid()
         self._escaping = pq.Escaping(connection)
+        self.columns: Sequence[str] = ()
 
     def quote(self, octets: bytes) -> bytes:
         try:
@@ -164,6 +166,7 @@ class PgsqlConnection:
             return None
         if result.status == pq.ExecStatus.TUPLES_OK:
             columns = range(result.nfields)
+            self.columns = [(result.fname(column) or b"").decode("utf-8", "replace") for column in columns]
             return [tuple(result.get_value(row, column) for column in columns) for row in range(result.ntuples)]
         if result.status in (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.EMPTY_QUERY):
             return None

@@ -16,7 +16,9 @@ Rows = Sequence[tuple[bytes | None, ...]]
 
 
 class SqlConnection(Protocol):
-    """An open connection, used by one thread at a time."""
+    """An open connection, used by one thread at a time. columns: the names of the last result's columns."""
+
+    columns: Sequence[str]
 
     def query(self, sql: bytes, deadline: Deadline) -> Rows | None:
         """Run a statement: its rows, None when it has no result set. Raises QueryError, Broken."""

@@ -9,6 +9,7 @@ may take until its deadline, also while a writer holds the file.
 import os
 import sqlite3
 import time
+from collections.abc import Sequence
 from urllib.parse import quote as url_quote
 
 from mailsuite.database.errors import Broken, QueryError, Unreachable
@@ -49,6 +50,7 @@ class SqliteConnection:
 
     def __init__(self, connection: sqlite3.Connection, path: str, identity: tuple[int, int]) -> None:
         self._connection, self._path, self._identity = connection, path, identity
+        self.columns: Sequence[str] = ()
 
     def quote(self, octets: bytes) -> bytes:
         return octets.replace(b"'", b"''")
@@ -71,6 +73,7 @@ class SqliteConnection:
             cursor = self._connection.execute(statement)
             if cursor.description is None:
                 return None
+            self.columns = [column[0] for column in cursor.description]
             return [tuple(_octets(value) for value in row) for row in cursor.fetchall()]
         except sqlite3.OperationalError as error:
             if time.monotonic() > deadline.at:

@@ -90,6 +90,7 @@ class PassdbChain:
 
     async def fetch(self, request: AuthRequest, scheme: str) -> tuple[Verdict, bytes | None]:
         """The stored secret in a mechanism's scheme; OK without one where no password is needed to know the user."""
+        request.wanted_scheme = scheme
         return await self._all(request, None, scheme)
 
     async def exists(self, request: AuthRequest) -> bool:

@@ -5,23 +5,36 @@
 """
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from mailsuite.base.errors import ConfigError, ConfigErrors
+from mailsuite.base.log import access_logger
+from mailsuite.sasl.checkpassword import Checkpassword
+from mailsuite.sasl.ldap_database import LdapDatabase
+from mailsuite.sasl.outside.process import Inside, Outside
+from mailsuite.sasl.outside.sources import make_source
 from mailsuite.sasl.passdb import Passdb, split_fields
+from mailsuite.sasl.passdb.checkpassword import CheckpasswordPassdb
+from mailsuite.sasl.passdb.imap import ImapPassdb
+from mailsuite.sasl.passdb.ldap import LdapPassdb
 from mailsuite.sasl.passdb.oauth2 import OAuth2Passdb
 from mailsuite.sasl.passdb.pam import PamPassdb
 from mailsuite.sasl.passdb.passwd_file import PasswdFilePassdb
+from mailsuite.sasl.passdb.sql import SqlPassdb
 from mailsuite.sasl.passdb.static import StaticPassdb
 from mailsuite.sasl.passdb.system import PasswdPassdb, ShadowPassdb
 from mailsuite.sasl.passwd_file import PasswdFiles
 from mailsuite.sasl.pool import HashPool
 from mailsuite.sasl.request import AuthRequest
+from mailsuite.sasl.sql_database import SqlDatabase
 from mailsuite.sasl.userdb import Userdb
+from mailsuite.sasl.userdb.checkpassword import CheckpasswordUserdb
+from mailsuite.sasl.userdb.ldap import LdapUserdb
 from mailsuite.sasl.userdb.passwd_file import PasswdFileUserdb
+from mailsuite.sasl.userdb.sql import SqlUserdb
 from mailsuite.sasl.userdb.static import StaticUserdb
 from mailsuite.sasl.userdb.system import PasswdUserdb, PrefetchUserdb
 
@@ -29,6 +42,7 @@ if TYPE_CHECKING:
     from mailsuite.config.dovecot import DovecotSettings, Section
 
 Fields = list[tuple[str, str]]
+log = access_logger("auth")
 
 
 class Rule(Enum):
@@ -116,6 +130,7 @@ class Databases:
     passdbs: list[PassdbEntry]
     userdbs: list[UserdbEntry]
     files: PasswdFiles
+    places: "Places"
 
     @classmethod
     def of(cls, settings: "DovecotSettings", pool: HashPool,
@@ -123,22 +138,53 @@ class Databases:
         """exists: asks the passdbs, for userdb static. Raises ConfigErrors."""
         errors: list[ConfigError] = []
         files = PasswdFiles(pool)
+        places = Places(settings)
         passdbs, userdbs = [], []
         for section in settings.sections("passdb"):
             try:
-                passdbs.append(_passdb(section, files, pool))
+                passdbs.append(_passdb(section, files, pool, places))
             except ConfigError as error:
                 errors.append(error)
         for section in settings.sections("userdb"):
             try:
-                userdbs.append(_userdb(section, settings, files, pool, exists))
+                userdbs.append(_userdb(section, settings, files, pool, exists, places))
             except ConfigError as error:
                 errors.append(error)
         if not any(not entry.master and not entry.deny for entry in passdbs) and not errors:
             errors.append(ConfigError("auth: no passdbs are configured, and nobody could log in"))
         if errors:
             raise ConfigErrors(errors)
-        return cls(passdbs, userdbs, files)
+        return cls(passdbs, userdbs, files, places)
+
+    def close(self) -> None:
+        """Helper processes and connections: what is under way ends first."""
+        self.places.close()
+        for db in (*(entry.db for entry in self.passdbs), *(entry.db for entry in self.userdbs)):
+            close = getattr(db, "close", None)
+            if close is not None:
+                close()
+
+
+class Places:
+    """Who asks servers and files for the databases of one configuration."""
+
+    def __init__(self, settings: "DovecotSettings") -> None:
+        self.servers = Outside(settings.text("default_internal_user"))
+        auth = settings.section("service", "auth")
+        self.account = (auth.text("user") if auth is not None else "") or settings.text("default_internal_user")
+        self.files = Inside(lambda kind, spec: make_source(kind, spec, lambda text: log.error("%s", text)))
+
+    def sql(self, path: str) -> SqlDatabase:
+        """Raises ConfigError."""
+        return SqlDatabase.of(path, self.servers, self.files)
+
+    def ldap(self, path: str) -> LdapDatabase:
+        """Raises ConfigError."""
+        return LdapDatabase.of(path, self.servers)
+
+    def close(self) -> None:
+        self.servers.close()
+        self.files.close()
 
 
 def _common(section: "Section") -> tuple[Fields, Fields, str, Rule, Rule, Rule, str]:
@@ -153,7 +199,18 @@ def _common(section: "Section") -> tuple[Fields, Fields, str, Rule, Rule, Rule, 
             section.text("skip"), rules[0], rules[1], rules[2], section.text("auth_verbose"))
 
 
-def _passdb(section: "Section", files: PasswdFiles, pool: HashPool) -> PassdbEntry:
+# Drivers of Dovecot that are not here, and what to use.
+_ELSEWHERE = {"lua": "sql, checkpassword", "dict": "sql, passwd-file", "bsdauth": "pam", "nss": "passwd", "sia": "pam",
+              "vpopmail": "sql, checkpassword"}
+
+
+def _no_driver(kind: str, driver: str, known: Mapping[str, object]) -> str:
+    if driver in _ELSEWHERE:
+        return f"{kind}: the driver \"{driver}\" is not supported here (use {_ELSEWHERE[driver]})"
+    return f"{kind}: unknown driver \"{driver}\" (there are {', '.join(known)})"
+
+
+def _passdb(section: "Section", files: PasswdFiles, pool: HashPool, places: Places) -> PassdbEntry:
     driver, args = section.text("driver"), section.text("args")
     makers: dict[str, Callable[[], Passdb]] = {
         "passwd-file": lambda: PasswdFilePassdb(args, files),
@@ -162,9 +219,13 @@ def _passdb(section: "Section", files: PasswdFiles, pool: HashPool) -> PassdbEnt
         "shadow": lambda: ShadowPassdb(args, pool),
         "pam": lambda: PamPassdb(args),
         "oauth2": lambda: OAuth2Passdb(args, pool),
+        "sql": lambda: SqlPassdb(places.sql(args)),
+        "ldap": lambda: LdapPassdb(places.ldap(args)),
+        "imap": lambda: ImapPassdb(args, places.servers),
+        "checkpassword": lambda: CheckpasswordPassdb(Checkpassword(args, places.account)),
     }
     if driver not in makers:
-        raise ConfigError(f"passdb: unknown driver \"{driver}\" (there are {', '.join(makers)})")
+        raise ConfigError(_no_driver("passdb", driver, makers))
     default, override, skip, success, failure, internal, verbose = _common(section)
     if section.flag("pass") and success is Rule.RETURN_OK:
         success = Rule.CONTINUE
@@ -175,7 +236,7 @@ def _passdb(section: "Section", files: PasswdFiles, pool: HashPool) -> PassdbEnt
 
 
 def _userdb(section: "Section", settings: "DovecotSettings", files: PasswdFiles, pool: HashPool,
-            exists: Callable[[AuthRequest], Awaitable[bool]]) -> UserdbEntry:
+            exists: Callable[[AuthRequest], Awaitable[bool]], places: Places) -> UserdbEntry:
     driver, args = section.text("driver"), section.text("args")
     makers: dict[str, Callable[[], Userdb]] = {
         "passwd-file": lambda: PasswdFileUserdb(args, files),
@@ -183,7 +244,10 @@ def _userdb(section: "Section", settings: "DovecotSettings", files: PasswdFiles,
         "passwd": lambda: PasswdUserdb(args, pool, settings.number("first_valid_uid"),
                                        settings.number("last_valid_uid")),
         "prefetch": PrefetchUserdb,
+        "sql": lambda: SqlUserdb(places.sql(args)),
+        "ldap": lambda: LdapUserdb(places.ldap(args)),
+        "checkpassword": lambda: CheckpasswordUserdb(Checkpassword(args, places.account)),
     }
     if driver not in makers:
-        raise ConfigError(f"userdb: unknown driver \"{driver}\" (there are {', '.join(makers)})")
+        raise ConfigError(_no_driver("userdb", driver, makers))
     return UserdbEntry(*_common(section), makers[driver]())

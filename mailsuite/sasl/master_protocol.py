@@ -156,12 +156,13 @@ class MasterSession:
             log.error("auth-master client: client doesn't have permissions to list users")
             self._write(wire.line("FAIL", words[1], "reason=not allowed"))
             return
-        names = await self._hub.service.userdbs.names()
+        names, complete = await self._hub.service.userdbs.names()
         pattern = wire.fields(words[2:]).get("user", "*") or "*"
         if pattern != "*":
             import fnmatch
             names = [name for name in names if fnmatch.fnmatchcase(name, pattern)]
-        self._write(b"".join(wire.line("LIST", words[1], name) for name in names) + wire.line("DONE", words[1], ""))
+        self._write(b"".join(wire.line("LIST", words[1], name) for name in names)
+                    + wire.line("DONE", words[1], "" if complete else "fail"))
 
     async def _request(self, words: list[str]) -> None:
         if len(words) < 5 or not _is_number(words[2]) or not _is_number(words[3]):

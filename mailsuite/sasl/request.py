@@ -31,6 +31,7 @@ class AuthRequest:
     passdb_success: bool = False
     no_password: bool = False
     password: Secret | None = None   # what the peer claims, while databases are asked: %w
+    wanted_scheme: str = ""          # in which a mechanism wants the password
     failed: bool = False             # a field said no (allow_nets, fail): this database's answer does not count
     delay_until: float = 0.0         # no answer before this time (time.time)
     prefetched: bool = False         # a passdb brought userdb fields, if only NULLs

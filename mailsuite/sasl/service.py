@@ -199,7 +199,7 @@ class AuthService:
     async def passdb(self, name: str, service: str, facts: Mapping[str, str]) -> AuthRequest | None:
         """What the password databases say of a user, without the password. Raises TemporaryError."""
         request = AuthRequest(service, facts)
-        if all(entry.db.checks for entry in self.databases.passdbs if not entry.master and not entry.deny):
+        if all(not entry.db.looks_up for entry in self.databases.passdbs if not entry.master and not entry.deny):
             raise TemporaryError("Configured passdbs don't support credentials lookups")
         try:
             self.names_for(service).apply(request, name)
@@ -211,10 +211,7 @@ class AuthService:
         return request if verdict is Verdict.OK else None
 
     def close(self) -> None:
-        for entry in self.databases.passdbs:
-            close = getattr(entry.db, "close", None)
-            if close is not None:
-                close()
+        self.databases.close()
 
 
 @dataclass

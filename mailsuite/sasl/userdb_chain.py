@@ -1,13 +1,12 @@
 """Several user databases in order.
 
     fields = await UserdbChain(...).run(request)        None: no such user; raises TemporaryError: cannot be told now
-    names = await chain.names()                         raises TemporaryError when one could not be asked
+    names, complete = await chain.names()               complete: whether all databases told
 
 Each database adds to the fields of those before it, and the first to those that the password databases brought
 ("userdb_..."); what one that did not know the user has set is taken back.
 """
 
-import asyncio
 from collections.abc import Sequence
 
 from mailsuite.base.errors import TemporaryError
@@ -91,8 +90,18 @@ class UserdbChain:
             reply["tempfail"] = ""
         return True
 
-    async def names(self) -> list[str]:
-        """All users of all databases, in their order; who is in two comes twice. Raises TemporaryError."""
-        listing = [entry for entry in self._entries if entry.db.driver != "prefetch"]
-        lists = await asyncio.gather(*(entry.db.names() for entry in listing))
-        return [name for names in lists if names is not None for name in names]
+    async def names(self) -> tuple[list[str], bool]:
+        """All users of all databases, in their order; who is in two comes twice. False: some may be missing."""
+        names: list[str] = []
+        complete, able = True, False
+        for entry in self._entries:
+            try:
+                here = await entry.db.names()
+            except TemporaryError as error:
+                log.error("%s: %s", entry.db.driver, error.detail or error.public)
+                complete, here = False, []
+            able = able or here is not None
+            names += here or []
+        if not able:
+            log.error("Trying to iterate users, but userdbs don't support it")
+        return names, complete and able

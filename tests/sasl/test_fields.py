@@ -135,7 +135,12 @@ def test_names_of_all_databases(tmp_path: Path) -> None:
     auth = service(tmp_path, passdb("DIR/one") + "userdb {\n driver = prefetch\n}\nuserdb {\n driver = passwd-file\n"
                    " args = DIR/one\n}\nuserdb {\n driver = static\n args = uid=1 gid=1 home=/h\n}\n",
                    one="alice:x:1:1::/h\nbob:x:1:1::/h\n")
-    assert asyncio.run(auth.userdbs.names()) == ["alice", "bob"]
+    assert asyncio.run(auth.userdbs.names()) == (["alice", "bob"], True)
+    missing = service(tmp_path, passdb("DIR/one") + "userdb {\n driver = passwd-file\n args = DIR/missing\n}\n"
+                      "userdb {\n driver = passwd-file\n args = DIR/one\n}\n")
+    assert asyncio.run(missing.userdbs.names()) == (["alice", "bob"], False)
+    unable = service(tmp_path, passdb("DIR/one") + "userdb {\n driver = static\n args = uid=1\n}\n")
+    assert asyncio.run(unable.userdbs.names()) == ([], False)
 
 
 def test_ipv4_in_ipv6() -> None:

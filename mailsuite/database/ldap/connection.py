@@ -241,9 +241,11 @@ class LdapConnection:
 
     def authenticate(self, deadline: Deadline) -> None:
         """Bind as the driver says. Raises LdapError, Broken."""
-        bind = self._driver.bind
-        if bind.method == "none":
-            return
+        if self._driver.bind.method != "none":
+            self.bind(self._driver.bind, deadline)
+
+    def bind(self, bind: Bind, deadline: Deadline) -> None:
+        """Bind as somebody, whose rights the connection then has. Raises LdapError, Broken."""
         number = self._next()
         if bind.method == "simple":
             request = messages.bind_request(number, self._driver.version, _octets(bind.name), bind.password.reveal())

@@ -56,13 +56,14 @@ class Found:
 class Passdb(Protocol):
     """A database of stored passwords, or one that checks them itself.
 
-    checks: `check` is asked; `find` is then for lookups without a password, and raises NoLookup where it cannot.
+    checks: `check` is asked for a login with a password. looks_up: `find` can be asked; else it raises NoLookup.
     cache_key: a text with all %-variables that decide the answer (Dovecot's cache key), e.g. "%u%s"; "" where answers
     must not be kept, or asking is as cheap.
     """
 
     driver: str
     checks: bool
+    looks_up: bool
     cache_key: str
 
     async def find(self, request: "AuthRequest") -> Found | None: ...
@@ -80,6 +81,7 @@ class LookupOnly:
     """What a database of stored passwords need not say itself."""
 
     checks = False
+    looks_up = True
     cache_key = ""
 
     async def check(self, request: "AuthRequest", password: Secret) -> Found | None:

@@ -53,6 +53,7 @@ class PamPassdb:
 
     driver = "pam"
     checks = True
+    looks_up = False
 
     def __init__(self, args: str) -> None:
         self._service, self._options, self._most = "dovecot", {"session": False, "setcred": False}, 100
