@@ -77,7 +77,9 @@ def names(settings: "DovecotSettings", mask: str) -> list[str]:
 
     service = AuthService(settings)
     try:
-        found = asyncio.run(service.userdbs.names())
+        found, complete = asyncio.run(service.userdbs.names())
+        if not complete:
+            raise TemporaryError("user listing failed", detail="not all user databases could list their users")
         return [name for name in dict.fromkeys(found) if fnmatch.fnmatchcase(name, mask.replace("[", "[[]"))]
     finally:
         service.close()

@@ -317,7 +317,7 @@ def _names(path: str, mask: str) -> Iterable[str]:
     connection.say("LIST", "1", f"user={mask}", "service=doveadm")
     while (words := connection.hear())[0] == "LIST":
         yield words[2]
-    if words[0] != "DONE":
+    if words[0] != "DONE" or "fail" in words[2:]:
         raise Exit(EX_TEMPFAIL, "Error: User listing returned failure")
 
 

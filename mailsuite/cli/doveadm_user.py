@@ -28,7 +28,7 @@ def _list(path: str, masks: list[str], info: list[str]) -> int:
         connection.say("LIST", str(number), f"user={mask}", *info)
         while (words := connection.hear())[0] == "LIST":
             print(words[2])
-        if words[0] != "DONE":
+        if words[0] != "DONE" or "fail" in words[2:]:
             raise Exit(EX_TEMPFAIL, "doveadm: Error: user listing failed")
     return 0
 

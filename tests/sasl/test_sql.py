@@ -119,7 +119,8 @@ def test_as_dovecot_answers(site: Site) -> None:
 
 def test_a_password_may_be_compared_by_the_database(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     site.write("driver = KIND\nconnect = CONNECT\n"
-               "password_query = SELECT NULL AS password, 'Y' AS nopassword FROM users WHERE username = '%n' AND password = '{PLAIN}%w'\n")
+               "password_query = SELECT NULL AS password, 'Y' AS nopassword FROM users WHERE username = '%n' "
+               "AND password = '{PLAIN}%w'\n")
     auth = service(site.folder, SECTIONS)
     assert answers(auth, [("auth", "alice@a.test", "one"), ("auth", "alice@a.test", "x' OR '1'='1"),
                           ("auth", "alice@a.test", "two")])[1:] == ["FAIL user=alice@a.test"] * 2

@@ -154,7 +154,7 @@ class Outside:
 
     def close(self) -> None:
         self._closed = True
-        if self._peer is not None and not self._peer.waiting:
+        if self._peer is not None and self._peer.alive and not self._peer.waiting:
             self._peer.finish()
 
 

@@ -32,6 +32,7 @@ class OAuth2Passdb:
 
     driver = "oauth2"
     checks = True
+    looks_up = False
     cache_key = ""
 
     def __init__(self, args: str, pool: HashPool) -> None:
