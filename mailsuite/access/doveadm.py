@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from mailsuite.config.dovecot import DovecotSettings
 
 COMMANDS: Mapping[str, Callable[[Run], None]] = {
-    **FOLDER_COMMANDS, **MESSAGE_COMMANDS, **MAINTENANCE_COMMANDS, **IMPORT_COMMANDS, **QUOTA_COMMANDS}
+    **FOLDER_COMMANDS, **MESSAGE_COMMANDS, **MAINTENANCE_COMMANDS, **IMPORT_COMMANDS,
+    **QUOTA_COMMANDS}
 
 log = access_logger("doveadm")
 
@@ -76,18 +77,15 @@ def run(job: Job, content: BinaryIO | None, say: Callable[[dict[str, Any]], None
     say({"status": status})
 
 
-def open_user(user: UserInfo, settings: "DovecotSettings", location: str = "") -> MailStore:
-    """A user's mail, at a location of its own or where the settings say. Raises ConfigError, StoreError."""
+def open_user(user: UserInfo, settings: "DovecotSettings") -> MailStore:
+    """A user's mail. Raises ConfigError, StoreError."""
     from mailsuite.access.user_mail import location_of
-    from mailsuite.config.variables import expand_variables, user_variables
     from mailsuite.quota.user_quota import user_quota
     from mailsuite.store.opening import open_store
     from mailsuite.store.options import StoreOptions
 
-    where = location_of(user, settings) if not location else expand_variables(
-        location, user_variables(user.user, service="doveadm", home=user.home))
-    return open_store(user.user, home=user.home, location=where, options=StoreOptions.of(settings),
-                      quota=user_quota(user, settings) if not location else None)
+    return open_store(user.user, home=user.home, location=location_of(user, settings),
+                      options=StoreOptions.of(settings), quota=user_quota(user, settings))
 
 
 def _open_location(job: Job, location: str, how: str) -> MailStore:

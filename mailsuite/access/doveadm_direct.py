@@ -3,8 +3,8 @@
     for line in carry_out(settings, request, content, own=False): ...      as access.doveadm says them
     names(settings, "*@example.test") -> user names that the user databases list
 
-As root a child process with the user's rights does the work, as in the suite; otherwise this process does. With own
-there is no lookup: the user is who runs doveadm, with the environment's HOME.
+A child process with the user's rights does the work, as in the suite. With own there is no lookup: the user is who runs
+doveadm, with the environment's HOME; as root, with the rights that mail_uid and mail_gid name.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ def carry_out(settings: "DovecotSettings", request: Mapping[str, Any], content: 
     here = settings.for_protocol("imap")
     name = str(request["user"])
     try:
-        user = _myself(name) if own and os.geteuid() != 0 else _lookup(settings, name)
+        user = _myself(name) if own else _lookup(settings, name)
         if user is None:
             yield {"error": "User doesn't exist"}
             yield {"status": EX_NOUSER}
@@ -48,14 +48,17 @@ def carry_out(settings: "DovecotSettings", request: Mapping[str, Any], content: 
                 return
             request = {**request, "source": source.to_message()}
     except (TemporaryError, NotAllowed, ConfigError) as error:
-        yield {"error": error.detail or error.public}
+        text = error.detail or error.public
+        missing = text.startswith(f"User {name} is missing")
+        yield {"error": f"Couldn't drop privileges: User{text.removeprefix(f'User {name}')}" if missing else text}
         yield {"status": EX_TEMPFAIL}
         return
     yield from _in_child(identity, user, here, request, content)
 
 
 def _myself(name: str) -> UserInfo:
-    return UserInfo(name, os.getuid(), os.getgid(), os.environ.get("HOME", ""))
+    uid, gid = (os.getuid(), os.getgid()) if os.geteuid() != 0 else (None, None)
+    return UserInfo(name, uid, gid, os.environ.get("HOME", ""))
 
 
 def _lookup(settings: "DovecotSettings", name: str) -> UserInfo | None:
@@ -120,7 +123,10 @@ def _serve(doveadm: Any, user: UserInfo, settings: "DovecotSettings", request: M
     try:
         store = doveadm.open_user(user, settings)
     except MailError as error:
-        lines = [{"error": error.detail or error.public}, {"status": EX_TEMPFAIL}]
+        text = error.detail or error.public
+        if "unknown mailbox format: " in text:
+            text = f"Namespace '': Unknown mail storage driver {text.rpartition(': ')[2]}"
+        lines = [{"error": text}, {"status": EX_TEMPFAIL}]
         sock.sendall("".join(json.dumps(line) + "\n" for line in lines).encode())
         return
     try:

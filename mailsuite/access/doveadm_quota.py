@@ -1,36 +1,30 @@
-"""doveadm quota get and recalc: what a user's quota roots hold."""
+"""doveadm quota get and recalc."""
 
 from collections.abc import Callable, Mapping
 
-from mailsuite.access.doveadm_run import EX_TEMPFAIL, Run, reason
-from mailsuite.store.api import MailError
+from mailsuite.access.doveadm_run import EX_NOTFOUND, Run
 
-RIGHT = ("Value", "Limit", "%")
+_TITLES = ("Quota name", "Type", "Value", "Limit", "%")
 
 
 def get(run: Run) -> None:
-    """A line for each resource of each root; "-" where there is no limit."""
-    run.header("Quota name", "Type", *RIGHT, right=RIGHT)
+    run.header(*_TITLES, right=_TITLES[2:])
     if run.store.quota is None:
+        run.complain("Quota not enabled", EX_NOTFOUND)
         return
-    try:
-        roots = run.store.quota.state()
-    except MailError as error:
-        run.complain(f"Failed to get quota: {reason(error)}", EX_TEMPFAIL)
-        return
-    for root in roots:
-        for one in root.resources:
-            limit, percent = ("-", 0) if one.limit is None else (str(one.limit), one.used * 100 // one.limit)
-            run.row([root.name, one.name, str(one.used), limit, str(percent)])
+    for root in run.store.quota.state():
+        resources = {resource.name: resource for resource in root.resources}
+        for name in ("STORAGE", "MESSAGE"):
+            used, limit = (resources[name].used, resources[name].limit) if name in resources else (0, None)
+            run.row((root.name, name, str(used), "-" if limit is None else str(limit),
+                     str(used * 100 // limit) if limit else "0"))
 
 
 def recalc(run: Run) -> None:
-    """Count anew."""
-    if run.store.quota is not None:
-        try:
-            run.store.quota.recalculate()
-        except MailError as error:
-            run.complain(f"Recalculating quota failed: {reason(error)}", EX_TEMPFAIL)
+    if run.store.quota is None:
+        run.complain("Quota not enabled", EX_NOTFOUND)
+        return
+    run.store.quota.recalculate()
 
 
 COMMANDS: Mapping[str, Callable[[Run], None]] = {"quota get": get, "quota recalc": recalc}

@@ -75,10 +75,12 @@ class Run:
     _rows: list[list[str]] = field(default_factory=list)
     _octets: int = 0
 
-    def header(self, *titles: str, hidden: Iterable[str] = (), streams: Iterable[str] = (),
-               right: Iterable[str] = ()) -> None:
-        """hidden: titles that are shown in tables only. streams: values that may be long and have lines. right: columns
-        of numbers."""
+    def header(self, *titles: str, hidden: Iterable[str] = (), streams: Iterable[str] = (), right: Iterable[str] = ()
+               ) -> None:
+        """hidden: titles that are shown in tables only. streams: values that may be long and have lines.
+
+        right: numbers, which tables put at the right of their columns.
+        """
         self.say({"header": list(titles), "hidden": list(hidden), "streams": list(streams), "right": list(right)})
 
     def row(self, values: Iterable[str]) -> None:

@@ -86,9 +86,9 @@ COMMANDS = (
     _mail("purge", ""),
     Command("kick", "[-a <anvil socket path>] <user mask>[|]<ip/bits>", "doveadm_who:kick"),
     Command("pw", "[-l] [-p plaintext] [-r rounds] [-s scheme] [-t hash] [-u user] [-V]", "doveadm_pw:pw"),
-    Command("quota", "", "doveadm_local:quota"),
-    Command("quota get", _MAIL, "doveadm_local:quota"),
-    Command("quota recalc", _MAIL, "doveadm_local:quota"),
+    Command("quota", "", "doveadm_mail:quota"),
+    Command("quota get", "", "doveadm_mail:quota"),
+    Command("quota recalc", "", "doveadm_mail:quota"),
     Command("rebuild attachments", _MAIL + "<search query>", "doveadm_local:rebuild"),
     Command("reload", "", "doveadm_control:reload"),
     _mail("save", "[-m mailbox]"),
@@ -134,6 +134,12 @@ class Doveadm:
                 self._settings = DovecotSettings.load(self.config)
             except ConfigError as error:
                 raise Exit(EX_CONFIG, f"Fatal: {error.public}") from error
+            if self.overrides:
+                from mailsuite.config.dovecot_override import overridden
+                try:
+                    self._settings = overridden(self._settings, self.overrides)
+                except ConfigError as error:
+                    raise Exit(EX_TEMPFAIL, f"Fatal: Error reading configuration: {error.public}") from error
         return self._settings
 
     @property
@@ -183,12 +189,12 @@ def print_usage(prefix: str = "") -> None:
     lines: dict[str, list[str]] = {}
     for command in COMMANDS:
         words = command.words.removeprefix(prefix + " ") if prefix else command.words
-        if prefix and not command.words.startswith(prefix + " "):
+        if not command.words.startswith(prefix + " " if prefix else "") or command.words == "quota":
             continue
         first, _, rest = words.partition(" ")
         lines.setdefault(first, []).append(rest.partition(" ")[0] if rest else command.usage)
     for first, rest_words in sorted(lines.items()):
-        print(f"  {first:<12} {'|'.join(dict.fromkeys(rest_words))}".rstrip(), file=sys.stderr)
+        print(f"  {first:<12} {'|'.join(dict.fromkeys(rest_words))}", file=sys.stderr)
 
 
 def find_command(arguments: list[str]) -> tuple[Command, list[str]]:
@@ -213,8 +219,7 @@ def parse_global(arguments: list[str]) -> tuple[Doveadm, list[str]]:
         if letter in "cfo":
             if not value:
                 if not rest:
-                    print_usage()
-                    raise Exit(EX_USAGE)
+                    raise Exit(EX_CONFIG, f"{sys.argv[0]}: option requires an argument -- '{letter}'")
                 value = rest.pop(0)
             if letter == "c":
                 doveadm.config = value

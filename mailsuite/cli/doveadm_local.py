@@ -1,4 +1,4 @@
-"""doveadm exec and dump, quota where it is counted, and rebuild, whose subject does not exist here."""
+"""doveadm exec and dump, and a command whose subject does not exist here: rebuild."""
 
 import os
 import sqlite3
@@ -61,19 +61,6 @@ def _dump_index(path: str) -> None:
             for uid, flags, changed, size, date in rows:
                 bits = flags if isinstance(flags, int) else int(str(flags).lstrip("~"))
                 print(f"RECORD: uid={uid} flags=0x{bits:x} modseq={changed} size={size or '-'} date={date or '-'}")
-
-
-def quota(doveadm: Doveadm, arguments: list[str]) -> int:
-    """Only where mail_plugins has quota, as Dovecot's doveadm then knows the command."""
-    from mailsuite.cli.doveadm_mail import mail
-
-    if "quota" not in doveadm.settings.for_protocol("doveadm").text("mail_plugins").split():
-        raise Exit(EX_TEMPFAIL,
-                   "Fatal: Unknown command 'quota', but plugin quota exists. Try to set mail_plugins=quota")
-    if doveadm.command.words == "quota":
-        print_usage("quota")
-        raise Exit(EX_USAGE)
-    return mail(doveadm, arguments)
 
 
 def rebuild(doveadm: Doveadm, arguments: list[str]) -> NoReturn:

@@ -16,10 +16,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from typing import Any, BinaryIO, NamedTuple
 
-from mailsuite.cli.doveadm import EX_NOUSER, EX_TEMPFAIL, EX_USAGE, Doveadm, Exit
+from mailsuite.cli.doveadm import EX_NOUSER, EX_TEMPFAIL, EX_USAGE, Doveadm, Exit, print_usage
 from mailsuite.cli.doveadm_print import Printer, printer_for
 
 BLOCK = 64 * 1024
+NO_USER = "User doesn't exist"
 
 
 class Form(NamedTuple):
@@ -92,7 +93,8 @@ def mail(doveadm: Doveadm, arguments: list[str]) -> int:
 
 def _check(doveadm: Doveadm, form: Form, found: dict[str, list[str]], rest: list[str]) -> None:
     """Raises Exit for arguments that cannot be."""
-    if len(rest) > form.most and doveadm.command.words in ("purge", "mailbox rename", "save"):
+    if len(rest) > form.most and doveadm.command.words in ("purge", "mailbox rename", "save", "quota get",
+                                                                   "quota recalc"):
         raise Exit(EX_USAGE, f"Error: Extraneous arguments found: {' '.join(rest[form.most:])}")
     if not form.least <= len(rest) <= form.most:
         doveadm.usage()
@@ -203,7 +205,8 @@ class Command:
         """Whether the list of users was cut short."""
         try:
             for user in self._users():
-                self.status = self._one(user) or self.status
+                status = self._one(user)
+                self.status = self.status if status == EX_NOUSER else status or self.status
         except Exit as end:
             if end.text.startswith(("doveadm(", "Fatal", "doveadm:")):
                 raise
@@ -229,8 +232,7 @@ class Command:
         try:
             with open(path, encoding="utf-8", errors="surrogateescape") as file:
                 for line in file:
-                    if line.strip():
-                        yield line.rstrip("\r\n")
+                    yield line.rstrip("\r\n")
         except OSError as error:
             raise Exit(EX_TEMPFAIL, f"Error: read({path}) failed: open({path}) failed: {error.strerror}") from error
 
@@ -243,7 +245,8 @@ class Command:
             request["source"] = self.rest[2]
         if self.content is not None:
             self.content.seek(0)
-        sock = None if self.doveadm.overrides else self._connect(user)
+        here = self.doveadm.overrides or self.own and os.geteuid() == 0
+        sock = None if here else self._connect(user)
         if sock is None:
             from mailsuite.access import doveadm_direct
             said = doveadm_direct.carry_out(self.doveadm.settings, request, self.content, own=self.own)
@@ -265,7 +268,8 @@ class Command:
             sock.close()
             if "S" not in self.found:
                 return None
-            raise Exit(EX_TEMPFAIL, f"doveadm({user}): Error: connect({path}) failed: {error.strerror}") from error
+            raise Exit(EX_TEMPFAIL,
+                       f"doveadm({user}): Fatal: net_connect_unix({path}) failed: {error.strerror}") from error
         return sock
 
     def _ask(self, sock: socket.socket, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -290,10 +294,12 @@ class Command:
             titles, hidden = said["header"], said["hidden"]
             if self.several:
                 titles, hidden = ["Username", *titles], ["Username", *hidden]
-            self.printer.header(titles, hidden=hidden, streams=said["streams"], right=said.get("right", ()))
+            self.printer.header(titles, hidden=hidden, streams=said["streams"], right=said["right"])
         else:
             sys.stdout.flush()
-            if "fatal" in said:
+            if self.several and said.get("error") == NO_USER:
+                print(f"doveadm({user}): Info: User no longer exists, skipping", file=sys.stderr)
+            elif "fatal" in said:
                 print(f"{said.get('before', '')}Fatal: {said['fatal']}", file=sys.stderr)
             else:
                 print(f"doveadm({user}): Error: {said['error']}", file=sys.stderr)
@@ -342,4 +348,13 @@ def mutf7(doveadm: Doveadm, arguments: list[str]) -> int:
     return status
 
 
-__all__ = ["EX_NOUSER", "Command", "mail", "mutf7"]
+def quota(doveadm: Doveadm, arguments: list[str]) -> int:
+    """quota get and recalc, which there are only where the plugin is."""
+    settings = doveadm.settings
+    if not any("quota" in settings.for_protocol(name).text("mail_plugins").split() for name in ("", "imap", "lmtp")):
+        raise Exit(EX_TEMPFAIL,
+                   "Fatal: Unknown command 'quota', but plugin quota exists. Try to set mail_plugins=quota")
+    if doveadm.command.words == "quota":
+        print_usage("quota")
+        raise Exit(EX_USAGE)
+    return mail(doveadm, arguments)

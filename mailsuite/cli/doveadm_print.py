@@ -39,7 +39,7 @@ class Printer:
 
     def header(self, titles: Sequence[str], *, hidden: Collection[str] = (), streams: Collection[str] = (),
                right: Collection[str] = ()) -> None:
-        """Once; what comes for further users is the same. right: titles of columns that tables align at the right."""
+        """Once; what comes for further users is the same."""
         if not self.titles:
             self.titles = list(titles)
             self.hidden, self.streams, self.right = frozenset(hidden), frozenset(streams), frozenset(right)

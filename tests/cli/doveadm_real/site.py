@@ -162,6 +162,7 @@ class Site:
 
     def make(self) -> "Site":
         self.config.write_text(CONFIG.format(top=self.top))
+        self.top.joinpath("names").write_text("bob\nnobody\n\nalice\n")
         self.top.joinpath("users").write_text("".join(
             f"{user}:{{PLAIN}}secret:{UID}:{UID}::{self.top}/home/{user}::\n" for user in USERS))
         self.fresh()
