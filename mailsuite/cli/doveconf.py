@@ -3,10 +3,11 @@
     doveconf [-a|-d|-n|-N] [-hPSx] [-c file] [-f filter=value]... [name ...]
 
 name: a setting (mail_location), a section (passdb, namespace/inbox) or a setting in one (service/imap/executable).
--a all settings, -d their defaults, -n only those that differ, -N also those set to their default, -h values only,
--P passwords too, -S one setting a line, -x $name and <file replaced, -f protocol=imap|local=IP|remote=IP|lname=NAME.
-Without -n and names a configuration with an error is refused with the first one; with -n what was understood before
-an unfinished section is shown all the same. Status 89 for a configuration that cannot be used.
+-a all settings, -d their defaults, -n only those that differ, -N also those set to their default, -s all and hidden
+ones: the last of these holds. -h values only, -P passwords too, -S one setting a line, -m MODULE what concerns one
+program, -x $name and <file replaced, -f protocol=imap|local=IP|remote=IP|lname=NAME.
+A configuration with an error is refused with the first one; what was understood before an unfinished section is shown
+all the same. Status 89 for a configuration that cannot be used.
 """
 
 import getopt
@@ -14,13 +15,18 @@ import os
 import platform
 import socket
 import sys
-from typing import NoReturn
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NoReturn
 
 from mailsuite.base.errors import ConfigError
 
+if TYPE_CHECKING:
+    from mailsuite.config.dovecot import DovecotSettings
+    from mailsuite.config.dovecot_syntax import Node, Value
+
 EX_CONFIG = 89
 DEFAULT_FILE = "/etc/dovecot/dovecot.conf"
-USAGE = ("usage: doveconf [-aAdhnNPSx] [-c <config file>] [-f <filter>] [-m <module>] [<name> ...]")
+SCOPES = ("-a", "-d", "-n", "-N", "-s")
 FILTERS = {"lname": "local_name", "local": "local", "remote": "remote", "protocol": "protocol", "service": "protocol"}
 
 
@@ -31,10 +37,14 @@ class Options:
         try:
             pairs, self.names = getopt.gnu_getopt(argv, "aAc:dehf:i:m:nNpPsSxt")
         except getopt.GetoptError as error:
-            print(f"doveconf: invalid option -- '{error.opt[:1]}'", file=sys.stderr)
-            print(USAGE, file=sys.stderr)
+            lacks = "requires argument" in error.msg
+            letter = "-" if error.opt[1:] else error.opt
+            print(f"doveconf: option requires an argument -- '{error.opt}'" if lacks else
+                  f"doveconf: invalid option -- '{letter}'", file=sys.stderr)
             sys.exit(EX_CONFIG)
-        self.flags = {name[1:] for name, _ in pairs}
+        self.flags = {name[1:] for name, _ in pairs if name not in SCOPES}
+        self.flags |= {name[1:] for name, _ in pairs if name in SCOPES and name == _last(pairs)}
+        self.module = next((value for name, value in reversed(pairs) if name == "-m"), "")
         self.file = next((value for name, value in reversed(pairs) if name == "-c"),
                          os.environ.get("DOVECONF_FILE") or DEFAULT_FILE)
         self.filters: dict[str, str] = {}
@@ -47,6 +57,11 @@ class Options:
 
     def __contains__(self, flag: str) -> bool:
         return flag in self.flags
+
+
+def _last(pairs: list[tuple[str, str]]) -> str:
+    """Of -a, -d, -n, -N and -s the last one holds."""
+    return next((name for name, _ in reversed(pairs) if name in SCOPES), "")
 
 
 def fatal(text: str) -> NoReturn:
@@ -69,7 +84,7 @@ def main() -> None:
 def run(options: Options) -> None:
     """Read, show, complain."""
     from mailsuite.config.dovecot import DovecotSettings, read
-    from mailsuite.config.dovecot_filter import laid_over, overlays
+    from mailsuite.config.dovecot_filter import laid_over, overlays, possible
     from mailsuite.config.dovecot_syntax import Node
     from mailsuite.config.dovecot_text import Writer
 
@@ -83,28 +98,52 @@ def run(options: Options) -> None:
         for warning in parsed.warnings:
             print(f"doveconf: Warning: {warning}", file=sys.stderr)
     unfinished = [error for error in errors if "Missing '}'" in error.public]
-    if errors and (len(unfinished) != len(errors) or "n" not in options):
-        refuse(options, next(error for error in errors if error not in unfinished or "n" not in options))
+    if len(unfinished) != len(errors):
+        refuse(options, next(error for error in errors if error not in unfinished))
     if "d" in options:
         root = Node()
     if options.filters:
-        layers = overlays(root, options.filters)
-        root = laid_over(root, layers)
-        root.filters = [node for node in root.filters if node in layers]
+        root = possible(laid_over(root, overlays(root, options.filters)), options.filters)
     settings = DovecotSettings(root, options.file)
+    if "x" in options:
+        for _, name, value in sorted(_files(root), key=lambda found: (found[2].path, found[2].line)):
+            settings.content_of(name, value)
     writer = Writer(settings, sys.stdout, changed="n" in options or "N" in options, all_set="N" in options,
                     values_only="h" in options, secrets="P" in options, expand="x" in options,
-                    simple="S" in options)
+                    simple="S" in options, module=options.module, hidden="s" in options)
     if options.names:
         writer.names(options.names)
     else:
         writer.everything()
     sys.stdout.flush()
-    if unfinished:
+    whole = not options.names or "S" in options
+    if unfinished and whole:
         refuse(options, unfinished[0])
-    for error in settings.contradictions() if "n" in options and not options.names else ():
-        print(f"doveconf: Error: {error.public.partition(f'{options.file}: ')[2]}", file=sys.stderr)
-        fatal(error.public)
+    if whole or writer.shown_sections:
+        complain(options, settings, fatally=whole)
+
+
+def complain(options: Options, settings: "DovecotSettings", *, fatally: bool) -> None:
+    """Tell the first contradiction between settings, if there is one, and end with it."""
+    from mailsuite.config.dovecot_modules import names_of
+
+    for error in settings.contradictions():
+        text = error.public.partition(f"{options.file}: ")[2]
+        if options.module and not names_of(options.module).intersection(text.lower().replace(":", " ").split()):
+            continue
+        print(f"doveconf: Error: {text}", file=sys.stderr)
+        if fatally:
+            fatal(error.public)
+        return
+
+
+def _files(node: "Node") -> "Iterator[tuple[Node, str, Value]]":
+    """All settings that are the content of a file."""
+    for name, value in node.values.items():
+        if value.file:
+            yield node, name, value
+    for child in (*node.nodes, *node.filters):
+        yield from _files(child)
 
 
 def refuse(options: Options, error: ConfigError) -> NoReturn:
@@ -122,10 +161,11 @@ def header(options: Options) -> None:
     """The comment lines that say what wrote this, for reports."""
     from mailsuite import __version__
 
-    if "S" in options or "h" in options:
+    if "S" in options:
         return
     print(f"# {__version__} (mailsuite): {options.file}")
     print(f"# OS: {platform.system()} {platform.release()} {platform.machine()}")
     print(f"# Hostname: {socket.gethostname()}")
-    if "n" not in options and "N" not in options:
+    if not {"n", "N", "s"} & options.flags:
         print("# NOTE: Send doveconf -n output instead when asking for help.")
+    sys.stdout.flush()

@@ -259,6 +259,11 @@ class DovecotSettings(Section):
         visit(self._plain)
         return errors
 
+    @staticmethod
+    def content_of(name: str, value: Value) -> str:
+        """What a `<file` value stands for. Raises ConfigError."""
+        return _file_content(name, value)
+
     @property
     def has_filters(self) -> bool:
         """Whether addresses or names of a connection can make a difference."""

@@ -6,7 +6,7 @@
 
 import ipaddress
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 from mailsuite.base.errors import ConfigError
@@ -69,16 +69,27 @@ def _weight(path: tuple[Node, ...]) -> tuple[int, int, int, int]:
 
 def overlays(root: Node, facts: Mapping[str, str]) -> list[Node]:
     """The filter sections that match, to be laid over each other in this order."""
+    return [path[-1] for path in by_weight(root, lambda node: _matches(node, facts))]
+
+
+def by_weight(root: Node, wanted: Callable[[Node], bool] = lambda node: True) -> list[tuple[Node, ...]]:
+    """All filter sections with those around them, the most specific last; of what is wanted, the way down to it."""
     found: list[tuple[Node, ...]] = []
 
     def visit(node: Node, path: tuple[Node, ...]) -> None:
         for child in node.filters:
-            if _matches(child, facts):
+            if wanted(child):
                 found.append((*path, child))
                 visit(child, (*path, child))
 
     visit(root, ())
-    return [path[-1] for path in sorted(found, key=_weight)]
+    return sorted(found, key=_weight)
+
+
+def possible(root: Node, facts: Mapping[str, str]) -> Node:
+    """The tree without the filter sections that these facts rule out."""
+    kept = [possible(node, facts) for node in root.filters if not facts.get(node.type) or _matches(node, facts)]
+    return Node(root.type, root.name, root.values, root.nodes, kept, root.path, root.line)
 
 
 def laid_over(root: Node, layers: list[Node]) -> Node:

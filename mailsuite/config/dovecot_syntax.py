@@ -257,13 +257,15 @@ class Parser:
         node.values[name] = value
 
     def _shorthand(self, node: Node, kind: str, rest: str) -> tuple[Node, str] | None:
-        """`service/auth/user = x`: the section that is meant, made when it is new, and the setting's name."""
+        """`service/auth/user = x`: the section that is meant and the setting's name; None where there is none yet."""
         if kind not in defaults.NESTED[""]:
             return None
         name, _, key = rest.partition("/") if kind not in defaults.FREE else ("", "", rest)
         if not key:
             return None
         child = node.child(kind, name)
+        if child is None and kind not in defaults.FREE and (kind != "service" or name not in defaults.services()):
+            return None
         if child is None:
             child = Node(kind, name)
             node.nodes.append(child)

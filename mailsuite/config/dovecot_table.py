@@ -179,12 +179,26 @@ mail_attachment_hash = %{sha1}
 mail_attachment_min_size = 128 k
 mail_attribute_dict =
 mail_cache_fields = flags
+mail_cache_max_size = 1 G
+mail_cache_min_mail_count = 0
+mail_cache_purge_continued_percentage = 200
+mail_cache_purge_delete_percentage = 20
+mail_cache_purge_header_continue_count = 4
+mail_cache_purge_min_size = 32 k
+mail_cache_record_max_size = 64 k
+mail_cache_unaccessed_field_drop = 30 days
 mail_chroot =
 mail_debug = no
 mail_fsync = optimized
 mail_full_filesystem_access = no
 mail_gid =
 mail_home =
+mail_index_log2_max_age = 2 days
+mail_index_log_rotate_max_size = 1 M
+mail_index_log_rotate_min_age = 5 mins
+mail_index_log_rotate_min_size = 32 k
+mail_index_rewrite_max_log_bytes = 128 k
+mail_index_rewrite_min_log_bytes = 8 k
 mail_location =
 mail_log_prefix = %s(%u)<%{pid}><%{session}>:
 mail_max_keyword_length = 50
@@ -676,8 +690,6 @@ service managesieve-login {
 service managesieve {
   client_limit = 1
   executable = managesieve
-  extra_groups = $default_internal_group
-  process_limit = 1024
   protocol = sieve
   service_count = 1
   unix_listener login/sieve {

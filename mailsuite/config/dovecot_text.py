@@ -11,6 +11,8 @@ from typing import TextIO
 
 from mailsuite.config import dovecot_defaults as defaults
 from mailsuite.config.dovecot import DovecotSettings, Section
+from mailsuite.config.dovecot_filter import by_weight
+from mailsuite.config.dovecot_modules import OBSCURE, names_of
 from mailsuite.config.dovecot_syntax import Node
 
 SECRETS = frozenset({"ssl_key", "ssl_key_password", "ssl_client_key", "ssl_dh", "doveadm_password", "doveadm_api_key",
@@ -39,10 +41,14 @@ class Writer:
     """One run of doveconf."""
 
     def __init__(self, settings: DovecotSettings, out: TextIO, *, changed: bool = False, all_set: bool = False,
-                 values_only: bool = False, secrets: bool = False, expand: bool = False, simple: bool = False) -> None:
+                 values_only: bool = False, secrets: bool = False, expand: bool = False, simple: bool = False,
+                 module: str = "", hidden: bool = False) -> None:
         self.settings, self.out = settings, out
         self.changed, self.all_set, self.values_only = changed, all_set, values_only
         self.secrets, self.expand, self.simple = secrets, expand, simple
+        self._wanted = names_of(module) if module else None
+        self._hidden = hidden
+        self.shown_sections: list[str] = []
         self.whole = False             # a whole configuration is written, as one could read it in again
 
     def line(self, text: str) -> None:
@@ -57,7 +63,7 @@ class Writer:
         if name in SECRETS and self.whole and not self.secrets and written is not None:
             return HIDDEN
         if self.expand and written is not None:
-            return section.text(name)
+            return defaults.normal(name, section.type, section.text(name))
         text = written.written if written is not None else section.default(name)
         if written is None and name == defaults.NAMING.get(section.type, "name"):
             text = section.name
@@ -87,20 +93,23 @@ class Writer:
             self._simple(self.settings, "")
             return
         self._body(self.settings, 0, in_filter=False)
-        for node in self.settings.node.filters:
-            self._filter(node, 0)
+        for path in by_weight(self.settings.node):
+            self._filter(path)
 
-    def _filter(self, node: Node, depth: int) -> None:
+    def _filter(self, path: tuple[Node, ...]) -> None:
+        """A filter section in those around it, each time anew: the most specific come last."""
         rows = Writer(self.settings, self.out, changed=True, all_set=True, secrets=self.secrets, expand=self.expand)
-        rows.whole = True
-        if not _says_something(node):
+        rows.whole, rows._wanted = True, self._wanted
+        node, depth = path[-1], len(path)
+        values = {name: value for name, value in node.values.items() if self._wants(name)}
+        nodes = [child for child in node.nodes if self._wants(child.type) and _says_something(child)]
+        if not values and not nodes:
             return
-        self.line(f"{'  ' * depth}{node.type} {node.name} {{")
-        plain = Section(Node("", "", node.values, node.nodes), self.settings)
-        rows._body(plain, depth + 1, in_filter=True)
-        for child in node.filters:
-            self._filter(child, depth + 1)
-        self.line(f"{'  ' * depth}}}")
+        for level, one in enumerate(path):
+            self.line(f"{'  ' * level}{one.type} {one.name} {{")
+        rows._body(Section(Node("", "", values, nodes), self.settings), depth, in_filter=True)
+        for level in reversed(range(depth)):
+            self.line(f"{'  ' * level}}}")
 
     def _body(self, section: Section, depth: int, *, in_filter: bool) -> None:
         """Settings and sections of one section, sorted by name."""
@@ -110,6 +119,8 @@ class Writer:
             or name in ALWAYS.get(section.type, ()) and self.changed]
         number = 0
         for type in defaults.NESTED.get(section.type, ()):
+            if not section.type and not self._wants(type):
+                continue
             for child in self._children(section, type, in_filter=in_filter):
                 key = f"{number:06d}" if type in defaults.ADDED_UP else sortable(child.name)
                 number += 1
@@ -149,12 +160,17 @@ class Writer:
         if section.type in defaults.FREE:
             return list(section.node.values)
         if not section.type:
-            return list(defaults.ROOT)
+            return [name for name in defaults.ROOT if self._wants(name)
+                    and (self._hidden or name not in OBSCURE or name in section.node.values)]
         naming = defaults.NAMING.get(section.type, "name")
         hidden = {naming, "alias_for"} - section.node.values.keys() if section.type == "namespace" else {naming}
         if section.type in defaults.ADDED_UP:
             hidden = set()
         return [name for name in defaults.SECTIONS[section.type] if name not in hidden]
+
+    def _wants(self, name: str) -> bool:
+        """Whether a setting or section type of the root concerns the module."""
+        return self._wanted is None or name in self._wanted
 
     def _simple(self, section: Section, prefix: str) -> None:
         """-S: path=value."""
@@ -172,6 +188,8 @@ class Writer:
         sections = [name for name in names if self._is_section(name)]
         for name in sections:
             self._show_section(name)
+            if name.partition("/")[0] == "service" or self.settings.sections(name.partition("/")[0]):
+                self.shown_sections.append(name)
         for name in names:
             if name not in sections:
                 self._show_setting(name)
@@ -210,7 +228,7 @@ class Writer:
             sections = self.settings.sections(kind)
             if self.changed:
                 sections = self._children(self.settings, kind, in_filter=False)
-            elif kind not in defaults.ADDED_UP:
+            if kind not in defaults.ADDED_UP:
                 sections = sorted(sections, key=lambda section: sortable(section.name) + "/")
         for section in sections:
             self._section(section, 0)
@@ -225,7 +243,7 @@ class Writer:
         if self.changed and not self.shown(section, key, in_filter=False):
             return
         text = self.value(section, key)
-        self.line(text if self.values_only else f"{name} = {text}")
+        self.line(text if self.values_only else f"{name}={text}" if self.simple else f"{name} = {text}")
 
     def _setting_of(self, name: str) -> tuple[Section | None, str]:
         kind, _, rest = name.partition("/")

@@ -87,6 +87,7 @@ lmtp_save_to_detail_mailbox: Deliver user+NAME into the mailbox NAME.
 lmtp_user_concurrency_limit: Deliveries by LMTP that one user may have under way, more get 451; 0: no limit.
 log_core_filter: Events that end the process; not for production.
 log_debug: Events that are logged in detail.
+libexec_dir: Where `doveadm exec` looks for programs.
 log_path: The log: syslog, a file, or /dev/stderr.
 log_timestamp: The time in lines of a log file.
 login_greeting: What a server says first.
