@@ -4,7 +4,7 @@ import os
 import sqlite3
 from typing import NoReturn
 
-from mailsuite.cli.doveadm import EX_DATAERR, EX_TEMPFAIL, EX_USAGE, Doveadm, Exit, print_usage
+from mailsuite.cli.doveadm import EX_DATAERR, EX_TEMPFAIL, Doveadm, Exit
 
 _SQLITE = b"SQLite format 3\0"
 INDEX_TYPE = "mailsuite-index"

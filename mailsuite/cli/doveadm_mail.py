@@ -350,8 +350,7 @@ def mutf7(doveadm: Doveadm, arguments: list[str]) -> int:
 
 def quota(doveadm: Doveadm, arguments: list[str]) -> int:
     """quota get and recalc, which there are only where the plugin is."""
-    settings = doveadm.settings
-    if not any("quota" in settings.for_protocol(name).text("mail_plugins").split() for name in ("", "imap", "lmtp")):
+    if "quota" not in doveadm.settings.for_protocol("doveadm").text("mail_plugins").split():
         raise Exit(EX_TEMPFAIL,
                    "Fatal: Unknown command 'quota', but plugin quota exists. Try to set mail_plugins=quota")
     if doveadm.command.words == "quota":
