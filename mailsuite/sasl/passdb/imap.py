@@ -11,8 +11,7 @@ from mailsuite.sasl.passdb import Found, NoLookup, PasswordExpired, WrongPasswor
 from mailsuite.sasl.request import AuthRequest
 
 _PORTS = {"no": 143, "starttls": 143, "imaps": 993}
-_KNOWN = frozenset({"host", "port", "username", "ssl", "ssl_ca_dir", "ssl_ca_file", "allow_invalid_cert",
-                    "rawlog_dir"})
+_NAMES = "host port username ssl ssl_ca_dir ssl_ca_file allow_invalid_cert rawlog_dir"     # the last has no effect
 
 
 class ImapPassdb:
@@ -24,7 +23,7 @@ class ImapPassdb:
 
     def __init__(self, args: str, servers: Asks) -> None:
         words = dict(split_fields(args))
-        unknown = next((name for name in words if name not in _KNOWN), None)
+        unknown = next((name for name in words if name not in _NAMES.split()), None)
         if unknown is not None:
             raise ConfigError(f"passdb imap: Unknown parameter: {unknown}")
         if not words.get("host"):
