@@ -58,7 +58,8 @@ _PLAIN = {each.name for each in fields(OAuth2Settings)} - {
 _TLS = ("tls_ca_cert_file", "tls_ca_cert_dir", "tls_cert_file", "tls_key_file", "tls_cipher_suite",
         "tls_allow_invalid_cert")
 # Known to Dovecot, of no use here: how its own HTTP client shares connections, and what it writes down.
-_IGNORED = set(["debug", "max_parallel_connections", "max_pipelined_requests", "rawlog_dir", "send_auth_headers"])
+_UNUSED = "debug max_parallel_connections max_pipelined_requests rawlog_dir send_auth_headers"
+_IGNORED = frozenset(_UNUSED.split())
 
 
 def read_oauth2(path: str) -> OAuth2Settings:
