@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mailsuite.access.threads import Job, pool
 from mailsuite.base.log import access_logger
-from mailsuite.config.variables import expand_variables, user_variables
+from mailsuite.config.variables import expand_common, user_names, user_variables
 from mailsuite.quota.user_quota import user_quota
 from mailsuite.sasl.user import UserInfo
 from mailsuite.store.api import Mailbox, MailStore
@@ -146,7 +146,8 @@ class UserMail:
 def location_of(user: UserInfo, settings: "DovecotSettings") -> str:
     """mail_location of this user, expanded."""
     location = user.mail or settings.text("mail_location")
-    return expand_variables(location, user_variables(user.user, service=settings.protocol, home=user.home))
+    return expand_common(location, user_names(user.user),
+                         lambda: user_variables(user.user, service=settings.protocol, home=user.home))
 
 
 class _Watcher:

@@ -1,5 +1,6 @@
 """Dovecot's %-variables: %u, %{user}, with modifiers and parts as in %Ln, %2.1u, %08Xu, %{sha256:user}, %{if;..}.
 
+    expand_common("%u", user_names("a@b.test"), lambda: values)         the same, without values where none is needed
     expand_variables("maildir:%h/%Ln", {"home": "/home/a", "username": "A"}) -> "maildir:/home/a/a"
     user_variables("a@b.test", service="imap", home="/home/a") -> values with user, username, domain, ...
 
@@ -31,7 +32,7 @@ LETTERS: Mapping[str, str] = {
     "i": "uid", "w": "password", "m": "mech", "c": "secured", "k": "cert", "a": "lport", "b": "rport"}
 _SHORT = {long: short for short, long in LETTERS.items()}
 _HEAD = re.compile(r"(-?)(0?)(\d*)(?:\.(-?)(\d*))?([LUEXRHNMDT]*)(.)", re.DOTALL)
-_WHOLE = re.compile(r"%(?:([a-z])|\{([a-z_]+)\})")
+_WHOLE = re.compile(r"%([LU]?)(?:([a-z])|\{([a-z_]+)\})")
 _HASHES = frozenset({"md5", "sha1", "sha256", "sha384", "sha512"})
 # Nesting of %{if;...} that a configuration may have.
 MAX_DEPTH = 20
@@ -60,21 +61,40 @@ def expand_variables(text: str, values: Mapping[str, str]) -> str:
     if pieces is None:
         return _expand(text, values, 0)
     out: list[str] = []
-    for literal, name in pieces:
+    for literal, name, modifier in pieces:
         out.append(literal)
         if name:
             value = values.get(name)
-            out.append(_plain(name, values) if value is None else value)
+            if value is None:
+                value = _plain(name, values)
+            out.append(_MODIFIERS[modifier](value) if modifier else value)
     return "".join(out)
 
 
+def expand_common(text: str, common: Mapping[str, str], others: Callable[[], Mapping[str, str]]) -> str:
+    """As expand_variables(text, others()); others is not called where the values in common are all that text wants."""
+    if "%" not in text:
+        return text
+    pieces = _simple(text)
+    if pieces is None or any(name and name not in common for _, name, _ in pieces):
+        return expand_variables(text, others())
+    return expand_variables(text, common)
+
+
+def user_names(user: str) -> dict[str, str]:
+    """What most texts want to know of a user, for expand_common."""
+    username, _, domain = user.partition("@")
+    return {"u": user, "user": user, "n": username, "username": username, "d": domain, "domain": domain}
+
+
 @lru_cache(maxsize=512)
-def _simple(text: str) -> tuple[tuple[str, str], ...] | None:
-    """Literals, each with the name that follows ("" at the end), of a text with whole values only; None: it has more.
+def _simple(text: str) -> tuple[tuple[str, str, str], ...] | None:
+    """Literals, each with the name that follows ("" at the end) and its modifier (L, U or none), of a text with whole
+    values only; None: it has more.
 
     Most texts are such, and are expanded for each connection.
     """
-    pieces: list[tuple[str, str]] = []
+    pieces: list[tuple[str, str, str]] = []
     literal, at = "", 0
     while (percent := text.find("%", at)) >= 0:
         literal += text[at:percent]
@@ -84,9 +104,9 @@ def _simple(text: str) -> tuple[tuple[str, str], ...] | None:
         match = _WHOLE.match(text, percent)
         if match is None:
             return None
-        pieces.append((literal, match[1] or match[2]))
+        pieces.append((literal, match[2] or match[3], match[1]))
         literal, at = "", match.end()
-    pieces.append((literal + text[at:], ""))
+    pieces.append((literal + text[at:], "", ""))
     return tuple(pieces)
 
 

@@ -26,6 +26,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from mailsuite.base.clock import SYSTEM_CLOCK, Clock
@@ -92,16 +93,20 @@ class PenaltyRules:
 
     def network(self, address: str) -> str:
         """What counts as one place; an address that is none stands for itself."""
-        try:
-            parsed = ipaddress.ip_address(address.partition("%")[0])
-        except ValueError:
-            return address
-        bits = self.ipv4_bits if parsed.version == 4 else self.ipv6_bits
-        return str(ipaddress.ip_network((parsed, bits), strict=False))
+        return _network(address, self.ipv4_bits, self.ipv6_bits)
 
     def pause_s(self, level: int) -> float:
         """How long after the last attempt the next one starts."""
         return 0.0 if level <= 0 else min(self.max_delay_s, self.delay_s * 2.0 ** (min(level, 30) - 1))
+
+
+@lru_cache(maxsize=4096)
+def _network(address: str, ipv4_bits: int, ipv6_bits: int) -> str:
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    return str(ipaddress.ip_network((parsed, ipv4_bits if parsed.version == 4 else ipv6_bits), strict=False))
 
 
 @dataclass(slots=True)

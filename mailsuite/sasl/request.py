@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mailsuite.base.secret import Secret
-from mailsuite.config.variables import expand_variables, user_variables
+from mailsuite.config.variables import expand_common, user_names, user_variables
 
 HIDDEN = frozenset({"allow_nets", "allow_real_nets", "nopassword", "password", "password_noscheme", "delay_until",
                     "fail", "login_user", "user", "username", "domain", "noauthenticate"})
@@ -71,7 +71,7 @@ class AuthRequest:
 
     def expand(self, text: str) -> str:
         """text with its %-variables replaced."""
-        return expand_variables(text, self.variables()) if "%" in text else text
+        return expand_common(text, user_names(self.user), self.variables) if "%" in text else text
 
     def client_fields(self) -> dict[str, str]:
         """The fields that a client is told."""

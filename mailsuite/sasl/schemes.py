@@ -16,6 +16,7 @@ import hmac
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mailsuite.base.errors import MailError
 from mailsuite.sasl.crypt import crypt
@@ -257,6 +258,7 @@ SCHEMES = {scheme.name: scheme for scheme in _TABLE}
 # --- what others call -------------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=256)
 def find(name: str) -> tuple[Scheme, str]:
     """The scheme and its encoding ("b64", "hex", "") by name. Raises SchemeError."""
     base, _, encoding = name.partition(".")

@@ -160,6 +160,7 @@ class AuthService:
         self.penalties = penalties or Penalties(PenaltyRules.of(settings))
         self.penalties.rules = PenaltyRules.of(settings)
         self.failure_delay_s = settings.time_s("auth_failure_delay")
+        self.host_name = socket.gethostname()
         self.anonymous_user = settings.text("auth_anonymous_username")
         self.certificate_names = settings.flag("auth_ssl_username_from_cert")
         self.certificate_required = settings.flag("auth_ssl_require_client_cert")
@@ -237,7 +238,7 @@ class Attempt:
             return self._without_certificate(verified)
         plus = self.mech.name.removesuffix("-PLUS") + "-PLUS"
         self._exchange = self.mech.start(Facts(
-            host_name=socket.gethostname(), anonymous_user=service.anonymous_user, certificate_user=self._certified,
+            host_name=service.host_name, anonymous_user=service.anonymous_user, certificate_user=self._certified,
             realm=service.realm, bindings=self.bindings, apop_prefix=self.apop_prefix,
             binding_offered=bool(self.bindings) and plus in service.mechanisms))
         try:

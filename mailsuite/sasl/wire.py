@@ -27,12 +27,15 @@ def unescape(text: str) -> str:
 
 def line(*words: str) -> bytes:
     """One line; the words are escaped here."""
+    if "".join(words).isprintable():        # as nearly all are: nothing to escape
+        return ("\t".join(words) + "\n").encode("utf-8", "surrogateescape")
     return ("\t".join(map(escape, words)) + "\n").encode("utf-8", "surrogateescape")
 
 
 def words(octets: bytes) -> list[str]:
     """The words of one line without its end."""
-    return [unescape(word) for word in octets.decode("utf-8", "surrogateescape").split("\t")]
+    parts = octets.decode("utf-8", "surrogateescape").split("\t")
+    return [unescape(word) for word in parts] if b"\x01" in octets else parts
 
 
 def fields(parts: Iterable[str]) -> dict[str, str]:

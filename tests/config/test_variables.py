@@ -3,7 +3,7 @@
 import pytest
 
 from mailsuite.base.errors import ConfigError
-from mailsuite.config.variables import _expand, expand_variables, user_variables
+from mailsuite.config.variables import _expand, expand_common, expand_variables, user_names, user_variables
 
 VALUES = user_variables("Al.Ice@Box.test", service="imap", home="/home/al", remote_ip="192.0.2.9", pid=7, uid=5000,
                         extra={"uidvalidity": "255", "x": "It's", "userdb:quota": "10M"})
@@ -33,9 +33,12 @@ def test_expand(text: str, want: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "%", "%%", "a%%b%u", "%u", "x%{domain}y", "%{hostname}", "%{nosuch}%q|",
-                                  "%s%%%{session}", "%u%", "100%%", "%{uidvalidity}%%%n%%%%"])
+                                  "%s%%%{session}", "%u%", "100%%", "%Lu", "x%U{domain}%Ln", "%Lx%LUu", "%L", "%LL",
+                                  "%{uidvalidity}%%%n%%%%"])
 def test_texts_of_whole_values_are_expanded_as_all_others(text: str) -> None:
-    assert expand_variables(text, VALUES) == _expand(text, VALUES, 0)
+    want = _expand(text, VALUES, 0)
+    assert expand_variables(text, VALUES) == want
+    assert expand_common(text, user_names(VALUES["user"]), lambda: VALUES) == want
 
 
 def test_values_are_not_expanded_again() -> None:
