@@ -8,7 +8,6 @@ The worker says the first word: for IMAP "TAG OK [CAPABILITY ...] Logged in", or
 had already sent behind its login.
 """
 
-from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -37,8 +36,8 @@ class HandOver:
         """As JSON between our processes."""
         peer, tls = self.peer, self.tls
         return {
-            "protocol": self.protocol, "user": self.user, "tag": b64encode(self.tag).decode(),
-            "octets": b64encode(self.octets).decode(), "session_id": self.session_id, "mechanism": self.mechanism,
+            "protocol": self.protocol, "user": self.user, "tag": self.tag.decode("latin-1"),
+            "octets": self.octets.decode("latin-1"), "session_id": self.session_id, "mechanism": self.mechanism,
             "capability_asked": self.capability_asked, "secured": self.secured,
             "peer": [peer.address, peer.port, peer.server_address, peer.server_port, peer.name, peer.reverse_name],
             "tls": tls and [tls.protocol, tls.cipher, tls.cipher_bits, tls.cipher_algorithm_bits, tls.server_name],
@@ -49,8 +48,9 @@ class HandOver:
         """The reverse of to_message. Raises KeyError, TypeError, ValueError for what is none."""
         tls = message["tls"]
         return cls(
-            protocol=_text(message, "protocol"), user=_text(message, "user"), tag=b64decode(_text(message, "tag")),
-            octets=b64decode(_text(message, "octets")), session_id=_text(message, "session_id"),
+            protocol=_text(message, "protocol"), user=_text(message, "user"),
+            tag=_text(message, "tag").encode("latin-1"), octets=_text(message, "octets").encode("latin-1"),
+            session_id=_text(message, "session_id"),
             mechanism=_text(message, "mechanism"), capability_asked=bool(message["capability_asked"]),
             secured=bool(message["secured"]), peer=_peer(message["peer"]), tls=None if tls is None else _tls(tls))
 

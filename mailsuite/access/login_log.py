@@ -5,9 +5,9 @@
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from mailsuite.config.variables import expand_variables
+from mailsuite.config.variables import expand_common
 
 _VARIABLE = re.compile(r"%[0-9.\-]*[A-Z]*(?:\{[^}]*\}|[a-z])")
 _USER = re.compile(r"%[0-9.\-]*[A-Z]*(?:u|\{user\})")
@@ -17,17 +17,21 @@ class LineFormat:
     """login_log_format and login_log_format_elements of one configuration."""
 
     def __init__(self, form: str, elements: str) -> None:
-        self._form = form
-        self._elements = elements.split()
-
-    def line(self, event: str, values: Mapping[str, str]) -> str:
-        """An element without a value is left out, the user's name never: fail2ban looks for user=<>."""
-        parts = []
-        for element in self._elements:
-            text = expand_variables(element, values)
-            if text != _VARIABLE.sub("", element) or _USER.search(element):
-                parts.append(text)
         # The event may hold what a peer said: it is put in last, and no variable in it is expanded.
-        whole = self._form.replace("%s", "\0").replace("%$", "\1")
-        whole = expand_variables(whole, values) if "%" in whole else whole
+        self._form = form.replace("%s", "\0").replace("%$", "\1")
+        # Each with what it is when its variables have no value; None: it is told all the same.
+        self._elements = [(element, None if _USER.search(element) else _VARIABLE.sub("", element))
+                          for element in elements.split()]
+
+    def line(self, event: str, common: Mapping[str, str], others: Callable[[], Mapping[str, str]]) -> str:
+        """An element without a value is left out, the user's name never: fail2ban looks for user=<>.
+
+        common: what most formats want to know; others: all there is, asked for where that is not enough.
+        """
+        parts = []
+        for element, empty in self._elements:
+            text = expand_common(element, common, others)
+            if text != empty:
+                parts.append(text)
+        whole = expand_common(self._form, common, others)
         return whole.replace("\0", ", ".join(parts)).replace("\1", event)

@@ -267,25 +267,34 @@ class LoginHandler:
         self._log(event, level=level)
 
     def _log(self, event: str, *, pid: str = "", security: str = "", level: int = logging.INFO) -> None:
-        session, peer, origin = self._session, self._origin.peer, self._origin
+        session, peer = self._session, self._origin.peer
         assert session is not None
-        real = origin.real.proxied or origin.real
+        user, mechanism = session.story.user, session.story.mechanism
         security = security or ("TLS" if session.tls is not None else "secured" if session.is_secure else "")
-        user = session.story.user
-        self._server.log.log(level, "%s", self._site.format.line(event, {
-            "user": user, "username": user.partition("@")[0], "domain": user.partition("@")[2],
-            "service": self._server.protocol, "rip": peer.address, "lip": peer.server_address,
+        common = {"u": user, "user": user, "m": mechanism, "mech": mechanism, "r": peer.address, "rip": peer.address,
+                  "l": peer.server_address, "lip": peer.server_address, "e": pid, "mail_pid": pid, "c": security,
+                  "secured": security, "session": self._origin.session_id}
+        line = self._site.format.line(event, common, lambda: common | self._log_values(session))
+        if level == logging.INFO:
+            self._server.log.info("%s", line)
+        else:
+            self._server.log.log(level, "%s", line)
+
+    def _log_values(self, session: LoginSession) -> dict[str, str]:
+        """What fewer formats want to know."""
+        origin, peer, user = self._origin, self._origin.peer, session.story.user
+        real, original = origin.real.proxied or origin.real, session.story.original_user or user
+        return {
+            "username": user.partition("@")[0], "domain": user.partition("@")[2], "service": self._server.protocol,
             "remote_ip": peer.address, "local_ip": peer.server_address,
-            "rport": str(peer.port), "lport": str(peer.server_port), "session": origin.session_id,
+            "rport": str(peer.port), "lport": str(peer.server_port),
             "real_rip": real.address, "real_lip": real.server_address, "real_rport": str(real.port),
             "real_lport": str(real.server_port), "listener": self._listener, "local_name": self._server_name,
-            "mech": session.story.mechanism, "m": session.story.mechanism, "mail_pid": pid, "e": pid,
-            "secured": security, "c": security, "pid": str(os.getpid()), "k": _cipher(session), "home": "",
-            "ssl_security": _cipher(session), "mechanism": session.story.mechanism,
+            "pid": str(os.getpid()), "k": _cipher(session), "home": "", "ssl_security": _cipher(session),
+            "mechanism": session.story.mechanism,
             **{f"{prefix}_{name}": value for prefix in ("orig", "original", "auth")
-               for name, value in (("user", session.story.original_user or user),
-                                   ("username", (session.story.original_user or user).partition("@")[0]),
-                                   ("domain", (session.story.original_user or user).partition("@")[2]))}}))
+               for name, value in (("user", original), ("username", original.partition("@")[0]),
+                                   ("domain", original.partition("@")[2]))}}
 
     # --- the hand-over ----------------------------------------------------------------------------------------------
 

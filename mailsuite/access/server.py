@@ -51,6 +51,8 @@ MESSAGE_LIMIT = 1 << 20
 LOGIN_TIMEOUT_S = 10.0           # how long a login process may take to say what it wants
 LEAVING_WAIT_S = 0.3             # how long a login over the user's limit waits for a session that is just ending
 WORKERS_LIMIT = 1024             # worker processes at once; Dovecot's default process_limit of service imap
+IDENTITY_S = 2.0                 # how long the groups of a uid are taken to be the same
+IDENTITIES_LIMIT = 10_000
 SESSIONS_LIMIT = 100_000         # connections in one worker
 IDLE_S = 60.0                    # how long a worker without connections stays
 
@@ -75,6 +77,7 @@ class AccessParent:
         self._pool = WorkerPool(self._worker_main, name="access", most=WORKERS_LIMIT, depth=SESSIONS_LIMIT,
                                 backlog=SESSIONS_LIMIT, idle_s=IDLE_S)
         self._cores = len(os.sched_getaffinity(0))
+        self._identities: dict[object, tuple[float, Identity]] = {}     # each with the time it is good until
         self._connections: dict[tuple[str, str, str], int] = {}
         self.sessions = Sessions()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -192,8 +195,17 @@ class AccessParent:
     def _identity(self, user: UserInfo, call: "_Call") -> "tuple[Identity, DovecotSettings]":
         """Raises RefusedLogin."""
         settings = self.dovecot.for_protocol(call.protocol)
+        key = settings, user.uid, user.gid, user.system_groups_user
+        known = self._identities.get(key)
+        now = time.monotonic()
+        if known is not None and known[0] > now:
+            return known[1], settings
         try:
-            return identity_of(user, settings), settings
+            identity = identity_of(user, settings)
+            if len(self._identities) >= IDENTITIES_LIMIT:
+                self._identities.clear()
+            self._identities[key] = now + IDENTITY_S, identity
+            return identity, settings
         except NotAllowed as error:
             access_logger(call.protocol).error("user %s: Initialization failed: %s", user.user, error.detail)
             raise RefusedLogin(Why.INITIALIZATION) from error

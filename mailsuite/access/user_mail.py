@@ -1,6 +1,7 @@
 """One user's mail in this process, as all IMAP and POP3 sessions of the user share it.
 
     with world.user(UserMail.key(user, settings), lambda: UserMail(user, settings)) as mail:
+        await mail.ready()                          finds out that there can be a store, mail.store opens it
         store = await mail.opened()                 opens the store in a thread, for the first session
         result = await mail.run(mailbox.status)     any blocking call
         mail.watch(mailbox, wake) -> stop           change notices for IDLE, from this process and from others
@@ -12,16 +13,18 @@ At most LINGERING stores wait so, the oldest goes first. Blocking calls run in t
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 from mailsuite.access.threads import Job, pool
 from mailsuite.base.log import access_logger
 from mailsuite.config.variables import expand_common, user_names, user_variables
-from mailsuite.quota.user_quota import user_quota
+from mailsuite.quota.user_quota import has_quotas, user_quota
 from mailsuite.sasl.user import UserInfo
 from mailsuite.store.api import Mailbox, MailStore
-from mailsuite.store.opening import open_store, opens_without_files
+from mailsuite.store.opening import check_location, open_store, opens_without_files
 from mailsuite.store.options import StoreOptions
 from mailsuite.store.watch import POLL_S, Watch
 
@@ -44,7 +47,8 @@ class UserMail:
     def __init__(self, user: UserInfo, settings: "DovecotSettings") -> None:
         self.user, self.location = user, location_of(user, settings)
         self._key, self._settings = self.key(user, settings), settings
-        self.options = StoreOptions.of(settings)
+        self.options = _options(settings)
+        self._making = threading.Lock()
         self.modseqs: set[str] = set()
         self.pop3_locked = False                # pop3_lock_session: a session has the mailbox
         self._store: MailStore | None = None
@@ -58,36 +62,47 @@ class UserMail:
 
     @property
     def store(self) -> MailStore:
-        assert self._store is not None
+        """After `ready` or `opened`; also from threads."""
+        if self._store is None:
+            with self._making:
+                if self._store is None:
+                    self._store = self._open()
         return self._store
+
+    async def ready(self) -> None:
+        """As `opened`, for who may never need the store: a Maildir's is made by the first command that looks at mail.
+        Raises MailError."""
+        if self._store is None and not self._opening.locked() and self._key not in _closing and not self._take_over() \
+                and opens_without_files(self.location) and not _has_quotas(self._settings):
+            check_location(self.user.user, home=self.user.home, location=self.location)
+        else:
+            await self.opened()
 
     async def opened(self) -> MailStore:
         """The store, opened by the first who asks. Raises MailError."""
-        if self._store is None and not self._opening.locked():
-            self._take_over()
-            if self._store is None and self._key not in _closing and opens_without_files(self.location):
-                self._store = self._open()
         if self._store is None:
             async with self._opening:
-                if self._store is None:
+                if not self._take_over() and self._store is None:
                     before = _closing.get(self._key)
                     if before is not None:
                         await before.ended()
-                    self._store = await self.run(self._open)
-        return self._store
+                    await self.run(lambda: self.store)
+        return self.store
 
     def _open(self) -> MailStore:
         return open_store(self.user.user, home=self.user.home, location=self.location, options=self.options,
                           quota=user_quota(self.user, self._settings))
 
-    def _take_over(self) -> None:
-        """The store that the last session left behind."""
+    def _take_over(self) -> bool:
+        """The store that the last session left behind, if it did."""
         waiting = _lingering.pop(self._key, None)
-        if waiting is not None:
-            before, timer = waiting
-            timer.cancel()
-            self._store, before._store = before._store, None
-            self.modseqs |= before.modseqs
+        if waiting is None:
+            return False
+        before, timer = waiting
+        timer.cancel()
+        self._store, before._store = before._store, None
+        self.modseqs |= before.modseqs
+        return True
 
     def start(self, call: Callable[[], T]) -> Job[T]:
         """A blocking call in a thread."""
@@ -141,6 +156,16 @@ class UserMail:
             del _closing[self._key]
         if not result.cancelled() and (error := result.exception()) is not None:
             log.error("closing the mail of %s: %s", self.user.user, error)
+
+
+@lru_cache(maxsize=16)
+def _options(settings: "DovecotSettings") -> StoreOptions:
+    return StoreOptions.of(settings)
+
+
+@lru_cache(maxsize=16)
+def _has_quotas(settings: "DovecotSettings") -> bool:
+    return has_quotas(settings)
 
 
 def location_of(user: UserInfo, settings: "DovecotSettings") -> str:

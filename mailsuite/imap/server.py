@@ -13,7 +13,8 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mailsuite.access.conversation import converse
 from mailsuite.access.handover import HandOver
@@ -31,6 +32,9 @@ from mailsuite.imap.reply import BAD, OK, Reply, took
 from mailsuite.imap.session import AppendEnd, AppendPart, Command, Done, Go, IdleEnd, Session
 from mailsuite.net.driver import Channel, Connection
 from mailsuite.sasl.user import UserInfo
+
+if TYPE_CHECKING:
+    from mailsuite.config.dovecot import DovecotSettings
 
 T = TypeVar("T")
 log = access_logger("imap")
@@ -276,6 +280,11 @@ class _Counted(Connection):
         super().data_received(octets)
 
 
+@lru_cache(maxsize=16)
+def _params(settings: "DovecotSettings") -> Params:
+    return Params.of(settings)
+
+
 def greeting(handover: HandOver, params: Params, *, failed: bool = False) -> bytes:
     """The reply to the login."""
     if failed:
@@ -289,11 +298,11 @@ def greeting(handover: HandOver, params: Params, *, failed: bool = False) -> byt
 async def serve_user(sock: socket.socket, handover: HandOver, user: UserInfo, world: UserWorld) -> None:
     """One session from its greeting to its end. Owns the socket; raises nothing that concerns one session only."""
     settings = world.dovecot.for_protocol("imap")
-    params = Params.of(settings)
+    params = _params(settings)
     prefix = f"imap({user.user})<{os.getpid()}><{handover.session_id}>"
     with world.user(UserMail.key(user, settings), lambda: UserMail(user, settings)) as mail:
         try:
-            await mail.opened()
+            await mail.ready()
         except Exception as error:
             detail = getattr(error, "detail", "") or str(error)
             log.error("Failed to initialize user: %s", detail, extra={"prefix": prefix},

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mailsuite.base.dialogue import Peer
+from mailsuite.base.eager import StandIn, begin
 from mailsuite.net.driver import Connection, Handler
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ class Acceptor:
                 return
             self._opening += 1
             self.idle.clear()
-            self._loop.create_task(self._run(sock, address))
+            begin(self._loop, self._run(sock, address), StandIn())
 
     _full = False
 

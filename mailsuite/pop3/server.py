@@ -41,7 +41,8 @@ REASONS = {"": "Connection closed", "lost connection": "Connection closed"}
 class Handler:
     """One connection: runs the session's commands against the maildrop."""
 
-    def __init__(self, mail: UserMail, context: Context, variables: Mapping[str, str], greeting: bytes = b"") -> None:
+    def __init__(self, mail: UserMail, context: Context, variables: Mapping[str, str],
+                 greeting: bytes = GREETING) -> None:
         self.mail, self.context, self.variables, self.greeting = mail, context, variables, greeting
         self.extra = context.extra
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()

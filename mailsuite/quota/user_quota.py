@@ -138,9 +138,14 @@ class UserQuota:
                 raise StoreError(f"quota root {root.settings.name}: {error}") from error
 
 
+def has_quotas(settings: "DovecotSettings") -> bool:
+    """Whether mail_plugins, of any protocol, has `quota`."""
+    return any("quota" in settings.for_protocol(protocol).text("mail_plugins").split() for protocol in PROTOCOLS)
+
+
 def user_quota(user: UserInfo, settings: "DovecotSettings") -> UserQuota | None:
     """The quotas of a user: None unless mail_plugins, of any protocol, has `quota`. Raises StoreError."""
-    if not any("quota" in settings.for_protocol(protocol).text("mail_plugins").split() for protocol in PROTOCOLS):
+    if not has_quotas(settings):
         return None
     variables = user_variables(user.user, home=user.home)
     try:

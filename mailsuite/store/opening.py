@@ -7,6 +7,8 @@ guessed as Dovecot does: ~/Maildir, ~/.maildir, or mbox in ~/mail with /var/mail
 Call it as the user whose mail it is (the worker runs with the user's uid): files get its owner and group.
 """
 
+from functools import lru_cache
+
 from mailsuite.store.api import MailStore, Quota
 from mailsuite.store.options import StoreOptions
 
@@ -23,3 +25,15 @@ def open_store(user: str, *, home: str, location: str, options: StoreOptions | N
 def opens_without_files(location: str) -> bool:
     """Whether open_store for this location looks at no file: then it cannot block."""
     return location.startswith("maildir:")
+
+
+def check_location(user: str, *, home: str, location: str) -> None:
+    """Raise what open_store would for a location that opens_without_files."""
+    _checked(user, home, location)
+
+
+@lru_cache(maxsize=1024)
+def _checked(user: str, home: str, location: str) -> None:
+    from mailsuite.store.location import parse_location
+
+    parse_location(user, home, location)

@@ -31,7 +31,7 @@ ELEMENTS = "user=<%u> method=%m rip=%r lip=%l mpid=%e %c session=<%{session}>"
                            "session": ""}, "Login: user=<%r%$%s>", id="a peer's percent signs are text"),
 ])
 def test_log_line(event: str, values: dict[str, str], line: str) -> None:
-    assert LineFormat("%$: %s", ELEMENTS).line(event, values) == line
+    assert LineFormat("%$: %s", ELEMENTS).line(event, values, lambda: values) == line
 
 
 @pytest.mark.parametrize(("story", "detail"), [

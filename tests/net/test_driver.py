@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+import struct
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -204,6 +205,8 @@ def test_lost_connection_is_told_once(loop) -> None:
         _, writer = await server.connect()
         writer.write(b"ask wait\r\n")
         await writer.drain()
+        # Broken, not closed: who closes his side may still want the answer.
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.close()
         while ("closed", "lost connection") not in server.log:
             await asyncio.sleep(0.01)
