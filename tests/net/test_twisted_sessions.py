@@ -91,8 +91,8 @@ async def pop3_part(mail):
     from mailsuite.pop3.maildrop import Maildrop
     from mailsuite.pop3.params import Params
     params = Params.of(dovecot)
-    drop = Maildrop(mail.store, params.uidl_format)
-    port = listen(lambda peer: pop3_server.Handler(mail, Context(drop, params), ""))
+    drop = Maildrop(mail.store, params)
+    port = listen(lambda peer: pop3_server.Handler(mail, Context(drop, params), {}))
     client = await connect(port, Pop())
     await client.greeted
     print("pop3", (await client.stat())[0], await client.retrieve(0))
