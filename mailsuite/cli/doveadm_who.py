@@ -124,5 +124,4 @@ def not_here(doveadm: Doveadm, arguments: list[str]) -> int:
 _WHY = {
     "stats add": "what is counted is fixed (doveadm stats dump)",
     "stats remove": "what is counted is fixed (doveadm stats dump)",
-    "service stop": "a service is stopped by taking it out of the configuration, and doveadm reload",
 }

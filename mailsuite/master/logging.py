@@ -3,11 +3,13 @@
 Descriptors are opened by the master, before any rights are dropped; a reload opens them anew (log rotation).
 """
 
+import contextlib
 import logging
 import os
 from typing import TYPE_CHECKING
 
 from mailsuite.base import log
+from mailsuite.base.error_ring import ErrorRing
 from mailsuite.base.errors import ConfigError
 from mailsuite.config.maillog import log_file
 
@@ -24,6 +26,7 @@ class LogFiles:
 
     def __init__(self) -> None:
         self.syslog_name = ""
+        self.ring = -1              # of the access side's errors; -1: there is none
         self._fds: dict[str, int] = {}
         self._modes: dict[str, int] = {}
 
@@ -50,6 +53,12 @@ class LogFiles:
                     raise ConfigError(f"cannot open the log {path}: {error.strerror}") from error
         return self._fds[path]
 
+    def open_ring(self, dovecot: "DovecotSettings | None") -> None:
+        """base_dir exists. Where the file cannot be made, nothing is kept: mail is more important."""
+        if dovecot is not None and self.ring < 0:
+            with contextlib.suppress(OSError):
+                self.ring = ErrorRing.create(os.path.join(dovecot.text("base_dir"), "log-errors.ring"))
+
 
 def mail_target(settings: "Settings", files: LogFiles) -> logging.Handler:
     form = log.PostfixFormat(settings.text("syslog_name"), files.syslog_name)
@@ -71,4 +80,7 @@ def access_target(dovecot: "DovecotSettings | None", files: LogFiles, mail: logg
 def setup_logging(settings: "Settings", dovecot: "DovecotSettings | None", files: LogFiles) -> None:
     """Send this process's lines where the settings say. Raises ConfigError."""
     mail = mail_target(settings, files)
-    log.setup(mail, access_target(dovecot, files, mail))
+    access = access_target(dovecot, files, mail)
+    if files.ring >= 0 and access is not mail:
+        access.addFilter(ErrorRing(files.ring, log.DovecotFormat.program))
+    log.setup(mail, access)

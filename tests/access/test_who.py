@@ -102,3 +102,34 @@ def test_figures() -> None:
         metric.add(value, Random(1))
     assert metric.row() == ["100", "5050", "1", "100", "50.50", "51", "28.87", "96"]
     assert Metric().row() == ["0", "0", "0", "0", "0.00", "0", "0.00", "0"]
+
+
+def test_processes_and_the_log(suite: Suite) -> None:
+    said = doveadm(suite, "-f", "tab", "process", "status")
+    names = {line.split("\t")[0] for line in said.stdout.splitlines()[1:]}
+    assert said.returncode == 0 and {"auth", "access", "qmgr"} <= names
+    services = doveadm(suite, "service", "status", "auth").stdout.splitlines()
+    assert services[:2] == ["name: auth", "process_count: 1"]
+    assert doveadm(suite, "service", "stop", "nosuch").returncode == 68
+    assert doveadm(suite, "service", "stop").returncode == 75
+
+    log = suite.top / "log/dovecot.log"
+    assert doveadm(suite, "log", "find").stdout.splitlines() == [
+        f"{kind}: {log}" for kind in ("Debug", "Info", "Warning", "Error", "Fatal")]
+    assert doveadm(suite, "log", "test").returncode == 0
+    lines = [line[16:].rpartition(" (")[0] for line in log.read_text().splitlines()[-5:]]
+    assert lines == [f"doveadm: {kind}: This is Dovecot's {kind.lower()} log"
+                     for kind in ("Debug", "Info", "Warning", "Error", "Fatal")]
+    assert doveadm(suite, "log", "reopen").returncode == 0
+    assert doveadm(suite, "log", "errors", "-s", "x").returncode == 64
+
+    with pytest.raises(OSError):                        # a request that makes no sense is an error in the log
+        from mailsuite.cli.access_link import ask
+        for _ in ask(str(suite.top / "run/imap"), {"nonsense": 1}):
+            pass
+        raise OSError
+    wait_for(lambda: "broken request" in doveadm(suite, "log", "errors").stdout)
+    line = doveadm(suite, "log", "errors").stdout.splitlines()[-1]
+    assert line[16:].startswith("Error: access: broken request of a login process")
+    assert "broken request" not in doveadm(suite, "log", "errors", "-s", "4000000000").stdout
+    assert doveadm(suite, "-f", "tab", "log", "errors").stdout.startswith("timestamp\tprefix\ttype\ttext\n")
