@@ -37,6 +37,7 @@ auth_username_format: How a login name becomes the name that is looked up, as %L
 auth_username_translation: Pairs of characters; the first of each becomes the second.
 auth_verbose: Log why logins fail.
 base_dir: Where sockets are; names of sockets are below it.
+debug_log_path: Where `doveadm log find` says that debug lines are; they go to log_path.
 default_client_limit: Connections of one process, where a service says nothing.
 default_internal_group: The group of internal sockets.
 default_internal_user: The account of processes that need no rights.
