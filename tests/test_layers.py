@@ -26,6 +26,7 @@ PARTS = {
     "imap": {**dict.fromkeys(("commands", "facts", "view", "fetch", "search", "sorting", "threads"), "decisions"),
              "": "protocol"},
     "pop3": {**dict.fromkeys(("commands", "maildrop", "uidl"), "decisions"), "": "protocol"},
+    "managesieve": {**dict.fromkeys(("commands", "scripts"), "decisions"), "": "protocol"},
     "sasl": {"mech": "protocol", "": "mechanism"},
 }
 IO_MODULES = ("server", "client")        # these tie a session to net/ and to what it may touch, in every package

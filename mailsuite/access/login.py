@@ -292,7 +292,9 @@ class LoginSession:
         return out
 
     def send(self, text: str) -> None:
-        octets = text.encode("utf-8", "surrogateescape") + b"\r\n"
+        self.send_octets(text.encode("utf-8", "surrogateescape") + b"\r\n")
+
+    def send_octets(self, octets: bytes) -> None:
         self.sent += len(octets)
         self._out.append(Send(octets))
 
@@ -378,7 +380,7 @@ class LoginSession:
         match step:
             case Challenge():
                 self._sasl_id, self.story.sasl = step.request_id, True
-                self._out.append(Send(b"+ " + step.base64 + b"\r\n"))
+                self.say_challenge(step.base64)
             case Success():
                 self.story.user, self.story.last_code = step.user, ""
                 self.story.original_user = step.fields.get("original_user", "")
@@ -433,6 +435,9 @@ class LoginSession:
     def on_line(self, line: bytes) -> None:
         """A command line, its end removed."""
         raise NotImplementedError
+
+    def say_challenge(self, base64: bytes) -> None:
+        self.send_octets(b"+ " + base64 + b"\r\n")
 
     def say_failure(self, failure: Failure) -> None:
         raise NotImplementedError

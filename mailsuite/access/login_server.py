@@ -34,6 +34,7 @@ from mailsuite.access.login import (
 from mailsuite.access.login_imap import ImapLogin
 from mailsuite.access.login_origin import Origin
 from mailsuite.access.login_pop3 import Pop3Login
+from mailsuite.access.login_sieve import SieveLogin
 from mailsuite.access.login_site import Sites
 from mailsuite.access.networks import Networks
 from mailsuite.access.proxy_login import pass_on
@@ -57,7 +58,7 @@ UNSENT_WAIT_S = 30.0             # how long a client may take to read what was s
 PROCESS_CONNECTIONS = 4000       # where no process_limit is set: connections of one process
 
 PROGRAMS = {"imap": "imap", "pop3": "pop3", "sieve": "managesieve"}      # the first half of the program's name
-SESSIONS: dict[str, type[LoginSession]] = {"imap": ImapLogin, "pop3": Pop3Login}
+SESSIONS: dict[str, type[LoginSession]] = {"imap": ImapLogin, "pop3": Pop3Login, "sieve": SieveLogin}
 
 
 class LoginServer:
@@ -417,6 +418,11 @@ async def serve_imap(context: ServiceContext) -> None:
 async def serve_pop3(context: ServiceContext) -> None:
     """The service pop3-login."""
     await _serve(context, "pop3")
+
+
+async def serve_sieve(context: ServiceContext) -> None:
+    """The service managesieve-login."""
+    await _serve(context, "sieve")
 
 
 async def _serve(context: ServiceContext, protocol: str) -> None:

@@ -469,9 +469,10 @@ def _let_go(fds: list[int], login: socket.socket) -> None:
 def load_protocols() -> dict[str, ServeUser]:
     """Imported in the parent, so that the workers share the memory."""
     from mailsuite.imap.server import serve_user as serve_imap
+    from mailsuite.managesieve.server import serve_user as serve_sieve
     from mailsuite.pop3.server import serve_user as serve_pop3
 
-    return {"imap": serve_imap, "pop3": serve_pop3}
+    return {"imap": serve_imap, "pop3": serve_pop3, "sieve": serve_sieve}
 
 
 async def serve(context: ServiceContext) -> None:

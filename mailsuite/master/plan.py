@@ -221,7 +221,7 @@ def _access_services(settings: "Settings", dovecot: "DovecotSettings", accounts:
     base_dir = dovecot.text("base_dir")
     protocols = dovecot.text("protocols").split()
     plans = [_unix_service("auth", settings, dovecot, base_dir, accounts)]
-    logins = [name for name in ("imap", "pop3") if name in protocols]
+    logins = [name for name in LOGINS if name in protocols]
     if logins or "lmtp" in protocols:
         access = _unix_service("access", settings, dovecot, base_dir, accounts)
         access.sockets += [SocketSpec("unix", name, path=os.path.join(base_dir, name), mode=0o660,
@@ -257,7 +257,7 @@ def _unix_service(name: str, settings: "Settings", dovecot: "DovecotSettings", b
 
 
 def _login_service(protocol: str, settings: "Settings", dovecot: "DovecotSettings", accounts: Accounts) -> ServicePlan:
-    name = f"{protocol}-login"
+    name = f"{LOGINS[protocol]}-login"
     plan = _plain(name, settings, accounts.login_user)
     section = dovecot.section("service", name)
     plan.process_limit = _login_places(section, dovecot)
@@ -268,6 +268,8 @@ def _login_service(protocol: str, settings: "Settings", dovecot: "DovecotSetting
 
 
 FEW_PLACES = 256
+# Protocols with a login, and the first half of its service's name.
+LOGINS = {"imap": "imap", "pop3": "pop3", "sieve": "managesieve"}
 
 
 def _login_places(section: "Section | None", dovecot: "DovecotSettings") -> int:

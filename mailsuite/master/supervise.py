@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from mailsuite.base.errors import ConfigError, ConfigErrors
+from mailsuite.master.certificates import certificate_problems
 from mailsuite.master.child import preload, preload_drivers, run_child
 from mailsuite.master.configuration import Configuration, load_configuration
 from mailsuite.master.logging import LogFiles, setup_logging
@@ -336,6 +337,8 @@ class Master:
         """Take the new configuration as a whole, or log all that is wrong with it and keep the old one."""
         try:
             fresh = load_configuration(self.configuration.directory)
+            if problems := certificate_problems(fresh.dovecot):
+                raise ConfigErrors([ConfigError(problem) for problem in problems])
             self.files.reopen()
             self.sockets.adopt(fresh.plans)
         except (ConfigErrors, ConfigError) as error:

@@ -110,6 +110,8 @@ mail_privileged_group: The group that may make locks in the mail spool.
 mail_temp_dir: Where temporary files are.
 mail_uid: The account of users who have none of their own.
 managesieve_implementation_string: What the ManageSieve server calls itself.
+managesieve_logout_format: The log line at the end of a ManageSieve session: %i, %o: octets in, out.
+managesieve_max_line_length: Octets of one ManageSieve line.
 managesieve_notify_capability: Its NOTIFY capability.
 managesieve_sieve_capability: Its SIEVE capability: the extensions.
 mbox_dotlock_change_timeout: After how long an unchanged lock file of others is taken away.
@@ -128,8 +130,8 @@ pop3_no_flag_updates: RETR does not mark mail as seen.
 pop3_reuse_xuidl: The X-UIDL field of a message, which an earlier server put there, is its UIDL.
 pop3_save_uidl: Keep UIDLs in dovecot-uidlist, so that they outlive a change of pop3_uidl_format.
 pop3_uidl_duplicates: rename gives the second of two equal UIDLs the ending -2, the third -3.
-pop3_uidl_format: How UIDL names messages: %u UID, %v UIDVALIDITY, %f file name, %m header hash (mbox), %g GUID.
-protocols: imap, pop3, lmtp: what is served.
+pop3_uidl_format: How UIDL names messages.
+protocols: imap, pop3, lmtp, sieve: what is served.
 quota_full_tempfail: A full mailbox defers mail rather than bouncing it.
 recipient_delimiter: Characters between user and detail of an address.
 ssl: yes, no or required: TLS of IMAP and POP3.
