@@ -130,7 +130,7 @@ pop3_no_flag_updates: RETR does not mark mail as seen.
 pop3_reuse_xuidl: The X-UIDL field of a message, which an earlier server put there, is its UIDL.
 pop3_save_uidl: Keep UIDLs in dovecot-uidlist, so that they outlive a change of pop3_uidl_format.
 pop3_uidl_duplicates: rename gives the second of two equal UIDLs the ending -2, the third -3.
-pop3_uidl_format: How UIDL names messages.
+pop3_uidl_format: How UIDL names messages: %u UID, %v UIDVALIDITY, %f file name, %m header hash (mbox), %g GUID.
 protocols: imap, pop3, lmtp, sieve: what is served.
 quota_full_tempfail: A full mailbox defers mail rather than bouncing it.
 recipient_delimiter: Characters between user and detail of an address.
