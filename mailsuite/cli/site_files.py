@@ -164,6 +164,10 @@ namespace inbox {{
   }}
 }}
 
+protocol imap {{
+  mail_plugins = $mail_plugins imap_zlib
+}}
+
 service auth {{
   unix_listener {site}/spool/private/auth {{
     mode = 0660

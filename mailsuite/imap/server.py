@@ -13,6 +13,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,7 +31,8 @@ from mailsuite.imap.commands.context import Context, Run
 from mailsuite.imap.params import Params
 from mailsuite.imap.reply import BAD, OK, Reply, took
 from mailsuite.imap.session import AppendEnd, AppendPart, Command, Done, Go, IdleEnd, Session
-from mailsuite.net.driver import Channel, Connection
+from mailsuite.net.deflate import DeflatingConnection
+from mailsuite.net.driver import Channel
 from mailsuite.sasl.user import UserInfo
 
 if TYPE_CHECKING:
@@ -61,6 +63,8 @@ class Handler:
 
     def open(self, channel: Channel) -> Session:
         self.channel = channel
+        if not isinstance(channel, DeflatingConnection):
+            self.context.params = replace(self.params, compress=False)
         self.session = Session(greeting=self.greeting, max_line_length=self.params.max_line_length,
                                known=commands.NAMES)
         self.octets_out += len(self.greeting)
@@ -122,6 +126,10 @@ class Handler:
             return Done(octets + self.context.farewell, close=True)
         octets += reply.line(tag, took(time.monotonic() - started))
         self.octets_out += len(octets)
+        if self.context.compress and isinstance(self.channel, DeflatingConnection) and not self.channel.deflating:
+            self.channel.send(octets)               # the last plain words
+            self.channel.deflate(self.params.compress_level)
+            return Done(b"")
         return Done(octets, bad=reply.counts, close=reply.close)
 
     # --- APPEND ---------------------------------------------------------------------------------------------------
@@ -271,7 +279,7 @@ def _step(steps: Run) -> tuple[bytes, Reply | None]:
     return b"".join(out), None
 
 
-class _Counted(Connection):
+class _Counted(DeflatingConnection):
     """A connection that counts what it reads, for the log line."""
 
     def data_received(self, octets: bytes) -> None:

@@ -33,6 +33,10 @@ class Settings:
     def text(self, name: str) -> str:
         return self.values[name]
 
+    @property
+    def plugin(self) -> dict[str, str]:
+        return {}
+
     def flag(self, name: str) -> bool:
         return self.values[name] == "yes"
 

@@ -105,7 +105,7 @@ mail_home: The home of users who have none of their own.
 mail_location: Where mail is: maildir:PATH or mbox:PATH, with options.
 mail_max_keyword_length: Characters of a keyword.
 mail_max_userip_connections: Connections of one user from one address.
-mail_plugins: quota counts mail against plugin { quota... }, imap_quota lets IMAP clients ask.
+mail_plugins: quota counts mail; for IMAP imap_quota lets clients ask, imap_zlib offers COMPRESS.
 mail_privileged_group: The group that may make locks in the mail spool.
 mail_temp_dir: Where temporary files are.
 mail_uid: The account of users who have none of their own.

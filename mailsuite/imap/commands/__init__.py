@@ -12,6 +12,7 @@ from mailsuite.base.log import access_logger
 from mailsuite.imap.commands import (
     append,
     basic,
+    compress,
     copy,
     fetch,
     folders,
@@ -49,6 +50,7 @@ COMMANDS: Mapping[str, Entry] = {
     "NOOP": Entry(basic.do_noop),
     "LOGOUT": Entry(basic.do_logout),
     "ID": Entry(basic.do_id),
+    "COMPRESS": Entry(compress.do_compress),
     "ENABLE": Entry(basic.do_enable),
     "NAMESPACE": Entry(basic.do_namespace),
     "NOTIFY": Entry(notify.do_notify),

@@ -58,6 +58,7 @@ class Context:
     enabled: set[str] = field(default_factory=set)
     counts: Counts = field(default_factory=Counts)
     farewell: bytes = b""
+    compress: bool = False              # from the next octet on
 
     @property
     def store(self) -> MailStore:
