@@ -25,6 +25,7 @@ from mailsuite.sasl.fields import PassdbFields
 from mailsuite.sasl.passdb import Found, NoLookup, PasswordExpired, UserDisabled, WrongPassword
 from mailsuite.sasl.pool import HashPool
 from mailsuite.sasl.request import AuthRequest
+from mailsuite.sasl.shown import NOTHING_SHOWN, Shown
 
 log = access_logger("auth")
 
@@ -71,7 +72,9 @@ class PassdbChain:
     """The passdb sections. verbose: failed logins are logged with their reason (auth_verbose)."""
 
     def __init__(self, entries: Sequence[PassdbEntry], pool: HashPool, *, verbose: bool = False,
-                 cache: AuthCache | None = None) -> None:
+                 cache: AuthCache | None = None, shown: Shown = NOTHING_SHOWN) -> None:
+        """shown: what the log says of a wrong password."""
+        self._shown = shown
         self._cache = AuthCache(CacheRules()) if cache is None else cache
         self._numbers = {id(entry): number for number, entry in enumerate(entries)}
         self._masters = [entry for entry in entries if entry.master]
@@ -249,7 +252,7 @@ class PassdbChain:
                 request.fields["reason"] = error.reason
             return Verdict.MISMATCH
         if found is None:
-            self._say(entry, request, "unknown user")
+            self._say_wrong(entry, request, "unknown user")
             return Verdict.UNKNOWN
         fields.take(found.fields, found.scheme)
         return Verdict.NEXT if "noauthenticate" in request.fields else Verdict.OK
@@ -265,7 +268,7 @@ class PassdbChain:
         if found is None:
             if run.password is not None and not request.no_password:
                 await self._waste_time(entry, request, run.password)
-            self._say(entry, request, "unknown user")
+            self._say_wrong(entry, request, "unknown user")
             return Verdict.UNKNOWN, None
         fields.take(found.fields, found.scheme)
         if not fields.password and "nopassword" not in request.fields and (
@@ -304,7 +307,7 @@ class PassdbChain:
         except schemes.SchemeError as error:
             return self._broken(entry, request, scheme, error)
         if not good:
-            self._say(entry, request, "Password mismatch")
+            self._say_wrong(entry, request, "Password mismatch")
         return Verdict.OK if good else Verdict.MISMATCH
 
     def _broken(self, entry: PassdbEntry, request: AuthRequest, scheme: str, error: schemes.SchemeError) -> Verdict:
@@ -334,13 +337,17 @@ class PassdbChain:
 
     async def _waste_time(self, entry: PassdbEntry, request: AuthRequest, password: Secret) -> None:
         decoy = await entry.db.decoy(request)
-        scheme, stored = self._samples.get(id(entry), ("", "")) if decoy is None else schemes.split_scheme(
-            decoy[1], decoy[0])
+        scheme, stored = ("", "") if decoy is None else schemes.split_scheme(decoy[1], decoy[0])
+        if not schemes.is_slow(scheme):
+            scheme, stored = self._samples.get(id(entry), ("", ""))
         if schemes.is_slow(scheme):
             try:
                 await self._pool.run(schemes.verify, scheme, stored, password.reveal(), request.user)
             except schemes.SchemeError:
                 pass
+
+    def _say_wrong(self, entry: PassdbEntry, request: AuthRequest, text: str) -> None:
+        self._say(entry, request, text + self._shown(request.password))
 
     def _say(self, entry: PassdbEntry, request: AuthRequest, text: str) -> None:
         if entry.verbose(self._verbose):

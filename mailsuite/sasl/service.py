@@ -29,6 +29,7 @@ from mailsuite.sasl.pool import HashPool
 from mailsuite.sasl.proxying import finish_proxying
 from mailsuite.sasl.request import AuthRequest
 from mailsuite.sasl.schemes import SchemeError
+from mailsuite.sasl.shown import shown_password
 from mailsuite.sasl.userdb_chain import UserdbChain
 
 if TYPE_CHECKING:
@@ -141,7 +142,8 @@ class AuthService:
         """penalties: outlives the service, as a reload must not forgive; it follows these settings from now on."""
         errors: list[ConfigError] = []
         self.pool = pool or HashPool()
-        verbose = settings.flag("auth_verbose") or settings.flag("auth_debug")
+        verbose = settings.flag("auth_verbose") or settings.flag("auth_debug") or (
+            settings.text("auth_verbose_passwords") != "no")
         try:
             self.mechanisms = chosen(settings.words("auth_mechanisms"))
         except ConfigError as error:
@@ -150,10 +152,14 @@ class AuthService:
             self.databases = Databases.of(settings, self.pool, lambda request: self.passdbs.exists(request))
         except ConfigErrors as several:
             errors += several.errors
+        try:
+            shown = shown_password(settings.text("auth_verbose_passwords"))
+        except ConfigError as error:
+            errors.append(error)
         if errors:
             raise ConfigErrors(errors)
         self.cache = AuthCache(CacheRules.of(settings))
-        self.passdbs = PassdbChain(self.databases.passdbs, self.pool, verbose=verbose, cache=self.cache)
+        self.passdbs = PassdbChain(self.databases.passdbs, self.pool, verbose=verbose, cache=self.cache, shown=shown)
         self.userdbs = UserdbChain(self.databases.userdbs, self.pool, verbose=verbose, cache=self.cache)
         self.names = NameRules.of(settings)
         self._names_of = {name: NameRules.of(settings.for_protocol(name)) for name in SERVICES}

@@ -32,6 +32,7 @@ auth_socket_path: The socket of the auth service for user lookups.
 auth_ssl_require_client_cert: Only clients with a good certificate may log in.
 auth_ssl_require_client_cert: Refuse every login without a valid client certificate.
 auth_ssl_username_from_cert: Take the user name from the client's certificate.
+auth_verbose_passwords: What the log says of wrong passwords: no, plain, sha1, or plain:LENGTH, sha1:LENGTH.
 auth_username_chars: Characters that a user name may have; empty: any.
 auth_username_format: How a login name becomes the name that is looked up, as %Lu.
 auth_username_translation: Pairs of characters; the first of each becomes the second.
