@@ -8,51 +8,25 @@ A line that ends in "\\" goes on in the next one. A value in quotes loses them; 
 $name at the beginning of a value is what that setting is until now ($ENV:NAME: the environment).
 A section met again adds to the first of its name; passdb and userdb add up. Included files are read in their place,
 relative to the file that names them, and a section may go on in them; errors carry their own file and line.
+Names of Dovecot 2.4 come out as those of 2.3 (dovecot_24.py); `group @NAME VALUE { lines }` stands wherever
+`@NAME = VALUE` does.
 """
 
 import glob
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from mailsuite.base.errors import ConfigError
 from mailsuite.config import dovecot_defaults as defaults
+from mailsuite.config.dovecot_24 import FREE_BLOCK, Modern, is_plugin_setting
+from mailsuite.config.dovecot_node import Node, Value
+
+__all__ = ["Node", "Parsed", "Parser", "Value", "parse"]
 
 # A file that includes itself ends here rather than by exhausting memory.
 MAX_INCLUDE_DEPTH = 20
-
-
-@dataclass(slots=True)
-class Value:
-    """text: with $name replaced; written: as doveconf -n shows it; file: path of a `<file` value, else "".
-
-    content: of that file, where it was read ahead.
-    """
-
-    text: str
-    written: str = ""
-    file: str = ""
-    path: str = ""
-    line: int = 0
-    content: str | None = None
-
-
-@dataclass(slots=True)
-class Node:
-    """A section. For a filter, type is protocol, local, remote or local_name and name what it compares with."""
-
-    type: str = ""
-    name: str = ""
-    values: dict[str, Value] = field(default_factory=dict)
-    nodes: list["Node"] = field(default_factory=list)
-    filters: list["Node"] = field(default_factory=list)
-    path: str = ""
-    line: int = 0
-
-    def child(self, type: str, name: str) -> "Node | None":
-        """The first section in this one of that type and name."""
-        return next((node for node in self.nodes if node.type == type and node.name == name), None)
 
 
 @dataclass
@@ -100,6 +74,7 @@ def logical_lines(text: str) -> Iterator[tuple[int, str, bool]]:
             yield number, body, ambiguous
 
 
+_GROUP = re.compile(r"group\s+(@\S+)\s+(\S+)\s*\{")
 _KEY = re.compile(r"[^\s={]+")
 _SECTION_NAME = re.compile(r'\s+(?:"((?:[^"\\]|\\.)*)"|([^\s{]+))?\s*')
 
@@ -121,10 +96,17 @@ class Parser:
         self.errors: list[ConfigError] = []
         self.warnings: list[str] = []
         self._filtered: dict[str, tuple[str, int]] = {}      # settings that some filter has set, and where
+        self._modern = Modern()
+        self._groups: dict[tuple[str, str], list[tuple[str, str, int]]] = {}     # (@name, value): lines
+        self._group: list[tuple[str, str, int]] | None = None                    # the group that is being read
 
     def run(self, text: str) -> Parsed:
         """Parse the main file's text."""
         self._file(text, self.path, 0)
+        try:
+            self._modern.finish(self.root)
+        except ConfigError as err:
+            self.errors.append(ConfigError(f"Error in configuration file {self.path}: {err.public}"))
         if len(self.stack) > 1:
             node = self.stack[1]
             self.errors.append(ConfigError(f"Error in configuration file {self.path}: Missing '}}' "
@@ -143,6 +125,9 @@ class Parser:
                     f"Error in configuration file {path} line {number}: {err.public}"))
 
     def _line(self, line: str, path: str, number: int, depth: int) -> None:
+        if self._group is not None or line.startswith(("@", "group @")):
+            self._group_line(line, path, number, depth)
+            return
         if line == "}":
             if len(self.stack) == 1:
                 raise ConfigError("Unexpected '}'")
@@ -160,6 +145,29 @@ class Parser:
             self._assign(key, after[1:].strip(), path, number)
         else:
             self._open(key, line[len(key):], path, number)
+
+    def _group_line(self, line: str, path: str, number: int, depth: int) -> None:
+        """A line of a group, its beginning or end, or the place where one is wanted."""
+        if self._group is not None:
+            opened = sum(each[0].endswith("{") for each in self._group)
+            closed = sum(each[0] == "}" for each in self._group)
+            if line == "}" and opened == closed:
+                self._group = None
+            else:
+                self._group.append((line, path, number))
+            return
+        match = _GROUP.fullmatch(line)
+        if match is not None:
+            self._group = self._groups[match[1], match[2]] = []
+            return
+        name, equals, value = line.partition("=")
+        lines = self._groups.get((name.strip(), unquote(value.strip()))) if equals else None
+        if lines is None:
+            raise ConfigError(f"Unknown group: {line}")
+        if depth >= MAX_INCLUDE_DEPTH:
+            raise ConfigError("Too deeply nested groups")
+        for each, its_path, its_number in lines:
+            self._line(each, its_path, its_number, depth + 1)
 
     def _include(self, pattern: str, path: str, depth: int, *, optional: bool) -> None:
         if depth >= MAX_INCLUDE_DEPTH:
@@ -200,6 +208,9 @@ class Parser:
         if node.type in defaults.FILTERS and parent.type in ("", *defaults.FILTERS):
             return self._enter_filter(parent, node)
         kind = "" if parent.type in defaults.FILTERS else parent.type
+        block = self._modern.open_block(parent, node)
+        if block is not None:
+            return block
         if node.type not in defaults.NESTED.get(kind, ()):
             raise ConfigError(f"Unknown setting: {self._where_to(node.type)} {{ {node.type}")
         if node.type in defaults.ADDED_UP and node.name and parent.child(node.type, node.name):
@@ -232,6 +243,9 @@ class Parser:
     def _assign(self, key: str, text: str, path: str, number: int) -> None:
         node = self.stack[-1]
         section = "" if node.type in defaults.FILTERS else node.type
+        if section == FREE_BLOCK:
+            node.values[key] = self._modern.variables(self._value(key, "", text, path, number), key)
+            return
         if section and section not in defaults.SECTIONS:
             return                         # the section itself was an error
         name = key
@@ -243,8 +257,26 @@ class Parser:
             node, name = found
             section = node.type
         if section not in defaults.FREE and defaults.default_of(name, section) is None:
+            self._assign_modern(node, key, name, self._value(name, "", text, path, number))
+            return
+        self._store(node, name, self._modern.variables(self._value(name, section, text, path, number), name))
+
+    def _assign_modern(self, node: Node, key: str, name: str, value: Value) -> None:
+        """A name that 2.3 does not know, and 2.4 may."""
+        found = self._modern.assign(node, name, self._modern.variables(value, name))
+        if found is None and node.type in ("", *defaults.FILTERS) and is_plugin_setting(name):
+            plugin = self.root.child("plugin", "")
+            if plugin is None:
+                plugin = Node("plugin")
+                self.root.nodes.append(plugin)
+            plugin.values[name.removesuffix("_driver")] = value
+        elif found is None:
             raise ConfigError(f"Unknown setting: {self._where_to(key)}")
-        value = self._value(name, section, text, path, number)
+        for known, meaning in found or ():
+            self._store(node, known, meaning)
+
+    def _store(self, node: Node, name: str, value: Value) -> None:
+        section, path, number = "" if node.type in defaults.FILTERS else node.type, value.path, value.line
         if not value.file:
             self._check(name, section, value)
         if node is not self.root and not section:
@@ -278,7 +310,7 @@ class Parser:
         if text[0] == "<":
             file = text[1:].strip()
             return Value("", f"<{file}", os.path.join(os.path.dirname(os.path.abspath(path)), file), path, number)
-        variable, blank, rest = text[1:].partition(" ")
+        variable, blank, rest = text[1:].removeprefix("SET:").partition(" ")
         own = variable == name
         if own and section:
             raise ConfigError(f"Unknown variable: ${variable}")
