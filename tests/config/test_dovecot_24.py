@@ -67,7 +67,8 @@ def test_plugins_of_a_protocol_add_up() -> None:
 
 def test_namespaces_and_services() -> None:
     settings = DovecotSettings.of("mail_driver = maildir\nnamespace archive {\n  namespace_prefix = A/\n"
-                                  "  separator = /\n  mail_path = ~/archive\n  mailbox Old {\n    mailbox_auto = create\n  }\n}\n"
+                                  "  separator = /\n  mail_path = ~/archive\n  mailbox Old {\n"
+                                  "    mailbox_auto = create\n  }\n}\n"
                                   "service imap-login {\n  restart_request_count = 0\n  service_process_limit = 7\n"
                                   "  inet_listener imaps {\n    inet_listener_port = 1993\n  }\n}\n")
     namespace, = settings.sections("namespace")
@@ -82,8 +83,8 @@ def test_namespaces_and_services() -> None:
 
 def test_quota_and_sieve() -> None:
     plugin = DovecotSettings.of('quota "User quota" {\n  quota_storage_size = 1G\n}\nsieve_script mine {\n'
-                                "  path = ~/s\n  active_path = ~/.dovecot.sieve\n}\nsieve_script early {\n  type = before\n"
-                                "  path = /etc/first\n}\nacl_driver = vfile\nsieve_max_actions = 5\n").plugin
+                                "  path = ~/s\n  active_path = ~/.dovecot.sieve\n}\nsieve_script early {\n"
+                                "  type = before\n  path = /etc/first\n}\nacl_driver = vfile\nsieve_max_actions = 5\n").plugin
     assert plugin == {"quota": "count:User quota", "quota_vsizes": "yes", "quota_rule": "*:storage=1G",
                       "sieve": "file:~/s;active=~/.dovecot.sieve", "sieve_before": "/etc/first", "acl": "vfile",
                       "sieve_max_actions": "5"}
