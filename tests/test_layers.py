@@ -17,7 +17,7 @@ PACKAGES = {
     "sieve": "decisions",
     "imapc": "protocol", "sync": "I/O",
     "access": "I/O", "deliver": "I/O", "net": "I/O",
-    "cli": "start", "master": "start", "explain": "start", "check": "start", "trace": "start",
+    "cli": "start", "master": "start", "explain": "start", "check": "start", "trace": "start", "accounts": "start",
 }
 # Packages that stand in several rows: which module stands where.
 PARTS = {

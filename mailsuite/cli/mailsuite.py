@@ -7,6 +7,7 @@
 import click
 
 from mailsuite import __version__
+from mailsuite.cli.accounts import alias, domain, user
 from mailsuite.cli.check import check
 from mailsuite.cli.config import config
 from mailsuite.cli.explain import explain
@@ -155,6 +156,9 @@ def spf(directory: str, address: str, sender: str, helo: str) -> None:
     spf_command(directory, address, sender, helo)
 
 
+cli.add_command(user)
+cli.add_command(domain)
+cli.add_command(alias)
 cli.add_command(check)
 cli.add_command(explain)
 cli.add_command(migrate)
