@@ -39,10 +39,10 @@ def _source(site: AccountSite, name: str) -> tuple[Source, bool]:
     local, at, domain = name.rpartition("@")
     if not at:
         return site.local_aliases, True
-    lists = site.lists_of(domain)
-    if not lists:
+    source = site.aliases
+    if not site.lists_of(domain):
         raise Refused(f"{domain} is not ours: mailsuite domain add {domain} (--aliases)")
-    return site.aliases, False
+    return source, False
 
 
 def _existing(site: AccountSite, name: str) -> list[str] | None:

@@ -41,7 +41,7 @@ def checked_address(address: str) -> str:
     local, at, domain = address.strip().rpartition("@")
     if not at or not local or not domain:
         raise Refused(f"{address} is no address: NAME@DOMAIN")
-    if any(char.isspace() or ord(char) < 32 or char in '":()<>,;[]\\|/%!' or ord(char) == 127 for char in local) or \
+    if any(char.isspace() or ord(char) < 32 or char in '"@:()<>,;[]\\|/%!' or ord(char) == 127 for char in local) or \
             local.startswith((".", "-", "#")) or local.endswith(".") or ".." in local or len(local) > 64:
         raise Refused(f"{local} cannot be a mailbox's name here: letters, digits and . _ + - are fine")
     return f"{local.lower()}@{checked_domain(domain)}"
@@ -215,14 +215,22 @@ def take_out(site: AccountSite, plan: Plan, address: str, *, keep_mail: bool) ->
     if keep_mail:
         plan.notes.append(f"the mail stays in {path}: whoever gets this address next will find it")
         return
-    target = os.path.join(_trash(path.rstrip("/")), f"{address}.{time.strftime('%Y%m%dT%H%M%S')}")
-    plan.moves.append((path.rstrip("/"), target))
+    folder = _whole(path.rstrip("/"), address)
+    # Beside the mailbox: a move is one rename, and no other file system is filled.
+    target = os.path.join(os.path.dirname(folder), TRASH, f"{address}.{time.strftime('%Y%m%dT%H%M%S')}")
+    plan.moves.append((folder, target))
     plan.notes.append(f"the mail is in {target}")
 
 
-def _trash(path: str) -> str:
-    """Beside the mailbox: a move is one rename, and no other file system is filled."""
-    return os.path.join(os.path.dirname(path), TRASH)
+def _whole(path: str, address: str) -> str:
+    """What belongs to the user: /vmail/demo.test/anna for a mailbox /vmail/demo.test/anna/Maildir."""
+    local = address.rpartition("@")[0]
+    folder = path
+    while os.path.dirname(folder) != folder:
+        if os.path.basename(folder).lower() in (local, address):
+            return folder
+        folder = os.path.dirname(folder)
+    return path
 
 
 def list_users(site: AccountSite) -> list[User]:

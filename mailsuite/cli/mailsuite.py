@@ -1,7 +1,7 @@
 """mailsuite: start, stop and look after the mail system.
 
     mailsuite [-c DIR] start|stop|reload|status|check|run|accounts|setup|explain|migrate|queue|
-        trace|dkim|dmarc|spf|tlsrpt
+        trace|user|domain|alias|dkim|dmarc|spf|tlsrpt
 """
 
 import click
