@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from mailsuite.config.dovecot import DovecotSettings
     from mailsuite.config.settings import Settings
 
+TELL_S = 0.02                    # how long the parent may be in the dark about the end of a session...
+TELL_MOST = 200                  # ...or of so many
 END_WAIT_S = 8.0                 # how long sessions may take to say goodbye when the suite stops
 
 ServeUser = Callable[[socket.socket, HandOver, UserInfo, UserWorld], Awaitable[None]]
@@ -43,6 +45,7 @@ class Worker:
         self._channel, self._world, self._generation, self._protocols = channel, world, generation, protocols
         self._sessions: set[asyncio.Task[None]] = set()
         self._held: dict[int, tuple[Mapping[str, Any], list[int]]] = {}     # until newer settings have come
+        self._ended: list[tuple[int, Mapping[str, Any] | BaseException]] = []      # not told yet
         self._done = asyncio.Event()
 
     async def run(self) -> None:
@@ -55,6 +58,7 @@ class Worker:
         self._world.stop()
         if self._sessions:
             await asyncio.wait(self._sessions, timeout=END_WAIT_S)
+        self._tell_ends()
 
     def _readable(self) -> None:
         for _ in range(64):
@@ -97,8 +101,25 @@ class Worker:
             log.exception("unforeseen in a user's session")
         finally:
             self._world.sessions = len(self._sessions) - 1
+            self._answer(request, answer)
+
+    def _answer(self, request: Request, answer: Mapping[str, Any]) -> None:
+        """The ends of sessions may wait for each other: nobody hurries to hear of them."""
+        if not answer and "handover" in request.message:
+            self._ended.append((request.number, answer))
+            if len(self._ended) == 1:
+                asyncio.get_running_loop().call_later(TELL_S, self._tell_ends)
+            elif len(self._ended) >= TELL_MOST:
+                self._tell_ends()
+        else:
             with contextlib.suppress(OSError):
                 self._channel.answer(request.number, answer)
+
+    def _tell_ends(self) -> None:
+        ended, self._ended = self._ended, []
+        if ended:
+            with contextlib.suppress(OSError):
+                self._channel.answer_batch(ended)
 
     def _take_settings(self, message: Mapping[str, Any]) -> None:
         from mailsuite.config.dovecot import DovecotSettings

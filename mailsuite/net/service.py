@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from mailsuite.base.dialogue import Peer
 from mailsuite.base.eager import StandIn, begin
 from mailsuite.net.driver import Connection, Handler
+from mailsuite.net.exclusive import share_fairly
 
 if TYPE_CHECKING:
     from mailsuite.config.dovecot import DovecotSettings
@@ -113,6 +114,7 @@ class Acceptor:
         if not self._accepting:
             self._accepting = True
             self._loop.add_reader(self.listener.sock.fileno(), self._accept)
+            share_fairly(self._loop, self.listener.sock)
 
     def stop(self) -> None:
         """Accept no more, for good."""

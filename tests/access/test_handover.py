@@ -54,6 +54,9 @@ class PoolInside:
     def answer(self, number: int, message: object) -> None:
         self.answers[number] = message
 
+    def answer_batch(self, answers: Sequence[tuple[int, object]]) -> None:
+        self.answers.update(answers)
+
     async def ask(self, identity: object, message: dict[str, Any], fds: Sequence[int] = (), *, key: str = "",
                   taken: Callable[[], None] = lambda: None) -> Any:
         self.count += 1
@@ -70,6 +73,8 @@ class PoolInside:
 
         async def run() -> None:
             await self.worker._serve(Request(number, message, fds))
+            while number not in self.answers:           # ends of sessions are told together
+                await asyncio.sleep(0.005)
             over(self.answers.pop(number))
 
         task = asyncio.create_task(run())
