@@ -97,6 +97,9 @@ def _open_location(job: Job, location: str, how: str) -> MailStore:
     from mailsuite.store.opening import open_store
     from mailsuite.store.options import StoreOptions
 
+    if location == "imapc" or location.startswith("imapc:"):
+        from mailsuite.access.doveadm_imapc import fetched
+        return fetched(job.user, job.settings)
     user = job.user
     name = job.request["options"].get("U", [user.user])[-1]
     where = expand_variables(location, user_variables(name, service="doveadm", home=user.home))

@@ -91,7 +91,7 @@ def names(settings: "DovecotSettings", mask: str) -> list[str]:
 def _in_child(identity: "Identity", user: UserInfo, settings: "DovecotSettings", request: Mapping[str, Any],
               content: BinaryIO | None) -> Iterator[Said]:
     """Run the command with the user's rights; what it says comes as it is said."""
-    from mailsuite.access import doveadm  # before the fork: the user may have no right to read our files
+    from mailsuite.access import doveadm, doveadm_sync  # before the fork: the user may not read our files
     from mailsuite.base import privilege
     from mailsuite.net.privileges import drop_privileges
 
@@ -103,7 +103,7 @@ def _in_child(identity: "Identity", user: UserInfo, settings: "DovecotSettings",
             drop_privileges(identity)
             privilege.allow(identity.privileged_gid)
             os.umask(0o077)
-            _serve(doveadm, user, settings, request, content, there)
+            _serve(doveadm, doveadm_sync, user, settings, request, content, there)
         except BaseException as error:
             there.sendall(json.dumps({"error": f"{error}"}).encode() + b"\n")
         finally:
@@ -118,7 +118,7 @@ def _in_child(identity: "Identity", user: UserInfo, settings: "DovecotSettings",
         os.waitpid(pid, 0)
 
 
-def _serve(doveadm: Any, user: UserInfo, settings: "DovecotSettings", request: Mapping[str, Any],
+def _serve(doveadm: Any, doveadm_sync: Any, user: UserInfo, settings: "DovecotSettings", request: Mapping[str, Any],
            content: BinaryIO | None, sock: socket.socket) -> None:
     try:
         store = doveadm.open_user(user, settings)
@@ -130,6 +130,11 @@ def _serve(doveadm: Any, user: UserInfo, settings: "DovecotSettings", request: M
         sock.sendall("".join(json.dumps(line) + "\n" for line in lines).encode())
         return
     try:
+        if request["command"] in doveadm_sync.COMMANDS:
+            octets = b"" if content is None else content.read()
+            doveadm_sync.run(doveadm_sync.Task.of(request, user, settings, store, octets.decode("ascii", "replace"),
+                                                  sock))
+            return
         doveadm.serve(doveadm.Job(store, user, settings, request), -1 if content is None else os.dup(content.fileno()),
                       sock)
     finally:

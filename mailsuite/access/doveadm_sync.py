@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from mailsuite.access.user_mail import UserMail, location_of
 from mailsuite.base.errors import ConfigError, MailError, PermanentError
 from mailsuite.base.log import access_logger
-from mailsuite.config.dovecot_overrides import overridden
+from mailsuite.config.dovecot_override import overridden
 from mailsuite.config.variables import expand_variables, user_variables
 from mailsuite.imapc.account import Account
 from mailsuite.sasl.user import UserInfo
@@ -73,6 +73,20 @@ class Task:
     sock: socket.socket
     stopping: Callable[[], bool]
 
+    @classmethod
+    def of(cls, request: Mapping[str, Any], user: UserInfo, settings: "DovecotSettings", store: MailStore, state: str,
+           sock: socket.socket, stopping: Callable[[], bool] = lambda: False) -> "Task":
+        """Fields of the user database such as imapc_password count as settings, -o above them. Raises ConfigError."""
+        pairs = [f"{name}={value}" for name, value in user.fields.items() if name.startswith("imapc_")]
+        return cls(request, user, overridden(settings, [*pairs, *map(str, request.get("settings", ()))]), settings,
+                   store, state, sock, stopping)
+
+    @property
+    def own_location(self) -> str:
+        """What -o mail_location said last."""
+        return next((str(pair).partition("=")[2] for pair in reversed(self.request.get("settings", ()))
+                     if str(pair).startswith("mail_location=")), "")
+
     def option(self, letter: str, default: str = "") -> str:
         return str(self.request["options"].get(letter, [default])[-1])
 
@@ -87,9 +101,7 @@ async def serve(request: Mapping[str, Any], mail: UserMail, user: UserInfo, sett
     ended: asyncio.Future[None] = loop.create_future()
     state = _content(content_fd)
     store = await mail.opened()
-    values = {**{name: value for name, value in user.fields.items() if name.startswith("imapc_")},
-              **{str(name): str(value) for name, value in request.get("settings", {}).items()}}
-    task = Task(request, user, overridden(settings, values), settings, store, state, sock, stopping)
+    task = Task.of(request, user, settings, store, state, sock, stopping)
 
     def work() -> None:
         try:
@@ -240,7 +252,7 @@ def _locked(task: Task) -> Iterator[None]:
 
 
 def _sides(task: Task, options: Options, watch: _Watch, stack: contextlib.ExitStack, say: Say) -> tuple[Side, Side]:
-    own = task.request.get("settings", {}).get("mail_location", "")
+    own = task.own_location
     words = task.request["arguments"]
     if task.has("d"):
         other = task.user.fields.get("mail_replica", "")

@@ -7,14 +7,14 @@ that the state is read from and, when all went well, written to.
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from mailsuite.base.errors import ConfigError
 from mailsuite.cli.access_link import ask
-from mailsuite.cli.doveadm import EX_TEMPFAIL, Doveadm, Exit
+from mailsuite.cli.doveadm import EX_CONFIG, EX_TEMPFAIL, Doveadm, Exit
 from mailsuite.cli.human_values import parse_size, parse_time
 
 VALUES = "uFSalmgnxsTteOIrE"
@@ -113,29 +113,44 @@ def _state(found: Mapping[str, list[str]]) -> tuple[str, Path | None]:
 def synchronize(doveadm: Doveadm, user: str, rest: list[str], found: Mapping[str, list[str]],
                 values: Mapping[str, object], state: str, progress: "Progress") -> Outcome:
     """Ask the user's worker, and show what it says. Raises Exit."""
-    from mailsuite.config.dovecot_overrides import parse_overrides
-    try:
-        settings = parse_overrides(doveadm.overrides)
-    except ConfigError as error:
-        raise Exit(EX_TEMPFAIL, f"doveadm({user}): Error: User lookup failed: Error reading configuration: "
-                                f"{error.public}") from error
-    request = {"doveadm": {"command": doveadm.command.words.rpartition(" ")[2], "arguments": rest, "user": user,
-                           "options": {letter: given for letter, given in found.items() if letter != "s"} |
-                           ({"s": [""]} if "s" in found else {}), "settings": settings, "sync": dict(values)}}
+    request = {"command": doveadm.command.words, "arguments": rest, "user": user,
+               "options": {letter: given for letter, given in found.items() if letter != "s"} |
+               ({"s": [""]} if "s" in found else {}), "settings": doveadm.overrides, "sync": dict(values)}
     outcome = Outcome()
     path = found.get("S", [doveadm.socket_path("imap")])[-1]
+    own = not {"u", "A", "F"}.intersection(found) and os.geteuid() == 0
     with tempfile.TemporaryFile() as file:              # a state may be larger than a request
         file.write(state.encode("ascii", "replace"))
         file.flush()
         file.seek(0)
-        try:
-            for said in ask(path, request, [file.fileno()]):
-                _hear(outcome, said, progress)
-        except OSError as error:
-            raise Exit(EX_TEMPFAIL, f"doveadm({user}): Error: connect({path}) failed: {error.strerror}") from error
+        for said in _said(doveadm, path, request, file, own=own, here=own or "S" not in found):
+            _hear(outcome, said, progress)
     if not outcome.numbers and outcome.status == EX_TEMPFAIL and not outcome.errors:
         progress.say("Error: the access service ended the connection")
     return outcome
+
+
+def _said(doveadm: Doveadm, path: str, request: Mapping[str, Any], file: BinaryIO, *, own: bool,
+          here: bool) -> Iterator[dict[str, Any]]:
+    """What the worker says; without the access service (here), what a child process with the user's rights says."""
+    if not own:
+        try:
+            yield from ask(path, {"doveadm": request}, [file.fileno()])
+            return
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            if not here:
+                raise Exit(EX_TEMPFAIL, f"doveadm({request['user']}): Fatal: net_connect_unix({path}) failed: "
+                                        f"{error.strerror}") from error
+        except OSError as error:
+            raise Exit(EX_TEMPFAIL, f"doveadm({request['user']}): Error: {path}: {error.strerror}") from error
+    from mailsuite.access import doveadm_direct
+    from mailsuite.config.dovecot import DovecotSettings
+
+    try:
+        plain = DovecotSettings.load(doveadm.config)        # -o is the synchronization's affair: "imapc:" is no store
+    except ConfigError as error:
+        raise Exit(EX_CONFIG, f"Fatal: {error.public}") from error
+    yield from doveadm_direct.carry_out(plain, request, file, own=own)
 
 
 def _hear(outcome: Outcome, said: Mapping[str, Any], progress: "Progress") -> None:

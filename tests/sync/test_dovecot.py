@@ -295,3 +295,27 @@ def test_doveadm(suite: Suite, dovecot: Dovecot) -> None:
     assert PASSWORD not in suite.log()
     assert doveadm("backup", "-u", user, "mbox:~/mbox:INBOX=~/mbox/inbox", status=75)[1].count("\n") == 1   # Work/2024
     wait_for(lambda: "messages copied" in suite.log())
+
+
+def test_without_the_suite_and_import(dovecot: Dovecot, certificates: Path) -> None:
+    make_account(dovecot, "kate", messages=4)
+    with open_folder() as folder:
+        suite = Suite(folder)
+        settings = {"imapc_host": "127.0.0.1", "imapc_port": dovecot.port, "imapc_user": "kate",
+                    "imapc_password": PASSWORD}
+        overrides = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
+
+        def doveadm(*words: str) -> str:
+            said = suite.program("doveadm", *overrides, *words)
+            assert said.returncode == 0, said.stderr
+            return said.stdout + said.stderr
+
+        assert "7 messages copied" in doveadm("-v", "backup", "-R", "-u", suite.first, "imapc:")
+        assert "0 messages copied" in doveadm("-v", "backup", "-R", "-u", suite.first, "imapc:")
+        assert doveadm("import", "-u", suite.second, "-s", "imapc:", "Old", "SUBJECT", "no id") == ""
+        assert doveadm("mailbox", "status", "-u", suite.second, "messages", "Old.Work.2024") == \
+            "Old.Work.2024 messages=2\n"
+        assert not list(suite.maildir(suite.second).glob(".import-*"))
+        # From one server to another account of it, by way of our doveadm.
+        assert "7 messages copied" in doveadm("-v", "-o", "mail_location=imapc:", "sync", "-1", "-u", suite.first,
+                                              "maildir:~/copy")
