@@ -23,7 +23,7 @@ from mailsuite.store.delivery import (
 from mailsuite.store.maildir_delivery import Delivery, deliver_maildirs
 
 FORWARD_LIMIT = 1024 * 1024          # octets of a .forward or :include: file
-TOGETHER = 8                         # deliveries that are synced and answered together, at most
+TOGETHER = 16                        # deliveries that are synced and answered together, at most
 TOGETHER_LIMIT = 256 * 1024          # octets of a message that others may wait for
 
 log = logging.getLogger("mailsuite.deliver")

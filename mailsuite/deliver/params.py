@@ -23,8 +23,9 @@ STRICT_MAILBOX_OWNERSHIP = declare(Param("strict_mailbox_ownership", "yes", bool
 MAILDIR_SYNC_DIRECTORY = declare(Param("maildir_sync_directory", "yes", boolean(),
     "Sync a Maildir's new/ after each delivery, so that a power loss cannot take a message whose queue file is gone. "
     "Only where the file system orders the rename behind the file's own sync may it be no."))
-DELIVERY_WORKERS_PER_USER = declare(Param("delivery_workers_per_user", "4", integer(least=1, most=64),
-    "Processes that may write one uid's mailboxes at the same time."))
+DELIVERY_WORKERS_PER_USER = declare(Param("delivery_workers_per_user", "2", integer(least=1, most=64),
+    "Processes that may write one uid's mailboxes at the same time. What gathers while they are at work is written and "
+    "synced together, so more of them help only where a file server is slow to answer."))
 DELIVERY_WORKER_IDLE = declare(Param("delivery_worker_idle", "100s", seconds(least=1),
     "How long a recipient's delivery process waits for more before it ends."))
 

@@ -29,7 +29,9 @@ from mailsuite.base.errors import ConfigError
 from mailsuite.config.dovecot import DovecotSettings
 from mailsuite.config.settings import Settings
 from mailsuite.maps.parameters import read_ahead
+from mailsuite.master.affinity import cores_for, keep_to
 from mailsuite.master.logging import LogFiles, setup_logging
+from mailsuite.master.params import CPU_AFFINITY
 from mailsuite.master.plan import ServicePlan
 from mailsuite.net.service import Listener, ServiceContext, new_event_loop
 
@@ -48,6 +50,8 @@ def run_child(plan: ServicePlan, worker: int, listeners: list[Listener], control
         gc.enable()
         random.seed()
         _set_name(plan.name if plan.name == plan.command else f"{plan.command}:{plan.name}")
+        if plan.settings[CPU_AFFINITY]:
+            keep_to(cores_for(plan.kind, worker, os.sched_getaffinity(0)))
         setup_logging(plan.settings, dovecot, files)
         context = ServiceContext(
             name=plan.name, command=plan.command, settings=plan.settings, dovecot=dovecot, listeners=listeners,

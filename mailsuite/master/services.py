@@ -11,6 +11,14 @@ class Reload(Enum):
     TELL = "tell"
 
 
+class Cores(Enum):
+    """Where processes run, see affinity.py. ONE_EACH: each on a core of its own. UPPER: all on the upper half."""
+
+    ANY = "any"
+    ONE_EACH = "one each"
+    UPPER = "upper"
+
+
 @dataclass(frozen=True)
 class ServiceKind:
     """entry: "module:function". root: keeps root's rights when the suite has them. eager: started without a request.
@@ -25,6 +33,7 @@ class ServiceKind:
     eager: bool = False
     spread: bool = False
     preload: tuple[str, ...] = ()
+    cores: Cores = Cores.ANY
 
 
 _MAIL = ("mailsuite.queue", "mailsuite.rewrite", "mailsuite.maps", "mailsuite.database", "mailsuite.address",
@@ -39,9 +48,9 @@ _STORE = ("mailsuite.store", "mailsuite.message", "mailsuite.sasl")
 COMMANDS: dict[str, ServiceKind] = {
     "smtpd": ServiceKind("mailsuite.smtp.server:serve", Reload.REPLACE, eager=True, spread=True,
                          preload=(*_MAIL, *_DNS, *_SIGN, "mailsuite.anvil", "mailsuite.smtp", "mailsuite.sasl",
-                                  "mailsuite.tls")),
+                                  "mailsuite.tls"), cores=Cores.ONE_EACH),
     "pickup": ServiceKind("mailsuite.queue.pickup_server:serve", eager=True, preload=(*_MAIL, *_SIGN)),
-    "qmgr": ServiceKind("mailsuite.queue.server:serve", eager=True, preload=(*_MAIL, *_SIGN)),
+    "qmgr": ServiceKind("mailsuite.queue.server:serve", eager=True, preload=(*_MAIL, *_SIGN), cores=Cores.UPPER),
     "showq": ServiceKind("mailsuite.queue.showq_server:serve", preload=_MAIL),
     "smtp": ServiceKind("mailsuite.deliver.smtp:serve",
                         preload=(*_MAIL, *_DNS, *_CHAINS, "mailsuite.deliver", "mailsuite.smtp", "mailsuite.tls")),
@@ -52,7 +61,8 @@ COMMANDS: dict[str, ServiceKind] = {
     "local": ServiceKind("mailsuite.deliver.local:serve", root=True,
                          preload=(*_MAIL, *_SIGN, "mailsuite.deliver", "mailsuite.store.maildir_delivery")),
     "virtual": ServiceKind("mailsuite.deliver.virtual:serve", root=True,
-                           preload=(*_MAIL, "mailsuite.deliver", "mailsuite.store.maildir_delivery")),
+                           preload=(*_MAIL, "mailsuite.deliver", "mailsuite.store.maildir_delivery"),
+                           cores=Cores.UPPER),
     "pipe": ServiceKind("mailsuite.deliver.pipe:serve", root=True, preload=(*_MAIL, "mailsuite.deliver")),
     "spawn": ServiceKind("mailsuite.deliver.spawn:serve", root=True, preload=(*_MAIL, "mailsuite.deliver")),
     "postscreen": ServiceKind("mailsuite.postscreen.server:serve", Reload.REPLACE, eager=True,

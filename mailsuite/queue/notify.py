@@ -5,6 +5,8 @@
     notifier.behind                                         qmgr says that mail comes faster than it goes
 
 A notice is a hint: what is lost is found by qmgr's scan of incoming/. At most BACKLOG octets wait for a slow qmgr.
+`gathers`: the first one goes at once; where one follows upon the other (BUSY_S), what GATHER_S brings goes together.
+qmgr is then woken once for several messages, and so is everybody behind it.
 """
 
 import asyncio
@@ -15,34 +17,57 @@ from typing import Any
 
 BACKLOG = 1 << 20
 RETRY_S = 1.0
+BUSY_S = 0.006              # since the last notices went: there is much mail
+GATHER_S = 0.004
 _encode = json.JSONEncoder(separators=(",", ":")).encode      # json.dumps makes one each time
 
 
 class Notifier:
-    """One per process, for its event loop's thread."""
+    """One per process, for its event loop's thread. gathers: wait a moment for the next ones when there is much mail;
+    who does so has to call `close` at its end."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, path: str, *, gathers: bool = False) -> None:
+        self.path, self._gathers = path, gathers
         self._waiting = bytearray()
         self._socket: socket.socket | None = None
         self._writing = False
+        self._gathering: asyncio.TimerHandle | None = None
+        self._told_at = -BUSY_S
         self._next_try = 0.0
         self._heard = b""
         self.behind = False
 
     def tell(self, message: Mapping[str, Any]) -> None:
-        """Send now if the socket takes it, else as soon as it does; dropped when nobody listens."""
+        """Send now, or soon, or as soon as the socket takes it; dropped when nobody listens."""
         line = _encode(message).encode() + b"\n"
         if self._socket is None and not self._connect():
             return
         if len(self._waiting) + len(line) > BACKLOG:
             return
         self._waiting += line
+        if self._writing or self._gathering is not None:
+            return
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if self._gathers and now - self._told_at < BUSY_S:
+            self._gathering = loop.call_later(GATHER_S, self._gathered)
+        else:
+            self._told_at = now
+            self._flush()
+
+    def _gathered(self) -> None:
+        self._gathering = None
+        self._told_at = asyncio.get_running_loop().time()
         if not self._writing:
             self._flush()
 
     def close(self) -> None:
-        """Drop the connection; a later tell makes a new one."""
+        """Drop the connection; a later tell makes a new one. What is still gathering goes before."""
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
+            if self._socket is not None and not self._writing:
+                self._flush(again=False)
         if self._socket is not None:
             loop = asyncio.get_running_loop()
             if self._writing:

@@ -107,7 +107,7 @@ class Server:
         self.anvil = AnvilClient(f"{queue_directory}/private/anvil", context.name) if self.rates.any else None
         self.client_key = ClientKey(settings[anvil_params.SMTPD_CLIENT_IPV4_PREFIX_LENGTH],
                                     settings[anvil_params.SMTPD_CLIENT_IPV6_PREFIX_LENGTH])
-        self.notifier = Notifier(f"{queue_directory}/public/qmgr")
+        self.notifier = Notifier(f"{queue_directory}/public/qmgr", gathers=True)
         self.cleanup = Cleanup(context.settings_of("cleanup"), self.rewriter, open_store(settings), self.notifier)
         self.cleanup.local_inspectors = LocalMilters(settings).inspectors       # of notices to the postmaster
         self.verifier = Verifier(settings, self.policy.resources.checks, self.policy.resources.source)
@@ -149,6 +149,7 @@ class Server:
             self.anvil.close()
         if self._notices:
             await asyncio.wait(self._notices, timeout=GOODBYE_S)
+        self.notifier.close()
 
     def _make_auth(self, settings: "Settings") -> AuthClient | None:
         if not settings[params.SMTPD_SASL_AUTH_ENABLE]:

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mailsuite.base.files import fsync_directory
+from mailsuite.base.writeback import start_sync
 from mailsuite.store.delivery import DeliveryFailed, make_folders, write_message
 
 _SERIAL = itertools.count()
@@ -52,7 +53,7 @@ def deliver_maildirs(deliveries: Sequence[Delivery]) -> "list[str | DeliveryFail
     """Deliver all; how each ended, in their order: its path in new/, or why it is not there."""
     arrivals = [_Arrival(delivery) for delivery in deliveries]
     try:
-        for step in (_Arrival.write, _Arrival.sync, _Arrival.show):
+        for step in _STEPS if len(arrivals) > 1 else _STEPS_ALONE:
             for arrival in arrivals:
                 if arrival.failure is None:
                     try:
@@ -103,6 +104,9 @@ class _Arrival:
         except OSError as error:
             raise DeliveryFailed.of("error writing message", error) from error
 
+    def start(self) -> None:
+        start_sync(self.fd)
+
     def sync(self) -> None:
         try:
             os.fsync(self.fd)
@@ -144,6 +148,11 @@ class _Arrival:
             except OSError as error:        # after a good sync: of a file system that tells of a full quota only now
                 if self.failure is None:
                     raise DeliveryFailed.of("error writing message", error) from error
+
+
+# Of one message the sync itself begins at once; of several each would wait for the one before.
+_STEPS_ALONE = _Arrival.write, _Arrival.sync, _Arrival.show
+_STEPS = _Arrival.write, _Arrival.start, _Arrival.sync, _Arrival.show
 
 
 def _create_in_tmp(folder: str, temporary: str, mode: int, make: bool) -> int:

@@ -11,6 +11,7 @@ from unittest.mock import Mock
 
 import pytest
 
+from mailsuite.base.writeback import start_sync
 from mailsuite.store import maildir_delivery
 from mailsuite.store.delivery import (
     DeliveryFailed,
@@ -84,6 +85,26 @@ def test_several_at_once_share_the_sync_of_a_folder(tmp_path: Path, monkeypatch:
     assert [Path(str(end)).read_bytes() for end in ends] == [HEADER + MESSAGE] * 5
     assert len(set(map(str, ends))) == 5
     assert synced == [f"{tmp_path}/a/new", f"{tmp_path}/b/new"]
+
+
+def test_the_disk_begins_with_all_before_one_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    fsync = os.fsync
+    deliver_maildir(str(tmp_path / "a"), b"", [MESSAGE], host="h")
+    monkeypatch.setattr(maildir_delivery, "start_sync", lambda fd: done.append("start"))
+    monkeypatch.setattr(os, "fsync", lambda fd: (done.append("fsync"), fsync(fd)))
+    ends = deliver_maildirs([Delivery(str(tmp_path / "a"), HEADER, [MESSAGE], "h")] * 3)
+    assert all(isinstance(end, str) for end in ends)
+    assert done == ["start"] * 3 + ["fsync"] * 4
+
+
+def test_starting_a_sync_never_fails(tmp_path: Path) -> None:
+    start_sync(-1)
+    with open(tmp_path / "f", "wb") as file:
+        file.write(MESSAGE)
+        file.flush()
+        start_sync(file.fileno())
+    assert (tmp_path / "f").read_bytes() == MESSAGE
 
 
 def test_a_failure_of_one_is_not_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,6 +38,34 @@ class FakeQmgr:
         os.unlink(self.path)
 
 
+def test_what_comes_in_a_rush_goes_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notify, "BUSY_S", 1000.0)
+    flushes: list[int] = []
+    flush = Notifier._flush
+    monkeypatch.setattr(Notifier, "_flush", lambda self, **how: (flushes.append(1), flush(self, **how))[1])
+
+    async def run() -> None:
+        path = str(tmp_path / "qmgr")
+        notifier, qmgr = Notifier(path, gathers=True), FakeQmgr(path)
+        await qmgr.start()
+        for word in ("first", "second", "third"):
+            notifier.tell({"id": word})
+        assert len(flushes) == 1                        # the first one waited for nobody
+        await until(lambda: qmgr.told == ["first", "second", "third"])
+        assert len(flushes) == 2
+        notifier.tell({"id": "last"})
+        notifier.close()                                # and the end for nothing
+        await until(lambda: qmgr.told[3:] == ["last"])
+        plain = Notifier(path)
+        plain.tell({"id": "x"})
+        plain.tell({"id": "y"})
+        assert len(flushes) == 5
+        plain.close()
+        qmgr.die()
+
+    asyncio.run(run())
+
+
 def test_a_qmgr_that_is_behind_and_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notify, "RETRY_S", 0.0)
 
