@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from mailsuite.base.errors import ConfigError
+from mailsuite.base.errors import ConfigError, ConfigErrors
 from mailsuite.base.log import logger
 from mailsuite.config.settings import Settings
 from mailsuite.master.prepare import PidFile
@@ -161,10 +161,13 @@ def stop(directory: str) -> int:
 
 def reload(directory: str) -> int:
     """Check the configuration, and have the running master read it. Nothing changes when it has errors."""
+    from mailsuite.master.certificates import certificate_problems
     from mailsuite.master.configuration import load_configuration
 
     try:
-        load_configuration(directory)
+        problems = certificate_problems(load_configuration(directory).dovecot)
+        if problems:
+            raise ConfigErrors([ConfigError(problem) for problem in problems])
         pid = _master_pid(directory)
     except ConfigError as error:
         _complain(error.public)

@@ -232,6 +232,8 @@ def _access_services(settings: "Settings", dovecot: "DovecotSettings", accounts:
                                              mode=0o600, owner=internal[1:] if internal else None))
             plans.append(_lmtp_service(settings, dovecot, base_dir, accounts))
         plans.append(access)
+    if logins:
+        _refuse_plugins(dovecot)
     for protocol in logins:
         plans.append(_login_service(protocol, settings, dovecot, accounts))
     return plans
@@ -270,6 +272,14 @@ def _login_service(protocol: str, settings: "Settings", dovecot: "DovecotSetting
 FEW_PLACES = 256
 # Protocols with a login, and the first half of its service's name.
 LOGINS = {"imap": "imap", "pop3": "pop3", "sieve": "managesieve"}
+
+
+def _refuse_plugins(dovecot: "DovecotSettings") -> None:
+    """What would let fewer in than we do. Raises ConfigError."""
+    for name in ("login_access_sockets", "login_plugins"):
+        if dovecot.text(name).strip():
+            raise ConfigError(f"{dovecot.where(name) or dovecot.path}: {name} is not supported: nobody would be kept out "
+                              "by it (see docs/differences.md)")
 
 
 def _login_places(section: "Section | None", dovecot: "DovecotSettings") -> int:

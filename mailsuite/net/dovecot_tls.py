@@ -107,7 +107,7 @@ class DovecotTls:
             tls = ServerTls(dovecot_tls(layer), choose=choose)
             tls.load()
         except ConfigError as error:
-            self._log.error("%s", error.public)
+            self._log.error("%s", _told(layer, error).public)
             return None
         return tls.context()
 
@@ -124,8 +124,15 @@ def certificate_errors(dovecot: "DovecotSettings") -> list[ConfigError]:
         try:
             ServerTls(dovecot_tls(layer)).load()
         except ConfigError as error:
-            found.setdefault(error.public, error)
+            told = _told(layer, error)
+            found.setdefault(told.public, told)
     return list(found.values())
+
+
+def _told(layer: "DovecotSettings", error: ConfigError) -> ConfigError:
+    """With the files' names: what was read knows only "(configuration)"."""
+    files = [f"{name} = <{path}" for name in ("ssl_cert", "ssl_key") if (path := layer.file(name))]
+    return ConfigError(f"{error.public} ({', '.join(files)})") if files else error
 
 
 def _layers(dovecot: "DovecotSettings") -> "list[DovecotSettings]":

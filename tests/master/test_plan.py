@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from mailsuite.base.errors import ConfigErrors
+from mailsuite.base.errors import ConfigError, ConfigErrors
 from mailsuite.config.dovecot import DovecotSettings
 from mailsuite.config.mastercf import read_master_cf
 from mailsuite.config.settings import Settings
 from mailsuite.master.accounts import Accounts
-from mailsuite.master.plan import ServicePlan, accepting_processes, make_plan
+from mailsuite.master.plan import ServicePlan, _login_places, _refuse_plugins, accepting_processes, make_plan
 
 SETTINGS = {"queue_directory": "/q", "inet_interfaces": "127.0.0.1", "inet_protocols": "ipv4",
             "default_process_limit": "100"}
@@ -100,3 +100,22 @@ def test_lmtp_service(tmp_path: Path) -> None:
     assert found["lmtp"].process_limit == 7 and not found["lmtp"].kind.root
     assert [(spec.path, spec.mode) for spec in found["access"].sockets if spec.name == "lmtp-delivery"] == [
         ("/b/lmtp-delivery", 0o600)]
+
+
+@pytest.mark.parametrize(("inside", "places"), [
+    ("", 0),
+    ("process_limit = 7", 7),
+    ("client_limit = 7", 100),                              # service_count = 1: a process serves one
+    ("service_count = 0\n client_limit = 7", 700),
+    ("service_count = 0\n client_limit = 7\n process_limit = 2", 14),
+])
+def test_places_of_a_login_service(inside: str, places: int) -> None:
+    dovecot = DovecotSettings.of(f"service imap-login {{\n{inside}\n}}\n")
+    assert _login_places(dovecot.section("service", "imap-login"), dovecot) == places
+
+
+@pytest.mark.parametrize("name", ["login_access_sockets", "login_plugins"])
+def test_what_would_keep_clients_out_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=name):
+        _refuse_plugins(DovecotSettings.of(f"{name} = something\n"))
+    _refuse_plugins(DovecotSettings.of(""))

@@ -12,6 +12,7 @@ from mailsuite.sasl.penalty import Outcome, Penalties, PenaltyRules, TooManyGues
 
 CHECK_S = 0.01          # what a check of a password takes
 FAILURE_S = 2.0         # auth_failure_delay
+RETRY_S = 10.0          # after which an attacker tries again what was refused unchecked; two wait by then, 15 s each
 
 
 @dataclass
@@ -81,7 +82,7 @@ class World:
                 def answered(outcome: Outcome | None, seconds: float) -> None:
                     if outcome is None:
                         left.append(guess)
-                        self.at(self.clock.at + 1.0, step)
+                        self.at(self.clock.at + RETRY_S, step)
                     else:
                         step()
 

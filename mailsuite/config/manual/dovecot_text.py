@@ -80,6 +80,7 @@ last_valid_uid: The highest user id that a user may have; 0: no limit.
 lda_mailbox_autocreate: Make a missing mailbox that mail is delivered to.
 lda_mailbox_autosubscribe: Subscribe to such a new mailbox.
 libexec_dir: Where `doveadm exec` finds programs.
+libexec_dir: Where `doveadm exec` looks for programs.
 listen: Addresses on which services listen.
 lmtp_add_received_header: Put a Received header on mail that comes by LMTP.
 lmtp_client_workarounds: Clients' faults that LMTP forgives: whitespace-before-path, mailbox-for-path.
@@ -89,12 +90,13 @@ lmtp_save_to_detail_mailbox: Deliver user+NAME into the mailbox NAME.
 lmtp_user_concurrency_limit: Deliveries by LMTP that one user may have under way, more get 451; 0: no limit.
 log_core_filter: Events that end the process; not for production.
 log_debug: Events that are logged in detail.
-libexec_dir: Where `doveadm exec` looks for programs.
 log_path: The log: syslog, a file, or /dev/stderr.
 log_timestamp: The time in lines of a log file.
+login_access_sockets: Programs that let clients in or not; not supported: the suite does not start with it.
 login_greeting: What a server says first.
 login_log_format: The log line of a login.
 login_log_format_elements: Parts of that line; empty ones are left out.
+login_plugins: Plugins of login processes; not supported: the suite does not start with it.
 login_proxy_max_reconnects: How often a server that a login is passed on to is tried again.
 login_proxy_timeout: How long a login with such a server may take.
 login_source_ips: Our addresses towards such servers, taken in turn; with ? in front only those that work.
