@@ -6,7 +6,7 @@ import sys
 from base64 import b64encode
 from collections.abc import Iterator
 
-from mailsuite.cli.doveadm import EX_NOPERM, EX_NOUSER, EX_TEMPFAIL, Doveadm, Exit
+from mailsuite.cli.doveadm import EX_NOPERM, EX_NOUSER, EX_TEMPFAIL, EX_USAGE, Doveadm, Exit
 from mailsuite.sasl import wire
 
 TIMEOUT_S = 60.0
@@ -80,8 +80,10 @@ def ask_password(prompt: str = "Password: ") -> str:
 def _authenticate(doveadm: Doveadm, found: dict[str, list[str]], rest: list[str], path: str) -> tuple[
         list[str], str]:
     """The answer to a PLAIN login, and the connection's cookie; the connection stays open in _OPEN."""
-    if not 1 <= len(rest) <= 2:
+    if not rest:
         doveadm.usage()
+    if len(rest) > 2:
+        raise Exit(EX_USAGE, f"Error: Extraneous arguments found: {rest[2]}")
     user, password = rest[0], rest[1] if len(rest) > 1 else ask_password()
     master = found.get("M", [""])[0]
     plain = "\0".join((user, master, password)) if master else f"\0{user}\0{password}"
@@ -122,7 +124,12 @@ def login(doveadm: Doveadm, arguments: list[str]) -> int:
     words, cookie = _authenticate(doveadm, found, rest, found.get("a", [doveadm.socket_path("auth-login")])[-1])
     if words[0] != "OK":
         return _status(words)
-    master = AuthSocket(found.get("m", [doveadm.socket_path("auth-master")])[-1])
+    try:
+        master = AuthSocket(found.get("m", [doveadm.socket_path("auth-master")])[-1],
+                            failing="Error: auth-master: login")
+    except Exit as error:
+        raise Exit(EX_NOPERM, f"{error.text}\n{error.text}\nError: userdb lookup failed: Internal error occurred. "
+                              "Refer to server log for more information.") from error
     master.greet_master()
     master.say("REQUEST", "1", str(os.getpid()), "1", cookie)
     answer = master.hear()
@@ -139,7 +146,13 @@ def lookups(doveadm: Doveadm, path: str, command: str, users: list[str], info: l
         tuple[str, list[str]]]:
     """Each user with the words of the answer."""
     kind = "userdb" if command == "USER" else "passdb"
-    connection = AuthSocket(path, failing=f"doveadm({users[0]}): Error: auth-master: {kind} lookup({users[0]})")
+    failing = f"Error: auth-master: {kind} lookup({users[0]})"
+    try:
+        connection = AuthSocket(path, failing=failing if kind == "passdb" else f"doveadm({users[0]}): {failing}")
+    except Exit as error:
+        if kind == "passdb":
+            error.text += f"\nError: passdb lookup failed for {users[0]}"
+        raise
     connection.greet_master()
     for number, user in enumerate(users, 1):
         connection.say(command, str(number), user, *info)
@@ -186,11 +199,45 @@ def lookup(doveadm: Doveadm, arguments: list[str]) -> int:
 def cache_flush(doveadm: Doveadm, arguments: list[str]) -> int:
     """doveadm auth cache flush."""
     found, rest = doveadm.options(arguments, "a")
-    master = AuthSocket(found.get("a", [doveadm.socket_path("auth-master")])[-1])
+    try:
+        master = AuthSocket(found.get("a", [doveadm.socket_path("auth-master")])[-1],
+                            failing="Error: auth-master: auth cache flush")
+    except Exit as error:           # as Dovecot's: there is nothing in a cache that is not there
+        print(error.text, file=sys.stderr)
+        print("0 cache entries flushed")
+        return 0
     master.greet_master()
     master.say("CACHE-FLUSH", "1", *rest)
     words = master.hear()
     if words[0] != "OK":
         raise Exit(EX_TEMPFAIL, "doveadm: Fatal: auth cache flush failed")
     print(f"{words[2] if len(words) > 2 else 0} cache entries flushed")
+    return 0
+
+
+def penalty(doveadm: Doveadm, arguments: list[str]) -> int:
+    """doveadm penalty: networks from which passwords are guessed, with how many wrong ones came lately."""
+    import time
+    from ipaddress import ip_network
+
+    from mailsuite.cli.doveadm_print import printer_for
+
+    found, rest = doveadm.options(arguments, "a")
+    try:
+        wanted = ip_network(rest[0], strict=False) if rest else None
+    except ValueError as error:
+        raise Exit(EX_USAGE, f"Error: Invalid netmask '{rest[0]}' given") from error
+    path = found.get("a", [doveadm.socket_path("auth-master")])[-1]
+    connection = AuthSocket(path, failing=f"Fatal: net_connect_unix({path}) failed")
+    connection.greet_master()
+    connection.say("PENALTIES", "1")
+    printer = printer_for(doveadm.formatter or "table")
+    printer.header(["IP", "penalty", "last_penalty", "last_update"])
+    now = time.time()
+    while (words := connection.hear())[0] == "PENALTY":
+        network, when = ip_network(words[2], strict=False), time.localtime(now - int(words[4]))
+        if wanted is None or network.version == wanted.version and network.overlaps(wanted):   
+            shown = str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)
+            printer.row([shown, words[3], time.strftime("%Y-%m-%d %H:%M:%S", when), time.strftime("%H:%M:%S", when)])
+    printer.end()
     return 0

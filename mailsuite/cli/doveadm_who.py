@@ -122,6 +122,8 @@ def not_here(doveadm: Doveadm, arguments: list[str]) -> int:
 
 
 _WHY = {
+    "proxy list": "the login processes keep no common list of what they pass on",
+    "proxy kick": "the login processes keep no common list of what they pass on",
     "stats add": "what is counted is fixed (doveadm stats dump)",
     "stats remove": "what is counted is fixed (doveadm stats dump)",
 }

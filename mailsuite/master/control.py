@@ -175,7 +175,11 @@ def reload(directory: str) -> int:
     if not pid:
         _complain("the mail system is not running")
         return 1
-    os.kill(pid, signal.SIGHUP)
+    try:
+        os.kill(pid, signal.SIGHUP)
+    except PermissionError:
+        _complain(f"only the user who started it may reload the mail system (process {pid})")
+        return 1
     return 0
 
 

@@ -84,7 +84,8 @@ class MasterSession:
             return
         handlers = {"USER": self._user, "PASS": self._pass, "LIST": self._list}
         if self._kind == "master":
-            handlers |= {"REQUEST": self._request, "CACHE-FLUSH": self._cache_flush}
+            handlers |= {"REQUEST": self._request, "CACHE-FLUSH": self._cache_flush,
+                         "PENALTIES": self._list_penalties}
             if words[0] == "GRANT-KEY":
                 self._grant_key(words)
                 return
@@ -191,6 +192,14 @@ class MasterSession:
 
     async def _cache_flush(self, words: list[str]) -> None:
         self._write(wire.line("OK", words[1], str(self._hub.flush(words[2:]))))
+
+
+    async def _list_penalties(self, words: list[str]) -> None:
+        """Who guesses passwords, for doveadm penalty; not Dovecot's, whose anvil tells that."""
+        penalties = self._hub.service.penalties
+        lines = [wire.line("PENALTY", words[1], network, str(wrong), str(int(age_s)))
+                 for network, wrong, age_s in (penalties.wrong() if penalties is not None else ())]
+        self._write(b"".join(lines) + wire.line("DONE", words[1]))
 
 
 def _is_number(word: str) -> bool:

@@ -185,6 +185,15 @@ class Penalties:
     def __len__(self) -> int:
         return len(self._lanes) + len(self._known)
 
+    def wrong(self) -> list[tuple[str, int, float]]:
+        """(network, different wrong passwords that are not forgotten, seconds since the last attempt) of each."""
+        now, found = self._clock.monotonic(), []
+        for (network, user), lane in self._lanes.items():
+            lane.level(now, self.rules.decay_s)
+            if not user and lane.wrong:
+                found.append((network, lane.wrong, max(0.0, now - lane.last_start)))
+        return found
+
     def admit(self, address: str, user: str, guess: Guess | None) -> Place:
         """A place for an attempt. guess None: the mechanism does not show the password. Raises TooManyGuesses."""
         rules = self.rules

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from mailsuite.access.sessions import Metric, Session, Sessions
-from tests.support.suite import Suite, running_suite, wait_for
+from tests.support.suite import BIN, Suite, running_suite, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -133,3 +133,39 @@ def test_processes_and_the_log(suite: Suite) -> None:
     assert line[16:].startswith("Error: access: broken request of a login process")
     assert "broken request" not in doveadm(suite, "log", "errors", "-s", "4000000000").stdout
     assert doveadm(suite, "-f", "tab", "log", "errors").stdout.startswith("timestamp\tprefix\ttype\ttext\n")
+
+
+def test_guessing_shows_in_penalty(suite: Suite) -> None:
+    for number in range(3):
+        words = ["auth", "test", "-x", "rip=192.0.2.77", suite.second, f"wrong{number}"]
+        assert doveadm(suite, *words).returncode == 77
+    lines = doveadm(suite, "-f", "tab", "penalty").stdout.splitlines()
+    assert lines[0] == "IP\tpenalty\tlast_penalty\tlast_update" and lines[1].startswith("192.0.2.77\t3\t")
+    assert len(doveadm(suite, "-f", "tab", "penalty", "192.0.2.0/24").stdout.splitlines()) == 2
+    assert len(doveadm(suite, "-f", "tab", "penalty", "10.0.0.0/8").stdout.splitlines()) == 1
+    said = doveadm(suite, "penalty", "x/y")
+    assert (said.returncode, said.stderr) == (64, "Error: Invalid netmask 'x/y' given\n")
+
+
+@pytest.mark.parametrize(("words", "status", "out", "err"), [
+    (["auth", "test", "anna", "secret", "x"], 64, "", "Error: Extraneous arguments found: x\n"),
+    (["auth", "lookup", "-a", "/nonexistent", "anna"], 75, "",
+     "Error: auth-master: passdb lookup(anna): connect(/nonexistent) failed: No such file or directory\n"
+     "Error: passdb lookup failed for anna\n"),
+    (["auth", "cache", "flush", "-a", "/nonexistent"], 0, "0 cache entries flushed\n",
+     "Error: auth-master: auth cache flush: connect(/nonexistent) failed: No such file or directory\n"),
+    (["reload", "x"], 64, "", "Error: Extraneous arguments found: x\n"),
+    (["stop", "x"], 64, "", "Error: Extraneous arguments found: x\n"),
+])
+def test_words_of_dovecots_doveadm(suite: Suite, words: list[str], status: int, out: str, err: str) -> None:
+    said = doveadm(suite, *words)
+    assert (said.returncode, said.stdout, said.stderr) == (status, out, err)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user's process needs root to be made")
+@pytest.mark.parametrize("word", ["reload", "stop"])
+def test_who_may_not(suite: Suite, word: str) -> None:
+    said = subprocess.run([str(BIN / "doveadm"), "-c", str(suite.top / "dovecot.conf"), word], capture_output=True,
+                          text=True, check=False, timeout=60, user=65534, group=65534, extra_groups=[])
+    assert said.returncode in (75, 89) and said.stderr.startswith("Fatal: ") and "Traceback" not in said.stderr
+    assert doveadm(suite, "auth", "cache", "flush").returncode == 0         # it runs on
