@@ -14,7 +14,7 @@ from mailsuite.base.errors import ConfigError
 from mailsuite.database.http import check_url
 from mailsuite.sasl.passdb import split_fields
 
-DEFAULT_TIMEOUT_MS = 10_000      # where timeout_msecs is 0, which means for ever in Dovecot
+DEFAULT_TIMEOUT_MS = 10_000      # where timeout_msecs is 0
 _DICT = "fs:posix:prefix="
 _URLS = ("grant_url", "tokeninfo_url", "introspection_url")
 _MODES = ("", "auth", "get", "post", "local")
