@@ -278,8 +278,8 @@ def _refuse_plugins(dovecot: "DovecotSettings") -> None:
     """What would let fewer in than we do. Raises ConfigError."""
     for name in ("login_access_sockets", "login_plugins"):
         if dovecot.text(name).strip():
-            raise ConfigError(f"{dovecot.where(name) or dovecot.path}: {name} is not supported: nobody would be kept out "
-                              "by it (see docs/differences.md)")
+            raise ConfigError(f"{dovecot.where(name) or dovecot.path}: {name} is not supported: nobody would be kept "
+                              "out by it (see docs/differences.md)")
 
 
 def _login_places(section: "Section | None", dovecot: "DovecotSettings") -> int:
