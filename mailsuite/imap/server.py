@@ -67,7 +67,6 @@ class Handler:
             self.context.params = replace(self.params, compress=False)
         self.session = Session(greeting=self.greeting, max_line_length=self.params.max_line_length,
                                known=commands.NAMES)
-        self.octets_out += len(self.greeting)
         return self.session
 
     async def answer(self, question: object) -> object:
@@ -303,6 +302,14 @@ def greeting(handover: HandOver, params: Params, *, failed: bool = False) -> byt
     return b"%b OK [CAPABILITY %b] Logged in\r\n" % (handover.tag, capability)
 
 
+def _say(sock: socket.socket, octets: bytes) -> bytes:
+    """Say it at once, before anything else is made ready; what does not go out now is left for the session."""
+    try:
+        return octets[sock.send(octets):]
+    except OSError:         # nothing can be sent now, or never again: the transport finds out which
+        return octets
+
+
 async def serve_user(sock: socket.socket, handover: HandOver, user: UserInfo, world: UserWorld) -> None:
     """One session from its greeting to its end. Owns the socket; raises nothing that concerns one session only."""
     settings = world.dovecot.for_protocol("imap")
@@ -318,7 +325,9 @@ async def serve_user(sock: socket.socket, handover: HandOver, user: UserInfo, wo
             with contextlib.suppress(OSError), sock:
                 await asyncio.get_running_loop().sock_sendall(sock, greeting(handover, params, failed=True))
             return
-        handler = Handler(mail, params, greeting(handover, params), prefix)
+        said = greeting(handover, params)
+        handler = Handler(mail, params, _say(sock, said), prefix)
+        handler.octets_out = len(said)
         reason = await converse(sock, handover, _Counted(handler, peer=handover.peer), handler.ended, world,
                                 goodbye=lambda: handler.session.end("Server shutting down"))
         try:
