@@ -1,4 +1,4 @@
-"""Each process that a login passes through is killed in the middle of one: the client learns of it, the next gets in."""
+"""Each process of a login is killed in the middle of one: the client learns of it, the next gets in."""
 
 import imaplib
 import os
