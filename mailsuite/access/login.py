@@ -126,6 +126,7 @@ class LoginFacts:
     implementation: str = ""         # managesieve_implementation_string
     sieve: str = ""                  # managesieve_sieve_capability
     notify: str = ""                 # managesieve_notify_capability
+    apop_challenge: str = ""         # of POP3's greeting, where auth_mechanisms has apop
 
 
 @dataclass

@@ -3,6 +3,8 @@
 Source: RFC 1939 section 4, RFC 2449 (CAPA), RFC 2595 (STLS), RFC 5034 (AUTH), RFC 3206 (SYS/TEMP and AUTH codes).
 """
 
+import re
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 
 from mailsuite.access.login import (
@@ -29,7 +31,8 @@ class Pop3Login(LoginSession):
 
     def opened(self) -> list[Action]:
         # A proxy need not ask CAPA whether it may say who its client is.
-        self.send(f"+OK {'[XCLIENT] ' if self.facts.trusted else ''}{self.facts.greeting}")
+        challenge = f" {self.facts.apop_challenge}" if self.facts.apop_challenge else ""
+        self.send(f"+OK {'[XCLIENT] ' if self.facts.trusted else ''}{self.facts.greeting}{challenge}")
         return self._flush()
 
     def say_goodbye(self, text: str) -> None:
@@ -117,7 +120,17 @@ class Pop3Login(LoginSession):
             self._out.append(StartTls())
 
     def do_apop(self, argument: bytes) -> None:
-        self.send("-ERR APOP not enabled.")
+        """Name and MD5(challenge password) in hexadecimal digits. The challenge is ours, whatever a client may hold."""
+        user, space, digest = argument.partition(b" ")
+        if not self.facts.apop_challenge:
+            self.send("-ERR APOP not enabled.")
+        elif not space or len(digest) != 32:
+            self.send("-ERR Invalid parameters.")
+        elif re.fullmatch(rb"[0-9A-Fa-f]{32}", digest) is None:
+            self.send("-ERR Invalid characters in MD5 response.")
+        else:
+            said = b"\0".join((self.facts.apop_challenge.encode(), user, bytes.fromhex(digest.decode())))
+            self.ask_auth("APOP", b64encode(said))
 
     def do_xclient(self, argument: bytes) -> None:
         if not self.facts.trusted:

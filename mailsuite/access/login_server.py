@@ -14,6 +14,7 @@ import socket
 import ssl
 import time
 from base64 import b64encode
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -137,8 +138,11 @@ class LoginHandler:
         return self._session
 
     def _facts(self) -> LoginFacts:
-        return self._site.facts(self._origin.peer, self._server.mechanisms, secured=self._secured,
-                                trusted=self._trusted, server_name=self._server_name)
+        facts = self._site.facts(self._origin.peer, self._server.mechanisms, secured=self._secured,
+                                 trusted=self._trusted, server_name=self._server_name)
+        if self._server.protocol == "pop3" and any(mech.name == "APOP" for mech in self._server.mechanisms):
+            return replace(facts, apop_challenge=self._server.auth.apop_challenge())
+        return facts
 
     def _facts_with(self, tls: TlsInfo) -> LoginFacts:
         """Greeting and capabilities stay those of the connection, as in Dovecot, which makes them before it knows the

@@ -17,6 +17,8 @@ Limits: LINE_LIMIT for one line of the service, REQUESTS_LIMIT requests under wa
 
 import asyncio
 import os
+import socket
+import time
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -142,6 +144,13 @@ class AuthClient:
     async def proceed(self, request_id: int, response: bytes) -> AuthStep:
         """Pass on the peer's answer (base64 as it came) to a Challenge."""
         return await self._exchange(lambda then: self.reply(request_id, response, then))
+
+    def apop_challenge(self) -> str:
+        """One for a POP3 greeting, which this connection's service takes as its own; "" while there is none."""
+        if not self.server_pid.isdecimal() or not self.connection_uid.isdecimal():
+            return ""
+        return (f"<{int(self.server_pid):x}.{int(self.connection_uid):x}.{int(time.time()):x}."
+                f"{b64encode(os.urandom(12)).decode()}@{socket.gethostname()}>")
 
     def cancel(self, request_id: int) -> None:
         """The peer gave up; nothing is answered."""

@@ -1,5 +1,7 @@
 """POP3 before login, as dialogues."""
 
+from base64 import b64encode
+
 import pytest
 
 from mailsuite.access.login import Authenticate, HandedOver, LogIn, LoginFacts, Refused, Why
@@ -38,6 +40,23 @@ TABLE = [
 @pytest.mark.parametrize(("said", "answers", "heard"), TABLE, ids=[repr(row[0][:24]) for row in TABLE])
 def test_commands(said: bytes, answers: list[object], heard: bytes) -> None:
     assert Play(Pop3Login(SECURE), *answers).say(said) == heard
+
+
+@pytest.mark.parametrize(("said", "heard"), [
+    (b"APOP alice\r\n", b"-ERR Invalid parameters.\r\n"),
+    (b"APOP alice 0123\r\n", b"-ERR Invalid parameters.\r\n"),
+    (b"APOP alice " + b"x" * 32 + b"\r\n", b"-ERR Invalid characters in MD5 response.\r\n"),
+    (b"APOP alice " + b"0a" * 16 + b"\r\n", b"-ERR [AUTH] Authentication failed.\r\n"),
+])
+def test_apop(said: bytes, heard: bytes) -> None:
+    """Allowed without TLS: the password is not said."""
+    facts = LoginFacts("ready.", (*MECHANISMS, Mechanism("APOP", private=True)), apop_challenge="<1.2.3@x>")
+    play = Play(Pop3Login(facts), Failure("alice"))
+    assert play.say(said) == heard
+    if b"[AUTH]" in heard:
+        initial = b64encode(b"<1.2.3@x>\0alice\0" + b"\x0a" * 16)
+        assert play.asked == [Authenticate("APOP", initial)]
+    assert play.say(b"AUTH APOP\r\n") == b"-ERR [AUTH] Unsupported authentication mechanism.\r\n"
 
 
 def test_login_gives_the_rest_away() -> None:

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import imaplib
 import os
+import poplib
 import shutil
 import smtplib
 import subprocess
@@ -83,7 +84,7 @@ service auth {{
 }}
 """
 OUR_AUTH = """
-auth_mechanisms = plain login cram-md5 scram-sha-256 scram-sha-256-plus
+auth_mechanisms = plain login cram-md5 scram-sha-256 scram-sha-256-plus apop
 auth_failure_delay = 0
 passdb {{
   driver = passwd-file
@@ -176,7 +177,7 @@ def postfix(site: Site) -> Iterator[int]:
 def test_postfix_uses_our_auth_service(site: Site, postfix: int) -> None:
     with smtplib.SMTP("127.0.0.1", postfix, timeout=20) as smtp:
         smtp.ehlo()
-        # What is private (-PLUS) it does not offer: it could not say what its connection is bound by.
+        # What is private (-PLUS, APOP) it does not offer: it could not say what its connection is bound by.
         assert smtp.esmtp_features["auth"].split() == ["PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-256"]
         assert log_in(smtp, "PLAIN", PEER, "wrong") == 535
     for mechanism in ("PLAIN", "LOGIN", "CRAM-MD5"):
@@ -254,6 +255,16 @@ def test_doveadm_asks_our_auth_service(site: Site) -> None:
     assert user.returncode == 0 and str(site.suite.maildir(site.suite.first)) in user.stdout, user
     assert doveadm("user", "-a", site.userdb, f"nosuch@{DOMAIN}").returncode == 67
     assert site.suite.program("doveadm", "auth", "test", PEER, SECRET).returncode == 0
+
+
+def test_apop(site: Site) -> None:
+    for password in ("wrong", SECRET):
+        pop3 = poplib.POP3("localhost", site.suite.ports["pop3"], timeout=20)
+        try:
+            assert pop3.apop(PEER, password).startswith(b"+OK") == (password == SECRET)
+        except poplib.error_proto:
+            assert password == "wrong"
+        pop3.close()
 
 
 # --- channel binding --------------------------------------------------------------------------------------------------
