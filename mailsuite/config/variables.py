@@ -76,9 +76,17 @@ def expand_common(text: str, common: Mapping[str, str], others: Callable[[], Map
     if "%" not in text:
         return text
     pieces = _simple(text)
-    if pieces is None or any(name and name not in common for _, name, _ in pieces):
+    if pieces is None:
         return expand_variables(text, others())
-    return expand_variables(text, common)
+    out: list[str] = []
+    for literal, name, modifier in pieces:
+        out.append(literal)
+        if name:
+            value = common.get(name)
+            if value is None:
+                return expand_variables(text, others())
+            out.append(_MODIFIERS[modifier](value) if modifier else value)
+    return "".join(out)
 
 
 def user_names(user: str) -> dict[str, str]:

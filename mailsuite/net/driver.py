@@ -342,8 +342,10 @@ class Connection(asyncio.Protocol):
         if self._closing:
             return None
         self._last_octet = self._loop.time()
-        self._resume()
-        return self.session.answered(result)
+        following = self.session.answered(result)
+        if not following or type(following[-1]) is not Close:       # who is about to go is not read from again
+            self._resume()
+        return following
 
     def _failed(self, error: BaseException, question: object) -> list[Send | StartTls | Close | Ask | Body] | None:
         """As _answered, for what was raised instead."""
