@@ -31,6 +31,7 @@ class HandOver:
     mechanism: str = "PLAIN"
     capability_asked: bool = False
     secured: bool = False
+    utf8: bool = False               # POP3: the client said UTF8 (RFC 6856)
 
     def to_message(self) -> dict[str, object]:
         """As JSON between our processes."""
@@ -38,7 +39,7 @@ class HandOver:
         return {
             "protocol": self.protocol, "user": self.user, "tag": self.tag.decode("latin-1"),
             "octets": self.octets.decode("latin-1"), "session_id": self.session_id, "mechanism": self.mechanism,
-            "capability_asked": self.capability_asked, "secured": self.secured,
+            "capability_asked": self.capability_asked, "secured": self.secured, "utf8": self.utf8,
             "peer": [peer.address, peer.port, peer.server_address, peer.server_port, peer.name, peer.reverse_name],
             "tls": tls and [tls.protocol, tls.cipher, tls.cipher_bits, tls.cipher_algorithm_bits, tls.server_name],
         }
@@ -52,7 +53,8 @@ class HandOver:
             tag=_text(message, "tag").encode("latin-1"), octets=_text(message, "octets").encode("latin-1"),
             session_id=_text(message, "session_id"),
             mechanism=_text(message, "mechanism"), capability_asked=bool(message["capability_asked"]),
-            secured=bool(message["secured"]), peer=_peer(message["peer"]), tls=None if tls is None else _tls(tls))
+            secured=bool(message["secured"]), utf8=bool(message["utf8"]),
+            peer=_peer(message["peer"]), tls=None if tls is None else _tls(tls))
 
 
 def _text(message: Mapping[str, object], name: str) -> str:

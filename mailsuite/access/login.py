@@ -116,6 +116,7 @@ class LoginFacts:
     tls_offered: bool = False
     tls_required: bool = False
     capability: str = ""             # imap_capability
+    utf8: bool = False               # mail_utf8_extensions
     id_send: str = ""                # imap_id_send
     host_name: str = "localhost"
     trusted: bool = False

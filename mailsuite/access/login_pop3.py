@@ -1,6 +1,7 @@
 """POP3 before login: USER, PASS, AUTH, CAPA, STLS, QUIT.
 
-Source: RFC 1939 section 4, RFC 2449 (CAPA), RFC 2595 (STLS), RFC 5034 (AUTH), RFC 3206 (SYS/TEMP and AUTH codes).
+Source: RFC 1939 section 4, RFC 2449 (CAPA), RFC 2595 (STLS), RFC 5034 (AUTH),
+RFC 6856 (UTF8, LANG), RFC 3206 (SYS/TEMP and AUTH codes).
 """
 
 import re
@@ -19,6 +20,7 @@ from mailsuite.access.login import (
     stamped,
 )
 from mailsuite.base.dialogue import Action, StartTls
+from mailsuite.pop3.syntax import lang_reply
 from mailsuite.sasl.auth_client import Failure
 
 
@@ -28,6 +30,7 @@ class Pop3Login(LoginSession):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._user: bytes | None = None
+        self.utf8 = False                       # the client said UTF8
 
     def opened(self) -> list[Action]:
         # A proxy need not ask CAPA whether it may say who its client is.
@@ -50,6 +53,9 @@ class Pop3Login(LoginSession):
         if command is not None:
             command(self, argument)
             return
+        self._unknown()
+
+    def _unknown(self) -> None:
         self.send("-ERR Unknown command.")
         if self.count_bad():
             self.send("-ERR Too many invalid bad commands.")
@@ -106,7 +112,26 @@ class Pop3Login(LoginSession):
         if self.plaintext_allowed():
             lines.append("USER")
         lines.append(" ".join(["SASL", *(mech.name for mech in self.visible_mechanisms())]))
+        if self.facts.utf8:
+            lines += ["UTF8", "LANG"]
         for line in [*lines, "."]:
+            self.send(line)
+
+    def do_utf8(self, argument: bytes) -> None:
+        """RFC 6856 section 2.1; where mail_utf8_extensions says so."""
+        if not self.facts.utf8:
+            self._unknown()
+        elif argument:
+            self.send("-ERR UTF8 has no arguments.")
+        else:
+            self.utf8 = True
+            self.send("+OK UTF8 enabled.")
+
+    def do_lang(self, argument: bytes) -> None:
+        if not self.facts.utf8:
+            self._unknown()
+            return
+        for line in lang_reply(argument.decode("utf-8", "replace")):
             self.send(line)
 
     def do_stls(self, argument: bytes) -> None:
@@ -114,6 +139,8 @@ class Pop3Login(LoginSession):
             self.send("-ERR TLS is already active.")
         elif not self.facts.tls_offered:
             self.send("-ERR TLS support isn't enabled.")
+        elif self.utf8:
+            self.send("-ERR STLS comes before UTF8.")
         else:
             self.send("+OK Begin TLS negotiation now.")
             self._stopped = self.story.tls_started = True
@@ -192,6 +219,8 @@ COMMANDS: Mapping[str, Callable[[Pop3Login, bytes], None]] = {
     "AUTH": Pop3Login.do_auth,
     "CAPA": Pop3Login.do_capa,
     "STLS": Pop3Login.do_stls,
+    "UTF8": Pop3Login.do_utf8,
+    "LANG": Pop3Login.do_lang,
     "APOP": Pop3Login.do_apop,
     "XCLIENT": Pop3Login.do_xclient,
     "XOIP": Pop3Login.do_xoip,          # nginx, as Zimbra has it

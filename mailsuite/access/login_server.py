@@ -325,7 +325,8 @@ class LoginHandler:
         handover = HandOver(
             protocol=self._server.protocol, user=success.user, tag=tag, octets=session.remaining(),
             peer=self._origin.peer, tls=session.tls, session_id=self._origin.session_id, mechanism=question.mechanism,
-            capability_asked=capability_asked, secured=session.is_secure)
+            capability_asked=capability_asked, secured=session.is_secure,
+            utf8=isinstance(session, Pop3Login) and session.utf8)
         return handover, Ticket(auth.client_pid, success.request_id, auth.cookie, success.fields.get("grant", ""))
 
     def _note(self, result: HandedOver | Refused, session: LoginSession, handover: HandOver) -> None:

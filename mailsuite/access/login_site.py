@@ -42,6 +42,7 @@ class Site:
         self._host_name = socket.gethostname()
         self._fixed: dict[str, str] = _FIXED[protocol](settings)
         self._literal_minus = protocol == "imap" and settings.flag("imap_literal_minus")
+        self._utf8 = protocol == "pop3" and settings.flag("mail_utf8_extensions")
         self._retain_id = protocol == "imap" and settings.flag("imap_id_retain")
 
     def facts(self, peer: Peer, mechanisms: tuple[Mechanism, ...], *, secured: bool, trusted: bool,
@@ -52,7 +53,7 @@ class Site:
             plaintext_ok=self.plaintext_ok, tls_offered=self.tls.context(self.settings) is not None,
             tls_required=self._ssl == "required", host_name=self._host_name, trusted=trusted,
             certificate_required=self.certificate_required, retain_id=self._retain_id,
-            literal_minus=self._literal_minus, **self._fixed)
+            literal_minus=self._literal_minus, utf8=self._utf8, **self._fixed)
 
     def _greeting_for(self, peer: Peer, server_name: str) -> str:
         if "%" not in self.greeting:

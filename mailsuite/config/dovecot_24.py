@@ -19,7 +19,6 @@ from mailsuite.base.errors import ConfigError
 from mailsuite.config import dovecot_defaults as defaults
 from mailsuite.config.dovecot_24_names import (
     BLOCKS,
-    DROPPED,
     FILES,
     INVERTED,
     LISTS,
@@ -92,8 +91,6 @@ class Modern:
         if name == "ssl_server_prefer_ciphers":
             text = "yes" if value.text == "server" else "no"
             return [("ssl_prefer_server_ciphers", replace(value, text=text, written=text))]
-        if name in DROPPED:
-            return []
         return [(RENAMED[name], value)] if name in RENAMED else None
 
     def _set_version(self, name: str, value: Value) -> list[tuple[str, Value]]:

@@ -30,8 +30,6 @@ FILES: Mapping[str, str] = {
 }
 # yes where the other says no.
 INVERTED: Mapping[str, str] = {"auth_allow_cleartext": "disable_plaintext_auth"}
-# Without a meaning here, as in 2.3's configuration: 2.4 wants them written down.
-DROPPED = frozenset({"mail_utf8_extensions"})
 # Names in sections.
 RENAMED_IN: Mapping[tuple[str, str], str] = {
     ("service", "restart_request_count"): "service_count",

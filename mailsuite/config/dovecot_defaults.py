@@ -64,7 +64,9 @@ def _read_root() -> dict[str, str]:
     return {name: value[1:] for name, _, value in pairs}
 
 
-ROOT: Mapping[str, str] = {**_read_root(), "mail_log_prefix": "%s(%u)<%{pid}><%{session}>: ",
+# mail_utf8_extensions: of Dovecot 2.4.
+ROOT: Mapping[str, str] = {**_read_root(), "mail_utf8_extensions": "no",
+                           "mail_log_prefix": "%s(%u)<%{pid}><%{session}>: ",
                            "log_timestamp": "%b %d %H:%M:%S "}
 
 Listeners = dict[tuple[str, str], dict[str, str]]

@@ -104,6 +104,8 @@ mail_cache_unaccessed_field_drop mail_index_log2_max_age mail_index_log_rotate_m
 mail_index_log_rotate_min_size mail_index_rewrite_max_log_bytes mail_index_rewrite_min_log_bytes
 """
 OBSCURE = frozenset(_OBSCURE.split())
+# Those that 2.3 does not have: shown where they are set.
+LATER = frozenset({"mail_utf8_extensions"})
 
 
 def names_of(module: str) -> frozenset[str]:

@@ -12,7 +12,7 @@ from typing import TextIO
 from mailsuite.config import dovecot_defaults as defaults
 from mailsuite.config.dovecot import DovecotSettings, Section
 from mailsuite.config.dovecot_filter import by_weight
-from mailsuite.config.dovecot_modules import OBSCURE, names_of
+from mailsuite.config.dovecot_modules import LATER, OBSCURE, names_of
 from mailsuite.config.dovecot_syntax import Node
 
 SECRETS = frozenset({"ssl_key", "ssl_key_password", "ssl_client_key", "ssl_dh", "doveadm_password", "doveadm_api_key",
@@ -161,7 +161,8 @@ class Writer:
             return list(section.node.values)
         if not section.type:
             return [name for name in defaults.ROOT if self._wants(name)
-                    and (self._hidden or name not in OBSCURE or name in section.node.values)]
+                    and (self._hidden or name not in OBSCURE or name in section.node.values)
+                    and (name not in LATER or name in section.node.values)]
         naming = defaults.NAMING.get(section.type, "name")
         hidden = {naming, "alias_for"} - section.node.values.keys() if section.type == "namespace" else {naming}
         if section.type in defaults.ADDED_UP:

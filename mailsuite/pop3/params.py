@@ -12,6 +12,7 @@ pop3_delete_type       default, expunge or flag: what QUIT does with deleted mes
 pop3_deleted_flag      the flag (a keyword) that hides messages from POP3; "default" above then means flag
 pop3_lock_session      a second POP3 session of the user is refused
 pop3_client_workarounds  oe-ns-eoh: an empty line is added where a header has none; outlook-no-nuls: NUL becomes 0x80
+mail_utf8_extensions   UTF8 and LANG are offered; who did not say UTF8 gets headers in ASCII
 pop3_logout_format     the log line's text at the end of a session
 """
 
@@ -45,6 +46,7 @@ class Params:
     rename_duplicates: bool = False
     delete_by_flag: bool = False
     deleted_flag: str = ""
+    utf8_extensions: bool = False
     uidl_format: str = "%08Xu%08Xv"
     workarounds: frozenset[str] = frozenset()
     logout_format: str = "top=%t/%p, retr=%r/%b, del=%d/%m, size=%s"
@@ -67,6 +69,7 @@ class Params:
             no_flag_updates=flag("pop3_no_flag_updates"), enable_last=flag("pop3_enable_last"),
             lock_session=flag("pop3_lock_session"), reuse_xuidl=flag("pop3_reuse_xuidl"),
             save_uidl=flag("pop3_save_uidl"), rename_duplicates=text("pop3_uidl_duplicates") == "rename",
+            utf8_extensions=flag("mail_utf8_extensions"),
             delete_by_flag=bool(deleted_flag) and text("pop3_delete_type") != "expunge", deleted_flag=deleted_flag,
             uidl_format=text("pop3_uidl_format", default.uidl_format),
             workarounds=frozenset(text("pop3_client_workarounds").replace(",", " ").split()),

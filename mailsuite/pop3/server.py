@@ -128,7 +128,7 @@ async def serve_user(sock: socket.socket, handover: HandOver, user: UserInfo, wo
             peer = handover.peer
             variables = user_variables(user.user, service="pop3", home=user.home, local_ip=peer.server_address,
                                        remote_ip=peer.address, session=handover.session_id)
-            handler = Handler(mail, Context(maildrop, params, extra=extra), variables, greeting)
+            handler = Handler(mail, Context(maildrop, params, extra=extra, utf8=handover.utf8), variables, greeting)
             reason = await converse(sock, handover, Connection(handler, peer=peer), handler.ended, world,
                                     goodbye=lambda: handler.session.end("Server shutting down."))
             await handler.finish(reason)

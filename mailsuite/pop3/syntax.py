@@ -54,6 +54,16 @@ def number_and_lines(text: str, count: int) -> tuple[int, int]:
     return number, lines
 
 
+def lang_reply(arguments: str) -> list[str]:
+    """The lines of LANG's reply: all texts are in English (RFC 6856 section 3.2)."""
+    wanted = arguments.strip().lower()
+    if not wanted:
+        return ["+OK Language listing follows:", "en English", "."]
+    if wanted in ("*", "en", "i-default") or wanted.startswith("en-"):
+        return ["+OK en Language is English."]
+    return ["-ERR There are texts in English only."]
+
+
 def _existing(number: int, count: int) -> int:
     if not 1 <= number <= count:
         raise PeerError(f"There's no message {number}.")

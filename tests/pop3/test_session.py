@@ -10,7 +10,7 @@ from mailsuite.base.dialogue import Action, Ask, Close, Send
 from mailsuite.base.errors import PeerError
 from mailsuite.pop3.reply import stuffed
 from mailsuite.pop3.session import Command, Done, Session
-from mailsuite.pop3.syntax import message_number, number_and_lines, split_command
+from mailsuite.pop3.syntax import lang_reply, message_number, number_and_lines, split_command
 from mailsuite.pop3.uidl import NotAvailable, Uidl, renamed
 
 STREAM = b"STAT\r\nretr  1\nTOP 1 2\r\n\r\nQUIT\r\n"
@@ -121,3 +121,12 @@ def test_uidl_format_the_mailbox_has_no_value_for() -> None:
 
 def test_equal_uidls_get_numbers() -> None:
     assert renamed([b"a", b"b", b"a", b"a"]) == [b"a", b"b", b"a-2", b"a-3"]
+
+
+@pytest.mark.parametrize(("arguments", "first"), [
+    ("", "+OK Language listing follows:"), ("*", "+OK en Language is English."),
+    ("en-GB", "+OK en Language is English."),
+    ("mul", "-ERR There are texts in English only."),
+])
+def test_languages(arguments: str, first: str) -> None:
+    assert lang_reply(arguments)[0] == first

@@ -54,6 +54,7 @@ class SessionServer:
     """Listens on a free port of 127.0.0.1."""
 
     protocol = ""
+    utf8 = False            # what a POP3 client said before its login
 
     def __init__(self, homes: dict[str, Path], settings: Settings | None = None, *,
                  options: StoreOptions | None = None) -> None:
@@ -88,7 +89,7 @@ class SessionServer:
     async def _serve(self, sock: socket.socket) -> None:
         with contextlib.suppress(ConnectionError):
             user, tag, rest = await self.login(sock)
-            handover = HandOver(self.protocol, user, tag, rest, Peer("127.0.0.1"), None, "session")
+            handover = HandOver(self.protocol, user, tag, rest, Peer("127.0.0.1"), None, "session", utf8=self.utf8)
             info = UserInfo(user, home=str(self.homes[user]))
             await self.serve(sock, handover, info)
 

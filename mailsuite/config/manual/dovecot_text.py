@@ -117,6 +117,7 @@ managesieve_logout_format: The log line at the end of a ManageSieve session: %i,
 managesieve_max_line_length: Octets of one ManageSieve line.
 managesieve_notify_capability: Its NOTIFY capability.
 managesieve_sieve_capability: Its SIEVE capability: the extensions.
+mail_utf8_extensions: POP3 clients may say UTF8 and LANG (RFC 6856); others get headers in ASCII.
 mbox_dotlock_change_timeout: After how long an unchanged lock file of others is taken away.
 mbox_lazy_writes: Write flags into an mbox when it is closed.
 mbox_lock_timeout: How long to wait for an mbox lock.

@@ -3,7 +3,7 @@
     run(context, command) -> Run        a generator: blocks of the reply, then a Done; raises nothing
 
 A command runs in a thread, one block at a time; the server writes a block and waits until the client has read it.
-Source: RFC 1939 sections 5 to 7, RFC 2449.
+Source: RFC 1939 sections 5 to 7, RFC 2449, RFC 6856.
 """
 
 from collections.abc import Callable, Generator, Mapping
@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 
 from mailsuite.base.errors import MailError, PeerError
 from mailsuite.base.log import access_logger
+from mailsuite.message.surrogate import ascii_header
 from mailsuite.pop3.commands.errors import refusal
 from mailsuite.pop3.counts import Counts
 from mailsuite.pop3.maildrop import Maildrop
 from mailsuite.pop3.params import Params
 from mailsuite.pop3.reply import END, INTERNAL, error, expunged, listing, ok, stuffed
 from mailsuite.pop3.session import Command, Done
-from mailsuite.pop3.syntax import message_number, number_and_lines
+from mailsuite.pop3.syntax import lang_reply, message_number, number_and_lines
 from mailsuite.pop3.uidl import NotAvailable
 from mailsuite.store.api import Message, MessageGone
 
@@ -34,6 +35,7 @@ class Context:
     maildrop: Maildrop
     params: Params = field(default_factory=Params)
     extra: Mapping[str, object] = field(default_factory=dict)       # of its log lines
+    utf8: bool = False                                              # the client said UTF8
     updated: bool = False                                           # QUIT has carried out what was marked
     counts: Counts = field(default_factory=Counts)
 
@@ -51,7 +53,19 @@ def _not_deleted(context: Context, number: int) -> int:
 
 def do_capa(context: Context, arguments: str) -> Run:
     yield from ()
-    return Done(ok() + listing([name.encode() + b"\r\n" for name in CAPABILITIES]))
+    more = ("UTF8", "LANG") if context.params.utf8_extensions else ()
+    return Done(ok() + listing([name.encode() + b"\r\n" for name in (*CAPABILITIES, *more)]))
+
+
+def do_lang(context: Context, arguments: str) -> Run:
+    yield from ()
+    lines = lang_reply(arguments)
+    return Done("".join(f"{line}\r\n" for line in lines).encode(), bad=lines[0].startswith("-"))
+
+
+def do_utf8(context: Context, arguments: str) -> Run:
+    yield from ()
+    return Done(error("UTF8 comes before the login."), bad=True)
 
 
 def do_noop(context: Context, arguments: str) -> Run:
@@ -94,8 +108,8 @@ def do_retr(context: Context, arguments: str) -> Run:
         return _gone(context, position)
     if not context.params.no_flag_updates:
         maildrop.seen.add(position)
-    octets = yield from _content(context, ok(f"{maildrop.sizes[position]} octets"), message, message.size)
-    counts.retr_octets += octets
+    first = ok(f"{maildrop.sizes[position]} octets")
+    counts.retr_octets += yield from _content(context, first, message, message.size)
     return Done(END)
 
 
@@ -126,6 +140,10 @@ def _gone(context: Context, position: int) -> Done:
 def _content(context: Context, first: bytes, message: Message, end: int) -> Generator[bytes, None, int]:
     """The reply's first line and the message up to end, in blocks; returns how many octets that were."""
     octets = message.octets if "outlook-no-nuls" in context.params.workarounds else message.crlf
+    if context.params.utf8_extensions and not context.utf8 and not message.header.isascii():
+        header = ascii_header(octets[:message.header_size])     # RFC 6856 section 2.1
+        octets = header + octets[message.header_size:end]
+        end = len(octets)
     sent = 0
     pending = first
     for block in stuffed(octets, BLOCK, end):
@@ -177,14 +195,16 @@ def do_quit(context: Context, arguments: str) -> Run:
 
 
 COMMANDS: Mapping[str, Callable[[Context, str], Run]] = {
-    "CAPA": do_capa, "DELE": do_dele, "LAST": do_last, "LIST": do_list, "NOOP": do_noop, "QUIT": do_quit,
-    "RETR": do_retr, "RSET": do_rset, "STAT": do_stat, "TOP": do_top, "UIDL": do_uidl}
+    "CAPA": do_capa, "DELE": do_dele, "LANG": do_lang, "LAST": do_last, "LIST": do_list, "NOOP": do_noop,
+    "QUIT": do_quit, "RETR": do_retr, "RSET": do_rset, "STAT": do_stat, "TOP": do_top, "UIDL": do_uidl, "UTF8": do_utf8}
+
 
 
 def run(context: Context, command: Command) -> Run:
     """Run a command; whatever goes wrong becomes its reply."""
-    found = COMMANDS.get(command.name)
-    if found is None or (command.name == "LAST" and not context.params.enable_last):
+    found, params = COMMANDS.get(command.name), context.params
+    asked_for = {"LAST": params.enable_last, "LANG": params.utf8_extensions, "UTF8": params.utf8_extensions}
+    if found is None or not asked_for.get(command.name, True):
         return Done(error(f"Unknown command: {command.name}" if command.name else "Unknown command."), bad=True)
     try:
         return (yield from found(context, command.arguments))
