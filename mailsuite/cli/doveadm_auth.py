@@ -236,7 +236,7 @@ def penalty(doveadm: Doveadm, arguments: list[str]) -> int:
     now = time.time()
     while (words := connection.hear())[0] == "PENALTY":
         network, when = ip_network(words[2], strict=False), time.localtime(now - int(words[4]))
-        if wanted is None or network.version == wanted.version and network.overlaps(wanted):   
+        if wanted is None or network.version == wanted.version and network.overlaps(wanted):
             shown = str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)
             printer.row([shown, words[3], time.strftime("%Y-%m-%d %H:%M:%S", when), time.strftime("%H:%M:%S", when)])
     printer.end()

@@ -10,7 +10,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
 from mailsuite.base.errors import TemporaryError
 from mailsuite.imapc.account import Account
-from mailsuite.imapc.client import Appended, Chosen, Client, Outgoing, Refusal
+from mailsuite.imapc.client import Appended, Client, Outgoing, Refusal
+from mailsuite.imapc.folder_client import Chosen
 from mailsuite.imapc.response import format_date
 from mailsuite.imapc.wire_client import Lost
 from mailsuite.store.names import from_mutf7, to_mutf7

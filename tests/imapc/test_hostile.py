@@ -9,15 +9,15 @@ import pytest
 
 from mailsuite.base.errors import MailError
 from mailsuite.imapc.account import Account
-from mailsuite.imapc.client import Client
+from mailsuite.imapc.client import Client, Outgoing
 
 HELLO = b"* OK [CAPABILITY IMAP4rev1 LITERAL+] hi\r\n"
 LOGIN = b"* CAPABILITY IMAP4rev1 LITERAL+\r\na1 OK\r\na2 OK\r\n* CAPABILITY IMAP4rev1 LITERAL+\r\na3 OK\r\n"
 
 
 @contextmanager
-def server(octets: bytes, *, stay: bool) -> Iterator[Account]:
-    """Says all at once, whatever it hears; then closes, or stays silent."""
+def server(octets: bytes, *, stay: bool, why: str = "") -> Iterator[Account]:
+    """Says all at once, whatever it hears; then closes, or stays silent. why: silence is waited for if it is that."""
     listener = socket.create_server(("127.0.0.1", 0))
     over = threading.Event()
 
@@ -35,8 +35,8 @@ def server(octets: bytes, *, stay: bool) -> Iterator[Account]:
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
     try:
-        yield Account("127.0.0.1", listener.getsockname()[1], "u", "p", timeout_s=0.3, max_line=20_000,
-                      max_literal=10_000, max_message=50_000)
+        yield Account("127.0.0.1", listener.getsockname()[1], "u", "p", max_line=20_000, max_literal=10_000,
+                      timeout_s=0.3 if "said nothing" in why else 20, max_message=50_000)
     finally:
         over.set()
         listener.close()
@@ -58,7 +58,7 @@ def server(octets: bytes, *, stay: bool) -> Iterator[Account]:
     pytest.param(HELLO + b"\xff\x00\xfe\r\n", "what is no IMAP", id="garbage"),
 ])
 def test_login(octets: bytes, why: str) -> None:
-    with server(octets, stay=True) as account, pytest.raises(MailError, match=why):
+    with server(octets, stay=True, why=why) as account, pytest.raises(MailError, match=why):
         Client(account).start()
 
 
@@ -71,7 +71,7 @@ def test_login(octets: bytes, why: str) -> None:
     (b"* 1 FETCH (UID)\r\n", "a name without a value"),
 ])
 def test_messages(octets: bytes, why: str, stay: bool) -> None:
-    with server(HELLO + LOGIN + octets, stay=stay) as account, pytest.raises(MailError, match=why):
+    with server(HELLO + LOGIN + octets, stay=stay, why=why) as account, pytest.raises(MailError, match=why):
         client = Client(account)
         client.start()
         for fetched in client.messages([[1, 2], [3]]):
@@ -104,3 +104,14 @@ def test_no_password_where_the_server_wants_none_in_the_clear() -> None:
     hello = HELLO + b"* CAPABILITY IMAP4rev1 LOGINDISABLED\r\na1 OK\r\n"
     with server(hello, stay=True) as account, pytest.raises(MailError, match="set imapc_ssl"):
         Client(account).start()
+
+
+def test_what_is_too_large_is_not_sent() -> None:
+    said = HELLO + LOGIN.replace(b"a3 OK", b"* CAPABILITY IMAP4rev1 LITERAL+ APPENDLIMIT=10\r\na3 OK") + b"a4 OK\r\n"
+    with server(said, stay=True) as account:
+        client = Client(account)
+        client.start()
+        results = client.append("x", [Outgoing(b"", b'""', size, lambda size=size: [b"x" * size])     # type: ignore[misc]
+                                      for size in (11, 10)])
+    assert results[1].error is None and results[0].error is not None
+    assert results[0].error.public == "APPEND: larger than the server's limit of 10"

@@ -21,6 +21,7 @@ log_path = {top}/dovecot.log
 protocols = imap
 ssl = {ssl}
 disable_plaintext_auth = no
+auth_failure_delay = 0
 first_valid_uid = 1
 mail_location = {location}
 mail_max_userip_connections = 100
@@ -56,6 +57,9 @@ service imap-login {{
 }}
 service anvil {{
   chroot =
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
 }}
 service imap-login {{
   chroot =

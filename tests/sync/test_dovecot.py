@@ -1,6 +1,8 @@
 """The real Dovecot as the other side: a whole account both ways, lost connections, kills, our doveadm."""
 
+import contextlib
 import datetime
+import imaplib
 import os
 import signal
 import subprocess
@@ -319,3 +321,26 @@ def test_without_the_suite_and_import(dovecot: Dovecot, certificates: Path) -> N
         # From one server to another account of it, by way of our doveadm.
         assert "7 messages copied" in doveadm("-v", "-o", "mail_location=imapc:", "sync", "-1", "-u", suite.first,
                                               "maildir:~/copy")
+
+
+def test_a_bar_on_a_terminal_and_sessions_that_see_the_mail(suite: Suite, dovecot: Dovecot) -> None:
+    make_account(dovecot, "liz", messages=5)
+    user = suite.second
+    client = imaplib.IMAP4("127.0.0.1", suite.ports["imap"])
+    client.starttls(suite.tls())
+    client.login(user, suite.users[user])
+    client.select("INBOX")
+    ours, theirs = os.openpty()
+    values = {"imapc_host": "127.0.0.1", "imapc_port": dovecot.port, "imapc_user": "liz", "imapc_password": PASSWORD}
+    overrides = [word for name, value in values.items() for word in ("-o", f"{name}={value}")]
+    said = suite.program("doveadm", *overrides, "sync", "-1", "-R", "-u", user, "imapc:", capture_output=False,
+                         stdout=subprocess.PIPE, stderr=theirs, env={**os.environ, "TERM": "xterm"})
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):              # the terminal's end
+        while octets := os.read(ours, 65536):
+            shown += octets
+    os.close(ours)
+    assert (said.returncode, said.stdout) == (0, "") and b"messages" in shown and user.encode() in shown
+    assert client.noop()[0] == "OK" and client.response("EXISTS")[1][-1] == b"5"
+    client.logout()
