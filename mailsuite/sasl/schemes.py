@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from mailsuite.base.errors import MailError
-from mailsuite.sasl.crypt import crypt
+from mailsuite.sasl.crypt import crypt, gensalt
 
-CRYPT_ROUNDS_SHA = 5000          # what SHA512-CRYPT without "rounds=" means
+PASSWORD_LIMIT = 512             # octets that crypt(3) takes; bcrypt looks at the first 72 of them
+ROUNDS_LIMIT = 10_000_000        # of PBKDF2 and SCRAM in a stored password: more is a slip or an attack
 BCRYPT_ROUNDS = 5                # Dovecot's default for BLF-CRYPT
 SCRAM_ROUNDS = 4096              # Dovecot's for the SCRAM schemes
 _HASHES_OF_SCRAM = {"SCRAM-SHA-1": "sha1", "SCRAM-SHA-256": "sha256"}
@@ -60,20 +61,37 @@ def _salt(length: int) -> str:
     return "".join(SALT_ALPHABET[octet & 63] for octet in os.urandom(length))
 
 
-def _crypt_generator(prefix: str, salt_length: int, default_rounds: int = 0) -> Callable[[bytes, str, int], bytes]:
+def _hashed(password: bytes, setting: str, name: str) -> bytes:
+    hashed = crypt(password, setting)
+    if hashed is None:
+        too_long = len(password) > PASSWORD_LIMIT
+        raise SchemeError("crypt() failed", detail=f"{name}: " + (
+            f"the password has more than {PASSWORD_LIMIT} octets" if too_long else
+            "the password has a NUL" if b"\0" in password else "crypt() does not know it on this system"))
+    return hashed.encode()
+
+
+def _crypt_generator(name: str, prefix: str, salt_length: int) -> Callable[[bytes, str, int], bytes]:
+    """rounds: only SHA's methods have them, 1,000 to 999,999,999."""
     def generate(password: bytes, user: str, rounds: int) -> bytes:
-        if prefix == "$2y$":
-            raw = os.urandom(16)
-            encoded = base64.b64encode(raw).decode().rstrip("=").translate(_TO_BCRYPT)
-            setting = f"$2y${rounds or default_rounds:02d}${encoded}"
-        else:
-            setting = f"{prefix}{f'rounds={rounds}$' if rounds else ''}{_salt(salt_length)}"
-        hashed = crypt(password, setting)
-        if hashed is None:
-            raise SchemeError("crypt() failed", detail=f"crypt() does not support {prefix or 'DES'}")
-        return hashed.encode()
+        many = f"rounds={min(max(rounds, 1000), 999_999_999)}$" if rounds and prefix in ("$5$", "$6$") else ""
+        return _hashed(password, f"{prefix}{many}{_salt(salt_length)}", name)
 
     return generate
+
+
+def _bcrypt(password: bytes, user: str, rounds: int) -> bytes:
+    """rounds: the logarithm of their number, 4 to 31."""
+    encoded = base64.b64encode(os.urandom(16)).decode().rstrip("=").translate(_TO_BCRYPT)
+    return _hashed(password, f"$2y${min(max(rounds or BCRYPT_ROUNDS, 4), 31):02d}${encoded}", "BLF-CRYPT")
+
+
+def _yescrypt(password: bytes, user: str, rounds: int) -> bytes:
+    """rounds: crypt(5)'s cost, 1 to 11; 5 as Debian's passwd uses it."""
+    setting = gensalt("$y$", min(max(rounds or 5, 1), 11))
+    if setting is None:
+        raise SchemeError("crypt() failed", detail="YESCRYPT: crypt() does not know it on this system")
+    return _hashed(password, setting, "YESCRYPT")
 
 
 _TO_BCRYPT = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
@@ -81,12 +99,34 @@ _TO_BCRYPT = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 
 
 def _verify_crypt(stored: bytes, password: bytes, user: str) -> bool:
-    if not stored or b"\0" in password:
-        return not stored and not password
+    if not stored or b"\0" in password or len(password) > PASSWORD_LIMIT:
+        return False            # nothing stored is no empty password: the field may have been forgotten
     hashed = crypt(password, stored.decode("utf-8", "surrogateescape"))
     if hashed is None:
-        raise SchemeError("Unknown crypt method", detail="crypt() failed: Invalid argument")
+        if stored.startswith((b"$", b"_")):
+            raise SchemeError("Unknown crypt method", detail="crypt() failed: Invalid argument")
+        return False            # "*", "!" and the like lock an account
     return hmac.compare_digest(hashed.encode(), stored)
+
+
+def _verify_md5(stored: bytes, password: bytes, user: str) -> bool:
+    """MD5 is MD5-CRYPT, or the bare digest in hex or base64."""
+    if stored.startswith(b"$1$"):
+        return _verify_crypt(stored, password, user)
+    try:
+        return verify("PLAIN-MD5", stored.decode("utf-8", "surrogateescape"), password, user)
+    except SchemeError:
+        raise SchemeError("broken password", detail="Not a valid MD5-CRYPT or PLAIN-MD5 password") from None
+
+
+def _verify_truncated(stored: bytes, password: bytes, user: str) -> bool:
+    """"8-password": where the stored one was cut after 8 octets, only these count."""
+    length, dash, known = stored.partition(b"-")
+    if not dash or not length.isdigit() and length:
+        raise SchemeError("broken password", detail="PLAIN-TRUNC missing length: prefix")
+    if len(known) == int(length or b"0") <= len(password):
+        password = password[:len(known)]
+    return hmac.compare_digest(password, known)
 
 
 def _verify_argon2(stored: bytes, password: bytes, user: str) -> bool:
@@ -105,15 +145,31 @@ def _argon2(kind: str) -> Callable[[bytes, str, int], bytes]:
     def generate(password: bytes, user: str, rounds: int) -> bytes:
         import argon2
 
+        # libsodium's "interactive" limits, as Dovecot has them; its higher memory for more rounds is not taken over.
+        time_cost, memory_cost, least = (3, 65536, 1) if kind == "ID" else (4, 32768, 3)
         return bytes(argon2.low_level.hash_secret(
-            password, os.urandom(16), time_cost=rounds or 3, memory_cost=65536, parallelism=1, hash_len=32,
-            type=argon2.Type.ID if kind == "ID" else argon2.Type.I))
+            password, os.urandom(16), time_cost=min(max(rounds or time_cost, least), 1000), memory_cost=memory_cost,
+            parallelism=1, hash_len=32, type=argon2.Type.ID if kind == "ID" else argon2.Type.I))
 
     return generate
 
 
 def _cram_md5(password: bytes, user: str, rounds: int) -> bytes:
     return cram_md5_state(password).hex().encode()
+
+
+def _verify_cram(stored: bytes, password: bytes, user: str) -> bool:
+    return hmac.compare_digest(_cram_state(stored), cram_md5_state(password))
+
+
+def _cram_state(stored: bytes) -> bytes:
+    try:
+        state = bytes.fromhex(stored.decode("ascii"))
+    except ValueError:
+        state = b""
+    if len(state) != 32:
+        raise SchemeError("broken password", detail="not a valid CRAM-MD5 secret: it has 64 hexadecimal digits")
+    return state
 
 
 def cram_md5_state(password: bytes) -> bytes:
@@ -127,7 +183,7 @@ def cram_md5_state(password: bytes) -> bytes:
 
 def _scram(name: str) -> Callable[[bytes, str, int], bytes]:
     def generate(password: bytes, user: str, rounds: int) -> bytes:
-        return scram_secret(name, password, os.urandom(16), rounds or 4096)
+        return scram_secret(name, password, os.urandom(16), min(max(rounds, 4096), 1_000_000))
 
     return generate
 
@@ -166,6 +222,8 @@ def split_scram(stored: bytes) -> tuple[int, bytes, bytes, bytes]:
     try:
         rounds, salt, stored_key, server_key = stored.split(b",")
         parts = [base64.b64decode(part, validate=True) for part in (salt, stored_key, server_key)]
+        if not 0 < int(rounds) <= ROUNDS_LIMIT:
+            raise ValueError(rounds)
         return int(rounds), parts[0], parts[1], parts[2]
     except (ValueError, binascii.Error) as error:
         raise SchemeError("broken password", detail="not a valid SCRAM secret") from error
@@ -217,7 +275,7 @@ def _verify_pbkdf2(stored: bytes, password: bytes, user: str) -> bool:
     try:
         _, version, salt, rounds, digest = stored.split(b"$")
         wanted = bytes.fromhex(digest.decode("ascii"))
-        if version != b"1" or not 0 < int(rounds) <= 10_000_000:
+        if version != b"1" or not 0 < int(rounds) <= ROUNDS_LIMIT:
             raise ValueError
     except ValueError as error:
         raise SchemeError("broken password", detail="not a valid PBKDF2 hash") from error
@@ -226,17 +284,19 @@ def _verify_pbkdf2(stored: bytes, password: bytes, user: str) -> bool:
 
 _TABLE = [
     Scheme("PLAIN", _plain), Scheme("CLEAR", _plain), Scheme("CLEARTEXT", _plain),
-    Scheme("CRYPT", _crypt_generator("$2y$", 22, BCRYPT_ROUNDS), _verify_crypt, slow=True),
-    Scheme("DES-CRYPT", _crypt_generator("", 2), _verify_crypt),
-    Scheme("MD5", _crypt_generator("$1$", 8), _verify_crypt, slow=True),
-    Scheme("MD5-CRYPT", _crypt_generator("$1$", 8), _verify_crypt, slow=True),
-    Scheme("SHA256-CRYPT", _crypt_generator("$5$", 16), _verify_crypt, slow=True),
-    Scheme("SHA512-CRYPT", _crypt_generator("$6$", 16), _verify_crypt, slow=True),
-    Scheme("BLF-CRYPT", _crypt_generator("$2y$", 22, BCRYPT_ROUNDS), _verify_crypt, slow=True),
+    Scheme("PLAIN-TRUNC", _plain, _verify_truncated),
+    Scheme("CRYPT", _bcrypt, _verify_crypt, slow=True),
+    Scheme("DES-CRYPT", _crypt_generator("DES-CRYPT", "", 2), _verify_crypt),
+    Scheme("MD5", _crypt_generator("MD5", "$1$", 8), _verify_md5, slow=True),
+    Scheme("MD5-CRYPT", _crypt_generator("MD5-CRYPT", "$1$", 8), _verify_crypt, slow=True),
+    Scheme("SHA256-CRYPT", _crypt_generator("SHA256-CRYPT", "$5$", 16), _verify_crypt, slow=True),
+    Scheme("SHA512-CRYPT", _crypt_generator("SHA512-CRYPT", "$6$", 16), _verify_crypt, slow=True),
+    Scheme("BLF-CRYPT", _bcrypt, _verify_crypt, slow=True),
+    Scheme("YESCRYPT", _yescrypt, _verify_crypt, slow=True),
     Scheme("ARGON2I", _argon2("I"), _verify_argon2, slow=True),
     Scheme("ARGON2ID", _argon2("ID"), _verify_argon2, slow=True),
     Scheme("PBKDF2", _pbkdf2, _verify_pbkdf2, slow=True),
-    Scheme("CRAM-MD5", _cram_md5), Scheme("HMAC-MD5", _cram_md5),
+    Scheme("CRAM-MD5", _cram_md5, _verify_cram), Scheme("HMAC-MD5", _cram_md5, _verify_cram),
     Scheme("SCRAM-SHA-1", _scram("sha1"), _verify_scram("sha1"), slow=True),
     Scheme("SCRAM-SHA-256", _scram("sha256"), _verify_scram("sha256"), slow=True),
     Scheme("SHA", _digest("sha1"), size=20, text=False),
@@ -253,6 +313,9 @@ _TABLE = [
     Scheme("PLAIN-MD4", _md4, size=16, text=False, hex_default=True),
 ]
 SCHEMES = {scheme.name: scheme for scheme in _TABLE}
+# Of Dovecot's, but of no use without their mechanisms.
+_NOT_HERE = {"OTP": "the mechanism OTP", "SKEY": "the mechanism SKEY", "LANMAN": "the mechanism NTLM",
+             "NTLM": "the mechanism NTLM", "RPA": "the mechanism RPA"}
 
 
 # --- what others call -------------------------------------------------------------------------------------------------
@@ -265,7 +328,8 @@ def find(name: str) -> tuple[Scheme, str]:
     scheme = SCHEMES.get(base.upper())
     encoding = encoding.lower().replace("base64", "b64")
     if scheme is None or encoding not in ("", "b64", "hex"):
-        raise SchemeError("unknown scheme", detail=f"Unknown scheme {name}")
+        why = f" ({_NOT_HERE[base.upper()]} is not supported)" if base.upper() in _NOT_HERE else ""
+        raise SchemeError("unknown scheme", detail=f"Unknown scheme {name}{why}")
     return scheme, encoding
 
 
@@ -275,8 +339,9 @@ def split_scheme(text: str, default: str) -> tuple[str, str]:
         name, brace, rest = text[1:].partition("}")
         if brace:
             return name, rest
-    if default.upper() in ("PLAIN-MD5", "MD5") and text.startswith("$1$"):
-        return "MD5-CRYPT", text          # what else it could not be
+    if text.startswith("$1$") and (end := text.find("$", 3)) > 0:
+        last = text.find("$", end + 1)
+        return "MD5-CRYPT", text if last < 0 else text[:last]
     return default, text
 
 
@@ -318,7 +383,7 @@ def secret_for(mechanism_scheme: str, scheme_name: str, stored: str, user: str) 
     name = aliases.get(scheme.name, scheme.name)
     octets = _decode(scheme, encoding, stored)
     if name == wanted.name:
-        return octets
+        return _cram_state(octets).hex().encode() if name == "CRAM-MD5" else octets
     if name == "PLAIN":
         if wanted.name.startswith("SCRAM-"):
             # One salt for a user while this process lives, as a stored secret has: an old password is known again.
