@@ -131,7 +131,7 @@ def test_as_dovecot_counts(scheme: str, stored: str, password: str, want: bool) 
 def test_odd_passwords_are_answered(scheme: str, password: bytes) -> None:
     """Made and found again, or refused with a reason; looked for, they never crash."""
     rounds = {"PBKDF2": 100, "BLF-CRYPT": 4, "CRYPT": 4, "YESCRYPT": 1, "ARGON2I": 3, "ARGON2ID": 1}
-    if scheme.startswith("ARGON2") and len(password) not in (0, 600):
+    if scheme.startswith("ARGON2") and password:
         return                      # 64 MB each
     try:
         stored = schemes.generate(scheme, password, "a", rounds.get(scheme, 1000 if "SHA" in scheme else 0))
@@ -174,8 +174,8 @@ def test_dovecot_and_we_verify_each_others() -> None:
         return done.stdout.strip()
 
     assert set(doveadm("-l").split()) - set(schemes.SCHEMES) <= {"OTP"}
-    for name in ["SSHA.HEX", "SHA512-CRYPT.B64", "BLF-CRYPT", "SCRAM-SHA-256", "CRAM-MD5", "DIGEST-MD5", "PBKDF2", "MD5",
-                 "PLAIN-MD4", "ARGON2ID"]:
+    for name in ["SSHA.HEX", "SHA512-CRYPT.B64", "BLF-CRYPT", "SCRAM-SHA-256", "CRAM-MD5", "DIGEST-MD5", "PBKDF2",
+                 "MD5", "PLAIN-MD4", "ARGON2ID"]:
         scheme, stored = schemes.split_scheme(doveadm("-s", name), "")
         assert schemes.verify(scheme, stored, "pässwört".encode(), "u@d.test"), name
         ours = f"{{{name}}}{schemes.generate(name, 'pässwört'.encode(), 'u@d.test')}"
