@@ -74,16 +74,16 @@ def _lookup(settings: "DovecotSettings", name: str) -> UserInfo | None:
         service.close()
 
 
-def names(settings: "DovecotSettings", mask: str) -> list[str]:
-    """Users that fit a mask. Raises TemporaryError, ConfigErrors."""
+def names(settings: "DovecotSettings", mask: str) -> Iterator[str]:
+    """Users that fit a mask. Raises ConfigErrors; TemporaryError after those that were found, when some were not."""
     from mailsuite.sasl.service import AuthService
 
     service = AuthService(settings)
     try:
         found, complete = asyncio.run(service.userdbs.names())
+        yield from (name for name in dict.fromkeys(found) if fnmatch.fnmatchcase(name, mask.replace("[", "[[]")))
         if not complete:
             raise TemporaryError("user listing failed", detail="not all user databases could list their users")
-        return [name for name in dict.fromkeys(found) if fnmatch.fnmatchcase(name, mask.replace("[", "[[]"))]
     finally:
         service.close()
 

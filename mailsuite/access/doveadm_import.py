@@ -14,7 +14,7 @@ from mailsuite.access.doveadm_query import Query
 from mailsuite.access.doveadm_run import Failed, Run
 from mailsuite.base.errors import ConfigError
 from mailsuite.imap.view import Selected
-from mailsuite.store.api import MailError, MailStore, NoSuchMailbox
+from mailsuite.store.api import Mailbox, MailError, MailStore, NoSuchMailbox, NotPossible
 from mailsuite.store.names import from_mutf7, to_mutf7
 
 
@@ -59,14 +59,24 @@ def _below(parent: str, name: str, source: MailStore, target: MailStore) -> str:
     return "INBOX" if whole.upper() == "INBOX" else to_mutf7(target.prefix + whole if not parent else whole)
 
 
+def _opened_or_made(target: MailStore, name: str) -> tuple[Mailbox, str]:
+    """A mailbox, and its name: an mbox file has no mailboxes below it, so these come beside it, as "Work.Sub"."""
+    try:
+        return target.open(name), name
+    except NoSuchMailbox:
+        try:
+            target.create(name)
+        except NotPossible:
+            name = name.replace(target.separator, "." if target.separator != "." else "-")
+            if not target.exists(name):
+                target.create(name)
+        return target.open(name), name
+
+
 def _into(run: Run, selected: Selected, uids: list[int], target: MailStore, name: str, *, subscribe: bool) -> None:
     """Messages into a mailbox that is made if need be."""
     try:
-        try:
-            mailbox = target.open(name)
-        except NoSuchMailbox:
-            target.create(name)
-            mailbox = target.open(name)
+        mailbox, name = _opened_or_made(target, name)
         if subscribe:
             target.subscribe(name, True)
         append_all(selected.mailbox, uids, mailbox)

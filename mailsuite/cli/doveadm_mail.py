@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from typing import Any, BinaryIO, NamedTuple
 
-from mailsuite.cli.doveadm import EX_NOUSER, EX_TEMPFAIL, EX_USAGE, Doveadm, Exit, print_usage
+from mailsuite.cli.doveadm import EX_CONFIG, EX_NOUSER, EX_TEMPFAIL, EX_USAGE, Doveadm, Exit, print_usage
 from mailsuite.cli.doveadm_print import Printer, printer_for
 
 BLOCK = 64 * 1024
@@ -225,7 +225,13 @@ class Command:
         if _alive(path):
             yield from _names(path, mask)
         else:
-            yield from doveadm_direct.names(self.doveadm.settings, mask)
+            from mailsuite.base.errors import ConfigError, TemporaryError
+            try:
+                yield from doveadm_direct.names(self.doveadm.settings, mask)
+            except TemporaryError as error:
+                raise Exit(EX_TEMPFAIL, "Error: User listing returned failure") from error
+            except ConfigError as error:
+                raise Exit(EX_CONFIG, f"Fatal: {error.public}") from error
 
     @staticmethod
     def _listed(path: str) -> Iterator[str]:

@@ -14,7 +14,7 @@ import pytest
 
 from mailsuite.cli import doveadm
 from tests.cli.doveadm_real.cases import Command, Script, normal, recorded, scripts
-from tests.cli.doveadm_real.site import ZONE, Site
+from tests.cli.doveadm_real.site import UID, ZONE, Site
 from tests.support.suite import open_folder
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mail of another account needs root")
@@ -71,3 +71,46 @@ def test_as_the_real_one(script: Script, site: Site, capfd: pytest.CaptureFixtur
         if sortable(want, command.line) != sortable(got, command.line):
             wrong.append(f"$ doveadm {command.line}\nwant {want}\ngot  {got}")
     assert not wrong, "\n".join(["", *wrong])
+
+
+def test_an_ordinary_user_on_his_own_mail(site: Site, capfd: pytest.CaptureFixture[str],
+                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is looked up, and nothing needs a right that the user does not have."""
+    site.fresh()
+    monkeypatch.setenv("HOME", str(site.top / "home/alice"))
+    monkeypatch.setenv("USER", "alice")
+    assert run(site, Command("mailbox list -u alice 'W*'"), capfd, monkeypatch)["status"] == 0     # all is imported
+    pid = os.fork()
+    if pid == 0:
+        os.setresgid(UID, UID, UID)
+        os.setresuid(UID, UID, UID)
+        sys.argv = ["doveadm", "-c", str(site.config), "fetch", "user mailbox uid", "mailbox", "Work", "uid", "1"]
+        sys.stdout = io.TextIOWrapper(io.FileIO(os.dup(1), "w"), encoding="utf-8")
+        status = 99
+        try:
+            status = doveadm.main()
+            sys.stdout.flush()
+        finally:
+            os._exit(status)
+    _, status = os.waitpid(pid, 0)
+    out, err = capfd.readouterr()
+    assert (os.waitstatus_to_exitcode(status), out, err) == (0, "user: alice\nmailbox: Work\nuid: 1\n", "")
+
+
+@pytest.mark.parametrize("line", [
+    "-o userdb/x=1 mailbox list -u alice", "mailbox status -u alice messages 'W*'", "search -u alice body needle",
+])
+def test_mbox(line: str, site: Site, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same commands on mbox files, exported from the Maildir."""
+    site.fresh()
+    export = run(site, Command(f"export -u alice mbox:{site.top}/home/alice/mbox all"), capfd, monkeypatch)
+    assert export == {"out": "", "err": "", "status": 0}
+    there = f"-o mail_location=mbox:{site.top}/home/alice/mbox "
+    want = run(site, Command(line), capfd, monkeypatch)
+    got = run(site, Command(there + line), capfd, monkeypatch)
+    if "search" in line:
+        want["out"], got["out"] = (re.sub(r"[0-9a-f]{32}|GUID", "", text) for text in (want["out"], got["out"]))
+    if "list" in line:
+        want["out"] = want["out"].replace("Sent\n", "").replace("a b\n", "")     # empty ones are not exported
+    want["out"] = want["out"].replace("Work/Sub", "Work.Sub")                    # a file has nothing below it
+    assert sortable(got, line) == sortable(want, line)

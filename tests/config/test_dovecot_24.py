@@ -84,7 +84,8 @@ def test_namespaces_and_services() -> None:
 def test_quota_and_sieve() -> None:
     plugin = DovecotSettings.of('quota "User quota" {\n  quota_storage_size = 1G\n}\nsieve_script mine {\n'
                                 "  path = ~/s\n  active_path = ~/.dovecot.sieve\n}\nsieve_script early {\n"
-                                "  type = before\n  path = /etc/first\n}\nacl_driver = vfile\nsieve_max_actions = 5\n").plugin
+                                "  type = before\n  path = /etc/first\n}\nacl_driver = vfile\n"
+                                "sieve_max_actions = 5\n").plugin
     assert plugin == {"quota": "count:User quota", "quota_vsizes": "yes", "quota_rule": "*:storage=1G",
                       "sieve": "file:~/s;active=~/.dovecot.sieve", "sieve_before": "/etc/first", "acl": "vfile",
                       "sieve_max_actions": "5"}
