@@ -165,6 +165,8 @@ class LoginStory:
                 return "aborted authentication"
         if self.proxy_failed:
             return "proxy dest auth failed"
+        if self.successes:
+            return f"internal failure, {self.successes} successful auths"
         if self.last_code == "authz_fail":
             return f"authorization failed, {self.attempts} attempts in {seconds} secs"
         if self.last_code in _CODES:
@@ -175,8 +177,6 @@ class LoginStory:
             if self.tried_unknown:
                 return "tried to use unsupported auth mechanism"
             return f"no auth attempts in {seconds} secs"
-        if self.successes:
-            return f"internal failure, {self.successes} successful auths"
         return f"auth failed, {self.attempts} attempts in {seconds} secs"
 
 

@@ -187,7 +187,7 @@ class Pop3Login(LoginSession):
         self.send(f"-ERR {text}")           # POP3 knows no referrals
 
     def say_login_disabled(self, reason: str) -> None:
-        self.send(f"-ERR [AUTH] {reason}")
+        self.send(f"-ERR {'' if reason.startswith('[') else '[AUTH] '}{reason}")
 
     def say_unproxied(self, *, certain: bool) -> None:
         self.send(f"-ERR {'' if certain else '[SYS/TEMP] '}{NOT_PROXIED}")

@@ -333,6 +333,8 @@ class LoginHandler:
         if isinstance(result, HandedOver):
             session.story.handed_over = True
             self._log("Login", pid=str(result.pid))
+        elif result.why is Why.INITIALIZATION:      # a login as any other; the line before says why it led nowhere
+            self._log("Login")
         else:
             session.put_back(handover.octets)
 

@@ -190,7 +190,7 @@ class SieveLogin(LoginSession):
         self.send_octets(no(text))
 
     def say_initialization_failed(self) -> None:
-        self.send_octets(ok("Logged in.") + bye(INITIALIZATION_FAILED))
+        self.send_octets(bye(INITIALIZATION_FAILED))
 
     def say_internal_failure(self) -> None:
         self.send_octets(no(stamped(INTERNAL_FAILURE, self.facts), "TRYLATER"))

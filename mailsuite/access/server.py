@@ -195,7 +195,7 @@ class AccessParent:
     def _identity(self, user: UserInfo, call: "_Call") -> "tuple[Identity, DovecotSettings]":
         """Raises RefusedLogin."""
         settings = self.dovecot.for_protocol(call.protocol)
-        key = settings, user.uid, user.gid, user.system_groups_user
+        key = settings, user.uid, user.gid, user.system_groups_user, user.fields.get("chroot", "")
         known = self._identities.get(key)
         now = time.monotonic()
         if known is not None and known[0] > now:
@@ -207,7 +207,8 @@ class AccessParent:
             self._identities[key] = now + IDENTITY_S, identity
             return identity, settings
         except NotAllowed as error:
-            access_logger(call.protocol).error("user %s: Initialization failed: %s", user.user, error.detail)
+            program = {"sieve": "managesieve"}.get(call.protocol, call.protocol)
+            access_logger(program).error("%s", error.detail, extra={"prefix": f"{program}({user.user})"})
             raise RefusedLogin(Why.INITIALIZATION) from error
 
     def _is_full(self, user: UserInfo, call: "_Call", settings: "DovecotSettings") -> bool:

@@ -1,6 +1,8 @@
 """The log line of a login, the identity of a worker, what sessions share."""
 
+import asyncio
 import os
+import socket
 from typing import cast
 
 import pytest
@@ -8,13 +10,17 @@ import pytest
 from mailsuite.access.identity import NotAllowed, identity_of
 from mailsuite.access.login import LoginStory
 from mailsuite.access.login_log import LineFormat
+from mailsuite.access.login_origin import Origin
 from mailsuite.access.networks import Networks
 from mailsuite.access.world import UserWorld
+from mailsuite.base.dialogue import Peer
 from mailsuite.config.dovecot import DovecotSettings
 from mailsuite.config.settings import Settings
 from mailsuite.net.privileges import Identity
+from mailsuite.net.proxy import read_header
 from mailsuite.sasl.user import UserInfo
 
+SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 ELEMENTS = "user=<%u> method=%m rip=%r lip=%l mpid=%e %c session=<%{session}>"
 
 
@@ -94,3 +100,63 @@ def test_networks() -> None:
     trusted = Networks(conf, "login_trusted_networks")
     assert "192.0.2.9" in trusted and "2001:db8::1" in trusted
     assert "198.51.100.1" not in trusted and "" not in trusted
+
+
+@pytest.mark.parametrize(("fields", "text", "why"), [
+    ({"chroot": "/home/a"}, "", "userdb returned invalid chroot directory: /home/a (see valid_chroot_dirs setting)"),
+    ({"chroot": "/home/a"}, "valid_chroot_dirs = /home", "chroot to /home/a is not supported"),
+    ({"chroot": "/homes/a"}, "valid_chroot_dirs = /var:/home", "invalid chroot directory: /homes/a"),
+    ({"chroot": "/home/../etc"}, "valid_chroot_dirs = /home", "invalid chroot directory"),
+    ({}, "mail_chroot = /srv", "mail_chroot has invalid chroot directory: /srv"),
+])
+def test_who_shall_be_confined_is_not_served_outside(monkeypatch: pytest.MonkeyPatch, fields: dict[str, str], text: str,
+                                                     why: str) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    with pytest.raises(NotAllowed) as raised:
+        identity_of(UserInfo("anna", 2500, 2500, "/home/a", fields), conf(text))
+    assert why in raised.value.detail
+
+
+@pytest.mark.parametrize(("header", "want"), [
+    pytest.param(b"PROXY TCP4 192.0.2.5 192.0.2.6 12 143\r\n", ("192.0.2.5", 12, "192.0.2.6", False, "", ""), id="v1"),
+    pytest.param(b"PROXY UNKNOWN\r\n", ("127.0.0.9", 5, "127.0.0.1", False, "", ""), id="unknown"),
+    pytest.param(SIGNATURE + b"\x20\x11\x00\x0c" + bytes([192, 0, 2, 5, 192, 0, 2, 6, 0, 12, 0, 143]),
+                 ("127.0.0.9", 5, "127.0.0.1", False, "", ""), id="v2: LOCAL, whatever addresses it has"),
+    pytest.param(SIGNATURE + b"\x21\x11\x00\x23" + bytes([192, 0, 2, 5, 192, 0, 2, 6, 0, 12, 0, 143])
+                 + b"\x02\x00\x04a.bc" + b"\x20\x00\x0d\x07\x00\x00\x00\x00\x22\x00\x05alice",
+                 ("192.0.2.5", 12, "192.0.2.6", True, "a.bc", "alice"), id="v2: TLS, name, certificate"),
+    pytest.param(SIGNATURE + b"\x21\x11\x00\x10" + bytes([192, 0, 2, 5, 192, 0, 2, 6, 0, 12, 0, 143])
+                 + b"\x02\x00\x09a", None, id="v2: a value that is cut off"),
+    pytest.param(b"GET / HTTP/1.0\r\n\r\n", None, id="no header"),
+])
+def test_proxy_headers(header: bytes, want: tuple[object, ...] | None) -> None:
+    async def read() -> Peer:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.setblocking(False)
+            theirs.sendall(header + b"rest")
+            peer = await read_header(ours, Peer("127.0.0.9", 5, "127.0.0.1", 143))
+            assert ours.recv(100) == b"rest"
+            return peer
+
+    if want is None:
+        with pytest.raises(ValueError, match="PROXY"):
+            asyncio.run(read())
+        return
+    peer = asyncio.run(read())
+    proxied = peer.proxied
+    assert proxied is not None and (proxied.address, proxied.port) == ("127.0.0.9", 5)
+    assert (peer.address, peer.port, peer.server_address, proxied.tls, proxied.host_name,
+            proxied.certificate_name) == want
+
+
+def test_what_a_trusted_proxy_says_of_its_client() -> None:
+    origin = Origin(Peer("192.0.2.1", 5, "192.0.2.2", 143), "own")
+    for key, value in (("x-originating-ip", "198.51.100.7"), ("X-Originating-Port", "99"), ("x-connected-ip", "bad"),
+                       ("x-session-id", "s" * 65), ("x-proxy-ttl", "3"), ("x-forward-a", "b"), ("name", "x")):
+        origin.take_id(key, value)
+    assert origin.peer == Peer("198.51.100.7", 99, "192.0.2.2", 143)
+    assert (origin.real.address, origin.session_id, origin.ttl, origin.forward) == ("192.0.2.1", "own", 3, ["a=b"])
+    assert not origin.take_xclient(["ADDR=nonsense", "SESSION=ok"]) and origin.session_id == "ok"
+    assert not origin.take_xclient(["FORWARD=!!"]) and origin.take_xclient(["FORWARD=YT1iCWM9ZA==", "UNKNOWN=x"])
+    assert origin.forward == ["a=b", "c=d"]

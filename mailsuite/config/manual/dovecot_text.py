@@ -32,11 +32,11 @@ auth_socket_path: The socket of the auth service for user lookups.
 auth_ssl_require_client_cert: Only clients with a good certificate may log in.
 auth_ssl_require_client_cert: Refuse every login without a valid client certificate.
 auth_ssl_username_from_cert: Take the user name from the client's certificate.
-auth_verbose_passwords: What the log says of wrong passwords: no, plain, sha1, or plain:LENGTH, sha1:LENGTH.
 auth_username_chars: Characters that a user name may have; empty: any.
 auth_username_format: How a login name becomes the name that is looked up, as %Lu.
 auth_username_translation: Pairs of characters; the first of each becomes the second.
 auth_verbose: Log why logins fail.
+auth_verbose_passwords: What the log says of wrong passwords: no, plain, sha1, or plain:LENGTH, sha1:LENGTH.
 base_dir: Where sockets are; names of sockets are below it.
 debug_log_path: Where `doveadm log find` says that debug lines are; they go to log_path.
 default_client_limit: Connections of one process, where a service says nothing.
@@ -102,6 +102,7 @@ login_proxy_timeout: How long a login with such a server may take.
 login_source_ips: Our addresses towards such servers, taken in turn; with ? in front only those that work.
 login_trusted_networks: Networks of proxies that may tell a client's address (ID, XCLIENT).
 mail_access_groups: Further groups of mail processes.
+mail_chroot: A folder to confine users to; not supported: such users cannot log in.
 mail_fsync: When files are synced: optimized, always or never.
 mail_gid: The group of users who have none of their own.
 mail_home: The home of users who have none of their own.
@@ -163,6 +164,7 @@ ssl_require_crl: Client certificates need revocation lists of their authorities 
 ssl_verify_client_cert: Ask clients for certificates.
 state_dir: Where state is kept between runs.
 syslog_facility: The syslog facility.
+valid_chroot_dirs: Where such folders may be.
 passdb/driver: How passwords are looked up: passwd-file, pam, passwd, shadow, static...
 passdb/args: What the driver needs: a file, options.
 passdb/deny: Who is found here is refused.
