@@ -66,5 +66,6 @@ def test_a_login_outlives_nobody() -> None:
                             break
                 except ConnectionError:
                     pass
-                assert said.startswith(b"a NO [UNAVAILABLE] ") or said == b"", (name, said)
+                # Killed before the login came to it, its successor may have served it.
+                assert said == b"" or said.startswith((b"a NO [UNAVAILABLE] ", b"a OK ")), (name, said)
         wait_for(lambda: get_in(suite), what="no login after all were killed")
