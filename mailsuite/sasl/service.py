@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING
 
 from mailsuite.base.errors import ConfigError, ConfigErrors, TemporaryError
 from mailsuite.base.log import access_logger
+from mailsuite.base.secret import Secret
 from mailsuite.sasl.cache import AuthCache, CacheRules
 from mailsuite.sasl.chain import PassdbChain, Verdict
 from mailsuite.sasl.entries import Databases
 from mailsuite.sasl.mech import Check, Claim, End, Facts, Fetch, Mech, MechError, Name, Proof, Proved, Refused, Say
 from mailsuite.sasl.mechanisms import chosen
 from mailsuite.sasl.penalty import Guess, Outcome, Penalties, PenaltyRules, Place, TooManyGuesses, guess_of
+from mailsuite.sasl.policy_server import PolicyServer
 from mailsuite.sasl.pool import HashPool
 from mailsuite.sasl.proxying import finish_proxying
 from mailsuite.sasl.request import AuthRequest
@@ -153,6 +155,7 @@ class AuthService:
         except ConfigErrors as several:
             errors += several.errors
         try:
+            self.policy = PolicyServer.of(settings)
             shown = shown_password(settings.text("auth_verbose_passwords"))
         except ConfigError as error:
             errors.append(error)
@@ -233,6 +236,8 @@ class Attempt:
     named: bool = False
     _certified: str = ""
     _verdict: Verdict = field(default=Verdict.UNKNOWN)
+    _password: Secret | None = None
+    _refused: bool = False                  # by the policy server
     _place: Place | None = None             # among those who guess; see penalty.py
 
     async def start(self, initial: bytes | None) -> Reply:
@@ -305,6 +310,8 @@ class Attempt:
 
     async def _fetch(self, move: Fetch) -> bytes | None:
         self._names(move.user, move.authzid)
+        if not await self._policy_allows(None):
+            return None
         self._verdict, secret = await self.service.passdbs.fetch(self.request, move.scheme)
         if self._verdict is not Verdict.OK:
             await self._wait_turn(None)         # who names users that there are not guesses as well
@@ -315,10 +322,33 @@ class Attempt:
         user = "" if self.mech.name == "EXTERNAL" else claim.user       # as it came; the certificate says who it is
         self._names(user, claim.authzid)
         await self._wait_turn(guess_of(claim.password.reveal()))
+        if not await self._policy_allows(claim.password):
+            return Verdict.MISMATCH
         verdict = await self.service.passdbs.run(self.request, claim.password)
+        if verdict is Verdict.OK and not await self._policy_allows(claim.password, after=True):
+            return Verdict.MISMATCH
         if verdict is Verdict.OK:
             await finish_proxying(self.request, claim.password if user else None)
         return verdict
+
+    async def _policy_allows(self, password: Secret | None, *, after: bool = False) -> bool:
+        """Ask the policy server, if there is one. after: the password was right."""
+        policy, self._password = self.service.policy, password
+        if policy is None or not (policy.policy.after if after else policy.policy.before):
+            return True
+        refusal = await policy.ask(self.request, password, after=after)
+        if refusal is None:
+            return True
+        self._refused, self._verdict = True, Verdict.MISMATCH
+        if refusal:
+            self.request.fields["reason"] = refusal
+        return False
+
+    def _report(self, verdict: Verdict) -> None:
+        """Tell the policy server what came of it."""
+        if self.service.policy is not None:
+            self.service.policy.report(self.request, self._password, success=verdict is Verdict.OK,
+                                       refused=self._refused)
 
     def _guess_of(self, proof: Proof) -> Guess | None:
         """What stands for the password that was proved, or for a former one; None for one that nobody knows."""
@@ -341,7 +371,9 @@ class Attempt:
                     self.request.fields["anonymous"] = ""
                     return Granted(self.request)
                 case Proved():
-                    return self._judge(Verdict.OK)
+                    checked = self.mech.name in ("OAUTHBEARER", "XOAUTH2")          # as a claim
+                    good = checked or await self._policy_allows(None, after=True)
+                    return self._judge(Verdict.OK if good else Verdict.MISMATCH)
                 case Refused():
                     self.service.cache.doubt(self.request)      # the stored password may have changed
                     if self._verdict is Verdict.OK and self.service.verbose:
@@ -385,6 +417,7 @@ class Attempt:
 
     def _judge(self, verdict: Verdict) -> Reply:
         self._settle(verdict)
+        self._report(verdict)
         if verdict is Verdict.OK:
             return Granted(self.request)
         code = ""
@@ -396,6 +429,7 @@ class Attempt:
 
     def _broken(self, error: MechError | SchemeError) -> Denied:
         self._settle(Verdict.MISMATCH)
+        self._report(Verdict.MISMATCH)
         if self.service.verbose:
             log.info("%s(%s): %s", self.mech.name.lower(), self.request.who, error.detail)
         return Denied(self.request, self.named)

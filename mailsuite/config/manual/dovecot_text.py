@@ -27,6 +27,18 @@ auth_penalty_max_wait: Who would wait longer than this is refused unchecked. Not
 auth_penalty_memory: Addresses and users that are remembered. Not in Dovecot.
 auth_penalty_network_allowance: Different wrong passwords of a network before it waits as a whole. Not in Dovecot.
 auth_penalty_waiting: Attempts of one network that may wait at once. Not in Dovecot.
+auth_policy_check_after_auth: Ask the policy server again when the password was right.
+auth_policy_check_before_auth: Ask the policy server before the password is looked at.
+auth_policy_hash_mech: The hash of which the policy server gets some bits.
+auth_policy_hash_nonce: A secret in that hash; must be set where there is a policy server.
+auth_policy_hash_truncate: How many bits of that hash the policy server gets; 0: all.
+auth_policy_log_only: What the policy server says is logged, and not obeyed.
+auth_policy_reject_on_fail: Refuse logins while the policy server does not answer.
+auth_policy_report_after_auth: Tell the policy server how logins ended.
+auth_policy_request_attributes: What the policy server is told of a login.
+auth_policy_server_api_header: A header for the policy server, e.g. with a key.
+auth_policy_server_timeout_msecs: How long the policy server may take, in milliseconds.
+auth_policy_server_url: A server that is asked over HTTP whether somebody may log in.
 auth_realms: Realms that DIGEST-MD5 offers.
 auth_socket_path: The socket of the auth service for user lookups.
 auth_ssl_require_client_cert: Only clients with a good certificate may log in.
