@@ -59,8 +59,16 @@ class DeliveryRequest:
     utf8_header: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in _REQUEST if name != "recipients"} | {
-            "recipients": [[r.number, r.address, r.original, r.orcpt, int(r.notify)] for r in self.recipients]}
+        said: dict[str, Any] = {
+            "seq": self.seq, "queue_id": self.queue_id, "path": self.path, "offset": self.offset, "size": self.size,
+            "sender": self.sender, "transport": self.transport, "nexthop": self.nexthop,
+            "recipients": [[r.number, r.address, r.original, r.orcpt, int(r.notify)] for r in self.recipients],
+            "arrival_time": self.arrival_time, "active_time": self.active_time, "sent_time": self.sent_time,
+            "facts": self.facts}
+        for name in _REQUEST_WHEN_SET:
+            if value := getattr(self, name):
+                said[name] = value
+        return said
 
     @classmethod
     def from_json(cls, said: dict[str, Any]) -> "DeliveryRequest":
@@ -71,7 +79,7 @@ class DeliveryRequest:
         return cls(**given)
 
 
-_REQUEST = tuple(DeliveryRequest.__dataclass_fields__)
+_REQUEST_WHEN_SET = ("encoding", "smtputf8", "envid", "ret", "verify", "utf8_header")
 
 
 class MemberEnd(NamedTuple):
@@ -122,7 +130,12 @@ class RecipientReport:
     owner: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        return {name: value for name in _REPORT if (value := getattr(self, name)) or name in ("seq", "number")}
+        said: dict[str, Any] = {"seq": self.seq, "number": self.number, "status": self.status, "dsn": self.dsn,
+                                "reason": self.reason, "relay": self.relay}
+        for name in _REPORT_WHEN_SET:
+            if value := getattr(self, name):
+                said[name] = value
+        return said
 
     @classmethod
     def from_json(cls, said: dict[str, Any]) -> "RecipientReport":
@@ -132,7 +145,7 @@ class RecipientReport:
         return cls(**given)
 
 
-_REPORT = tuple(RecipientReport.__dataclass_fields__)
+_REPORT_WHEN_SET = ("action", "diagnostic", "remote_mta", "dsn_done", "address", "ends", "owner")
 
 
 def done(seq: int) -> dict[str, Any]:
@@ -164,10 +177,10 @@ def delays(request: DeliveryRequest, times: Times, now: float) -> str:
 def seconds_text(value: float, digits: int = 2) -> str:
     """Seconds as the log has them: two significant digits, whole from 10 on, at most `digits` decimals
     (delay_logging_resolution_limit), no zeros at the end. A negative value (a clock that was set) is 0."""
+    if value <= 0 or (value < 0.005 and digits == 2):         # most are
+        return "0"
     if value >= 10:
         return f"{value:.0f}"
-    if value <= 0:
-        return "0"
     decimals, scale = 1, 1.0
     while value < scale and decimals < digits:
         decimals, scale = decimals + 1, scale / 10

@@ -176,7 +176,7 @@ class Intake:
     @property
     def stopped(self) -> bool:
         """Nobody needs to look at the content any more."""
-        return self.discarded or self.failed
+        return self.discarded or (self.trouble is not None and self.failed)
 
     def refuse(self, code: int, status: str, text: str) -> None:
         """The first reason counts."""

@@ -18,6 +18,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from mailsuite.address.syntax import quote_local, split_domain
+from mailsuite.base.eager import StandIn, begin
 from mailsuite.base.errors import MailError
 from mailsuite.base.log import logger
 from mailsuite.queue import bouncelog, deferlog, params
@@ -173,13 +174,17 @@ class Manager:
         self._admit(message, stored.recipients)
         log.info("%s: from=<%s>, size=%d, nrcpt=%d (queue active)", queue_id, quote_local(stored.envelope.sender),
                  stored.shown_size, len(stored.recipients) + stored.done)
-        self._start(self._distribute(message))
+        self._start(self._distribute(message), at_once=fresh)
         return message
 
-    def _start(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _start(self, work: Coroutine[None, None, None], *, at_once: bool = False) -> None:
+        """at_once: its first steps are made here, and mostly there are no others; a scan, which brings many messages,
+        leaves them to the event loop."""
+        loop = asyncio.get_running_loop()
+        task = begin(loop, work, StandIn()).task if at_once else loop.create_task(work)
+        if task is not None:
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     def _admit(self, message: Message, recipients: list[Recipient]) -> None:
         """Take as many recipients into memory as there is room for."""

@@ -17,8 +17,8 @@ from typing import Any
 
 BACKLOG = 1 << 20
 RETRY_S = 1.0
-BUSY_S = 0.006              # since the last notices went: there is much mail
-GATHER_S = 0.004
+BUSY_S = 0.015              # since the last notices went: there is much mail
+GATHER_S = 0.010
 _encode = json.JSONEncoder(separators=(",", ":")).encode      # json.dumps makes one each time
 
 

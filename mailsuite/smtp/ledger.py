@@ -89,8 +89,10 @@ class Ledger:
         if unfinished is not None:
             self._counts.setdefault(unfinished.name, [0, 0])[1] += 1
         parts = [f"{name}={_count_text(*self._counts[name])}" for name in COUNTED if name in self._counts]
-        total = [sum(count[part] for count in self._counts.values()) for part in (0, 1)]
-        log.info("disconnect from %s %s", host, " ".join([*parts, f"commands={_count_text(*total)}"]))
+        fine = total = 0
+        for one, all_of_it in self._counts.values():
+            fine, total = fine + one, total + all_of_it
+        log.info("disconnect from %s %s", host, " ".join([*parts, f"commands={_count_text(fine, total)}"]))
 
 
 def _count_text(ok: int, total: int) -> str:

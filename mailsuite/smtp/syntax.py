@@ -27,6 +27,7 @@ class Word(NamedTuple):
 _SIMPLE = re.compile(r'[^ \t\v\f\r\n<"\\:]+')
 _PATH_COMMAND = re.compile(r'(MAIL|RCPT) (FROM:|TO:)(<[^\s<>"\\():]*>)(?: ([^\s<>"\\:]+(?: [^\s<>"\\:]+)*))?',
                            re.IGNORECASE | re.ASCII)
+_SPECIAL = re.compile(r'[<"\\:]')
 _BLANK = " \t\v\f\r\n"
 
 
@@ -38,7 +39,7 @@ def tokenise(line: str) -> list[Word]:
         if match[4]:
             words += [Word(text) for text in match[4].split(" ")]
         return words
-    if not any(char in line for char in '<"\\:'):
+    if _SPECIAL.search(line) is None:
         return [Word(text) for text in line.split()]
     words, at = [], 0
     while at < len(line):
