@@ -1,6 +1,5 @@
 """Our doveconf against what the real one said of the same configurations: tests/config/doveconf_real."""
 
-import json
 import os
 import shlex
 import sys
@@ -10,9 +9,9 @@ from typing import Any
 import pytest
 
 from mailsuite.cli import doveconf
-from tests.config.doveconf_real.cases import CONFIGS, FOLDER, commands_for, normal
+from tests.config.doveconf_real.cases import CONFIGS, commands_for, normal, recorded
 
-RECORDED: dict[str, dict[str, dict[str, Any]]] = json.loads((FOLDER / "recorded.json").read_text())
+RECORDED = recorded()
 # Where Dovecot is not to be followed: it shows nothing at all of a configuration with a passdb that has no driver.
 UNLIKE = {("error-driver", "-S mail_location")}
 

@@ -1,7 +1,9 @@
 """Configurations (configs.yaml), command lines (commands.txt), and what the real doveconf said (recorded.json)."""
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -26,6 +28,24 @@ def normal(text: str, folder: str) -> str:
     if "doveconf: Fatal" in text:
         text = "".join(dict.fromkeys(text.splitlines(keepends=True)))
     return text
+
+
+def recorded() -> dict[str, dict[str, dict[str, Any]]]:
+    """Outcomes ("out", "err", "status") by configuration and command line. In the file each text stands once."""
+    content = json.loads((FOLDER / "recorded.json").read_text())
+    texts = content["texts"]
+    return {name: {line: {"out": texts[out], "err": texts[err], "status": status}
+                   for line, (out, err, status) in lines.items()} for name, lines in content["outcomes"].items()}
+
+
+def write(outcomes: dict[str, dict[str, dict[str, Any]]]) -> None:
+    """The reverse of recorded()."""
+    numbers: dict[str, int] = {}
+    told = {name: {line: [numbers.setdefault(one["out"], len(numbers)), numbers.setdefault(one["err"], len(numbers)),
+                          one["status"]] for line, one in lines.items()} for name, lines in outcomes.items()}
+    content = {"texts": list(numbers), "outcomes": told}
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    (FOLDER / "recorded.json").write_text(re.sub(r"\[\s+(\d+),\s+(\d+),\s+(\d+)\s+\]", r"[\1, \2, \3]", text) + "\n")
 
 
 def commands_for(name: str) -> list[str]:

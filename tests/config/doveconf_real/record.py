@@ -1,12 +1,11 @@
 """Record what the real doveconf says: python -m tests.config.doveconf_real.record, beside Dovecot."""
 
-import json
 import shlex
 import subprocess
 import sys
 from typing import Any
 
-from tests.config.doveconf_real.cases import CONFIGS, FOLDER, commands_for, normal
+from tests.config.doveconf_real.cases import CONFIGS, commands_for, normal, write
 from tests.support.suite import open_folder
 
 
@@ -22,7 +21,7 @@ def main() -> None:
                 outcomes.setdefault(name, {})[line] = {
                     "out": normal(done.stdout, str(folder)), "err": normal(done.stderr, str(folder)),
                     "status": done.returncode}
-        FOLDER.joinpath("recorded.json").write_text(json.dumps(outcomes, indent=1, ensure_ascii=False) + "\n")
+        write(outcomes)
 
 
 if __name__ == "__main__":
