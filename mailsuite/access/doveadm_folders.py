@@ -8,7 +8,7 @@ from mailsuite.access.doveadm_messages import selectable
 from mailsuite.access.doveadm_query import matcher
 from mailsuite.access.doveadm_run import EX_DATAERR, EX_USAGE, Failed, Run
 from mailsuite.store.api import IdentityChange, Mailbox, MailError, NotPossible, Refused, Status
-from mailsuite.store.names import from_mutf7, to_mutf7
+from mailsuite.store.names import to_mutf7
 
 
 def matching(run: Run, patterns: list[str], *, parents: bool = False) -> list[str]:
@@ -149,12 +149,15 @@ def rename(run: Run) -> None:
         run.error(f"Can't rename mailbox {old} to {new}", error, end="." if sentence else "")
 
 
-def subscribe(run: Run) -> None:
-    _each(run, "subscribe", lambda name: run.store.subscribe(name, True, missing=True))
+def _subscription(on: bool) -> Callable[[Run], None]:
+    def change(run: Run) -> None:
+        for name in run.arguments:
+            try:
+                run.store.subscribe(to_mutf7(name), on, missing=True)
+            except MailError as error:          # the words stand as Dovecot has them
+                run.error(f"Can't {name} mailbox {'subscribe to' if on else 'unsubscribe from'}", error)
 
-
-def unsubscribe(run: Run) -> None:
-    _each(run, "unsubscribe", lambda name: run.store.subscribe(name, False))
+    return change
 
 
 def path(run: Run) -> None:
@@ -193,9 +196,8 @@ COMMANDS: Mapping[str, Callable[[Run], None]] = {
     "mailbox create": create,
     "mailbox delete": delete,
     "mailbox rename": rename,
-    "mailbox subscribe": subscribe,
-    "mailbox unsubscribe": unsubscribe,
+    "mailbox subscribe": _subscription(True),
+    "mailbox unsubscribe": _subscription(False),
     "mailbox path": path,
     "mailbox update": update,
 }
-__all__ = ["COMMANDS", "from_mutf7"]

@@ -7,7 +7,7 @@ from mailsuite.access.doveadm_fields import BATCH, shown
 from mailsuite.access.doveadm_folders import matching
 from mailsuite.access.doveadm_messages import found
 from mailsuite.access.doveadm_query import Query
-from mailsuite.access.doveadm_run import EX_DATAERR, EX_USAGE, Failed, Run
+from mailsuite.access.doveadm_run import EX_DATAERR, EX_NOTFOUND, EX_USAGE, Failed, Run
 from mailsuite.store.api import Column, Mailbox, MailError
 from mailsuite.store.names import to_mutf7
 
@@ -75,7 +75,7 @@ def cache_purge(run: Run) -> None:
     """The index holds nothing of messages that are gone."""
     for name in matching(run, run.arguments):
         if not run.store.exists(name):
-            run.complain(f"Mailbox {shown(name)}: Mailbox doesn't exist: {shown(name)}", 68)
+            run.complain(f"Cannot open mailbox {shown(name)}: Mailbox doesn't exist: {shown(name)}", EX_NOTFOUND)
 
 
 def cache_decision(run: Run) -> None:
@@ -96,10 +96,13 @@ def metadata(what: str) -> Callable[[Run], None]:
     """get, set, unset: there is no dictionary for attributes, which is how Dovecot answers without one."""
     def change(run: Run) -> None:
         _key(run)
-        name = to_mutf7(run.arguments[0])
-        missing = name and not run.store.exists(name)
-        run.complain(f"Failed to {what} attribute: " + (f"Mailbox doesn't exist: {run.arguments[0]}" if missing else
-                                                       _ATTRIBUTES), 68 if missing else EX_DATAERR)
+        name = run.arguments[0]
+        why, status = _ATTRIBUTES, EX_DATAERR
+        if not name:
+            why, status = "mailbox name cannot be empty", EX_USAGE
+        elif not run.store.exists(to_mutf7(name)):
+            why, status = f"Mailbox doesn't exist: {name}", EX_NOTFOUND
+        run.complain(f"Failed to {what} attribute: {why}", status)
 
     return change
 
@@ -112,7 +115,7 @@ def metadata_list(run: Run) -> None:
     if name and not run.store.exists(name):
         for _ in range(2):
             run.complain(f"Mailbox {run.arguments[0]}: Failed to iterate mailbox attributes: "
-                         f"Mailbox doesn't exist: {run.arguments[0]}", 68)
+                         f"Mailbox doesn't exist: {run.arguments[0]}", EX_NOTFOUND)
     elif name.upper() == "INBOX":
         run.row(["vendor/vendor.dovecot/pvt/server/admin"])
         run.row(["vendor/vendor.dovecot/pvt/server/comment"])
