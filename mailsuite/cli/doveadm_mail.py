@@ -222,8 +222,8 @@ class Command:
         mask = "*" if "A" in self.found else self.found["u"][-1]
         from mailsuite.access import doveadm_direct
         path = self.doveadm.socket_path("auth-userdb")
-        if _alive(path):
-            yield from _names(path, mask)
+        if serves(path):
+            yield from listed_names(path, mask)
         else:
             from mailsuite.base.errors import ConfigError, TemporaryError
             try:
@@ -311,7 +311,7 @@ class Command:
                 print(f"doveadm({user}): Error: {said['error']}", file=sys.stderr)
 
 
-def _alive(path: str) -> bool:
+def serves(path: str) -> bool:
     """Whether somebody listens at a Unix socket."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         try:
@@ -321,7 +321,7 @@ def _alive(path: str) -> bool:
     return True
 
 
-def _names(path: str, mask: str) -> Iterable[str]:
+def listed_names(path: str, mask: str) -> Iterable[str]:
     """Users of the running auth service that fit."""
     from mailsuite.cli.doveadm_auth import AuthSocket
     connection = AuthSocket(path, failing="Error: auth-master: userdb list")

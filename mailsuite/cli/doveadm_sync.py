@@ -86,14 +86,15 @@ def users(doveadm: Doveadm, found: Mapping[str, list[str]]) -> list[str]:
         return [name]
     if not any("*" in mask or "?" in mask for mask in wanted):
         return wanted
-    from mailsuite.cli.doveadm_auth import AuthSocket
-    connection = AuthSocket(doveadm.socket_path("auth-userdb"))
-    connection.greet_master()
-    connection.say("LIST", "1", f"user={wanted[-1]}", "service=doveadm")
-    names = []
-    while (words := connection.hear())[0] == "LIST":
-        names.append(words[2])
-    return names
+    from mailsuite.access import doveadm_direct
+    from mailsuite.cli.doveadm_mail import listed_names, serves
+
+    path = doveadm.socket_path("auth-userdb")
+    try:
+        return list(listed_names(path, wanted[-1]) if serves(path) else
+                    doveadm_direct.names(doveadm.settings, wanted[-1]))
+    except Exit as error:
+        raise Exit(error.status, f"{error.text}\ndoveadm: Error: Failed to iterate through some users") from error
 
 
 def _state(found: Mapping[str, list[str]]) -> tuple[str, Path | None]:
