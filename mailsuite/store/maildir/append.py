@@ -1,8 +1,8 @@
 """Messages on their way into a Maildir: written to tmp/ as they come, named when all are there.
 
-See store/api.Append. commit(): sync the files, many at once; under the uidlist's lock give the UIDs and rename into new/ (no flags)
-or cur/; sync the folders. A crash before the end leaves files in tmp/, which are removed in time, and UIDs without
-files, which harm nobody.
+See store/api.Append. commit(): sync the files, many at once; under the uidlist's lock give the UIDs and rename into
+new/ (no flags) or cur/; sync the folders. A crash before the end leaves files in tmp/, which are removed in time, and
+UIDs without files, which harm nobody.
 """
 
 import os
