@@ -171,11 +171,11 @@ class LoginStory:
             return f"authorization failed, {self.attempts} attempts in {seconds} secs"
         if self.last_code in _CODES:
             return _CODES[self.last_code]
+        if self.tried_plaintext:
+            return "tried to use disallowed plaintext auth"
+        if self.tried_unknown:
+            return "tried to use unsupported auth mechanism"
         if not self.attempts:
-            if self.tried_plaintext:
-                return "tried to use disallowed plaintext auth"
-            if self.tried_unknown:
-                return "tried to use unsupported auth mechanism"
             return f"no auth attempts in {seconds} secs"
         return f"auth failed, {self.attempts} attempts in {seconds} secs"
 
@@ -350,6 +350,7 @@ class LoginSession:
 
     def ask_auth(self, mechanism: str, initial: bytes | None) -> None:
         self._mechanism = self.story.mechanism = mechanism.upper()
+        self.story.tried_plaintext = self.story.tried_unknown = False
         self.story.attempts += 1
         if self.facts.certificate_required and not (self.tls is not None and self.tls.peer_verified):
             self.say_failure(Failure("", NO_CERTIFICATE))

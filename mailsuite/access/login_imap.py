@@ -33,6 +33,8 @@ _BAD_IN_ATOM = re.compile(rb"[\x00-\x1f\x7f\"(){]")
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"')
 
 _URL_SAFE = "$-_.+!*'(),&=~"     # RFC 5092, achar
+TAG_MISSING = ("BAD First parameter in line is IMAP's command tag, not the command name. Add that before the command, "
+               "like: a login user pass")
 PLAINTEXT_ALERT = ("* BAD [ALERT] Plaintext authentication not allowed without SSL/TLS, but your client did it anyway. "
                    "If anyone was listening, the password was exposed.")
 
@@ -188,6 +190,9 @@ class ImapLogin(LoginSession):
         self.tag = tag if good_tag else b"*"
         name, _, arguments = rest.partition(b" ")
         command = COMMANDS.get(name.decode("ascii", "replace").upper()) if space and good_tag else None
+        if command is None and good_tag and tag.upper() == b"LOGIN" and name:
+            self.tagged(TAG_MISSING)
+            return
         if command is None:
             self.refuse()
             return

@@ -42,7 +42,7 @@ class Pop3Login(LoginSession):
         self.send(f"-ERR {text}")
 
     def say_too_long(self) -> None:
-        self.send("-ERR Input line too long, aborting.")
+        self.send("-ERR Input buffer full, aborting")
         self.close("Input buffer full")
 
     # --- commands -------------------------------------------------------------------------------------------------

@@ -254,7 +254,7 @@ class LoginHandler:
         story = session.story
         why = story.reason or "Connection closed"
         if story.reason and story.reason == session.limit_text:
-            self._log(story.reason)
+            self._log(f"Disconnected: {story.reason}")
             return
         handshaking = ""
         if self._site.certificate_required:

@@ -187,3 +187,10 @@ def test_noise_is_answered(seed: int) -> None:
                      random.randbytes(40) + random.choice([b"\r\n", b"\n", b""])):
             heard = play.say(said)
             assert not heard or heard.endswith(b"\r\n")
+
+
+def test_a_forgotten_tag_is_explained() -> None:
+    play = Play(ImapLogin(SECURE))
+    for _ in range(4):                  # and is no bad command
+        assert play.say(b"LOGIN alice secret\r\n").startswith(b"LOGIN BAD First parameter in line is IMAP's command tag")
+    assert not play.closed
