@@ -192,5 +192,5 @@ def test_noise_is_answered(seed: int) -> None:
 def test_a_forgotten_tag_is_explained() -> None:
     play = Play(ImapLogin(SECURE))
     for _ in range(4):                  # and is no bad command
-        assert play.say(b"LOGIN alice secret\r\n").startswith(b"LOGIN BAD First parameter in line is IMAP's command tag")
+        assert play.say(b"LOGIN alice secret\r\n").startswith(b"LOGIN BAD First parameter in line is IMAP's command")
     assert not play.closed
