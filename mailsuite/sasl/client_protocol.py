@@ -240,7 +240,8 @@ class ClientSession:
                 return
         if isinstance(reply, Granted):
             words = granted_words(reply.request)
-            if "nologin" not in reply.request.facts:
+            # Who may not log in, or logs in elsewhere, is nobody's session here.
+            if "nologin" not in reply.request.facts and not {"nologin", "proxy"} & reply.request.fields.keys():
                 if grant := await self._grant(number, reply.request, attempt.service):
                     words.append(f"grant={grant}")
                 else:

@@ -239,7 +239,7 @@ def _userdb(section: "Section", settings: "DovecotSettings", files: PasswdFiles,
             exists: Callable[[AuthRequest], Awaitable[bool]], places: Places) -> UserdbEntry:
     driver, args = section.text("driver"), section.text("args")
     makers: dict[str, Callable[[], Userdb]] = {
-        "passwd-file": lambda: PasswdFileUserdb(args, files),
+        "passwd-file": lambda: PasswdFileUserdb(args, files, sole=len(settings.sections("userdb")) == 1),
         "static": lambda: StaticUserdb(args, exists),
         "passwd": lambda: PasswdUserdb(args, pool, settings.number("first_valid_uid"),
                                        settings.number("last_valid_uid")),

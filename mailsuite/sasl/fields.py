@@ -11,6 +11,7 @@
 documentation of extra fields, and what its auth process does (tests/sasl/test_fields.py).
 """
 
+import copy
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -157,6 +158,24 @@ class PassdbFields:
         elif until > now:
             request.delay_until = min(until + (random.randrange(int(extra)) if plus and int(extra) else 0),
                                       now + DELAY_LIMIT_S)
+
+
+def expanded(request: AuthRequest, pairs: Iterable[tuple[str, str]], *, prefix: str = _PREFIX) -> tuple[Field, ...]:
+    """Fields with their %-variables replaced: a later one may use an earlier (%{passdb:a}, %{userdb:b}).
+
+    prefix: what the names of userdb fields begin with; "" in a user database. The user's name stays the one asked for.
+    """
+    now = copy.copy(request)
+    now.fields, now.userdb_fields = dict(request.fields), dict(request.userdb_fields)
+    found = []
+    for name, raw in pairs:
+        value = now.expand(raw)
+        found.append((name, value))
+        if name.startswith(prefix):
+            now.userdb_fields[name.removeprefix(prefix)] = value
+        else:
+            now.fields[name] = value
+    return tuple(found)
 
 
 def _number(text: str) -> bool:

@@ -11,6 +11,7 @@ TemporaryError: its users may exist.
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from mailsuite.base.errors import TemporaryError
@@ -41,9 +42,16 @@ class PasswdFiles:
         """The entry of a user. Raises TemporaryError."""
         return (await self._entries(path)).get(user)
 
-    async def names(self, path: str) -> list[str]:
-        """Users with more than a password: those that a user database has something to say of."""
-        return [name for name, entry in (await self._entries(path)).items() if len(entry) > 2]
+    async def names(self, path: str, least: int) -> list[str]:
+        """Users whose entries have at least so many fields. Raises TemporaryError."""
+        return [name for name, entry in (await self._entries(path)).items() if len(entry) >= least]
+
+    async def is_usable(self, number: Callable[[str], int], value: str) -> bool:
+        """Whether a uid or gid, as number or name, is one that mail may have: not root's, and known."""
+        try:
+            return (int(value) if value.isdecimal() else await self._pool.run(number, value)) > 0
+        except KeyError:
+            return False
 
     async def first(self, path: str) -> list[str] | None:
         """Any entry with a password: what the file's hashes look like."""

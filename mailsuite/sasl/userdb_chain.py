@@ -34,8 +34,16 @@ class UserdbChain:
 
     async def run(self, request: AuthRequest) -> dict[str, str] | None:
         """All fields of a user; None when there is none of that name. Raises TemporaryError."""
+        before_all = request.userdb_fields
+        try:
+            return await self._all(request)
+        finally:
+            request.userdb_fields = before_all
+
+    async def _all(self, request: AuthRequest) -> dict[str, str] | None:
+        """request.userdb_fields grows on the way: later databases may ask for %{userdb:...} of earlier ones."""
         found = internal = False
-        reply = dict(request.userdb_fields)
+        reply = request.userdb_fields = dict(request.userdb_fields)
         for number, entry in enumerate(self._entries):
             if number and (entry.skip == "found" and found or entry.skip == "notfound" and not found):
                 continue
@@ -48,7 +56,7 @@ class UserdbChain:
             else:
                 rule = entry.on_success if here else entry.on_failure
             if not here:
-                reply = before
+                reply = request.userdb_fields = before
             if rule in (Rule.RETURN_OK, Rule.CONTINUE_OK):
                 found = True
             elif rule in (Rule.RETURN_FAIL, Rule.CONTINUE_FAIL):

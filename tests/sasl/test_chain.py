@@ -109,11 +109,13 @@ def userdb(auth: AuthService, user: str) -> dict[str, str] | None:
 
 
 def test_userdbs(tmp_path: Path) -> None:
-    users = "alice:{PLAIN}x:5000:root::/home/a::userdb_quota=1 userdb_mail=mbox:~/%u\nnum:x\n"
+    users = ("alice:{PLAIN}x:5000:bin::/home/a::userdb_quota=1 userdb_mail=mbox:~/%u\nnum:x::\nshort:x:5\n"
+             "super:x:0:0::/root\nnobody:x:5:nosuchgroup::/h\n")
     known = passdb("DIR/users")
     file = "userdb {\n driver = passwd-file\n args = DIR/users\n default_fields = uid=7 gid=8\n}\n"
     auth = service(tmp_path, known + file, users=users)
-    assert userdb(auth, "alice") == {"uid": "5000", "gid": "0", "home": "/home/a", "quota": "1", "mail": "mbox:~/alice"}
+    assert userdb(auth, "alice") == {"uid": "5000", "gid": "2", "home": "/home/a", "quota": "1", "mail": "mbox:~/alice"}
+    assert [userdb(auth, name) for name in ("short", "super", "nobody")] == [None] * 3
     assert userdb(auth, "num") == {"uid": "7", "gid": "8"}
     assert userdb(auth, "nosuch") is None
     static = "userdb {\n driver = static\n args = uid=5 gid=6 home=/v/%u\n}\n"

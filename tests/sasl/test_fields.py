@@ -114,7 +114,7 @@ def test_userdb_fields(tmp_path: Path) -> None:
     file = ("userdb {\n driver = passwd-file\n args = DIR/one\n default_fields = uid=7 home=/d x=1\n"
             " override_fields = gid=8 home:protected=/o y=%u\n}\n")
     auth = service(tmp_path, passdb("DIR/one") + file, one=(
-        "alice:x:5000:9::/h::userdb_x:remove= userdb_user=other\nbob:x\ntemp:x::::::userdb_tempfail=y\n"))
+        "alice:x:5000:9::/h::userdb_x:remove= userdb_user=other\nbob:x::\ntemp:x::::::userdb_tempfail=y\n"))
     assert userdb(auth, "alice") == {"uid": "5000", "gid": "8", "home": "/h", "y": "other"}
     assert userdb(auth, "bob") == {"uid": "7", "gid": "8", "home": "/d", "x": "1", "y": "bob"}
     with pytest.raises(TemporaryError, match="later"):
@@ -145,3 +145,24 @@ def test_names_of_all_databases(tmp_path: Path) -> None:
 
 def test_ipv4_in_ipv6() -> None:
     assert in_networks(address("::ffff:192.0.2.1"), "192.0.2.1")
+
+
+def test_later_fields_see_earlier_ones(tmp_path: Path) -> None:
+    auth = service(tmp_path, passdb("DIR/one") + "userdb {\n driver = passwd-file\n args = DIR/one\n result_success = "
+                   "continue-ok\n}\nuserdb {\n driver = static\n args = mail=x:%{userdb:home}:%{userdb:a} "
+                   "b=%{userdb:mail}\n}\n",
+                   one="t:{PLAIN}pw:1:1::/h::user=new foo=%u p=%{passdb:foo} userdb_a=1 userdb_b=%{userdb:a}\n"
+                   "new:x:1:1::/n::userdb_a=2\n")
+    _, request = verdict(auth, "t", "pw")
+    assert request.client_fields() == {"foo": "t", "p": "t"} and request.userdb_fields == {"a": "1", "b": "1"}
+    assert userdb(auth, "new") == {"uid": "1", "gid": "1", "home": "/n", "a": "2", "mail": "x:/n:2", "b": "x:/n:2"}
+
+
+def test_a_list_beside_other_databases_has_no_mere_passwords(tmp_path: Path) -> None:
+    file = "userdb {\n driver = passwd-file\n args = DIR/one\n}\n"
+    users = "full:x:1:1::/h\nshort:x\n"
+    alone = service(tmp_path, passdb("DIR/one") + file, one=users)
+    assert asyncio.run(alone.userdbs.names()) == (["full", "short"], True)
+    beside = service(tmp_path, passdb("DIR/one") + file + "userdb {\n driver = static\n args = uid=1\n}\n")
+    assert asyncio.run(beside.userdbs.names()) == (["full"], True)
+

@@ -152,3 +152,21 @@ def test_noise_closes_one_connection_only(tmp_path: Path, noise: bytes) -> None:
             writer.close()
             return await talk(tmp_path / "auth", auth("alice", "secret-alice"))
     assert run(work()) == ["OK\t1\tuser=alice"]
+
+
+def test_who_may_not_log_in_is_nobodys_session(tmp_path: Path) -> None:
+    """A login that nologin ends cannot be asked for afterwards, as in Dovecot."""
+    async def work() -> list[str]:
+        async with auth_service(tmp_path, settings(tmp_path)):
+            said = []
+            for user in ("alice", "refused"):
+                reader, writer = await asyncio.open_unix_connection(str(tmp_path / "login/login"))
+                cookie = ""
+                while not (line := await reader.readline()).startswith(b"DONE"):
+                    cookie = wire.words(line[:-1])[1] if line.startswith(b"COOKIE") else cookie
+                writer.write(b"VERSION\t1\t1\nCPID\t77\n" + wire.line(*auth(user, f"secret-{user}")))
+                assert (await reader.readline()).startswith(b"OK")
+                said += await talk(tmp_path / "auth-master", ["REQUEST", "5", "77", "1", cookie])
+                writer.close()
+            return [text.partition("\t")[0] for text in said]
+    assert run(work()) == ["USER", "FAIL"]

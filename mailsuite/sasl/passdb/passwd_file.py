@@ -6,6 +6,7 @@ Nothing of it needs a cache: files are in memory.
 import re
 
 from mailsuite.base.errors import ConfigError
+from mailsuite.sasl.fields import expanded
 from mailsuite.sasl.passdb import Found, LookupOnly, split_fields
 from mailsuite.sasl.passwd_file import PasswdFiles, split_args
 from mailsuite.sasl.request import AuthRequest
@@ -32,7 +33,7 @@ class PasswdFilePassdb(LookupOnly):
         if match := _PAM_FORMAT.fullmatch(password):        # libpam-pwdfile's way to name DES and MD5
             password, scheme = match[1], {"13": "CRYPT", "34": "PLAIN-MD5"}[match[2]]
         extra = split_fields(entry[7]) if len(entry) > 7 else []
-        return Found((("password", password), *((name, request.expand(value)) for name, value in extra)), scheme)
+        return Found((("password", password), *expanded(request, extra)), scheme)
 
     async def decoy(self, request: AuthRequest) -> tuple[str, str] | None:
         entry = await self._files.first(request.expand(self._path))

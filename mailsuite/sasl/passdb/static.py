@@ -1,5 +1,6 @@
 """passdb { driver = static }: args = password=P | nopassword=y, and more fields; the same for every user."""
 
+from mailsuite.sasl.fields import expanded
 from mailsuite.sasl.passdb import Found, LookupOnly, split_fields
 from mailsuite.sasl.request import AuthRequest
 
@@ -13,4 +14,4 @@ class StaticPassdb(LookupOnly):
         self._fields = split_fields(args)
 
     async def find(self, request: AuthRequest) -> Found | None:
-        return Found(tuple((name, request.expand(value)) for name, value in self._fields), "PLAIN")
+        return Found(expanded(request, self._fields), "PLAIN")

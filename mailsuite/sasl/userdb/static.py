@@ -6,6 +6,7 @@ a login.
 
 from collections.abc import Awaitable, Callable
 
+from mailsuite.sasl.fields import expanded
 from mailsuite.sasl.passdb import Field, split_fields
 from mailsuite.sasl.request import AuthRequest
 
@@ -25,7 +26,7 @@ class StaticUserdb:
     async def find(self, request: AuthRequest) -> tuple[Field, ...] | None:
         if not self._all and not request.passdb_success and not await self._exists(request):
             return None
-        return tuple((name, request.expand(value)) for name, value in self._fields)
+        return expanded(request, self._fields, prefix="")
 
     async def names(self) -> None:
         return None
