@@ -150,7 +150,7 @@ def _bring(doveadm: "Doveadm", user: str, options: dict[str, list[str]], values:
     from mailsuite.cli.doveadm_sync import Progress, synchronize
 
     with Progress(user, verbose=doveadm.verbose, quiet=quiet) as progress:
-        return synchronize(doveadm, user, ["imapc:"], options, values, "", progress)
+        return synchronize(doveadm, user, ["imapc:"], {**options, "u": [user]}, values, "", progress)
 
 
 WORDS = {0: "done", 2: "some refused", 67: "no such user"}
