@@ -18,6 +18,7 @@ from mailsuite.base.log import access_logger
 from mailsuite.sasl.outside import Message
 
 ANSWER_TIMEOUT_S = 150.0         # drivers have shorter limits of their own; no mail client waits longer
+END_TIMEOUT_S = 5.0              # from the end of its output to the end of the process
 MESSAGE_LIMIT = 64 * 2**20       # octets; a list of all users is the largest
 WAITING_LIMIT = 2000             # questions without an answer
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
@@ -63,12 +64,14 @@ class _Peer:
 
     async def _read(self) -> None:
         assert self.process.stdout is not None
+        ended = False
         try:
             while (message := await unpacked(self.process.stdout)) is not None:
                 if "log" in message:
                     log.error("%s", " ".join(str(message["log"]).split()))
                 elif (future := self.waiting.pop(message.get("id", 0), None)) is not None and not future.done():
                     future.set_result(message)
+            ended = True
         except ValueError:
             log.error("the process that asks databases speaks nonsense")
         finally:
@@ -77,10 +80,17 @@ class _Peer:
                 if not future.done():
                     future.set_exception(Gone())
             self.waiting.clear()
-            if self.process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    self.process.kill()
+            await self._end(END_TIMEOUT_S if ended else 0.0)
+
+    async def _end(self, wait_s: float) -> None:
+        """The end of its output is its own end; else it is killed."""
+        try:
+            async with asyncio.timeout(wait_s):
                 await self.process.wait()
+        except (TimeoutError, asyncio.CancelledError):
+            with contextlib.suppress(ProcessLookupError):
+                self.process.kill()
+            await self.process.wait()
 
     def say(self, message: Message) -> None:
         assert self.process.stdin is not None
