@@ -85,6 +85,9 @@ class Modern:
     def _of_root(self, name: str, value: Value) -> list[tuple[str, Value]] | None:
         if name in FILES:
             return [(FILES[name], replace(value, written=f"<{value.text}", file=value.text, text=""))]
+        if name == "auth_allow_weak_schemes":
+            defaults.boolean(value.text)
+            return []                   # every scheme is verified, as in 2.3
         if name in INVERTED:
             text = "no" if defaults.boolean(value.text) else "yes"
             return [(INVERTED[name], replace(value, text=text, written=text))]

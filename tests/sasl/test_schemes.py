@@ -180,3 +180,9 @@ def test_dovecot_and_we_verify_each_others() -> None:
         assert schemes.verify(scheme, stored, "pässwört".encode(), "u@d.test"), name
         ours = f"{{{name}}}{schemes.generate(name, 'pässwört'.encode(), 'u@d.test')}"
         assert doveadm("-t", ours) == f"{ours} (verified)"
+
+
+def test_the_setting_of_2_4_for_weak_schemes_is_accepted() -> None:
+    from mailsuite.config.dovecot import DovecotSettings
+
+    DovecotSettings.of("dovecot_config_version = 2.4.0\nauth_allow_weak_schemes = yes\n")
