@@ -111,7 +111,7 @@ class _Parser:
             part.header_end = min(body, hit.stop(octets, start))
         part.is_mime = in_multipart or part.is_marked()
         value = part.field(b"content-type")
-        kind, boundary = b"", None
+        kind, boundary, least = b"", None, body
         if value is not None:
             part.content_type = parse_content_type(value)
             kind = part.content_type.type.lower()
@@ -123,18 +123,19 @@ class _Parser:
             part.is_multipart = True
             # A header that a boundary cuts off ends its part: it was an outer one's.
             if boundary and not (hit and not _is_whole(octets, start, body)):
-                hit = self.multipart(part, boundary, depth)
+                hit, least = self.multipart(part, boundary, depth)
         elif kind == b"message" and subtype == b"rfc822" and depth < MAX_DEPTH and self.count < MAX_PARTS:
             part.is_message = True
             child, hit = self.part(body, depth + 1)
             part.children.append(child)
             part.end = child.end
             return part, hit
-        part.end = hit.stop(octets, body) if hit else len(octets)
+        part.end = hit.stop(octets, least) if hit else len(octets)
         return part, hit
 
-    def multipart(self, part: Part, boundary: bytes, depth: int) -> _Hit | None:
-        """Fill in the children; returns the boundary of an outer part that ended this one."""
+    def multipart(self, part: Part, boundary: bytes, depth: int) -> tuple[_Hit | None, int]:
+        """Fill in the children. Returns the boundary of an outer part that ended this one, and where its content ends
+        at the earliest: the line end of its own last boundary stays, also where the outer one follows at once."""
         own = len(self.boundaries)
         digest = part.content_type is not None and part.content_type.subtype.lower() == b"digest"
         self.boundaries.append(boundary)
@@ -143,9 +144,11 @@ class _Parser:
             child, hit = self.part(hit.after, depth + 1, in_multipart=True, digest=digest)
             part.children.append(child)
         self.boundaries.pop()
+        least = part.body_start
         if hit is not None and hit.level == own:
-            hit = self.find(hit.after)          # the epilogue
-        return hit
+            least = hit.after
+            hit = self.find(least)              # the epilogue
+        return hit, least
 
 
 def _is_whole(octets: bytes, start: int, body: int) -> bool:

@@ -70,6 +70,15 @@ def test_section(section: bytes, want: bytes) -> None:
     assert Message.from_stored(NESTED).section(parse_section(section)) == want
 
 
+@pytest.mark.parametrize(("between", "want"), [(b"", b"--in--\r\n"), (b"\n", b"--in--\r\n"),
+                                               (b"\n\n", b"--in--\r\n\r\n"), (b"more\n", b"--in--\r\nmore")])
+def test_the_line_end_of_a_last_boundary_is_its_own(between: bytes, want: bytes) -> None:
+    """Also where the outer boundary follows at once, as in Dovecot."""
+    stored = b"Content-Type: multipart/mixed; boundary=out\n\n--out\nContent-Type: multipart/mixed; boundary=in\n\n" \
+             b"--in\n\nx\n--in--\n" + between + b"--out--\n"
+    assert Message.from_stored(stored).section(parse_section(b"1")) == b"--in\r\n\r\nx\r\n" + want
+
+
 @pytest.mark.parametrize("text", [
     b"HEADER.FIELDS ()", b"HEADER.FIELDS", b"MIME", b"0", b"1.", b"1..2", b"1.FOO", b"HEADER.FIELDS (a", b"FOO", b".1",
     b"1." * 101 + b"1"])
