@@ -69,7 +69,8 @@ def test_works_in_the_mailbox(client: Thunderbird, suite: Suite) -> None:
         return flags.get("Subject: first") == "S" and set(flags.get("Subject: third", "")) - {"S"} == {*"Fa"}
 
     wait_for(stored, what=f"the flags: {list((folder / 'cur').iterdir())}")
-    assert [path.is_file() for path in (folder / ".INBOX.&ANw-ber &- mehr/cur").iterdir()] == [True]
+    wait_for(lambda: [path.is_file() for part in ("new", "cur")
+                      for path in (folder / ".INBOX.&ANw-ber &- mehr" / part).iterdir()] == [True], what="the move")
     assert "$label1" in (folder / "dovecot-keywords").read_text().lower()
 
 

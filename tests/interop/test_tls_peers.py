@@ -18,7 +18,6 @@ from mailsuite.net.service import ServiceContext
 from mailsuite.queue.agent import RecipientReport
 from mailsuite.tls.fingerprints import fingerprint
 from tests.deliver.harness import Qmgr, with_agent
-from tests.interop.test_peers import MASTER_CF
 from tests.support.chains import World, chain, make_world
 from tests.support.exim import exim
 from tests.support.suite import Suite, free_port, open_folder, wait_for
@@ -26,6 +25,29 @@ from tests.support.suite import Suite, free_port, open_folder, wait_for
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("remote"),
               pytest.mark.skipif(os.geteuid() != 0, reason="Postfix and Exim are started as root")]
 
+MASTER_CF = """\
+127.0.0.1:{port} inet n - n - - smtpd
+pickup unix n - n 60 1 pickup
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+tlsmgr unix - - n 1000? 1 tlsmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+verify unix - - n - 1 verify
+flush unix n - n 1000? 0 flush
+proxymap unix - - n - - proxymap
+smtp unix - - n - - smtp
+relay unix - - n - - smtp
+showq unix n - n - - showq
+error unix - - n - - error
+retry unix - - n - - error
+discard unix - - n - - discard
+anvil unix - - n - 1 anvil
+scache unix - - n - 1 scache
+postlog unix-dgram n - n - 1 postlogd
+"""
 MAIN_CF = """\
 compatibility_level = 3.6
 queue_directory = {top}/spool

@@ -72,6 +72,7 @@ class SessionServer:
 
     async def __aexit__(self, *_: object) -> None:
         self.accepting.cancel()
+        await asyncio.wait([self.accepting])        # the loop forgets the socket before it is closed
         self.world.stop()
         if self.tasks:
             await asyncio.wait(self.tasks, timeout=10)

@@ -9,11 +9,18 @@ import pytest
 from click.testing import CliRunner
 
 from mailsuite.cli.mailsuite import cli
+from mailsuite.maps import table
 from tests.support.suite import Suite, open_folder, wait_for
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("accounts")]
 NO_PENALTY = "auth_failure_delay = 0\nservice anvil {\n  unix_listener anvil-auth-penalty {\n    mode = 0\n  }\n}\n"
 PASSWORD = "wurzel-Kl33"
+
+
+@pytest.fixture(autouse=True)
+def _tables_are_looked_at_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands are called in this process, which would keep a table for a second; each has a process of its own."""
+    monkeypatch.setattr(table, "CHECK_INTERVAL_S", 0.0)
 
 
 @pytest.fixture(scope="module")

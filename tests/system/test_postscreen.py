@@ -70,4 +70,4 @@ def test_reload_and_restart_keep_what_was_learned(suite: Suite) -> None:
     suite.start()
     before = suite.log().count("PASS OLD")
     send(suite, SOURCE)
-    wait_for(lambda: suite.log().count("PASS OLD") == before + 1)
+    wait_for(lambda: suite.log().count("PASS OLD") > before)
