@@ -1,7 +1,7 @@
 # The two commands of the README are `make run` and `make test`; each does all its own set-up.
 SITE ?= site
 VENV ?= .venv
-JOBS ?= 2
+JOBS ?= 3
 SHARED ?= ../shared
 READY = $(VENV)/.ready
 PYTHON = $(VENV)/bin/python

@@ -38,10 +38,11 @@ def send(suite: Suite, source: str) -> None:
 
 
 def test_good_clients_pass_new_then_old(suite: Suite) -> None:
+    before = len(suite.messages(suite.first))
     send(suite, SOURCE)
     send(suite, SOURCE)
     send(suite, "127.0.0.1")
-    suite.wait_messages(suite.first, 3)
+    suite.wait_messages(suite.first, before + 3)
     log = suite.log()
     for text in (f"CONNECT from [{SOURCE}]:", f"PASS NEW [{SOURCE}]:", f"PASS OLD [{SOURCE}]:",
                  "ALLOWLISTED [127.0.0.1]:"):
@@ -66,6 +67,8 @@ def test_who_speaks_first_is_refused(suite: Suite) -> None:
 
 
 def test_reload_and_restart_keep_what_was_learned(suite: Suite) -> None:
+    send(suite, SOURCE)
+    wait_for(lambda: f"PASS NEW [{SOURCE}]:" in suite.log())
     suite.stop()
     suite.start()
     before = suite.log().count("PASS OLD")
