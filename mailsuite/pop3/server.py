@@ -13,6 +13,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Mapping
+from dataclasses import replace
 
 from mailsuite.access.conversation import converse
 from mailsuite.access.handover import HandOver
@@ -34,6 +35,7 @@ from mailsuite.sasl.user import UserInfo
 
 log = access_logger("pop3")
 GREETING = ok("Logged in.")
+STEP = 64 * 1024        # octets that a step makes before they are written
 LOCK_WAIT_S = 2.0       # how long a login waits for a session that is just ending (pop3_lock_session)
 REASONS = {"": "Connection closed", "lost connection": "Connection closed"}
 
@@ -97,10 +99,18 @@ def _leave(context: Context) -> None:
 
 
 def _step(steps: Run) -> tuple[bytes, Done | None]:
-    try:
-        return next(steps), None
-    except StopIteration as end:
-        return b"", end.value
+    """Go on until there is enough to write or the command is over; a short reply needs one thread and one write."""
+    out: list[bytes] = []
+    size = 0
+    while size < STEP:
+        try:
+            octets = next(steps)
+        except StopIteration as end:
+            done: Done = end.value
+            return b"", replace(done, octets=b"".join(out) + done.octets) if out else done
+        out.append(octets)
+        size += len(octets)
+    return b"".join(out), None
 
 
 async def serve_user(sock: socket.socket, handover: HandOver, user: UserInfo, world: UserWorld) -> None:
