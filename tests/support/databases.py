@@ -215,9 +215,10 @@ class MariaDb(Server):
 
     def prepare(self) -> None:
         data = self.folder / "data"
+        # A server that starts clears its tmpdir of tables: in /tmp those may be another worker's server's.
         self.call("mariadb-install-db", "--no-defaults", f"--datadir={data}", "--skip-test-db", "--skip-name-resolve",
                   "--auth-root-authentication-method=normal", "--innodb-log-file-size=4M",
-                  "--innodb-flush-method=nosync")
+                  "--innodb-flush-method=nosync", f"--tmpdir={self.folder}")
         self.start()
         self.run("CREATE DATABASE mail CHARACTER SET utf8mb4; CREATE USER mail IDENTIFIED BY 'se''cret'; "
                  "GRANT ALL ON mail.* TO mail", database="mysql")
@@ -226,7 +227,8 @@ class MariaDb(Server):
         return ["mariadbd", "--no-defaults", f"--datadir={self.folder / 'data'}", f"--socket={self.socket}",
                 f"--port={self.port}", "--bind-address=127.0.0.1", "--skip-name-resolve", "--innodb-log-file-size=4M",
                 "--innodb-buffer-pool-size=8M", "--innodb-flush-method=nosync", "--skip-log-bin",
-                "--innodb-flush-log-at-trx-commit=0", f"--pid-file={self.folder / 'mysql.pid'}", *self.extra]
+                "--innodb-flush-log-at-trx-commit=0", f"--tmpdir={self.folder}",
+                f"--pid-file={self.folder / 'mysql.pid'}", *self.extra]
 
     extra: tuple[str, ...] = ()
 
