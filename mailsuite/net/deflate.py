@@ -84,6 +84,7 @@ class DeflatingConnection(Connection):
             self._resume()
 
     def _resume(self) -> None:
-        super()._resume()
+        if len(self._waiting) <= PIECE:         # else each of many small answers would let in one more read
+            super()._resume()
         if (self._waiting or self._more) and self._inflating is None:
             self._inflating = self._loop.call_soon(self._next_piece)

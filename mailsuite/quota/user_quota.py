@@ -103,10 +103,9 @@ class UserQuota:
             if not root.counts(mailbox):
                 continue
             try:
-                if not root.settings.warnings:
-                    root.add(octets, messages)
-                    continue
                 root.add(octets, messages)
+                if not root.settings.warnings:
+                    continue
                 now = root.usage()
                 before = Usage(now.octets - octets, now.messages - messages)
                 if (command := passed(root.settings.warnings, before, now)) is not None:

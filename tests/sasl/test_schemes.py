@@ -185,4 +185,5 @@ def test_dovecot_and_we_verify_each_others() -> None:
 def test_the_setting_of_2_4_for_weak_schemes_is_accepted() -> None:
     from mailsuite.config.dovecot import DovecotSettings
 
-    DovecotSettings.of("dovecot_config_version = 2.4.0\nauth_allow_weak_schemes = yes\n")
+    settings = DovecotSettings.of("dovecot_config_version = 2.4.0\nauth_allow_weak_schemes = yes\n")
+    assert not settings.warnings

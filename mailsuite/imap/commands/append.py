@@ -41,7 +41,6 @@ class Appending:
         self.flags: list[str] = []
         self.date: float | None = None
         self.failure: MailError | None = None
-        self.sizes: list[int] = []          # of the literals
         self.open_message = False           # a message is being written
         self.catenate: list[Argument] | None = None     # the parts of CATENATE, as far as they were read
         self.done_parts = 0
@@ -67,8 +66,7 @@ class Appending:
         if question.literal.size == 0:
             raise Refusal("Can't save a zero byte message")
         assert self.mailbox is not None
-        self.sizes.append(question.literal.size)
-        self.mailbox.admit(self.sizes)          # before the client sends it all
+        self.mailbox.admit([question.literal.size])     # before the client sends it; commit() counts all together
         self.open_message = True
 
     def begin(self, name: str) -> None:
