@@ -12,6 +12,7 @@ Raises: Refused with what to do instead, where the configuration names SQL, LDAP
 import asyncio
 import os
 from collections.abc import Iterator
+from enum import Enum, auto
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -50,13 +51,21 @@ class Source(NamedTuple):
         plan.edit(EditedFile(self.path, read(self.path), file.text, self.table, self.tool, self.mode))
 
 
+class Userdb(Enum):
+    """What the userdb takes from the passwd-file's line."""
+
+    NOTHING = auto()        # userdb static
+    FIELDS = auto()         # extra fields; default_fields has uid, gid and home
+    ALL = auto()
+
+
 class Login(NamedTuple):
-    """key: the user's name in the file. scheme: for new hashes. whole: a userdb reads uid, gid and home there."""
+    """key: the user's name in the file. scheme: for new hashes. userdb: what else reads the line."""
 
     source: Source
     key: str
     scheme: str
-    whole: bool
+    userdb: Userdb
 
 
 def read(path: str) -> str:
@@ -207,16 +216,16 @@ class AccountSite:
             raise Refused(f"{kind} {{ driver = {drivers} }} in {self.dovecot.path}: {_elsewhere(drivers)}")
         return found
 
-    def _userdb(self, path: str, values: dict[str, str]) -> bool:
-        """Does a user database read the line that passdb reads? Raises Refused: users would be missing in another."""
+    def _userdb(self, path: str, values: dict[str, str]) -> Userdb:
+        """What a user database takes from the line that passdb reads. Raises Refused: users would be missing in another."""
         for section in self.dovecot.sections("userdb"):
             driver = section.text("driver")
             if driver == "static":
-                return False
+                return Userdb.NOTHING
             if driver == "passwd-file":
                 other = expand_variables(split_args(section.text("args"), "")[2], values)
                 if os.path.realpath(other) == os.path.realpath(path):
-                    return not (section.text("default_fields") and "home=" in section.text("default_fields"))
+                    return Userdb.FIELDS if "home=" in section.text("default_fields") else Userdb.ALL
                 raise Refused(f"userdb reads {other}, passdb {path}: let them read one, or add the user to both")
         drivers = ", ".join(section.text("driver") for section in self.dovecot.sections("userdb")) or "nothing"
         raise Refused(f"userdb {{ driver = {drivers} }} in {self.dovecot.path}: {_elsewhere(drivers)}")

@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from mailsuite.accounts.aliases import pointing_at
 from mailsuite.accounts.lines import Entry, EntryFile
 from mailsuite.accounts.plan import Plan, Refused
-from mailsuite.accounts.site import AccountSite, Login
+from mailsuite.accounts.site import AccountSite, Login, Userdb
 from mailsuite.address.idna import to_ascii
 
 TRASH = ".trash"
 # An address that no client has: the login fails before its password counts, for every service that asks auth.
 DISABLED = ("nologin", "allow_nets=255.255.255.255/32")
 _FIELDS = 8             # of a passwd-file's line; the last has the extra fields
+_USERDB_FIELDS = 4      # a line with fewer is nobody's for userdb passwd-file
 
 
 @dataclass(frozen=True)
@@ -116,21 +117,30 @@ def _mailbox_like_others(boxes: EntryFile, address: str) -> str:
 
 
 def _passwd_line(site: AccountSite, address: str, login: Login, hashed: str, value: str, quota: str) -> str:
-    if not login.whole:
-        if quota:
-            raise Refused("a quota for one user needs a userdb that reads the passwd-file; userdb static has "
-                          "one for all (plugin { quota_rule = ... })")
-        return f"{login.key}:{hashed}"
+    if quota and login.userdb is Userdb.NOTHING:
+        raise Refused("a quota for one user needs a userdb that reads the passwd-file; userdb static has "
+                      "one for all (plugin { quota_rule = ... })")
+    owner, home = _owner_and_home(site, address, value) if login.userdb is Userdb.ALL else (("", ""), "")
+    extra = f"userdb_quota_rule=*:storage={quota}" if quota else ""
+    return _line(login, [login.key, hashed, *owner, "", home, "", extra])
+
+
+def _owner_and_home(site: AccountSite, address: str, value: str) -> tuple[tuple[str, str], str]:
+    """value: the mailbox in virtual_mailbox_maps. "" for what is not known."""
     owner = site.owner(address)
     base = site.site.text("virtual_mailbox_base")
     path = (f"{base}/{value}" if base and not value.startswith("/") else value).rstrip("/")
     location = site.dovecot.text("mail_location").partition(":")[2].partition(":")[0]
     home = path.removesuffix(location[1:]) if location.startswith("~/") else path
-    known = (str(owner[0]), str(owner[1])) if owner is not None else ("", "")
-    if not home.startswith("/"):
-        home = ""
-    extra = f"userdb_quota_rule=*:storage={quota}" if quota else ""
-    return ":".join([login.key, hashed, *known, "", home, "", extra]).rstrip(":")
+    names = ("", "") if owner is None else (str(owner[0]), str(owner[1]))
+    return names, home if home.startswith("/") else ""
+
+
+def _line(login: Login, fields: list[str]) -> str:
+    """Without empty fields at its end, unless a userdb reads it: for that a name and a password are no user."""
+    line = ":".join(fields)
+    short = line.rstrip(":")
+    return line if login.userdb is not Userdb.NOTHING and short.count(":") < _USERDB_FIELDS - 1 else short
 
 
 def _entry(site: AccountSite, address: str) -> tuple[str, Login, EntryFile, Entry]:
@@ -158,7 +168,7 @@ def set_password(site: AccountSite, address: str, hashed: str) -> Plan:
 
 def _changed(login: Login, users: EntryFile, entry: Entry, fields: list[str], done: str) -> Plan:
     plan = Plan()
-    users.replace(entry, ":".join(fields).rstrip(":"))
+    users.replace(entry, _line(login, fields))
     login.source.put(plan, users)
     plan.done.append(done)
     return plan

@@ -140,6 +140,12 @@ passdb {{
   args = scheme=SHA512-CRYPT username_format=%u {site}/users
 }}
 userdb {{
+  driver = passwd-file
+  args = username_format=%u {site}/users
+  default_fields = uid={uid} gid={gid} home={site}/vmail/%d/%n
+}}
+# For lines of a name and a password only, which the one above passes over.
+userdb {{
   driver = static
   args = uid={uid} gid={gid} home={site}/vmail/%d/%n
 }}
@@ -210,7 +216,7 @@ DKIM_DOMAINS = """\
 # Names below it, such as MAILER-DAEMON@{host}, are signed by it too.
 .{domain} mail:{domain}/mail.key
 """
-USERS_FILE = "# address:password hash; \"doveadm pw -s SHA512-CRYPT\" makes one\n"
+USERS_FILE = "# address:password hash::::::extra fields; \"mailsuite user add\" writes a line, \"doveadm pw\" makes a hash\n"
 
 
 def render(site: Path, owner: SiteOwner, hashes: dict[str, str],
@@ -222,7 +228,7 @@ def render(site: Path, owner: SiteOwner, hashes: dict[str, str],
         "login_user": owner.login_user, "first_uid": min(owner.uid, 500), "first_gid": min(owner.gid, 1),
         "mail_owner_group": owner.mail_owner_group, **ports}
     vmailbox = VMAILBOX + "".join(f"{user}@{DOMAIN} {DOMAIN}/{user}/\n" for user in USERS)
-    users = USERS_FILE + "".join(f"{address}:{{SHA512-CRYPT}}{text}\n" for address, text in hashes.items())
+    users = USERS_FILE + "".join(f"{address}:{{SHA512-CRYPT}}{text}::::::\n" for address, text in hashes.items())
     return {
         "main.cf": (MAIN_CF.format(**values), 0o644),
         "master.cf": (MASTER_CF.format(**values), 0o644),

@@ -230,3 +230,17 @@ def test_commands_at_once_lose_nothing(site: Site) -> None:
     assert [one.wait(60) for one in several] == [0] * 4
     want = [f"n{number}@demo.test anna@demo.test" for number in range(4)]
     assert sorted(site.read("virtual").split("\n")[2:-1]) == want
+
+
+def test_a_line_is_a_users_for_a_userdb_with_default_fields(site: Site) -> None:
+    """A name and a password alone would be nobody's: Dovecot wants four fields."""
+    site.write("dovecot.conf", site.read("dovecot.conf").replace("userdb {\n", "userdb {\n  default_fields = home=/vmail/%n\n"))
+    site.run(*ADD, password="Wurzel-17-grün")
+    name, hashed, *rest = site.read("users").splitlines()[-1].split(":")
+    assert rest == [""] * 6 and hashed
+    site.run("user", "disable", name)
+    site.run("user", "enable", name)
+    assert site.read("users").splitlines()[-1] == f"{name}:{hashed}::::::"
+    site.run("user", "del", name)
+    site.run(*ADD, "--quota", "2G", password="Wurzel-17-grün")
+    assert site.read("users").endswith("::::::userdb_quota_rule=*:storage=2G\n")
