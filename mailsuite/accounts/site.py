@@ -217,7 +217,7 @@ class AccountSite:
         return found
 
     def _userdb(self, path: str, values: dict[str, str]) -> Userdb:
-        """What a user database takes from the line that passdb reads. Raises Refused: users would be missing in another."""
+        """What a userdb takes from the line that passdb reads. Raises Refused: users would be missing in another."""
         for section in self.dovecot.sections("userdb"):
             driver = section.text("driver")
             if driver == "static":

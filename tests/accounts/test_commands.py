@@ -234,7 +234,8 @@ def test_commands_at_once_lose_nothing(site: Site) -> None:
 
 def test_a_line_is_a_users_for_a_userdb_with_default_fields(site: Site) -> None:
     """A name and a password alone would be nobody's: Dovecot wants four fields."""
-    site.write("dovecot.conf", site.read("dovecot.conf").replace("userdb {\n", "userdb {\n  default_fields = home=/vmail/%n\n"))
+    conf = site.read("dovecot.conf")
+    site.write("dovecot.conf", conf.replace("userdb {\n", "userdb {\n  default_fields = home=/vmail/%n\n"))
     site.run(*ADD, password="Wurzel-17-grün")
     name, hashed, *rest = site.read("users").splitlines()[-1].split(":")
     assert rest == [""] * 6 and hashed
