@@ -170,6 +170,8 @@ namespace inbox {{
   }}
 }}
 
+imap_extensions = all
+
 protocol imap {{
   mail_plugins = $mail_plugins imap_zlib
 }}

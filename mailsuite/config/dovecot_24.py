@@ -6,7 +6,8 @@
     modern.finish(root)                            what is put together of several settings, after the last line
 
 Names of both are read in any configuration. dovecot_config_version = 2.4.x says that %-variables are 2.4's
-(%{user | username}) and that a passdb's or userdb's name is its driver when it has none.
+(%{user | username}), that a passdb's or userdb's name is its driver when it has none, and that IMAP may offer more
+than 2.3 has (imap_extensions = all).
 Source: the manual of Dovecot 2.4 (settings, variables, upgrading from 2.3). docs/dovecot-2.4.md lists them.
 Raises ConfigError for what has no counterpart here.
 """
@@ -142,6 +143,8 @@ class Modern:
         for node in root.nodes:
             if node.type in ("passdb", "userdb") and "driver" not in node.values and node.name in DRIVERS:
                 node.values["driver"] = Value(node.name, node.name, path=node.path, line=node.line)
+        if self.rules and "imap_extensions" not in root.values:
+            root.values["imap_extensions"] = Value("all", "all")
 
 
 DRIVERS = frozenset({"passwd-file", "passwd", "pam", "shadow", "static", "prefetch", "imap", "checkpassword", "sql",

@@ -102,6 +102,7 @@ _ENUMS: Mapping[str, tuple[str, ...]] = {
     "doveadm_ssl": ("no", "ssl", "starttls"), "imapc_ssl": ("no", "imaps", "starttls"),
     "pop3c_ssl": ("no", "pop3s", "starttls"), "submission_relay_ssl": ("no", "smtps", "starttls"),
     "submission_ssl": ("no", "smtps", "starttls"),
+    "imap_extensions": ("dovecot", "all"),
     "imap_fetch_failure": ("disconnect-immediately", "disconnect-after", "no-after"),
     "lmtp_hdr_delivery_address": ("none", "final", "original"), "lock_method": ("fcntl", "flock", "dotlock"),
     "mail_fsync": ("optimized", "never", "always"), "mbox_md5": ("apop3d", "all"),

@@ -101,6 +101,7 @@ haproxy_trusted_networks =
 hostname =
 imap_capability =
 imap_client_workarounds =
+imap_extensions = dovecot
 imap_fetch_failure = disconnect-immediately
 imap_hibernate_timeout = 0
 imap_id_log =

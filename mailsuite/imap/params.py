@@ -3,7 +3,9 @@
     params = Params.of(settings.for_protocol("imap"))
 
 imap_max_line_length   octets of a command with its literals (not APPEND's messages)
+imap_extensions        dovecot: what Dovecot 2.3 has; all: everything of extensions.py
 imap_capability        replaces the list of capabilities, or with "+" in front adds to it
+imap_literal_minus     LITERAL- in place of LITERAL+
 imap_idle_notify_interval   "* OK Still here" while a client idles; 0 for never
 imap_id_send           what ID answers: pairs of name and value; "*" stands for the suite's own
 imap_logout_format     the log line's text at the end of a session
@@ -13,20 +15,16 @@ plugin/imap_compress_deflate_level      0 (none) to 9 (most); 6
 mail_max_userip_connections is the login's business.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
+
+from mailsuite.imap.extensions import capabilities_of, offer, withheld
 
 T = TypeVar("T")
 
-# After login. QRESYNC, NOTIFY and CONTEXT=SEARCH are obeyed as far as commands/ says.
-CAPABILITIES = (
-    "IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE SORT SORT=DISPLAY THREAD=REFERENCES THREAD=REFS "
-    "THREAD=ORDEREDSUBJECT MULTIAPPEND URL-PARTIAL CATENATE UNSELECT CHILDREN NAMESPACE UIDPLUS LIST-EXTENDED "
-    "I18NLEVEL=1 CONDSTORE QRESYNC ESEARCH ESORT SEARCHRES WITHIN CONTEXT=SEARCH LIST-STATUS BINARY MOVE SNIPPET=FUZZY "
-    "PREVIEW=FUZZY PREVIEW STATUS=SIZE SAVEDATE LITERAL+ NOTIFY")
-
-QUOTA_CAPABILITIES = " QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE"
+OFFERED = offer(extended=False)
+CAPABILITIES = capabilities_of(OFFERED)
 
 
 class Settings(Protocol):
@@ -36,21 +34,25 @@ class Settings(Protocol):
     def size(self, name: str) -> int: ...
     def time_s(self, name: str) -> float: ...
     def flag(self, name: str) -> bool: ...
+    def sections(self, type: str) -> Sequence[Any]: ...
     @property
     def plugin(self) -> Mapping[str, str]: ...
 
 
 @dataclass(frozen=True)
 class Params:
-    """Limits and texts of an IMAP session. idle_notify_s: 0 for never."""
+    """Limits and texts of an IMAP session. idle_notify_s: 0 for never.
+
+    offered: names in extensions.py. withheld: commands that are answered as unknown.
+    """
 
     max_line_length: int = 65536
     capability: str = CAPABILITIES
     idle_notify_s: float = 120.0
     id_send: str = "name *"
     max_keyword_length: int = 50
-    quota: bool = False
-    compress: bool = False
+    offered: frozenset[str] = frozenset(each.name for each in OFFERED)
+    withheld: frozenset[str] = withheld(OFFERED)
     compress_level: int = 6
     logout_format: str = ("in=%i out=%o deleted=%{deleted} expunged=%{expunged} trashed=%{trashed} "
                           "hdr_count=%{fetch_hdr_count} hdr_bytes=%{fetch_hdr_bytes} "
@@ -60,16 +62,27 @@ class Params:
     def of(cls, settings: Settings) -> "Params":
         default = cls()
         plugins = _get(lambda: settings.text("mail_plugins"), "").split()
-        quota, compress = "imap_quota" in plugins, "imap_zlib" in plugins
+        offered = offer(extended=_get(lambda: settings.text("imap_extensions"), "") == "all", plugins=plugins,
+                        is_on=lambda name: _is_on(settings, name))
+        names = frozenset(each.name for each in offered)
         return cls(
-            quota=quota, compress=compress, compress_level=_level(settings) if compress else 6,
+            offered=names, withheld=withheld(offered),
+            compress_level=_level(settings) if "COMPRESS" in names else default.compress_level,
             max_line_length=int(_get(lambda: settings.size("imap_max_line_length"), default.max_line_length)),
-            capability=capabilities(_get(lambda: settings.text("imap_capability"), ""),
-                                    CAPABILITIES + QUOTA_CAPABILITIES * quota + " COMPRESS=DEFLATE" * compress),
+            capability=capabilities(_get(lambda: settings.text("imap_capability"), ""), capabilities_of(
+                offered, literal_minus=_get(lambda: settings.flag("imap_literal_minus"), False))),
             idle_notify_s=float(_get(lambda: settings.time_s("imap_idle_notify_interval"), default.idle_notify_s)),
             max_keyword_length=int(_get(lambda: settings.text("mail_max_keyword_length"), "") or 50),
             id_send=_get(lambda: settings.text("imap_id_send"), "") or default.id_send,
             logout_format=_get(lambda: settings.text("imap_logout_format"), "") or default.logout_format)
+
+
+def _is_on(settings: Settings, name: str) -> bool:
+    """Whether a condition of an extension holds: a flag is "yes", a text is not empty."""
+    if name == "special_use":
+        return any(mailbox.text("special_use") for namespace in settings.sections("namespace")
+                   for mailbox in namespace.sections("mailbox"))
+    return _get(lambda: settings.text(name), "") not in ("", "no")
 
 
 def _level(settings: Settings) -> int:

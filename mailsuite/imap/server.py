@@ -64,9 +64,9 @@ class Handler:
     def open(self, channel: Channel) -> Session:
         self.channel = channel
         if not isinstance(channel, DeflatingConnection):
-            self.context.params = replace(self.params, compress=False)
+            self.context.params = replace(self.params, withheld=self.params.withheld | {"COMPRESS"})
         self.session = Session(greeting=self.greeting, max_line_length=self.params.max_line_length,
-                               known=commands.NAMES)
+                               known=commands.known(self.context.params.withheld))
         return self.session
 
     async def answer(self, question: object) -> object:

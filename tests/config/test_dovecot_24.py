@@ -25,6 +25,8 @@ VERSION = "dovecot_config_version = 2.4.0\n"
     ("ssl_server_request_client_cert = yes\n", "ssl_verify_client_cert", "yes"),
     ("auth_default_domain = example.test\n", "auth_default_realm", "example.test"),
     (VERSION + "auth_username_format = %{user | username | lower}\n", "auth_username_format", "%L{username}"),
+    (VERSION, "imap_extensions", "all"), ("", "imap_extensions", "dovecot"),
+    (VERSION + "imap_extensions = dovecot\n", "imap_extensions", "dovecot"),
     ("mail_home = /srv/%{user | username}\n", "mail_home", "/srv/%{user | username}"),        # 2.3 has no such filters
 ])
 def test_settings(text: str, name: str, want: str) -> None:

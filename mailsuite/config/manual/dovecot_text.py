@@ -64,6 +64,7 @@ haproxy_timeout: How long a proxy's header may take.
 haproxy_trusted_networks: Networks whose proxies are believed.
 hostname: The machine's name where messages show one.
 imap_capability: The capability list after login; "+NAME" adds.
+imap_extensions: "dovecot": what Dovecot 2.3 has; "all": all we have, as in files of 2.4. Not in Dovecot.
 imap_id_log: Fields of the client's ID that are logged; *: all.
 imap_id_retain: What the client says in ID goes to the databases, as client_id.
 imap_id_send: What ID answers.

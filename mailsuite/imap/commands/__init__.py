@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Mapping
 from enum import Flag, auto
+from functools import lru_cache
 from typing import NamedTuple
 
 from mailsuite.base.errors import MailError, PeerError
@@ -101,10 +102,16 @@ INSTANT = frozenset(("CAPABILITY", "NOOP", "LOGOUT", "ID", "ENABLE", "NAMESPACE"
 NAMES = frozenset((*COMMANDS, "IDLE"))
 
 
+@lru_cache(maxsize=16)
+def known(withheld: frozenset[str]) -> frozenset[str]:
+    """Names of commands but for those of extensions that are not offered."""
+    return NAMES - withheld
+
+
 def run(context: Context, command: Command) -> Run:
     """Run a command; whatever goes wrong becomes its reply."""
     entry = COMMANDS.get(command.name)
-    if entry is None:
+    if entry is None or command.name in context.params.withheld:
         return bad_arguments(command.name, PeerError("Unknown command"))
     if Rule.SELECTED in entry.rules and context.selected is None:
         return Reply(BAD, "No mailbox selected")

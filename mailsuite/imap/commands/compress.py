@@ -1,6 +1,5 @@
-"""COMPRESS (RFC 4978): there where mail_plugins has imap_zlib; the octets are net/deflate.py's."""
+"""COMPRESS (RFC 4978); the octets are net/deflate.py's."""
 
-from mailsuite.base.errors import PeerError
 from mailsuite.imap.commands.context import Context, Run, astring, at_least
 from mailsuite.imap.reply import NO, OK, Reply
 from mailsuite.imap.session import Command
@@ -8,8 +7,6 @@ from mailsuite.imap.session import Command
 
 def do_compress(context: Context, command: Command) -> Run:
     """RFC 4978 section 3."""
-    if not context.params.compress:
-        raise PeerError("Unknown command")
     yield from ()
     at_least(command.arguments, 1)
     mechanism = astring(command.arguments[0]).upper()

@@ -1,4 +1,4 @@
-"""GETQUOTA, GETQUOTAROOT, SETQUOTA (RFC 9208): there where mail_plugins has imap_quota.
+"""GETQUOTA, GETQUOTAROOT, SETQUOTA (RFC 9208).
 
 A root's limits are shown as its default rule has them, whatever a single mailbox may hold, as Dovecot does; the
 administrator sets them in the configuration, nobody here.
@@ -8,12 +8,12 @@ from mailsuite.base.errors import PeerError
 from mailsuite.imap.commands.context import Context, Run, astring, at_least
 from mailsuite.imap.reply import NO, OK, Refusal, Reply, mailbox_name, string
 from mailsuite.imap.session import Command
-from mailsuite.store.quota import Quota, RootState
+from mailsuite.store.quota import RootState
 
 
 def do_getquotaroot(context: Context, command: Command) -> Run:
     """RFC 9208 section 4.1.2."""
-    quota = _quota(context)
+    quota = context.store.quota
     at_least(command.arguments, 1)
     name = astring(command.arguments[0])
     roots = [root for root in quota.state(name) if not root.hidden] if quota is not None else []
@@ -25,7 +25,7 @@ def do_getquotaroot(context: Context, command: Command) -> Run:
 
 def do_getquota(context: Context, command: Command) -> Run:
     """RFC 9208 section 4.1.1."""
-    quota = _quota(context)
+    quota = context.store.quota
     at_least(command.arguments, 1)
     name = astring(command.arguments[0])
     root = next((root for root in quota.state() if root.name == name), None) if quota is not None else None
@@ -37,19 +37,12 @@ def do_getquota(context: Context, command: Command) -> Run:
 
 def do_setquota(context: Context, command: Command) -> Run:
     """RFC 9208 section 4.1.3."""
-    _quota(context)
     at_least(command.arguments, 2)
     astring(command.arguments[0])
     if not isinstance(command.arguments[1], list):
         raise PeerError("Invalid arguments")
     yield from ()
     return Reply(NO, "Quota can be changed only by admin")
-
-
-def _quota(context: Context) -> Quota | None:
-    if not context.params.quota:
-        raise PeerError("Unknown command")
-    return context.store.quota
 
 
 def _text(text: str) -> bytes:
