@@ -27,7 +27,7 @@ def to_stored(octets: bytes) -> bytes:
 
 
 def wire_size(octets: bytes) -> int:
-    return len(octets) + octets.count(b"\n") - octets.count(b"\r\n")
+    return len(octets) + octets.count(b"\n") - (octets.count(b"\r\n") if b"\r" in octets else 0)
 
 
 class BlockConverter:

@@ -10,26 +10,30 @@ lately stay in memory (a client that fetches a large one in pieces reads the fil
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from mailsuite.message.header import pick_fields
+from mailsuite.message.crlf import wire_size
 from mailsuite.message.message import Message
+from mailsuite.message.stored import stored_envelope, stored_fields
 from mailsuite.store.api import Column, MessageGone
-from mailsuite.store.index import Cached
+from mailsuite.store.index_later import Cached
 
 if TYPE_CHECKING:
     from mailsuite.store.mailbox import BaseMailbox
 
 KEPT_OCTETS = 32 * 1024 * 1024
 KEPT_MESSAGES = 16
+MAX_KEY = 1000          # octets of names of header fields that are kept
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _CACHED: dict[Column, Callable[[Cached], bytes | int | None]] = {
     Column.SIZE: lambda row: row.size, Column.INTERNALDATE: lambda row: row.date,
     Column.ENVELOPE: lambda row: row.envelope, Column.BODY: lambda row: row.body,
     Column.BODYSTRUCTURE: lambda row: row.structure}
+_BESIDE = {Column.SIZE, Column.INTERNALDATE}            # often known without reading the message
+_STRUCTURES = {Column.BODY, Column.BODYSTRUCTURE}
 
 
 def render_date(seconds: int) -> bytes:
@@ -89,49 +93,48 @@ class Reader:
     def _rows(self, uids: Sequence[int], columns: Sequence[Column]) -> dict[int, Cached]:
         """What the columns need of each message that is there, found out where the index doesn't know it."""
         known = self._mailbox.index.cached(uids)
-        empty = Cached()
-        new: list[tuple[int, Cached]] = []
         takes = [_CACHED[column] for column in columns]
         missing = [uid for uid in uids if uid not in known or any(take(known[uid]) is None for take in takes)]
-        with self._mailbox.bulk() if missing else nullcontext():
+        if missing:
+            found = dict(self._find_out(missing, known, frozenset(columns)))
+            self._mailbox.index.store(list(found.items()))
             for uid in missing:
-                try:
-                    row = self._find_out(uid, known.get(uid, empty), columns)
-                except MessageGone:
-                    known.pop(uid, None)
-                    continue
-                known[uid] = row
-                new.append((uid, row))
-        if new:
-            self._mailbox.index.store(new)
+                known.pop(uid, None)            # gone, unless it was found
+            known.update(found)
         return known
 
-    def _find_out(self, uid: int, row: Cached, columns: Sequence[Column]) -> Cached:
-        """Row with what columns ask for; reads the message only when that is needed."""
-        size, date = row.size, row.date
-        if date is None:
-            date = self._mailbox.stored_date(uid)
-        if size is None:
-            size = self._mailbox.stored_size(uid)
-        content = [column for column in columns if column not in (Column.SIZE, Column.INTERNALDATE)]
-        if size is not None and not content:
-            return row._replace(size=size, date=date)
-        message = self.message(uid)
-        return Cached(
-            message.size, date,
-            message.envelope if Column.ENVELOPE in columns and row.envelope is None else row.envelope,
-            message.body_basic if Column.BODY in columns and row.body is None else row.body,
-            message.body_structure if Column.BODYSTRUCTURE in columns and row.structure is None else row.structure)
+    def _find_out(self, uids: list[int], known: dict[int, Cached], columns: frozenset[Column]) -> Iterator[
+            tuple[int, Cached]]:
+        """Rows with what the columns ask for; reads messages only where that is needed."""
+        mailbox, empty = self._mailbox, Cached()
+        if not columns - _BESIDE:
+            unread = []
+            for uid in uids:
+                row = known.get(uid, empty)
+                size = row.size if row.size is not None else mailbox.named_size(uid)
+                if size is None and Column.SIZE in columns:
+                    unread.append(uid)
+                    continue
+                with suppress(MessageGone):
+                    yield uid, row._replace(size=size, date=mailbox.stored_date(uid) if row.date is None else row.date)
+            uids = unread
+        for uid, octets, date in mailbox.read_many(uids):
+            row = known.get(uid, empty)
+            envelope, body, structure = row.envelope, row.body, row.structure
+            if columns & _STRUCTURES:
+                message = Message.from_stored(octets)
+                if Column.BODY in columns:
+                    body = body or message.body_basic
+                if Column.BODYSTRUCTURE in columns:
+                    structure = structure or message.body_structure
+            if envelope is None and Column.ENVELOPE in columns:
+                envelope = stored_envelope(octets)
+            yield uid, Cached(wire_size(octets), date, envelope, body, structure)
 
     def sizes(self, uids: Sequence[int]) -> list[int | None]:
-        known: dict[int, int] = {}
-        unknown = []
-        for uid in uids:
-            size = self._mailbox.named_size(uid)
-            if size is None:
-                unknown.append(uid)
-            else:
-                known[uid] = size
+        named = self._mailbox.named_sizes(uids)
+        known = {uid: size for uid, size in zip(uids, named, strict=True) if size is not None}
+        unknown = [uid for uid in uids if uid not in known]
         if unknown:
             rows = self._rows(unknown, [Column.SIZE])
             known.update({uid: row.size for uid, row in rows.items() if row.size is not None})
@@ -145,18 +148,13 @@ class Reader:
         wanted = frozenset(name.lower() for name in names)
         key = (b"!" if negate else b"") + b" ".join(sorted(wanted))
         known = self._mailbox.index.fields(key, uids)
-        new: list[tuple[int, bytes]] = []
         missing = [uid for uid in uids if uid not in known]
-        with self._mailbox.bulk() if missing else nullcontext():
-            for uid in missing:
-                try:
-                    octets = pick_fields(self.message(uid).header, wanted, negate=negate, end=not negate)
-                except MessageGone:
-                    continue
-                known[uid] = octets
-                new.append((uid, octets))
-        if new and not negate and len(key) < 1000:
-            self._mailbox.index.store_fields(key, new)
+        if missing:
+            new = [(uid, stored_fields(octets, wanted, negate=negate))
+                   for uid, octets in self._mailbox.read_headers(missing)]
+            known.update(new)
+            if not negate and len(key) < MAX_KEY:
+                self._mailbox.index.store_fields(key, new)
         return [known.get(uid) for uid in uids]
 
     def message(self, uid: int) -> Message:

@@ -7,7 +7,7 @@ changed: the methods under "what a kind must say". Everything public takes `lock
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
 from mailsuite.message.message import Message
 from mailsuite.store.api import (
@@ -26,7 +26,8 @@ from mailsuite.store.api import (
 )
 from mailsuite.store.fetching import Reader
 from mailsuite.store.flags import DELETED, MAX_KEYWORDS, SEEN, FlagTable
-from mailsuite.store.index import Index, MailboxIndex
+from mailsuite.store.index import Index
+from mailsuite.store.index_box import MailboxIndex
 from mailsuite.store.options import StoreOptions
 from mailsuite.store.quota import Quota
 from mailsuite.store.rows import Rows
@@ -45,6 +46,8 @@ def both_locked(one: Mailbox, other: Mailbox) -> Iterator[None]:
 
 class BaseMailbox(ABC):
     """See store/api.Mailbox for the public methods."""
+
+    flags_in_files = False                      # the files always show all flags: the index may learn of them later
 
     def __init__(self, name: str, index: Index, options: StoreOptions) -> None:
         self.name, self.options = name, options
@@ -76,10 +79,6 @@ class BaseMailbox(ABC):
         """Raises MessageGone."""
 
     @abstractmethod
-    def stored_size(self, uid: int) -> int | None:
-        """The size with CRLF where it is known without reading the message."""
-
-    @abstractmethod
     def apply_flags(self, changes: list[Change]) -> list[Change]:
         """Put flags where they are kept; returns what could be done (a message may be gone)."""
 
@@ -100,6 +99,18 @@ class BaseMailbox(ABC):
 
     @abstractmethod
     def watch_paths(self) -> list[str]: ...
+
+    def read_many(self, uids: Sequence[int]) -> Iterator[tuple[int, bytes, int]]:
+        """(uid, octets as stored, date) of those that are there. Raises StoreError."""
+        with self.bulk():
+            for uid in uids:
+                with suppress(MessageGone):
+                    yield uid, self.read_stored(uid), self.stored_date(uid)
+
+    def read_headers(self, uids: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+        """(uid, the octets as stored up to some point behind the header) of those that are there."""
+        for uid, octets, _ in self.read_many(uids):
+            yield uid, octets
 
     def bulk(self) -> AbstractContextManager[object]:
         """Around the reading of many messages: a kind may keep its file open and locked."""
@@ -247,8 +258,11 @@ class BaseMailbox(ABC):
             return self._reader.sizes(uids)
 
     def named_size(self, uid: int) -> int | None:
-        """A size that is at hand without the index."""
+        """The size with CRLF where it is known without index and message."""
         return None
+
+    def named_sizes(self, uids: Sequence[int]) -> list[int | None]:
+        return [None] * len(uids)
 
     def saved_date(self, uid: int) -> int | None:
         return self.dates([uid])[0]
@@ -321,7 +335,7 @@ class BaseMailbox(ABC):
         rows = self.rows
         first_recent = min(self.unclaimed, default=self.uid_next)
         self.index.save([(rows.uids[at], rows.flags[at], rows.modseqs[at]) for at in positions], removed,
-                        highest_modseq=self.highest_modseq, first_recent=first_recent)
+                        highest_modseq=self.highest_modseq, first_recent=first_recent, later=self.flags_in_files)
 
     def drop_rows(self, uids: Sequence[int]) -> list[int]:
         """Messages that are gone from the files leave memory and index."""

@@ -6,7 +6,7 @@ since we looked: then it is looked for by its base name and tried again, once.
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from mailsuite.store.api import Append, CopyResult, IdentityChange, MessageGone, StoreError
 from mailsuite.store.mailbox import BaseMailbox, Change
@@ -21,6 +21,7 @@ from mailsuite.store.maildir.filename import (
     wire_size_of,
 )
 from mailsuite.store.maildir.keywords import write_keywords
+from mailsuite.store.maildir.reading import read_file, read_head
 from mailsuite.store.maildir.scan import Path, ScannedMaildir
 
 
@@ -43,8 +44,9 @@ class MaildirMailbox(ScannedMaildir):
         raise MessageGone
 
     def read_stored(self, uid: int) -> bytes:
-        octets = self._with_file(uid, _read)
-        assert isinstance(octets, bytes)
+        found = self._with_file(uid, read_file)
+        assert isinstance(found, tuple)
+        octets: bytes = found[0]
         return octets
 
     def stored_date(self, uid: int) -> int:
@@ -52,12 +54,40 @@ class MaildirMailbox(ScannedMaildir):
         assert isinstance(info, os.stat_result)
         return int(info.st_mtime)
 
-    def stored_size(self, uid: int) -> int | None:
-        return self.named_size(uid)
+    def read_many(self, uids: Sequence[int]) -> Iterator[tuple[int, bytes, int]]:
+        for uid, path in self._paths(uids):
+            try:
+                octets, date = read_file(path)
+            except OSError:
+                try:            # renamed meanwhile, gone, or a real fault
+                    octets, date = self.read_stored(uid), self.stored_date(uid)
+                except MessageGone:
+                    continue
+            yield uid, octets, date
+
+    def read_headers(self, uids: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+        for uid, path in self._paths(uids):
+            try:
+                octets = read_head(path)
+            except OSError:
+                try:
+                    octets = self.read_stored(uid)
+                except MessageGone:
+                    continue
+            yield uid, octets
+
+    def _paths(self, uids: Sequence[int]) -> list[tuple[int, bytes]]:
+        """Those that are there, with the full paths of their files."""
+        keys, prefix = self.rows.keys, self.path(b"")
+        return [(uid, prefix + keys[at]) for uid, at in zip(uids, self.rows.positions(uids), strict=True)
+                if at is not None]
 
     def named_size(self, uid: int) -> int | None:
-        at = self.rows.position(uid)
-        return wire_size_of(self.rows.keys[at]) if at is not None else None
+        return self.named_sizes([uid])[0]
+
+    def named_sizes(self, uids: Sequence[int]) -> list[int | None]:
+        keys = self.rows.keys
+        return [None if at is None else wire_size_of(keys[at]) for at in self.rows.positions(uids)]
 
     def stored_octets(self, uid: int) -> int:
         at = self.rows.position(uid)
@@ -221,14 +251,3 @@ class MaildirMailbox(ScannedMaildir):
     def flush(self) -> None:
         """The uidlist forgets files that are gone."""
         self.tidy_uidlist()
-
-
-def _read(path: bytes) -> bytes:
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        octets = os.read(fd, os.fstat(fd).st_size + 1)
-        while more := os.read(fd, 1 << 20):         # only for a file that is longer than one read gives
-            octets += more
-        return octets
-    finally:
-        os.close(fd)

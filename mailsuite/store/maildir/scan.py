@@ -48,6 +48,8 @@ Path = bytes            # b"cur/NAME" or b"new/NAME"
 class ScannedMaildir(BaseMailbox):
     """folder: holds new, cur and tmp. root: of all the user's Maildirs, where UIDVALIDITY values are counted."""
 
+    flags_in_files = True
+
     def __init__(self, name: str, folder: str, root: str, index: Index, options: StoreOptions, *,
                  control: str | None = None) -> None:
         super().__init__(name, index, options)

@@ -6,7 +6,8 @@ the last session leaves (mbox_lazy_writes), in place where the headers have room
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Literal
 
 from mailsuite.store.api import Append, CopyResult, MessageGone, NoPermission
 from mailsuite.store.flags import KEYWORD_SHIFT
@@ -35,13 +36,13 @@ class MboxMailbox(ScannedMbox):
             finally:
                 self._held = None
 
-    def _octets(self, uid: int, *, head: bool = False) -> tuple[Span, bytes]:
-        """The message's span and its octets from the From line on; head: only that line."""
+    def _octets(self, uid: int, until: Literal["header", "body", "end"] = "end") -> tuple[Span, bytes]:
+        """The message's span and its octets from the From line on, until its header begins, its body, or it ends."""
         if self._held is not None:
             span = self.spans.get(uid)
             if span is None or self.rows.position(uid) is None:
                 raise MessageGone
-            return span, self._held[span.start: span.header if head else span.end]
+            return span, self._held[span.start: getattr(span, until)]
         for again in (True, False):
             self.look()
             span = self.spans.get(uid)
@@ -52,7 +53,7 @@ class MboxMailbox(ScannedMbox):
                     raise MessageGone
                 data, info = opened
                 if (info.st_ino, info.st_size, info.st_mtime_ns) == self._stamp or not again:
-                    return span, data[span.start: span.header if head else span.end]
+                    return span, data[span.start: getattr(span, until)]
         raise MessageGone
 
     def read_stored(self, uid: int) -> bytes:
@@ -60,16 +61,20 @@ class MboxMailbox(ScannedMbox):
         header = octets[span.header - span.start: span.body - span.start]
         return strip_state(header) + octets[span.body - span.start:]
 
+    def read_headers(self, uids: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+        with self.bulk():
+            for uid in uids:
+                with suppress(MessageGone):
+                    span, octets = self._octets(uid, "body")
+                    yield uid, strip_state(octets[span.header - span.start:])
+
     def from_line(self, uid: int) -> bytes:
         """With its line end."""
-        return self._octets(uid, head=True)[1]
+        return self._octets(uid, "header")[1]
 
     def stored_date(self, uid: int) -> int:
         parsed = parse_from_line(self.from_line(uid))
         return parsed[1] if parsed else 0
-
-    def stored_size(self, uid: int) -> int | None:
-        return None
 
     def take_uid_validity(self, uid_validity: int) -> bool:
         if self.spans or self._base:
