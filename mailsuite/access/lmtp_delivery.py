@@ -2,6 +2,7 @@
 
     answer = await serve(mail, job, fd, settings)      {"delivered": [code, status, text]} or {"failed": why}
     outcome = deliver(store, job, fd, settings)        Delivered, durable when its code is 250; blocks
+    answer = check(store, octets)                      whether it could be delivered, as far as quotas go
 
 job is what the LMTP server sent: {"sender", "header", "detail", "address", "session"}; the descriptor holds the content
 with LF line ends. The message goes to INBOX, or to the mailbox that the address' detail names, if that exists (or
@@ -68,8 +69,28 @@ async def serve(mail: UserMail, job: Mapping[str, Any], fd: int, settings: "Dove
         store = await mail.opened()
     except MailError as error:
         return {"failed": error.detail or error.public}
+    if "check" in job:
+        return await mail.run(lambda: check(store, int(job["check"])))
     outcome = await mail.run(lambda: deliver(store, job, fd, settings))
     return {"delivered": [outcome.code, outcome.status, outcome.text]}
+
+
+def check(store: MailStore, size: int) -> dict[str, Any]:
+    """For quota-status: could a message of this size come to INBOX? {"quota": "free", "full" or "never"; "text"}."""
+    if store.quota is None:
+        return {"quota": "free"}
+    try:
+        store.quota.make_room("INBOX", [size], delivery=True)
+        store.quota.admit("INBOX", [size], delivery=True)
+    except TooLarge as error:
+        return {"quota": "never", "text": error.public}
+    except OverQuota as error:
+        limits = [resource.limit for root in store.quota.state("INBOX") for resource in root.resources
+                  if resource.name == "STORAGE" and resource.limit is not None]
+        return {"quota": "never" if limits and size > min(limits) * 1024 else "full", "text": error.public}
+    except MailError as error:
+        return {"failed": error.detail or error.public}
+    return {"quota": "free"}
 
 
 class _Note:

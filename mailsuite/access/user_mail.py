@@ -19,11 +19,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 from mailsuite.access.threads import Job, pool
+from mailsuite.base.errors import MailError
 from mailsuite.base.log import access_logger
 from mailsuite.config.variables import expand_common, user_names, user_variables
 from mailsuite.quota.user_quota import has_quotas, user_quota
 from mailsuite.sasl.user import UserInfo
 from mailsuite.store.api import Mailbox, MailStore
+from mailsuite.store.expiry import expire, expiring
 from mailsuite.store.opening import check_location, open_store, opens_without_files
 from mailsuite.store.options import StoreOptions
 from mailsuite.store.watch import POLL_S, Watch
@@ -48,6 +50,7 @@ class UserMail:
         self.user, self.location = user, location_of(user, settings)
         self._key, self._settings = self.key(user, settings), settings
         self.options = _options(settings)
+        self._expiring = expiring(self.options.mailboxes)
         self._making = threading.Lock()
         self.modseqs: set[str] = set()
         self.pop3_locked = False                # pop3_lock_session: a session has the mailbox
@@ -103,6 +106,17 @@ class UserMail:
         self._store, before._store = before._store, None
         self.modseqs |= before.modseqs
         return True
+
+    async def expire(self) -> int:
+        """A session is over: autoexpunge. How many messages went."""
+        if not self._expiring:
+            return 0
+        try:
+            await self.opened()
+        except MailError as error:
+            log.error("autoexpunge for %s: %s", self.user.user, error.detail or error.public)
+            return 0
+        return await self.run(lambda: expire(self.store, self._expiring))
 
     def start(self, call: Callable[[], T]) -> Job[T]:
         """A blocking call in a thread."""

@@ -171,6 +171,8 @@ class Worker:
             answer = await lmtp_delivery.serve(mail, message["deliver"], content, settings)
             with contextlib.suppress(OSError):          # a few octets into an empty buffer
                 sock.send(json.dumps(answer).encode() + b"\n")
+            if "check" not in message["deliver"]:
+                await mail.expire()
 
 
 @contextlib.contextmanager

@@ -209,10 +209,11 @@ class Handler:
         await self._drop_append()
         if self.context.selected is not None:
             await self._run(self.context.leave)
+        expired = await self.mail.expire()
         counts = self.context.counts
         values = {"input": str(self.octets_in), "output": str(self.octets_out), "i": str(self.octets_in),
                   "o": str(self.octets_out), "deleted": str(counts.deleted), "expunged": str(counts.expunged),
-                  "trashed": "0", "fetch_hdr_count": str(counts.headers), "appended": "0", "autoexpunged": "0",
+                  "trashed": "0", "fetch_hdr_count": str(counts.headers), "appended": "0", "autoexpunged": str(expired),
                   "fetch_hdr_bytes": str(counts.header_octets), "fetch_body_count": str(counts.bodies),
                   "fetch_body_bytes": str(counts.body_octets)}
         log.info("Disconnected: %s %s", reason or "Connection closed",

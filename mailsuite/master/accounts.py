@@ -38,12 +38,15 @@ class Accounts:
         """Sockets that only root and the login processes may use."""
         return (0, self.login_user[2]) if self.login_user else None
 
+    def user(self, name: str, dovecot: "DovecotSettings") -> tuple[str, int, int]:
+        """`user` of a service. Raises ConfigError for an unknown name."""
+        return _uid(_named(name, dovecot))
+
     def listener_owner(self, user: str, group: str, dovecot: "DovecotSettings") -> tuple[int, int] | None:
         """uid and gid of a unix_listener. Raises ConfigError for an unknown name."""
         if not self.privileged:
             return None
-        user = {"$default_internal_user": dovecot.text("default_internal_user"),
-                "$default_login_user": dovecot.text("default_login_user")}.get(user, user)
+        user = _named(user, dovecot)
         group = {"$default_internal_group": dovecot.text("default_internal_group")}.get(group, group)
         uid = _uid(user)[1] if user else 0
         try:
@@ -51,6 +54,11 @@ class Accounts:
         except KeyError:
             raise ConfigError(f"unix_listener: unknown group \"{group}\"") from None
         return uid, gid
+
+
+def _named(user: str, dovecot: "DovecotSettings") -> str:
+    return {"$default_internal_user": dovecot.text("default_internal_user"),
+            "$default_login_user": dovecot.text("default_login_user")}.get(user, user)
 
 
 def _uid(name: str) -> tuple[str, int, int]:

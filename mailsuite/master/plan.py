@@ -222,16 +222,23 @@ def _access_services(settings: "Settings", dovecot: "DovecotSettings", accounts:
     protocols = dovecot.text("protocols").split()
     plans = [_unix_service("auth", settings, dovecot, base_dir, accounts)]
     logins = [name for name in LOGINS if name in protocols]
-    if logins or "lmtp" in protocols:
+    programs = {section.name: section.text("executable").split() for section in dovecot.sections("service")}
+    status = [name for name, words in programs.items() if words[:1] == ["quota-status"]]
+    if logins or "lmtp" in protocols or status:
         access = _unix_service("access", settings, dovecot, base_dir, accounts)
         access.sockets += [SocketSpec("unix", name, path=os.path.join(base_dir, name), mode=0o660,
                                       owner=accounts.login_sockets) for name in logins]
-        if "lmtp" in protocols:
+        if "lmtp" in protocols or status:
             internal = accounts.internal_user
             access.sockets.append(SocketSpec("unix", "lmtp-delivery", path=os.path.join(base_dir, "lmtp-delivery"),
                                              mode=0o600, owner=internal[1:] if internal else None))
+        if "lmtp" in protocols:
             plans.append(_lmtp_service(settings, dovecot, base_dir, accounts))
         plans.append(access)
+    plans += [_program_service(name, "quota-status", settings, dovecot, accounts) for name in status]
+    for name, words in programs.items():
+        if words[:1] == ["script"]:
+            plans.append(_script_service(name, words[1:], settings, dovecot, accounts))
     if logins:
         _refuse_plugins(dovecot)
     for protocol in logins:
@@ -239,14 +246,16 @@ def _access_services(settings: "Settings", dovecot: "DovecotSettings", accounts:
     return plans
 
 
-def _plain(name: str, settings: "Settings", user: tuple[str, int, int] | None) -> ServicePlan:
-    return ServicePlan(key=f"{name}/access", name=name, command=name, kind=ACCESS[name], settings=settings, user=user)
+def _plain(name: str, settings: "Settings", user: tuple[str, int, int] | None, command: str = "") -> ServicePlan:
+    command = command or name
+    return ServicePlan(key=f"{name}/access", name=name, command=command, kind=ACCESS[command], settings=settings,
+                       user=user)
 
 
 def _unix_service(name: str, settings: "Settings", dovecot: "DovecotSettings", base_dir: str,
-                  accounts: Accounts) -> ServicePlan:
+                  accounts: Accounts, command: str = "") -> ServicePlan:
     """A service whose sockets are the unix_listener sections of its `service NAME { }`."""
-    plan = _plain(name, settings, None if ACCESS[name].root else accounts.login_user)
+    plan = _plain(name, settings, None if ACCESS[command or name].root else accounts.login_user, command)
     section = dovecot.section("service", name)
     for listener in section.sections("unix_listener") if section is not None else []:
         mode = listener.number("mode")
@@ -309,6 +318,37 @@ def _lmtp_service(settings: "Settings", dovecot: "DovecotSettings", base_dir: st
     plan.process_limit = max(1, _number(section, "client_limit")) * processes
     plan.sockets += _inet_listeners(section, dovecot)
     return plan
+
+
+def _program_service(name: str, command: str, settings: "Settings", dovecot: "DovecotSettings",
+                     accounts: Accounts) -> ServicePlan:
+    """What a `service NAME { executable = COMMAND ... }` asks for, as its `user` or default_internal_user."""
+    plan = _unix_service(name, settings, dovecot, dovecot.text("base_dir"), accounts, command)
+    section = dovecot.section("service", name)
+    plan.user = accounts.internal_user
+    clients = _number(section, "client_limit") or int(dovecot.text("default_client_limit"))
+    processes = _number(section, "process_limit") or int(dovecot.text("default_process_limit"))
+    plan.process_limit = min(clients * processes, PROGRAM_CONNECTIONS)
+    plan.sockets += _inet_listeners(section, dovecot)
+    return plan
+
+
+def _script_service(name: str, words: list[str], settings: "Settings", dovecot: "DovecotSettings",
+                    accounts: Accounts) -> ServicePlan:
+    """executable = script [OPTIONS] PROGRAM ARGUMENTS. Raises ConfigError."""
+    while words[:1] and words[0].startswith("-"):
+        del words[:2 if words[0] == "-e" else 1]        # -e NAMES, -p: of the program's environment, of its errors
+    if not words:
+        raise ConfigError(f"{dovecot.path}: service {name}: executable = script: which program?")
+    plan = _program_service(name, "script", settings, dovecot, accounts)
+    section = dovecot.section("service", name)
+    if section is not None and section.text("user") and accounts.privileged:
+        plan.user = accounts.user(section.text("user"), dovecot)
+    plan.arguments = words
+    return plan
+
+
+PROGRAM_CONNECTIONS = 1000
 
 
 def _inet_listeners(section: "Section | None", dovecot: "DovecotSettings") -> Iterator[SocketSpec]:

@@ -82,6 +82,7 @@ class Handler:
             await self._running.ended()
         context = self.context
         await self.mail.run(lambda: _leave(context))
+        await self.mail.expire()
         log.info("Disconnected: %s %s", REASONS.get(reason, reason), await self.mail.run(
             lambda: logout_text(context, self.session.octets_in, self.session.octets_out, self.variables)),
             extra=self.extra)

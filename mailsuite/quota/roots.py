@@ -84,7 +84,7 @@ def quota_settings(plugin: Mapping[str, str], fields: Mapping[str, str],
         return None
     largest = parse_octets(values.get("quota_max_mail_size") or "0", "quota_max_mail_size").number
     settings = QuotaSettings(tuple(roots), values.get("quota_vsizes", "no").lower() in ("yes", "y", "1", "true"),
-                             expand(values.get("quota_grace") or "10%"),
+                             expand(values.get("quota_grace", "")) or "10%",
                              expand(values.get("quota_exceeded_message") or EXCEEDED), largest)
     settings.grace_of(1)                # told now, not when mail comes
     return settings

@@ -11,12 +11,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from mailsuite.base.errors import ConfigError
+from mailsuite.base.errors import ConfigError, MailError
 from mailsuite.config.variables import expand_variables, user_variables
 from mailsuite.quota.limits import Limits
 from mailsuite.quota.maildirsize import MaildirSize
 from mailsuite.quota.roots import QuotaSettings, RootSettings, quota_settings
-from mailsuite.quota.warnings import passed, socket_command, start
+from mailsuite.quota.trash import OpenMailbox, Trash
+from mailsuite.quota.warnings import passed, start
 from mailsuite.sasl.user import UserInfo
 from mailsuite.store.errors import OverQuota, StoreError, TooLarge
 from mailsuite.store.names import from_mutf7
@@ -64,15 +65,37 @@ class _Root:
 
 
 class UserQuota:
-    """settings: of this user. call: runs the command of a warning."""
+    """settings: of this user. call: runs the command of a warning. trash: what makes room, None: nothing does."""
 
-    def __init__(self, settings: QuotaSettings, call: Call) -> None:
-        self.settings, self._call = settings, call
-        self.wire = settings.wire
+    def __init__(self, settings: QuotaSettings, call: Call, trash: Trash | None = None) -> None:
+        self.settings, self._call, self._trash = settings, call, trash
+        self.wire, self.makes_room = settings.wire, trash is not None
         self._roots: list[_Root] = []
+        self._open: OpenMailbox | None = None
 
-    def attach(self, root: str | None, measure: Measure) -> None:
+    def attach(self, root: str | None, measure: Measure, open_mailbox: OpenMailbox) -> None:
         self._roots = [_Root(one, root, measure) for one in self.settings.roots]
+        self._open = open_mailbox
+
+    def make_room(self, mailbox: str, sizes: Sequence[int], *, delivery: bool = False, moved_from: str = "",
+                  spare: str = "") -> None:
+        if self._trash is None or self._open is None or not sizes or 0 < self.settings.largest < max(sizes):
+            return
+        added = Usage(sum(sizes), len(sizes))
+        for root in self._roots:
+            limits = root.limits(mailbox)
+            if not root.settings.enforced or limits is None or moved_from and root.counts(moved_from):
+                continue
+            try:
+                usage = root.usage()
+                if self._fits(limits, usage, *added, delivery):
+                    continue
+                over = Usage(usage.octets + added.octets - limits.octets if limits.octets else 0,
+                             usage.messages + added.messages - limits.messages if limits.messages else 0)
+                if over.octets <= usage.octets and over.messages <= usage.messages:
+                    self._trash.make_room(self._open, over, wire=self.wire, spare=spare)
+            except (OSError, MailError) as error:
+                log.error("quota root %s: cannot make room: %s", root.settings.name, error)
 
     def admit(self, mailbox: str, sizes: Sequence[int], *, delivery: bool = False, moved_from: str = "") -> None:
         if self.settings.largest and sizes and max(sizes) > self.settings.largest and not moved_from:
@@ -139,7 +162,11 @@ class UserQuota:
 
 def has_quotas(settings: "DovecotSettings") -> bool:
     """Whether mail_plugins, of any protocol, has `quota`."""
-    return any("quota" in settings.for_protocol(protocol).text("mail_plugins").split() for protocol in PROTOCOLS)
+    return _has_plugin(settings, "quota")
+
+
+def _has_plugin(settings: "DovecotSettings", name: str) -> bool:
+    return any(name in settings.for_protocol(protocol).text("mail_plugins").split() for protocol in PROTOCOLS)
 
 
 def user_quota(user: UserInfo, settings: "DovecotSettings") -> UserQuota | None:
@@ -155,11 +182,6 @@ def user_quota(user: UserInfo, settings: "DovecotSettings") -> UserQuota | None:
     if found is None:
         return None
 
-    def call(words: Sequence[str]) -> None:
-        command = socket_command(settings, words[0])
-        if command is None:
-            log.error("quota_warning: no service with executable = script ... listens at %s", words[0])
-        else:
-            start([*command, *words[1:]], settings.text("base_dir"))
-
-    return UserQuota(found, call)
+    path = settings.plugin.get("trash", "") if _has_plugin(settings, "trash") else ""
+    trash = Trash(expand_variables(path, variables)) if path else None
+    return UserQuota(found, partial(start, settings.text("base_dir")), trash)

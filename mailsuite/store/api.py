@@ -327,6 +327,10 @@ class Mailbox(Protocol):
         the grace of a quota."""
         ...
 
+    def make_room(self, sizes: Sequence[int]) -> None:
+        """Before `admit`: a full quota may have mailboxes that are emptied then (the trash plugin)."""
+        ...
+
     def admit(self, sizes: Sequence[int]) -> None:
         """Would messages of these sizes be within the quota? Raises OverQuota, TooLarge."""
         ...

@@ -389,6 +389,9 @@ class BaseMailbox(ABC):
 
     def copy(self, uids: Sequence[int], target: Mailbox, *, move: bool = False) -> CopyResult:
         assert isinstance(target, BaseMailbox)
+        if target.quota is not None and target.quota.makes_room:
+            target.quota.make_room(target.name, self.quota_sizes(uids), moved_from=self.name if move else "",
+                                   spare=self.name)
         with both_locked(self, target):
             self.look()
             target._must_be_writable()
@@ -416,6 +419,11 @@ class BaseMailbox(ABC):
         if self.quota.wire:
             return [size or 0 for size in self.sizes(uids)]
         return [self.stored_octets(uid) for uid in uids]
+
+    def make_room(self, sizes: Sequence[int], *, delivery: bool = False) -> None:
+        """Call it without the lock."""
+        if self.quota is not None and sizes:
+            self.quota.make_room(self.name, sizes, delivery=delivery)
 
     def admit(self, sizes: Sequence[int], *, delivery: bool = False, moved_from: str = "") -> None:
         if self.quota is not None:

@@ -5,12 +5,15 @@
 
 Parameters (dovecot.conf): mail_fsync, lock_method, mbox_read_locks, mbox_write_locks, mbox_lock_timeout,
 mbox_dotlock_change_timeout, mbox_lazy_writes, mail_privileged_group, maildir_stat_dirs, mail_max_keyword_length,
-mbox_md5, hostname, and the namespace with inbox = yes: separator, prefix, mailbox { auto, special_use }.
+mbox_md5, hostname, and the namespace with inbox = yes: separator, prefix, mailbox { auto,
+special_use, autoexpunge, autoexpunge_max_mails }.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from mailsuite.store.names import to_mutf7
 
 
 class Section(Protocol):
@@ -29,11 +32,14 @@ class Settings(Protocol):
 
 @dataclass(frozen=True)
 class MailboxRule:
-    """mailbox NAME { auto = no|create|subscribe; special_use = \\Sent }; name without the prefix."""
+    """mailbox NAME { auto = no|create|subscribe; special_use = \\Sent; autoexpunge... }; name without the prefix, as
+    clients name it (modified UTF-7). autoexpunge_s, autoexpunge_max_mails: 0 for never."""
 
     name: str
     auto: str = "no"
     special_use: tuple[str, ...] = ()
+    autoexpunge_s: float = 0
+    autoexpunge_max_mails: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,8 +98,10 @@ def _inbox_namespace(settings: Settings) -> Any:
 def _rules(namespace: Section) -> list[MailboxRule]:
     rules = []
     for box in namespace.sections("mailbox"):
-        rules.append(MailboxRule(box.name.strip('"'), _text(box.text, "auto", "no"),
-                                 tuple(_text(box.text, "special_use", "").split())))
+        most = _text(box.text, "autoexpunge_max_mails", "0")
+        rules.append(MailboxRule(to_mutf7(box.name.strip('"')), _text(box.text, "auto", "no"),
+                                 tuple(_text(box.text, "special_use", "").split()),
+                                 seconds(_text(box.text, "autoexpunge", "0")), int(most) if most.isdecimal() else 0))
     return rules
 
 

@@ -9,7 +9,10 @@ ends (quota_vsizes) or as they are stored. It asks before it takes messages in, 
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from mailsuite.store.api import Mailbox
 
 
 class Usage(NamedTuple):
@@ -43,9 +46,16 @@ class Quota(Protocol):
     """All quota roots of one user. Mailboxes are named as IMAP clients name them."""
 
     wire: bool
+    makes_room: bool            # whether make_room may do something
 
-    def attach(self, root: str | None, measure: Measure) -> None:
+    def attach(self, root: str | None, measure: Measure, open_mailbox: "Callable[[str], Mailbox]") -> None:
         """The store is open. root: the folder of a Maildir++ tree, None: another kind of store."""
+        ...
+
+    def make_room(self, mailbox: str, sizes: Sequence[int], *, delivery: bool = False, moved_from: str = "",
+                  spare: str = "") -> None:
+        """Before `admit`, while no mailbox's lock is held: empty what the trash plugin names as far as needed.
+        spare: a mailbox that messages are copied from. Never raises."""
         ...
 
     def admit(self, mailbox: str, sizes: Sequence[int], *, delivery: bool = False, moved_from: str = "") -> None:

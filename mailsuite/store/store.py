@@ -66,7 +66,7 @@ class UserStore:
         self._index: Index | None = None
         self._measured: dict[Parts, tuple[object, Usage]] = {}
         if quota is not None:
-            quota.attach(location.root if location.kind == "maildir" else None, self.measure)
+            quota.attach(location.root if location.kind == "maildir" else None, self.measure, self.open)
         self._rules: dict[Parts, MailboxRule] = {self._rule_parts(rule): rule for rule in options.mailboxes}
 
     def _rule_parts(self, rule: MailboxRule) -> Parts:

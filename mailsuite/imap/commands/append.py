@@ -66,6 +66,7 @@ class Appending:
         if question.literal.size == 0:
             raise Refusal("Can't save a zero byte message")
         assert self.mailbox is not None
+        self.mailbox.make_room([question.literal.size])
         self.mailbox.admit([question.literal.size])     # before the client sends it; commit() counts all together
         self.open_message = True
 

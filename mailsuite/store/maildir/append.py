@@ -87,10 +87,11 @@ class MaildirAppend:
                 sync_contents([message.temp for message in self._ready])
             except OSError as error:
                 raise StoreError(str(error)) from error
+        wire = mailbox.quota is not None and mailbox.quota.wire
+        sizes = [message.size + message.lines * wire for message in self._ready]
+        mailbox.make_room(sizes, delivery=self._delivery)
         with mailbox.lock:
             mailbox.look()
-            wire = mailbox.quota is not None and mailbox.quota.wire
-            sizes = [message.size + message.lines * wire for message in self._ready]
             mailbox.admit(sizes, delivery=self._delivery)
             all_bits = [mailbox.flag_bits(message.flags) for message in self._ready]
             try:

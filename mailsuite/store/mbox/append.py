@@ -66,9 +66,11 @@ class MboxAppend:
         messages = [Incoming(message.flags, _from_line(self._sender, message.date),
                              _Blocks(self._temp, message.offset, message.size), message.uid)
                     for message in self._ready]
+        sizes = [message.size for message in self._ready]
+        mailbox.make_room(sizes, delivery=self._delivery)
         with mailbox.lock:
             mailbox.look()
-            mailbox.admit([message.size for message in self._ready], delivery=self._delivery)
+            mailbox.admit(sizes, delivery=self._delivery)
             uids = put_messages(mailbox, messages)
             mailbox.counted(mailbox.quota_sizes(uids))
         self.abort()
