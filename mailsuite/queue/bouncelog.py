@@ -1,4 +1,4 @@
-"""Failures whose notice could not be sent yet: one small file per message, in bounce/.
+"""What could not be told of yet: one small file per message, in bounce/ for failures, in trace/ for deliveries.
 
     write(path, ended)            durable when it returns: the recipients may be marked as done then
     read(path) -> [Ended, ...]    [] when there is none

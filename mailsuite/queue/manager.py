@@ -135,6 +135,7 @@ class Manager:
         try:
             stored, expire = self._read(queue, queue_id)
             owed = bouncelog.read(self.store.path("bounce", queue_id))
+            untold = bouncelog.read(self.store.path("trace", queue_id))
             self.store.move(queue_id, queue, "active")
         except FileNotFoundError:
             return False
@@ -154,6 +155,7 @@ class Manager:
         if self._confirms_delay and queue == "deferred":
             message.clears_delay = deferlog.read(self.store.path("defer", queue_id)).warned
         message.bounced += owed
+        message.sent += untold
         if queue == "incoming":
             message.sent += expansions(stored.envelope)
         return True

@@ -196,7 +196,7 @@ class Rounds:
         return self._lifetime if message.envelope.sender else self._bounce_lifetime
 
     async def _notices(self, message: Message) -> bool:
-        """Send what is due. True: a failure could not be told of yet; it is kept in bounce/."""
+        """Send what is due. True: something could not be told of yet; it is kept in bounce/ or trace/."""
         envelope = message.envelope
         if envelope.verify == "verify":
             await self._report(message)
@@ -206,12 +206,9 @@ class Rounds:
                      quote_local(envelope.sender), "force-expired" if message.expire else "expired")
             message.bounced += message.deferred
             message.deferred = []
+        untold = False
         if message.sent and not envelope.verify:
-            try:
-                await self.bouncer.success(message, message.sent)
-            except MailError as error:
-                log.warning("%s: delivery status notification failed: %s", message.queue_id, error)
-            message.sent = []
+            untold = await self._success(message, keep=not expired)
         owed = await self._failure(message) if message.bounced else False
         if envelope.verify:
             await self._report(message)
@@ -219,7 +216,23 @@ class Rounds:
             message.bounced = []        # told: should the round have to end once more, nobody hears it again
             if not message.fresh:
                 bouncelog.remove(self.store.path("bounce", message.queue_id))
-        return owed
+        return owed or untold
+
+    async def _success(self, message: Message, *, keep: bool) -> bool:
+        """The notice of deliveries; True: it could not be put into the queue, so it stays owed, in trace/."""
+        path = self.store.path("trace", message.queue_id)
+        untold = False
+        try:
+            await self.bouncer.success(message, message.sent)
+        except (MailError, OSError) as error:
+            log.warning("%s: delivery status notification failed: %s", message.queue_id, error)
+            untold = keep
+        if untold:
+            await self.store.pool.run(bouncelog.write, path, message.sent)
+        elif not message.fresh:
+            bouncelog.remove(path)
+        message.sent = []       # told or noted: should the round have to end once more, nobody hears it twice
+        return untold
 
     async def _failure(self, message: Message) -> bool:
         """The notice of a failure; True: it could not be kept in the queue, so it stays owed."""

@@ -201,6 +201,22 @@ def test_a_notice_that_cannot_be_made_stays_owed(tmp_path: Path) -> None:
     play(tmp_path, story, {"no@far.test": NEVER}, message_size_limit="700")
 
 
+def test_a_success_that_cannot_be_told_stays_owed(tmp_path: Path) -> None:
+    async def story(world: Running) -> None:
+        queue_id = (await world.put(MAIL, sender="s@mx.test", to=[Recipient("yes@far.test", notify=Notify.SUCCESS)]
+                                    )).queue_id
+        await until(lambda: world.where() == {"deferred": [queue_id]})
+        assert world.store.read("deferred", queue_id).recipients == []
+        assert world.manager is not None
+        world.manager.rounds.bouncer._cleanup.size_limit = 0
+        await ask(world, {"op": "flush"})
+        await until(lambda: world.agents["local"].requests and not world.where())
+        assert len(world.agents["smtp"].requests) == 1          # nobody gets it twice
+        assert not world.store.remove("trace", queue_id)
+
+    play(tmp_path, story, message_size_limit="700")
+
+
 SECRET = b"Subject: secret\nTLS-Required: no\nX-Secret: in the header\n\nthe secret body\n"
 
 
