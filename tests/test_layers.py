@@ -23,8 +23,9 @@ PACKAGES = {
 PARTS = {
     "smtp": {"policy": "decisions", "": "protocol"},
     # What a session shows of a mailbox, searches and sorts is decided over the store.
-    "imap": {**dict.fromkeys(("commands", "facts", "view", "fetch", "search", "sorting", "threads"), "decisions"),
-             "": "protocol"},
+    "imap": {**dict.fromkeys(
+        ("commands", "facts", "objectid", "view", "fetch", "search", "sorting", "threads"), "decisions"),
+        "": "protocol"},
     "pop3": {**dict.fromkeys(("commands", "maildrop", "uidl"), "decisions"), "": "protocol"},
     "managesieve": {**dict.fromkeys(("commands", "scripts"), "decisions"), "": "protocol"},
     "sasl": {"mech": "protocol", "": "mechanism"},

@@ -96,7 +96,8 @@ _MILLISECONDS = frozenset({"imapc_connection_retry_interval", "login_proxy_timeo
                            "transport_timeout"})
 _TIMES = frozenset({"imap_hibernate_timeout", "mail_max_lock_timeout", "mdbox_rotate_interval",
                     "login_proxy_max_disconnect_delay", "autoexpunge", "idle_kill"})
-_SIZES = frozenset({"auth_cache_size", "mbox_min_index_size", "submission_max_mail_size", "imapc_max_line_length"})
+_SIZES = frozenset({"auth_cache_size", "imap_append_limit", "mbox_min_index_size", "submission_max_mail_size",
+                    "imapc_max_line_length"})
 _TEXTS = frozenset({"auth_verbose_passwords"})       # no, plain, sha1 and their lengths
 _ENUMS: Mapping[str, tuple[str, ...]] = {
     "doveadm_ssl": ("no", "ssl", "starttls"), "imapc_ssl": ("no", "imaps", "starttls"),

@@ -101,6 +101,7 @@ haproxy_trusted_networks =
 hostname =
 imap_capability =
 imap_client_workarounds =
+imap_append_limit = 0
 imap_extensions = dovecot
 imap_fetch_failure = disconnect-immediately
 imap_hibernate_timeout = 0
@@ -113,7 +114,9 @@ imap_logout_format = in=%i out=%o deleted=%{deleted} expunged=%{expunged} trashe
     hdr_count=%{fetch_hdr_count} hdr_bytes=%{fetch_hdr_bytes} body_count=%{fetch_body_count}
     body_bytes=%{fetch_body_bytes}
 imap_max_line_length = 64 k
+imap_message_limit = 0
 imap_metadata = no
+imap_save_limit = 0
 imap_urlauth_host =
 imap_urlauth_logout_format = in=%i out=%o
 imap_urlauth_port = 143

@@ -1,6 +1,6 @@
 """IMAP's extensions, one line each: what is announced, which commands it brings, and where it is offered.
 
-    offered = offer(extended=False, plugins={"imap_quota"}, is_on=settings.flag, literal_minus=False)
+    offered = offer(extended=False, plugins={"imap_quota"}, is_on=settings.flag)
     capabilities_of(offered) -> "IMAP4rev1 SASL-IR ..."       in Dovecot's order
     {each.name for each in offered}                           what parsers of items and options ask: "OBJECTID" in ...
     withheld(offered) -> {"UNAUTHENTICATE", ...}              commands that are answered as unknown
@@ -10,7 +10,7 @@ imap_extensions = dovecot offers exactly what Dovecot 2.3 has; all offers everyt
 Dovecot's and holds for both, unless `free` says that with all it is not asked for.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 
@@ -37,6 +37,7 @@ class Extension:
 
 EXTENSIONS = (
     Extension("IMAP4rev1", "RFC 3501"),
+    Extension("IMAP4rev2", "RFC 9051", dovecot=False),
     Extension("SASL-IR", "RFC 4959"),
     Extension("LOGIN-REFERRALS", "RFC 2221"),
     Extension("ID", "RFC 2971", commands=("ID",)),
@@ -69,9 +70,17 @@ EXTENSIONS = (
     Extension("SAVEDATE", "RFC 8514"),
     Extension("LITERAL", "RFC 7888", "LITERAL+"),           # LITERAL- with imap_literal_minus
     Extension("NOTIFY", "RFC 5465", commands=("NOTIFY",)),
-    Extension("SPECIAL-USE", "RFC 6154", setting="special_use"),        # some mailbox has one
+    Extension("SPECIAL-USE", "RFC 6154", setting="special_use", free=True),        # some mailbox has one
     Extension("QUOTA", "RFC 9208", "QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE",
               ("GETQUOTA", "GETQUOTAROOT", "SETQUOTA"), plugin="imap_quota"),
+    Extension("UTF8=ACCEPT", "RFC 6855", dovecot=False),
+    Extension("UIDONLY", "RFC 9586", dovecot=False),
+    Extension("OBJECTID", "RFC 8474", dovecot=False),
+    Extension("CREATE-SPECIAL-USE", "RFC 6154", dovecot=False),
+    Extension("APPENDLIMIT", "RFC 7889", dovecot=False),                # APPENDLIMIT=n with imap_append_limit
+    # With their numbers, of the settings.
+    Extension("MESSAGELIMIT", "RFC 9738", "", dovecot=False, setting="imap_message_limit"),
+    Extension("SAVELIMIT", "RFC 9738", "", dovecot=False, setting="imap_save_limit"),
     Extension("COMPRESS", "RFC 4978", "COMPRESS=DEFLATE", ("COMPRESS",), plugin="imap_zlib", free=True),
 )
 
@@ -89,10 +98,10 @@ def offer(*, extended: bool, plugins: Collection[str] = (), is_on: Callable[[str
     return tuple(each for each in EXTENSIONS if fits(each))
 
 
-def capabilities_of(offered: Iterable[Extension], *, literal_minus: bool = False) -> str:
-    """The list that CAPABILITY tells after login."""
-    words = " ".join(each.announced for each in offered if each.announced)
-    return words.replace("LITERAL+", "LITERAL-") if literal_minus else words
+def capabilities_of(offered: Iterable[Extension], words: Mapping[str, str] | None = None) -> str:
+    """The list that CAPABILITY tells after login. words: other ones for some extensions, by name."""
+    told = ((words or {}).get(each.name, each.announced) for each in offered)
+    return " ".join(word for word in told if word)
 
 
 def withheld(offered: Iterable[Extension]) -> frozenset[str]:

@@ -9,6 +9,7 @@ Source: RFC 3501 section 6.4.5, RFC 3516 (BINARY), RFC 7162 (CHANGEDSINCE), RFC 
 """
 
 import re
+from collections.abc import Container
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
@@ -30,6 +31,8 @@ class Special(Enum):
     GUID = auto()
     MAILBOX = auto()
     REAL_UID = auto()
+    EMAILID = auto()
+    THREADID = auto()
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,9 @@ _COLUMNS = {
     "ENVELOPE": Column.ENVELOPE, "BODY": Column.BODY, "BODYSTRUCTURE": Column.BODYSTRUCTURE, "MODSEQ": Column.MODSEQ}
 _SPECIAL = {
     "SNIPPET": Special.SNIPPET, "SAVEDATE": Special.SAVEDATE, "X-SAVEDATE": Special.SAVEDATE, "X-GUID": Special.GUID,
-    "X-MAILBOX": Special.MAILBOX, "X-REAL-UID": Special.REAL_UID}
+    "X-MAILBOX": Special.MAILBOX, "X-REAL-UID": Special.REAL_UID,
+    "EMAILID": Special.EMAILID, "THREADID": Special.THREADID}
+_OFFERED_WITH = {"EMAILID": "OBJECTID", "THREADID": "OBJECTID"}     # items that Dovecot 2.3 does not have
 _WHOLE = {
     "RFC822": Item(b"RFC822", Section(), seen=True),
     "RFC822.HEADER": Item(b"RFC822.HEADER", Section(kind=Kind.HEADER)),
@@ -70,13 +75,14 @@ _MACROS = {
     "FAST": ("FLAGS", "INTERNALDATE", "RFC822.SIZE"),
     "FULL": ("FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE", "BODY")}
 _BUFFERED = {Column.UID, Column.FLAGS, Column.INTERNALDATE, Column.SIZE, Column.MODSEQ,
-             Special.SAVEDATE, Special.GUID, Special.MAILBOX, Special.REAL_UID}
+             Special.SAVEDATE, Special.GUID, Special.MAILBOX, Special.REAL_UID,
+             Special.EMAILID, Special.THREADID}
 _NUMBER_ZERO = re.compile(rb"((?:^|\.))0(?=\.|$)")
 _SECTION = re.compile(rb"(BODY|BODY\.PEEK|BINARY|BINARY\.PEEK|BINARY\.SIZE)\[(.*)\Z", re.S | re.I)
 
 
-def parse_fetch(arguments: list[Argument]) -> FetchRequest:
-    """Items and modifiers of FETCH. Raises PeerError."""
+def parse_fetch(arguments: list[Argument], offered: Container[str] = ()) -> FetchRequest:
+    """Items and modifiers of FETCH. offered: extensions beyond those of Dovecot 2.3. Raises PeerError."""
     request = FetchRequest()
     rest = list(arguments)
     if not rest:
@@ -88,14 +94,14 @@ def parse_fetch(arguments: list[Argument]) -> FetchRequest:
         words = list(first)
         del rest[0]
         while words:
-            request.items.append(_item(words))
+            request.items.append(_item(words, offered))
     elif isinstance(first, Atom):
         macro = _MACROS.get(first.decode("ascii").upper())
         if macro is not None:
             rest.pop(0)
             request.items = [Item(name.encode(), _COLUMNS[name]) for name in macro]
         else:
-            request.items = [_item(rest)]
+            request.items = [_item(rest, offered)]
     else:
         raise PeerError("Invalid arguments")
     if rest:
@@ -111,7 +117,7 @@ def ordered(items: list[Item]) -> list[Item]:
     return [item for item in once if item.what in _BUFFERED] + [item for item in once if item.what not in _BUFFERED]
 
 
-def _item(words: list[Argument]) -> Item:
+def _item(words: list[Argument], offered: Container[str]) -> Item:
     """Take one item from the front."""
     word = words.pop(0)
     if not isinstance(word, Atom):
@@ -123,7 +129,7 @@ def _item(words: list[Argument]) -> Item:
         return _WHOLE[name]
     if name == "PREVIEW" or name == "SNIPPET":
         return _preview(name, words)
-    if name in _SPECIAL:
+    if name in _SPECIAL and (name not in _OFFERED_WITH or _OFFERED_WITH[name] in offered):
         return Item(name.encode(), _SPECIAL[name])
     match = _SECTION.match(word)
     if match is not None:

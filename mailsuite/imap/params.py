@@ -6,6 +6,9 @@ imap_max_line_length   octets of a command with its literals (not APPEND's messa
 imap_extensions        dovecot: what Dovecot 2.3 has; all: everything of extensions.py
 imap_capability        replaces the list of capabilities, or with "+" in front adds to it
 imap_literal_minus     LITERAL- in place of LITERAL+
+imap_append_limit      octets of a message in APPEND (APPENDLIMIT); 0: any that the quota allows
+imap_message_limit     messages that FETCH, STORE, SEARCH, COPY, MOVE... work on at once (MESSAGELIMIT); 0: any
+imap_save_limit        the same for COPY and APPEND alone (SAVELIMIT)
 imap_idle_notify_interval   "* OK Still here" while a client idles; 0 for never
 imap_id_send           what ID answers: pairs of name and value; "*" stands for the suite's own
 imap_logout_format     the log line's text at the end of a session
@@ -43,7 +46,8 @@ class Settings(Protocol):
 class Params:
     """Limits and texts of an IMAP session. idle_notify_s: 0 for never.
 
-    offered: names in extensions.py. withheld: commands that are answered as unknown.
+    offered: names in extensions.py. withheld: commands that are answered as unknown. append_limit: octets of a message
+    in APPEND; message_limit, save_limit: messages that one command may work on (RFC 9738); 0: any.
     """
 
     max_line_length: int = 65536
@@ -54,6 +58,9 @@ class Params:
     offered: frozenset[str] = frozenset(each.name for each in OFFERED)
     withheld: frozenset[str] = withheld(OFFERED)
     compress_level: int = 6
+    append_limit: int = 0
+    message_limit: int = 0
+    save_limit: int = 0
     logout_format: str = ("in=%i out=%o deleted=%{deleted} expunged=%{expunged} trashed=%{trashed} "
                           "hdr_count=%{fetch_hdr_count} hdr_bytes=%{fetch_hdr_bytes} "
                           "body_count=%{fetch_body_count} body_bytes=%{fetch_body_bytes}")
@@ -65,12 +72,14 @@ class Params:
         offered = offer(extended=_get(lambda: settings.text("imap_extensions"), "") == "all", plugins=plugins,
                         is_on=lambda name: _is_on(settings, name))
         names = frozenset(each.name for each in offered)
+        limits = {name: _number(settings, f"imap_{name}_limit") for name in ("append", "message", "save")}
         return cls(
             offered=names, withheld=withheld(offered),
+            append_limit=limits["append"], message_limit=limits["message"], save_limit=limits["save"],
             compress_level=_level(settings) if "COMPRESS" in names else default.compress_level,
             max_line_length=int(_get(lambda: settings.size("imap_max_line_length"), default.max_line_length)),
-            capability=capabilities(_get(lambda: settings.text("imap_capability"), ""), capabilities_of(
-                offered, literal_minus=_get(lambda: settings.flag("imap_literal_minus"), False))),
+            capability=capabilities(_get(lambda: settings.text("imap_capability"), ""),
+                                    capabilities_of(offered, _words(settings, limits))),
             idle_notify_s=float(_get(lambda: settings.time_s("imap_idle_notify_interval"), default.idle_notify_s)),
             max_keyword_length=int(_get(lambda: settings.text("mail_max_keyword_length"), "") or 50),
             id_send=_get(lambda: settings.text("imap_id_send"), "") or default.id_send,
@@ -82,7 +91,24 @@ def _is_on(settings: Settings, name: str) -> bool:
     if name == "special_use":
         return any(mailbox.text("special_use") for namespace in settings.sections("namespace")
                    for mailbox in namespace.sections("mailbox"))
-    return _get(lambda: settings.text(name), "") not in ("", "no")
+    return _get(lambda: settings.text(name), "") not in ("", "no", "0")
+
+
+def _number(settings: Settings, name: str) -> int:
+    return int(_get(lambda: settings.size(name), 0))
+
+
+def _words(settings: Settings, limits: Mapping[str, int]) -> dict[str, str]:
+    """Capability words that depend on settings, by their extension."""
+    words = {}
+    if _get(lambda: settings.flag("imap_literal_minus"), False):
+        words["LITERAL"] = "LITERAL-"
+    if limits["append"]:
+        words["APPENDLIMIT"] = f"APPENDLIMIT={limits['append']}"
+    for name in ("message", "save"):
+        if limits[name]:
+            words[f"{name.upper()}LIMIT"] = f"{name.upper()}LIMIT={limits[name]}"
+    return words
 
 
 def _level(settings: Settings) -> int:

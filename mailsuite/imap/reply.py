@@ -3,6 +3,7 @@
     astring(b"INBOX") -> b"INBOX"     string_or_nil(None) -> b"NIL"     literal(octets) -> b"{3}\\r\\nabc"
     Reply(OK, "Fetch completed").line(b"a1", times) -> b"a1 OK Fetch completed (0.001 + 0.000 secs).\\r\\n"
     Refusal("Mailbox doesn't exist: x", "TRYCREATE")         raised: NO with a text and a code
+    CodedError("Message numbers are not allowed", "UIDREQUIRED")        raised: BAD, likewise
 
 The time that a command took stands in its reply as Dovecot writes it.
 """
@@ -71,9 +72,23 @@ def took(seconds: float) -> bytes:
     return b" (%.3f + 0.000 secs)" % max(0.001, seconds)
 
 
+class CodedError(PeerError):
+    """Wrong arguments that have a response code."""
+
+    def __init__(self, public: str, code: str) -> None:
+        super().__init__(public)
+        self.code = code
+
+
+def uid_required() -> CodedError:
+    """RFC 9586 section 3: no message numbers once UIDONLY is enabled."""
+    return CodedError("Message numbers are not allowed once UIDONLY is enabled", "UIDREQUIRED")
+
+
 def bad_arguments(name: str, error: PeerError) -> Reply:
     """The command was understood, its arguments were not."""
-    return Reply(BAD, f"Error in IMAP command {name}: {error.public}", counts=True)
+    code = error.code if isinstance(error, CodedError) else ""
+    return Reply(BAD, f"Error in IMAP command {name}: {error.public}", code, counts=True)
 
 
 class Refusal(MailError):

@@ -12,6 +12,7 @@ from functools import cached_property
 
 from mailsuite.imap import numbers
 from mailsuite.imap.facts import facts_of
+from mailsuite.imap.objectid import email_ids
 from mailsuite.imap.search_keys import (
     Age,
     All,
@@ -27,6 +28,7 @@ from mailsuite.imap.search_keys import (
     Moment,
     Not,
     Numbers,
+    ObjectId,
     Or,
     Size,
     Text,
@@ -40,8 +42,8 @@ from mailsuite.store.api import MessageGone
 
 ADDRESS_FIELDS = (b"FROM", b"TO", b"CC", b"BCC")
 BATCH = 500             # messages whose headers are asked for at once
-_COST = {All: 0, InMailbox: 0, Numbers: 0, HasFlag: 1, ModSeq: 1, Guid: 1, Age: 2, Day: 2, Moment: 2, Size: 3,
-         Header: 5, InThread: 6, Text: 9}
+_COST = {All: 0, InMailbox: 0, Numbers: 0, HasFlag: 1, ModSeq: 1, Guid: 1, ObjectId: 1, Age: 2, Day: 2, Moment: 2,
+         Size: 3, Header: 5, InThread: 6, Text: 9}
 
 
 class Search:
@@ -93,6 +95,9 @@ class Search:
             case Guid(text):
                 guids = self.mailbox.identities(uids, "guid") or []
                 return {uid for uid, guid in zip(uids, guids, strict=False) if guid == text}
+            case ObjectId(name, text):
+                known = email_ids(self.mailbox, uids) if name == "EMAILID" else []
+                return {uid for uid, one in zip(uids, known, strict=False) if one == text}
             case Moment():
                 return self._moment(key, uids)
             case InThread(inner):

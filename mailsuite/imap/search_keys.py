@@ -7,7 +7,7 @@ Raises: PeerError in Dovecot's words. Limits: MAX_KEYS, MAX_DEPTH.
 Source: RFC 3501 section 6.4.4, RFC 5032 (WITHIN), RFC 5182 ($), RFC 7162 (MODSEQ), RFC 8514 (SAVEDATE).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 
 from mailsuite.base.errors import PeerError
@@ -103,6 +103,14 @@ class ModSeq:
     least: int
 
 
+@dataclass(frozen=True, slots=True)
+class ObjectId:
+    """name: "EMAILID" or "THREADID" (RFC 8474)."""
+
+    name: str
+    text: str
+
+
 # Keys that only doveadm's queries have (access/doveadm_query.py).
 
 
@@ -136,18 +144,19 @@ class InMailbox:
     fits: Callable[[str, str], bool]
 
 
-Key = (All | And | Or | Not | HasFlag | Numbers | Day | Age | Size | Header | Text | ModSeq | Moment | Guid | InThread
-       | InMailbox)
+Key = (All | And | Or | Not | HasFlag | Numbers | Day | Age | Size | Header | Text | ModSeq | ObjectId | Moment | Guid
+       | InThread | InMailbox)
 
 _FLAGS = {name.upper(): "\\" + name for name in ("Answered", "Deleted", "Draft", "Flagged", "Seen", "Recent")}
 _FIELDS = ("BCC", "CC", "FROM", "TO", "SUBJECT")
 
 
-def parse_keys(arguments: list[Argument], charset: str) -> Key:
-    """All keys of a SEARCH. charset: a codec of the texts. Raises PeerError."""
+def parse_keys(arguments: list[Argument], charset: str, offered: Container[str] = ()) -> Key:
+    """All keys of a SEARCH. charset: a codec of the texts. offered: extensions beyond Dovecot 2.3's. Raises PeerError.
+    """
     if not arguments:
         raise PeerError("Missing search parameters")
-    parser = _Parser(charset)
+    parser = _Parser(charset, offered)
     return parser.keys(list(arguments))
 
 
@@ -164,9 +173,23 @@ def uses_modseq(key: Key) -> bool:
     return False
 
 
+def uses_numbers(key: Key) -> bool:
+    """Whether a set of message numbers is among the keys."""
+    match key:
+        case Numbers(ranges, uid):
+            return ranges is not None and not uid
+        case And(keys):
+            return any(map(uses_numbers, keys))
+        case Or(one, other):
+            return uses_numbers(one) or uses_numbers(other)
+        case Not(inner) | InThread(inner):
+            return uses_numbers(inner)
+    return False
+
+
 class _Parser:
-    def __init__(self, charset: str) -> None:
-        self.charset, self.count, self.depth = charset, 0, 0
+    def __init__(self, charset: str, offered: Container[str]) -> None:
+        self.charset, self.offered, self.count, self.depth = charset, offered, 0, 0
         self.words: list[Argument] = []
 
     def keys(self, words: list[Argument]) -> Key:
@@ -198,6 +221,8 @@ class _Parser:
         if not isinstance(word, Atom):
             raise PeerError(f"Unexpected string as search key: {word.decode('utf-8', 'surrogateescape')}")
         name = word.decode("ascii").upper()
+        if name in _OFFERED_WITH and _OFFERED_WITH[name] not in self.offered:
+            raise PeerError(f"Unknown argument {name}")
         if name in _FLAGS:
             return HasFlag(_FLAGS[name])
         if name.startswith("UN") and name[2:] in _FLAGS and name != "UNRECENT":
@@ -289,6 +314,22 @@ def _modseq(parser: _Parser, name: str) -> Key:
     return ModSeq(least)
 
 
+def _object_id(parser: _Parser, name: str) -> Key:
+    return ObjectId(name, parser.text(name))
+
+
+def _uid_range(parser: _Parser, name: str) -> Key:
+    """RFC 9738 section 3.4."""
+    uid = number(parser.argument(name))
+    if not uid:
+        raise PeerError("Invalid UID parameter")
+    if name == "UIDBEFORE":
+        return Numbers([(1, uid - 1)], uid=True) if uid > 1 else Not(All())
+    return Numbers([(uid + 1, 0xFFFF_FFFF)], uid=True) if uid < 0xFFFF_FFFF else Not(All())
+
+
+# Keys that Dovecot 2.3 does not have, and the extension of each.
+_OFFERED_WITH = {"EMAILID": "OBJECTID", "THREADID": "OBJECTID", "UIDAFTER": "MESSAGELIMIT", "UIDBEFORE": "MESSAGELIMIT"}
 _DAYS = [prefix + how for prefix in ("", "SENT", "SAVED") for how in ("BEFORE", "ON", "SINCE")]
 _KEYS: Mapping[str, Callable[[_Parser, str], Key]] = {
     "ALL": lambda parser, name: All(),
@@ -309,5 +350,9 @@ _KEYS: Mapping[str, Callable[[_Parser, str], Key]] = {
     "HEADER": lambda parser, name: Header(parser.text(name).encode("utf-8", "surrogateescape").upper(),
                                           parser.text(name)),
     "MODSEQ": _modseq,
+    "EMAILID": _object_id,
+    "THREADID": _object_id,
+    "UIDAFTER": _uid_range,
+    "UIDBEFORE": _uid_range,
     **dict.fromkeys(_DAYS, _day),
 }

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 
 from mailsuite.base.errors import PeerError
 from mailsuite.imap import numbers
+from mailsuite.imap.reply import uid_required
 from mailsuite.imap.syntax import Argument, Atom
 from mailsuite.imap.updates import Update
 from mailsuite.store.api import Changes, Column, Mailbox, View
@@ -25,10 +26,15 @@ BLOCK = 64 * 1024         # octets of output that are handed over at once
 
 
 class Selected:
-    """mailbox and view: the store's. modseqs: tell MODSEQ with flags (CONDSTORE). vanished: QRESYNC is on."""
+    """mailbox and view: the store's. modseqs: tell MODSEQ with flags (CONDSTORE). vanished: QRESYNC is on.
 
-    def __init__(self, mailbox: Mailbox, view: View, *, name: str) -> None:
+    rev2: nothing is \\Recent, and every FETCH names the UID (RFC 9051). uid_only: no message number is said, and none
+    is taken (RFC 9586).
+    """
+
+    def __init__(self, mailbox: Mailbox, view: View, *, name: str, rev2: bool = False, uid_only: bool = False) -> None:
         self.mailbox, self.view, self.name = mailbox, view, name
+        self.rev2, self.uid_only = rev2, uid_only
         self.read_only = view.read_only
         self.modseqs = self.vanished = False
         self.gone = False                      # the mailbox was deleted under the session
@@ -49,6 +55,8 @@ class Selected:
             raise PeerError("Invalid arguments")
         if argument == b"$":
             return self.ranges_of_uids(self.saved)
+        if self.uid_only and not uid:
+            raise uid_required()
         try:
             ranges = numbers.parse_set(argument)
             if uid:
@@ -67,6 +75,10 @@ class Selected:
         for each in ranges:
             found += uids[each.start:each.stop]
         return found
+
+    def opening(self, uid: int) -> bytes:
+        """How a FETCH reply of a message that this view has begins."""
+        return b"* %d UIDFETCH (" % uid if self.uid_only else b"* %d FETCH (" % (self.view.sequence(uid) or 0)
 
     # --- replies --------------------------------------------------------------------------------------------------
 
@@ -104,7 +116,7 @@ class Selected:
 
     def with_recent(self, uids: Sequence[int], column: Sequence[bytes | None]) -> list[bytes]:
         recent = self.view.recent
-        if not recent:
+        if not recent or self.rev2:
             return [flags or b"" for flags in column]
         return [(b"%b \\Recent" % flags if flags else b"\\Recent") if uid in recent else flags or b""
                 for uid, flags in zip(uids, column, strict=True)]
@@ -123,13 +135,13 @@ class Selected:
         if any(name.lower() not in self._told for name in self._keywords()):
             out.append(self.flags_lines())
         if changes.flags:
-            out += self._flag_lines(changes, uid or self.vanished)
+            out += self._flag_lines(changes, uid or self.vanished or self.rev2)
         if changes.expunged:
             before -= len(changes.expunged)
             if self.updates:
                 told = dict(zip(changes.expunged_uids, changes.expunged, strict=True))
                 out += [update.without(changes.expunged_uids, told.get) for update in self.updates]
-            if self.vanished:
+            if self.vanished or self.uid_only:
                 out.append(b"* VANISHED %b\r\n" % numbers.format_set(sorted(changes.expunged_uids)))
             else:
                 out += [b"* %d EXPUNGE\r\n" % number for number in changes.expunged]
@@ -137,7 +149,7 @@ class Selected:
         if self.exists != before:
             out.append(b"* %d EXISTS\r\n" % self.exists)
         count = len(self.view.recent)
-        if count < self.recent or (count > self.recent and (refresh if recent is None else recent)):
+        if not self.rev2 and (count < self.recent or (count > self.recent and (refresh if recent is None else recent))):
             self.recent = count
             out.append(b"* %d RECENT\r\n" % count)
         out += [update.news(self.view.sequence) for update in self.updates]
@@ -148,7 +160,9 @@ class Selected:
         all_uids = self.view.uids
         uids = [all_uids[number - 1] for number in changes.flags]
         template, values = b"* %d FETCH (", [_numbers_before(changes.flags, changes.expunged)]
-        if uid:
+        if self.uid_only:
+            template, values = b"* %d UIDFETCH (", [uids]
+        elif uid:
             template, values = template + b"UID %d ", [*values, uids]
         if self.modseqs:
             modseqs = [modseq or 0 for modseq in self.mailbox.modseqs(uids)]

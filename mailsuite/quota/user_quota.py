@@ -73,6 +73,10 @@ class UserQuota:
         self._roots: list[_Root] = []
         self._open: OpenMailbox | None = None
 
+    @property
+    def largest(self) -> int:
+        return self.settings.largest
+
     def attach(self, root: str | None, measure: Measure, open_mailbox: OpenMailbox) -> None:
         self._roots = [_Root(one, root, measure) for one in self.settings.roots]
         self._open = open_mailbox

@@ -30,6 +30,7 @@ from mailsuite.base.errors import MailError
 from mailsuite.message.message import Message
 from mailsuite.store.errors import (
     BadEncoding,
+    HasChildren,
     InvalidName,
     MailboxExists,
     MailboxInUse,
@@ -91,6 +92,8 @@ class Status:
     highest_modseq: int
     size: int | None = None             # sum of RFC822.SIZE, only when asked for
     guid: str = ""                      # 32 hex digits
+    deleted: int = 0                    # number with \\Deleted
+    deleted_octets: int = 0             # their RFC822.SIZE, only when asked for
 
 
 @dataclass(frozen=True)
@@ -212,6 +215,10 @@ class Mailbox(Protocol):
     @property
     def name(self) -> str: ...
     @property
+    def guid(self) -> str:
+        """32 hex digits that stay with the mailbox, whatever it is called."""
+        ...
+    @property
     def uid_validity(self) -> int: ...
     @property
     def uid_next(self) -> int: ...
@@ -238,7 +245,9 @@ class Mailbox(Protocol):
         """Look at the files for what other programs did. Cheap when nothing changed."""
         ...
 
-    def status(self, *, size: bool = False) -> Status: ...
+    def status(self, *, size: bool = False, deleted: bool = False) -> Status:
+        """size, deleted: with the sums of sizes, which may have to read files."""
+        ...
 
     def first_unseen(self, view: View) -> int | None:
         """Sequence number of the first message without \\Seen."""
@@ -289,6 +298,8 @@ class Mailbox(Protocol):
 
     def identities(self, uids: Sequence[int], kind: str) -> list[str] | None:
         """For pop3_uidl_format; kind: "filename" (a Maildir file's base name), "guid", "header_md5" (mbox).
+
+        "content": what a copy keeps and no other message has.
 
         "" for a message that is gone; None when the store has no such value.
         """
@@ -421,8 +432,8 @@ class MailStore(Protocol):
         """The mailbox by name. Raises NoSuchMailbox, NotSelectable, InvalidName, BadEncoding, StoreError."""
         ...
 
-    def create(self, name: str) -> None:
-        """A trailing separator asks for a parent only where the store knows those (mbox).
+    def create(self, name: str, special_use: tuple[str, ...] = ()) -> None:
+        """A trailing separator asks for a parent only where the store knows those (mbox). special_use: kept for it.
 
         Raises MailboxExists, InvalidName, NotPossible.
         """
@@ -448,8 +459,8 @@ class MailStore(Protocol):
 
 
 __all__ = [
-    "Append", "BadEncoding", "Changes", "Column", "CopyResult", "FlagAction", "IdentityChange", "InvalidName",
-    "MailError", "MailStore", "Mailbox", "MailboxExists", "MailboxInUse", "MailboxInfo", "Message", "MessageGone",
-    "NoPermission", "NoSuchMailbox", "NotPossible", "NotSelectable", "OverQuota", "Quota", "Refused", "Status",
-    "StoreError", "StoreResult", "TooLarge", "View",
+    "Append", "BadEncoding", "Changes", "Column", "CopyResult", "FlagAction", "HasChildren", "IdentityChange",
+    "InvalidName", "MailError", "MailStore", "Mailbox", "MailboxExists", "MailboxInUse", "MailboxInfo", "Message",
+    "MessageGone", "NoPermission", "NoSuchMailbox", "NotPossible", "NotSelectable", "OverQuota", "Quota", "Refused",
+    "Status", "StoreError", "StoreResult", "TooLarge", "View",
 ]

@@ -43,6 +43,13 @@ class Refused(PermanentError):
     """IMAP: a plain NO with the text: DELETE of INBOX, DELETE of a folder with children, an empty message."""
 
 
+class HasChildren(Refused):
+    """IMAP: a plain NO, or [HASCHILDREN]: DELETE of a name that is only a parent of others."""
+
+    def __init__(self) -> None:
+        super().__init__("Mailbox has children, delete them first")
+
+
 class NoPermission(PermanentError):
     """IMAP: NO [NOPERM]."""
 

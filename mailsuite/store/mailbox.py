@@ -192,15 +192,17 @@ class BaseMailbox(ABC):
 
     # --- looking ----------------------------------------------------------------------------------------------------
 
-    def status(self, *, size: bool = False) -> Status:
+    def status(self, *, size: bool = False, deleted: bool = False) -> Status:
         with self.lock:
             self.doubt()
             self.refresh()
             rows = self.rows
             unseen = len(rows) - sum(1 for bits in rows.flags if bits & SEEN)
             total = sum(one or 0 for one in self.sizes(rows.uids)) if size else None
+            doomed = [uid for uid, bits in zip(rows.uids, rows.flags, strict=True) if bits & DELETED]
+            octets = sum(one or 0 for one in self.sizes(doomed)) if deleted else 0
             return Status(len(rows), len(self.unclaimed), unseen, self.uid_next, self.uid_validity,
-                          self.highest_modseq, total, self.guid)
+                          self.highest_modseq, total, self.guid, len(doomed), octets)
 
     @property
     def guid(self) -> str:

@@ -48,6 +48,11 @@ class Quota(Protocol):
     wire: bool
     makes_room: bool            # whether make_room may do something
 
+    @property
+    def largest(self) -> int:
+        """Octets that one message may have; 0: any."""
+        ...
+
     def attach(self, root: str | None, measure: Measure, open_mailbox: "Callable[[str], Mailbox]") -> None:
         """The store is open. root: the folder of a Maildir++ tree, None: another kind of store."""
         ...

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from mailsuite.store.api import (
+    HasChildren,
     Mailbox,
     MailboxExists,
     MailboxInfo,
@@ -27,6 +28,7 @@ from mailsuite.store.mailbox import BaseMailbox
 from mailsuite.store.names import INBOX, Naming, Parts
 from mailsuite.store.options import MailboxRule, StoreOptions
 from mailsuite.store.quota import Quota, Usage
+from mailsuite.store.special_use import SpecialUses
 from mailsuite.store.subscriptions import Subscriptions
 
 INDEX_NAME = "dovecot.index.mailsuite"
@@ -61,6 +63,8 @@ class UserStore:
         with _file_errors():
             self._layout.prepare()
         self._subscriptions = Subscriptions(location.subscriptions, self._layout.own)
+        folder, name = os.path.split(location.subscriptions)
+        self._uses = SpecialUses(os.path.join(folder, name.replace("subscriptions", "dovecot-special-use")))
         self._open: dict[Parts, BaseMailbox] = {}
         self._lock = threading.RLock()
         self._index: Index | None = None
@@ -153,8 +157,9 @@ class UserStore:
         return self._special(self._naming.parts(name))
 
     def _special(self, parts: Parts) -> tuple[str, ...]:
+        """What the configuration says, else what a client asked for when it made the mailbox."""
         rule = self._rules.get(parts)
-        return rule.special_use if rule else ()
+        return rule.special_use if rule and rule.special_use else self._uses.read().get(parts, ())
 
     def path(self, name: str, kind: str = "mailbox") -> str:
         parts = self._naming.parts(name)
@@ -202,7 +207,7 @@ class UserStore:
     def _has_children(self, parts: Parts) -> bool:
         return any(other[: len(parts)] == parts and other != parts for other in self._layout.find_all())
 
-    def create(self, name: str) -> None:
+    def create(self, name: str, special_use: tuple[str, ...] = ()) -> None:
         parts = self._naming.parts(name)
         with self._lock, _file_errors():
             kind = self._layout.kind(parts)
@@ -211,6 +216,8 @@ class UserStore:
             self._layout.make(parts, parent_only=name.endswith(self.separator))
             if not name.endswith(self.separator) or self._layout.own == ".":
                 self._layout_opened(parts, name)
+            if special_use:
+                self._uses.give(parts, special_use)
 
     def _layout_opened(self, parts: Parts, name: str) -> None:
         """A new mailbox gets its UIDVALIDITY at once."""
@@ -227,12 +234,13 @@ class UserStore:
         with self._lock, _file_errors():
             if self._layout.kind(parts) is None:
                 if self._layout.own == "/" and self._has_children(parts):
-                    raise Refused("Mailbox has children, delete them first")
+                    raise HasChildren
                 raise NoSuchMailbox(name)
             held = self._usage_of(parts) if self.quota is not None else Usage(0, 0)
             self._layout.delete(parts)
             self._close_one(parts)
             self.index.forget(self._naming.name(parts))
+            self._uses.forget(parts)
             if self.quota is not None:
                 self.quota.changed(self._naming.name(parts), octets=-held.octets, messages=-held.messages)
 
@@ -260,7 +268,9 @@ class UserStore:
             for parts in list(self._open):
                 if parts[: len(source)] == source:
                     self._open[parts].checkpoint()
-            for was, now in self._layout.rename(source, target):
+            pairs = self._layout.rename(source, target)
+            self._uses.renamed(pairs)
+            for was, now in pairs:
                 self._close_one(was)
                 self.index.rename(self._naming.name(was), self._naming.name(now))
 

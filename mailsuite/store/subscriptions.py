@@ -21,14 +21,16 @@ HEADER = "V\t2\n\n"
 _ESCAPES = {"0": "\0", "1": "\x01", "t": "\t", "r": "\r", "n": "\n"}
 
 
-def _unescape(text: str) -> str:
+def unescape(text: str) -> str:
+    """A part of a name out of a line."""
     if "\x01" not in text:
         return text
     first, *rest = text.split("\x01")
     return first + "".join(_ESCAPES.get(piece[:1], piece[:1]) + piece[1:] for piece in rest)
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
+    """A part of a name for a line."""
     for letter, octet in (("1", "\x01"), ("0", "\0"), ("t", "\t"), ("r", "\r"), ("n", "\n")):
         text = text.replace(octet, "\x01" + letter)
     return text
@@ -48,7 +50,7 @@ class Subscriptions:
         with open(fd, "rb") as file:
             lines = file.read(MAX_SIZE).decode("utf-8", "surrogateescape").split("\n")
         if lines[0].startswith("V\t"):
-            names = [tuple(_unescape(part) for part in line.split("\t")) for line in lines[2:] if line]
+            names = [tuple(unescape(part) for part in line.split("\t")) for line in lines[2:] if line]
         else:
             names = [tuple(line.split(self._own)) for line in lines if line]
         return list(dict.fromkeys(names))
@@ -65,7 +67,7 @@ class Subscriptions:
                     names.append(parts)
                 else:
                     names.remove(parts)
-                lines = ["\t".join(_escape(part) for part in name) + "\n" for name in names]
+                lines = ["\t".join(escape(part) for part in name) + "\n" for name in names]
                 write_whole(Path(self._path), (HEADER + "".join(lines)).encode("utf-8", "surrogateescape"), mode=0o600)
         except LockBusy as error:
             raise MailboxInUse(error.detail) from error

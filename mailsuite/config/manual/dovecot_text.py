@@ -63,6 +63,7 @@ first_valid_uid: The lowest user id that a user may have.
 haproxy_timeout: How long a proxy's header may take.
 haproxy_trusted_networks: Networks whose proxies are believed.
 hostname: The machine's name where messages show one.
+imap_append_limit: The largest message in APPEND; 0: any that the quota allows. Not in Dovecot.
 imap_capability: The capability list after login; "+NAME" adds.
 imap_extensions: "dovecot": what Dovecot 2.3 has; "all": all we have, as in files of 2.4. Not in Dovecot.
 imap_id_log: Fields of the client's ID that are logged; *: all.
@@ -72,6 +73,8 @@ imap_idle_notify_interval: How often IDLE says "Still here".
 imap_literal_minus: LITERAL- in place of LITERAL+.
 imap_logout_format: The log line at the end of an IMAP session.
 imap_max_line_length: Octets of an IMAP command line.
+imap_message_limit: How many messages one IMAP command works on; 0: any number. Not in Dovecot.
+imap_save_limit: How many messages one COPY or APPEND makes; 0: any number. Not in Dovecot.
 imapc_cmd_timeout: How long the other IMAP server may be silent.
 imapc_connection_retry_count: How often a lost connection is made anew; sync tries at least three times.
 imapc_connection_retry_interval: The first pause before that; it doubles.

@@ -15,6 +15,7 @@ from mailsuite.imap.commands import (
     basic,
     compress,
     copy,
+    enable,
     fetch,
     folders,
     listing,
@@ -23,11 +24,12 @@ from mailsuite.imap.commands import (
     search,
     select,
     sort,
+    status,
     store,
 )
-from mailsuite.imap.commands.context import Context, Run
+from mailsuite.imap.commands.context import UIDONLY, Context, Run
 from mailsuite.imap.commands.errors import reply_of
-from mailsuite.imap.reply import BAD, Reply, bad_arguments, internal_error
+from mailsuite.imap.reply import BAD, Reply, bad_arguments, internal_error, uid_required
 from mailsuite.imap.session import Command
 from mailsuite.store.api import StoreError
 
@@ -39,6 +41,7 @@ class Rule(Flag):
 
     NONE = 0
     SELECTED = auto()       # a mailbox is selected
+    NUMBERS = auto()        # it takes or tells message numbers: RFC 9586 section 3
 
 
 class Entry(NamedTuple):
@@ -52,7 +55,7 @@ COMMANDS: Mapping[str, Entry] = {
     "LOGOUT": Entry(basic.do_logout),
     "ID": Entry(basic.do_id),
     "COMPRESS": Entry(compress.do_compress),
-    "ENABLE": Entry(basic.do_enable),
+    "ENABLE": Entry(enable.do_enable),
     "NAMESPACE": Entry(basic.do_namespace),
     "NOTIFY": Entry(notify.do_notify),
     "GETMETADATA": Entry(basic.do_metadata),
@@ -69,7 +72,7 @@ COMMANDS: Mapping[str, Entry] = {
     "RENAME": Entry(folders.do_rename),
     "SUBSCRIBE": Entry(folders.do_subscribe),
     "UNSUBSCRIBE": Entry(folders.do_subscribe),
-    "STATUS": Entry(folders.do_status),
+    "STATUS": Entry(status.do_status),
     "LIST": Entry(listing.do_list),
     "XLIST": Entry(listing.do_list),
     "LSUB": Entry(listing.do_list),
@@ -82,19 +85,19 @@ COMMANDS: Mapping[str, Entry] = {
     "UNSELECT": Entry(select.do_unselect, Rule.SELECTED),
     "EXPUNGE": Entry(select.do_expunge, Rule.SELECTED),
     "UID EXPUNGE": Entry(select.do_expunge, Rule.SELECTED),
-    "FETCH": Entry(fetch.do_fetch, Rule.SELECTED),
+    "FETCH": Entry(fetch.do_fetch, Rule.SELECTED | Rule.NUMBERS),
     "UID FETCH": Entry(fetch.do_fetch, Rule.SELECTED),
-    "STORE": Entry(store.do_store, Rule.SELECTED),
+    "STORE": Entry(store.do_store, Rule.SELECTED | Rule.NUMBERS),
     "UID STORE": Entry(store.do_store, Rule.SELECTED),
-    "COPY": Entry(copy.do_copy, Rule.SELECTED),
+    "COPY": Entry(copy.do_copy, Rule.SELECTED | Rule.NUMBERS),
     "UID COPY": Entry(copy.do_copy, Rule.SELECTED),
-    "MOVE": Entry(copy.do_move, Rule.SELECTED),
+    "MOVE": Entry(copy.do_move, Rule.SELECTED | Rule.NUMBERS),
     "UID MOVE": Entry(copy.do_move, Rule.SELECTED),
-    "SEARCH": Entry(search.do_search, Rule.SELECTED),
+    "SEARCH": Entry(search.do_search, Rule.SELECTED | Rule.NUMBERS),
     "UID SEARCH": Entry(search.do_search, Rule.SELECTED),
-    "SORT": Entry(sort.do_sort, Rule.SELECTED),
+    "SORT": Entry(sort.do_sort, Rule.SELECTED | Rule.NUMBERS),
     "UID SORT": Entry(sort.do_sort, Rule.SELECTED),
-    "THREAD": Entry(sort.do_thread, Rule.SELECTED),
+    "THREAD": Entry(sort.do_thread, Rule.SELECTED | Rule.NUMBERS),
     "UID THREAD": Entry(sort.do_thread, Rule.SELECTED),
 }       # IDLE is the session's and the server's: it has two ends
 # They look at no file while no mailbox is selected, and say less than server.STEP octets.
@@ -115,11 +118,13 @@ def run(context: Context, command: Command) -> Run:
         return bad_arguments(command.name, PeerError("Unknown command"))
     if Rule.SELECTED in entry.rules and context.selected is None:
         return Reply(BAD, "No mailbox selected")
-    return (yield from answered(command.name, entry.run(context, command)))
+    if Rule.NUMBERS in entry.rules and UIDONLY in context.enabled:
+        return bad_arguments(command.name, uid_required())
+    return (yield from answered(command.name, entry.run(context, command), extended=context.offers("IMAP4rev2")))
 
 
-def answered(name: str, steps: Run) -> Run:
-    """The command's steps, with errors told in IMAP's words."""
+def answered(name: str, steps: Run, *, extended: bool = False) -> Run:
+    """The command's steps, with errors told in IMAP's words. extended: with more response codes than Dovecot 2.3."""
     try:
         return (yield from steps)
     except PeerError as error:
@@ -127,7 +132,7 @@ def answered(name: str, steps: Run) -> Run:
     except MailError as error:
         if isinstance(error, StoreError):
             log.error("%s: %s", name, error.detail)
-        return reply_of(error)
+        return reply_of(error, extended=extended)
     except Exception:
         log.exception("unforeseen in %s", name)
         return internal_error()

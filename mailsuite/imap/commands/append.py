@@ -1,4 +1,4 @@
-"""APPEND, MULTIAPPEND (RFC 3502) and CATENATE (RFC 4469): messages flow to the store while they arrive.
+"""APPEND, MULTIAPPEND (RFC 3502), CATENATE (RFC 4469), UTF8 (RFC 6855): messages flow to the store while they arrive.
 
 The session asks before each literal (`AppendPart`), then sends its octets as Body, at last `AppendEnd`:
 
@@ -15,13 +15,14 @@ import re
 
 from mailsuite.base.errors import MailError, PeerError
 from mailsuite.imap import numbers
-from mailsuite.imap.commands.context import Context, Run, astring
+from mailsuite.imap.commands.context import Context, Run
 from mailsuite.imap.commands.copy import open_target
+from mailsuite.imap.commands.message_limit import check_save_limit
 from mailsuite.imap.dates import parse_date_time
 from mailsuite.imap.flags import parse_flags
 from mailsuite.imap.reply import OK, Refusal, Reply
 from mailsuite.imap.session import AppendEnd, AppendPart, Command
-from mailsuite.imap.syntax import Argument, Atom, LiteralString, String
+from mailsuite.imap.syntax import Argument, Atom, Literal, LiteralString, String
 from mailsuite.message.section import Section, parse_section
 from mailsuite.store.api import Append, Mailbox, MessageGone
 
@@ -43,28 +44,36 @@ class Appending:
         self.failure: MailError | None = None
         self.open_message = False           # a message is being written
         self.catenate: list[Argument] | None = None     # the parts of CATENATE, as far as they were read
+        self.enclosing: list[Argument] | None = None    # the list of UTF8 (~{...}), which holds one literal
+        self.octets = self.messages = 0                 # of the message that is being written; begun so far
         self.done_parts = 0
 
     def part(self, question: AppendPart) -> None:
         """A literal is announced. Raises PeerError, MailError: it is not wanted."""
         arguments = list(question.arguments)
         if question.first:
-            self.begin(astring(arguments.pop(0)))
+            self.begin(self.context.mailbox(arguments.pop(0)))
         if self.catenate is not None:
             at = next(place for place, each in enumerate(arguments) if each is self.catenate)
             arguments = arguments[at + 1:]
             self._catenate_parts(self.catenate, ends_in_literal=not arguments)
             if not arguments:
                 return
+        elif self.enclosing is not None:
+            arguments = self._behind_enclosed(arguments)
         self._finish()
+        self._count_message()
         if len(arguments) >= 2 and isinstance(arguments[-1], list) and _is_word(arguments[-2], b"CATENATE"):
             self.catenate = arguments[-1]
             self._options(arguments[:-2])
             self._catenate_parts(self.catenate, ends_in_literal=True)
             return
+        if len(arguments) >= 2 and arguments[-1] == [] and _is_word(arguments[-2], b"UTF8"):
+            self._begin_enclosed(arguments, question.literal)
         self._options(arguments)
         if question.literal.size == 0:
             raise Refusal("Can't save a zero byte message")
+        self._check_size(question.literal.size)
         assert self.mailbox is not None
         self.mailbox.make_room([question.literal.size])
         self.mailbox.admit([question.literal.size])     # before the client sends it; commit() counts all together
@@ -80,7 +89,7 @@ class Appending:
         if self.append is None or self.failure is not None:
             return
         try:
-            self.append.write(octets)
+            self._write(octets)
         except MailError as error:
             self.failure = error
 
@@ -104,6 +113,43 @@ class Appending:
             self.append.abort()
             self.append = None
 
+    # --- limits ---------------------------------------------------------------------------------------------------
+
+    def _count_message(self) -> None:
+        """RFC 9738 section 3.1: more messages than one command may make are refused before they come."""
+        self.messages += 1
+        check_save_limit(self.context, self.messages)
+
+    def _check_size(self, octets: int) -> None:
+        limit = self.context.params.append_limit
+        if limit and octets > limit:
+            raise Refusal(f"Message is larger than {limit} octets", "TOOBIG")
+
+    def _write(self, octets: bytes) -> None:
+        assert self.append is not None
+        self.octets += len(octets)
+        self._check_size(self.octets)
+        self.append.write(octets)
+
+    # --- UTF8 (~{n}...) of RFC 6855 section 4 -----------------------------------------------------------------------
+
+    def _begin_enclosed(self, arguments: list[Argument], literal: Literal) -> None:
+        """Take the word and its list away: what is left are options."""
+        if not self.context.utf8 or not literal.binary:
+            raise PeerError("Invalid arguments")
+        enclosing = arguments.pop()
+        assert isinstance(enclosing, list)
+        self.enclosing = enclosing
+        arguments.pop()
+
+    def _behind_enclosed(self, arguments: list[Argument]) -> list[Argument]:
+        """What stands behind the list, which is closed now and held one literal. Raises PeerError."""
+        at = next((place for place, each in enumerate(arguments) if each is self.enclosing), None)
+        if at is None or self.enclosing is None or len(self.enclosing) != 1:
+            raise PeerError("Invalid arguments")
+        self.enclosing = None
+        return arguments[at + 1:]
+
     # --- inside ---------------------------------------------------------------------------------------------------
 
     def _options(self, arguments: list[Argument]) -> None:
@@ -125,13 +171,14 @@ class Appending:
         """The message that was being written is whole."""
         if not self.open_message:
             return
-        self.open_message, self.catenate, self.done_parts = False, None, 0
+        self.open_message, self.catenate, self.done_parts, self.octets = False, None, 0, 0
         if self.failure is None:
             assert self.append is not None
             self.append.finish(self.flags, self.date)
 
     def catenate_all(self, options: list[Argument], parts: list[Argument]) -> None:
         """A message of URLs alone."""
+        self._count_message()
         self._options(options)
         self._catenate_parts(parts, ends_in_literal=False)
 
@@ -140,6 +187,8 @@ class Appending:
         if self.catenate is not None and arguments and arguments[-1] is self.catenate:
             self._catenate_parts(self.catenate, ends_in_literal=False)
             return
+        if self.enclosing is not None:
+            arguments = self._behind_enclosed(arguments)
         if arguments:
             raise PeerError("Invalid arguments")
 
@@ -165,7 +214,7 @@ class Appending:
         assert self.append is not None
         if not isinstance(argument, bytes):
             raise PeerError("Invalid arguments")
-        self.append.write(fetch_url(self.context, argument))
+        self._write(fetch_url(self.context, argument))
 
 
 def _is_word(argument: Argument, word: bytes) -> bool:
@@ -214,7 +263,7 @@ def do_append(context: Context, command: Command) -> Run:
         raise PeerError("Empty CATENATE list")
     appending = Appending(context)
     try:
-        appending.begin(astring(arguments[0]))
+        appending.begin(context.mailbox(arguments[0]))
         appending.catenate_all(arguments[1:-2], parts)
         return (yield from appending.end(AppendEnd(command.tag, [])))
     finally:

@@ -1,12 +1,10 @@
-"""CAPABILITY, NOOP, CHECK, ID, ENABLE, NAMESPACE, LOGOUT, and optional commands that are refused in Dovecot's words."""
+"""CAPABILITY, NOOP, CHECK, ID, NAMESPACE, LOGOUT, and optional commands that are refused in Dovecot's words."""
 
 from mailsuite.base.errors import PeerError
 from mailsuite.imap.commands.context import Context, Run, at_least
 from mailsuite.imap.reply import NO, OK, Reply, string
 from mailsuite.imap.session import Command
-from mailsuite.imap.syntax import Atom, String
-
-ENABLEABLE = ("CONDSTORE", "QRESYNC")     # RFC 7162
+from mailsuite.imap.syntax import String
 
 
 def do_capability(context: Context, command: Command) -> Run:
@@ -43,26 +41,6 @@ def do_id(context: Context, command: Command) -> Run:
     inside = b" ".join(string(name.encode()) + b" " + string(value.encode()) for name, value in pairs)
     yield b"* ID (%b)\r\n" % inside if pairs else b"* ID NIL\r\n"
     return Reply(OK, "ID completed")
-
-
-def do_enable(context: Context, command: Command) -> Run:
-    """RFC 5161: what is not known is left out of the answer."""
-    names = []
-    for argument in command.arguments:
-        if not isinstance(argument, Atom):
-            raise PeerError("Invalid arguments")
-        name = argument.decode("ascii").upper()
-        if name in ENABLEABLE and name not in names:
-            names.append(name)
-    for name in names:
-        yield from context.use_modseqs()
-        context.enabled.add(name)
-        if name == "QRESYNC" and context.selected is not None:
-            context.selected.vanished = True
-            context.selected.known_modseq = 0
-    if names:
-        yield b"* ENABLED %b\r\n" % " ".join(names).encode()
-    return Reply(OK, "Enabled")
 
 
 def do_namespace(context: Context, command: Command) -> Run:

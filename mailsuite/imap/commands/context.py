@@ -18,13 +18,15 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from mailsuite.base.errors import PeerError
+from mailsuite.imap.commands.names import shown_name, stored_name
 from mailsuite.imap.params import Params
-from mailsuite.imap.reply import Reply
+from mailsuite.imap.reply import Reply, mailbox_name
 from mailsuite.imap.syntax import Argument, Atom, String, text_of
 from mailsuite.imap.view import Selected
 from mailsuite.store.api import Mailbox, MailStore
 
 Run = Generator[bytes, None, Reply]
+REV2, UTF8, UIDONLY = "IMAP4REV2", "UTF8=ACCEPT", "UIDONLY"        # of ENABLE
 
 
 class Mail(Protocol):
@@ -63,6 +65,35 @@ class Context:
     @property
     def store(self) -> MailStore:
         return self.mail.store
+
+    def offers(self, extension: str) -> bool:
+        """By its name in imap/extensions.py."""
+        return extension in self.params.offered
+
+    @property
+    def rev2(self) -> bool:
+        """The client speaks IMAP4rev2 (RFC 9051)."""
+        return REV2 in self.enabled
+
+    @property
+    def utf8(self) -> bool:
+        """Names of mailboxes are UTF-8 on the wire."""
+        return REV2 in self.enabled or UTF8 in self.enabled
+
+    def append_limit(self) -> int | None:
+        """Octets that a message may have which is put into a mailbox (RFC 7889); None: any."""
+        quota = self.store.quota
+        limits = [each for each in (self.params.append_limit, quota.largest if quota is not None else 0) if each]
+        return min(limits) if limits else None
+
+    def mailbox(self, argument: Argument, *, new: bool = False) -> str:
+        """The name that a client wrote, as the store calls it. new: of a mailbox that is to be made."""
+        name = astring(argument)
+        return stored_name(name, new=new, exists=self.store.exists) if self.utf8 else name
+
+    def shown(self, name: str) -> bytes:
+        """A stored name for the wire."""
+        return shown_name(name) if self.utf8 else mailbox_name(name)
 
     def opened(self) -> Selected:
         """The selected mailbox; the table's rules have seen that there is one."""

@@ -1,7 +1,8 @@
 """COPY and MOVE with their UID forms; UIDPLUS tells the new UIDs (RFC 4315, RFC 6851)."""
 
 from mailsuite.imap import numbers
-from mailsuite.imap.commands.context import Context, Run, astring, at_least
+from mailsuite.imap.commands.context import Context, Run, at_least
+from mailsuite.imap.commands.message_limit import Limited, check_save_limit
 from mailsuite.imap.reply import NO, OK, Refusal, Reply
 from mailsuite.imap.session import Command
 from mailsuite.store.api import CopyResult, Mailbox, MessageGone, NoSuchMailbox
@@ -20,8 +21,12 @@ def do_move(context: Context, command: Command) -> Run:
 def _copy(context: Context, command: Command, *, move: bool) -> Run:
     selected = context.opened()
     at_least(command.arguments, 2)
-    target_name = astring(command.arguments[1])
-    uids = selected.uids_at(selected.positions(command.arguments[0], uid=command.uid))
+    target_name = context.mailbox(command.arguments[1])
+    limited = Limited(context)
+    ranges = selected.positions(command.arguments[0], uid=command.uid)
+    uids = selected.uids_at(limited.highest(selected, ranges) if move else ranges)
+    if not move:
+        check_save_limit(context, len(uids))
     if not uids:
         yield from context.sync()
         return Reply(OK, "No messages found")
@@ -38,7 +43,9 @@ def _copy(context: Context, command: Command, *, move: bool) -> Run:
         yield b"* OK [%b] Moved UIDs.\r\n" % code.encode()
         context.counts.expunged += len(result.source_uids)
         yield from context.sync()
-        return Reply(OK, "Move completed", context.modseq_code())
+        code = context.modseq_code()
+        yield from limited.notice(code)
+        return Reply(OK, "Move completed", limited.code(code))
     yield from context.sync(refresh=context.has_selected(target))
     return Reply(OK, "Copy completed", code)
 

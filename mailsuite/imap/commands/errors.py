@@ -5,12 +5,16 @@ from collections.abc import Mapping
 from mailsuite.base.errors import MailError
 from mailsuite.imap.reply import NO, Refusal, Reply, internal_error
 from mailsuite.store.api import (
+    BadEncoding,
+    HasChildren,
     InvalidName,
     MailboxExists,
     MailboxInUse,
     MessageGone,
     NoPermission,
+    NoSuchMailbox,
     NotPossible,
+    NotSelectable,
     OverQuota,
     StoreError,
     TooLarge,
@@ -22,11 +26,17 @@ CODES: Mapping[type[MailError], str] = {
     MessageGone: "EXPUNGEISSUED", StoreError: "SERVERBUG"}
 
 
-def reply_of(error: MailError) -> Reply:
-    """NO, with the code of the error's class."""
+MORE_CODES: Mapping[type[MailError], str] = {
+    NoSuchMailbox: "NONEXISTENT", HasChildren: "HASCHILDREN", BadEncoding: "CANNOT", NotSelectable: "CANNOT"}
+
+
+def reply_of(error: MailError, *, extended: bool = False) -> Reply:
+    """NO, with the code of the error's class. extended: with the codes of RFC 9051 that Dovecot 2.3 does not tell."""
     if isinstance(error, Refusal):
         return Reply(NO, error.public, error.code)
     code = next((CODES[kind] for kind in type(error).__mro__ if kind in CODES), "")
     if isinstance(error, StoreError):
         return internal_error()
+    if extended and not code:
+        code = next((MORE_CODES[kind] for kind in type(error).__mro__ if kind in MORE_CODES), "")
     return Reply(NO, error.public.removesuffix("."), code)

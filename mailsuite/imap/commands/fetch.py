@@ -10,9 +10,11 @@ from collections.abc import Generator, Iterable, Sequence
 from mailsuite.base.errors import PeerError
 from mailsuite.imap.binary import binary_content
 from mailsuite.imap.commands.context import Context, Run
+from mailsuite.imap.commands.message_limit import Limited
 from mailsuite.imap.commands.select import vanished_earlier
 from mailsuite.imap.fetch_items import FetchRequest, Item, Special, ordered, parse_fetch
 from mailsuite.imap.numbers import parse_set
+from mailsuite.imap.objectid import email_ids
 from mailsuite.imap.preview import preview
 from mailsuite.imap.reply import OK, Refusal, Reply, astring, string
 from mailsuite.imap.session import Command
@@ -31,7 +33,7 @@ def do_fetch(context: Context, command: Command) -> Run:
     selected = context.opened()
     if len(command.arguments) < 2 or not isinstance(command.arguments[0], Atom):
         raise PeerError("Invalid arguments")
-    request = parse_fetch(command.arguments[1:])
+    request = parse_fetch(command.arguments[1:], context.params.offered)
     _check_vanished(context, request, command.uid)
     ranges = selected.positions(command.arguments[0], uid=command.uid)
     if request.changed_since >= 0 or request.has(Column.MODSEQ):
@@ -42,15 +44,17 @@ def do_fetch(context: Context, command: Command) -> Run:
         ranges = _changed(selected, ranges, request.changed_since)
         if not request.has(Column.MODSEQ):
             request.items.append(Item(b"MODSEQ", Column.MODSEQ))
-    if command.uid and not request.has(Column.UID):
+    if (command.uid or selected.rev2) and not selected.uid_only and not request.has(Column.UID):
         request.items.insert(0, Item(b"UID", Column.UID))
+    limited = Limited(context)
+    ranges = limited.highest(selected, ranges)
     rows = Rows(context, selected, ordered(request.items))
     for block in rows.blocks(ranges):
         yield from block
     yield from context.sync(expunges=command.uid, refresh=False, uid=command.uid)
-    if rows.gone:
-        return Reply(OK, "Some messages were already expunged", "EXPUNGEISSUED")
-    return Reply(OK, "Fetch completed", context.modseq_code())
+    code = "EXPUNGEISSUED" if rows.gone else context.modseq_code()
+    yield from limited.notice(code)
+    return Reply(OK, "Some messages were already expunged" if rows.gone else "Fetch completed", limited.code(code))
 
 
 def _check_vanished(context: Context, request: FetchRequest, uid: bool) -> None:
@@ -89,9 +93,10 @@ class Rows:
         self.columns = [item.what for item in items if isinstance(item.what, Column)]
         self.needs_message = [item for item in items if _needs_message(item)]
         formats = [_format(item) for item in items]
-        self.template = b"* %d FETCH (" + b" ".join(formats) + b")\r\n"
+        self.opening = b"* %d UIDFETCH (" if selected.uid_only else b"* %d FETCH ("
+        self.template = self.opening + b" ".join(formats) + b")\r\n"
         # The same for rows that are put together piece by piece: what stands in front of each value.
-        pieces = self.template.removeprefix(b"* %d FETCH (").split(b"%b")
+        pieces = self.template.removeprefix(self.opening).split(b"%b")
         self.forms, self.closing = [piece.replace(b"%%", b"%") for piece in pieces[:-1]], pieces[-1]
         if self.needs_message:
             self.size = FEW
@@ -106,7 +111,9 @@ class Rows:
                 stop = min(start + self.size, each.stop)
                 yield self._block(range(start + 1, stop + 1), self.selected.uids_at([range(start, stop)]))
 
-    def _block(self, sequence: range, uids: list[int]) -> Iterable[bytes]:
+    def _block(self, sequence: Sequence[int], uids: list[int]) -> Iterable[bytes]:
+        if self.selected.uid_only:
+            sequence = uids
         newly_seen = self._mark(uids) if self.mark_seen else set()
         columns = self._values(uids)
         if not self.needs_message and not newly_seen:
@@ -117,7 +124,7 @@ class Rows:
         size = 0
         for position, number in enumerate(sequence):
             uid = uids[position]
-            out.append(b"* %d FETCH (" % number)
+            out.append(self.opening % number)
             if flags and uid in newly_seen:
                 out.append(b"FLAGS (%b) " % flags[position])
             size += self._row(out, uid, [column[position] for column in columns])
@@ -168,6 +175,11 @@ class Rows:
     def _special(self, uids: list[int], what: Special) -> list[bytes]:
         if what is Special.SAVEDATE:
             return list(self._present(self.mailbox.columns(uids, [Column.INTERNALDATE])[0]))
+        if what is Special.EMAILID:
+            ids = email_ids(self.mailbox, uids)
+            return list(self._present([None if one is None else b"(%b)" % one.encode() for one in ids]))
+        if what is Special.THREADID:
+            return [b"NIL"] * len(uids)
         if what is Special.REAL_UID:
             return [b"%d" % uid for uid in uids]
         if what is Special.MAILBOX:

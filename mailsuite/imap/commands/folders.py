@@ -1,29 +1,67 @@
-"""CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE, STATUS."""
+"""CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE."""
 
 from mailsuite.base.errors import PeerError
-from mailsuite.imap.commands.context import Context, Run, astring, at_least
-from mailsuite.imap.reply import OK, Refusal, Reply, mailbox_name
+from mailsuite.imap.commands.context import Context, Run, at_least
+from mailsuite.imap.commands.listing import told_mailbox
+from mailsuite.imap.commands.names import readable
+from mailsuite.imap.commands.status import same_mailbox
+from mailsuite.imap.objectid import mailbox_id
+from mailsuite.imap.reply import OK, Refusal, Reply
 from mailsuite.imap.session import Command
-from mailsuite.imap.syntax import Argument, Atom
+from mailsuite.imap.syntax import Argument, Atom, text_of
 from mailsuite.store.api import InvalidName, NoSuchMailbox
 
-STATUS_ITEMS = ("MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "HIGHESTMODSEQ", "SIZE", "X-SIZE", "X-GUID")
+# Uses that a mailbox can be given (RFC 6154, RFC 8457); \All and \Flagged are views, which nobody can make.
+USES = ("\\Archive", "\\Drafts", "\\Important", "\\Junk", "\\Sent", "\\Trash")
 
 
 def do_create(context: Context, command: Command) -> Run:
-    """RFC 3501 section 6.3.3. (USE (...)) of RFC 6154 is accepted; special uses are configured."""
+    """RFC 3501 section 6.3.3, RFC 6154 section 3 (USE), RFC 8474 section 4.1 (MAILBOXID)."""
     at_least(command.arguments, 1)
-    context.store.create(astring(command.arguments[0]))
-    yield from ()
-    return Reply(OK, "Create completed")
+    name = context.mailbox(command.arguments[0], new=True)
+    uses: tuple[str, ...] = ()
+    if context.offers("CREATE-SPECIAL-USE") and len(command.arguments) > 1:
+        uses = _uses(context, command.arguments[1])
+    context.store.create(name, uses)
+    plain = name.removesuffix(context.store.separator)
+    if context.rev2 and readable(plain) != text_of(command.arguments[0]).removesuffix(context.store.separator):
+        yield told_mailbox(context, plain, command.arguments[0])
+    code = ""
+    if context.offers("OBJECTID") and (guid := _guid(context, plain)):
+        code = f"MAILBOXID ({mailbox_id(guid)})"
+    return Reply(OK, "Create completed", code)
+
+
+def _guid(context: Context, name: str) -> str:
+    """"" for a name that is only to be a parent."""
+    return context.open(name).status().guid if context.store.exists(name) else ""
+
+
+def _uses(context: Context, argument: Argument) -> tuple[str, ...]:
+    """(USE (\\Archive)). Raises PeerError, Refusal [USEATTR]."""
+    match argument:
+        case [Atom() as word, [*names]] if word.upper() == b"USE" and all(isinstance(each, Atom) for each in names):
+            pass
+        case _:
+            raise PeerError("Invalid arguments")
+    known = {use.upper(): use for use in USES}
+    wanted = [text_of(each) for each in names]
+    for each in wanted:
+        if each.upper() not in known:
+            raise Refusal(f"Special use {each} can't be given to a mailbox", "USEATTR")
+    chosen = tuple(dict.fromkeys(known[each.upper()] for each in wanted))
+    taken = {use for info in context.store.list_mailboxes() for use in info.special_use}
+    if other := taken.intersection(chosen):
+        raise Refusal(f"Another mailbox has the special use {min(other)}", "USEATTR")
+    return chosen
 
 
 def do_delete(context: Context, command: Command) -> Run:
     """RFC 3501 section 6.3.4."""
     at_least(command.arguments, 1)
-    name = astring(command.arguments[0])
+    name = context.mailbox(command.arguments[0])
     selected = context.selected
-    if selected is not None and _same(selected.name, name):
+    if selected is not None and same_mailbox(selected.name, name):
         context.leave()
     try:
         context.store.delete(name)
@@ -36,18 +74,20 @@ def do_delete(context: Context, command: Command) -> Run:
 def do_rename(context: Context, command: Command) -> Run:
     """RFC 3501 section 6.3.5."""
     at_least(command.arguments, 2)
+    new = context.mailbox(command.arguments[1], new=True)
     try:
-        context.store.rename(astring(command.arguments[0]), astring(command.arguments[1]))
+        context.store.rename(context.mailbox(command.arguments[0]), new)
     except NoSuchMailbox as error:
         raise Refusal(error.public, "NONEXISTENT") from error
-    yield from ()
+    if context.rev2 and readable(new) != text_of(command.arguments[1]):
+        yield told_mailbox(context, new, command.arguments[0])
     return Reply(OK, "Rename completed")
 
 
 def do_subscribe(context: Context, command: Command) -> Run:
     """RFC 3501 sections 6.3.6 and 6.3.7."""
     at_least(command.arguments, 1)
-    on, name = command.name == "SUBSCRIBE", astring(command.arguments[0])
+    on, name = command.name == "SUBSCRIBE", context.mailbox(command.arguments[0])
     try:
         if on and name.endswith(context.store.separator):
             raise NoSuchMailbox(name)
@@ -58,53 +98,3 @@ def do_subscribe(context: Context, command: Command) -> Run:
         raise
     yield from ()
     return Reply(OK, "Subscribe completed" if on else "Unsubscribe completed")
-
-
-def _same(one: str, other: str) -> bool:
-    return one == other or one.upper() == other.upper() == "INBOX"
-
-
-def status_items(argument: Argument) -> list[str]:
-    """Items of a STATUS list, each once, in Dovecot's order. Raises PeerError."""
-    if not isinstance(argument, list):
-        raise PeerError("Invalid arguments")
-    if not argument:
-        raise PeerError("Empty status list")
-    wanted = set()
-    for item in argument:
-        if not isinstance(item, Atom):
-            raise PeerError("Status list contains non-atoms")
-        name = item.decode("ascii").upper()
-        if name not in STATUS_ITEMS:
-            raise PeerError(f"Invalid status item {name}")
-        wanted.add(name)
-    return [name for name in STATUS_ITEMS if name in wanted]
-
-
-def status_line(context: Context, name: str, items: list[str]) -> bytes:
-    """One STATUS reply. Raises MailError."""
-    mailbox = context.open(name)
-    status = mailbox.status(size="SIZE" in items or "X-SIZE" in items)
-    messages, recent, unseen, uid_next = status.messages, status.recent, status.unseen, status.uid_next
-    if context.selected is not None and context.selected.mailbox is mailbox:    # as far as the client has been told
-        view, uid_next = context.selected.view, context.selected.uid_next
-        messages, recent = len(view.uids), len(view.recent)
-        unseen = messages - len(mailbox.with_flag(view.uids, "\\Seen"))
-    values: dict[str, int | str] = {
-        "MESSAGES": messages, "RECENT": recent, "UIDNEXT": uid_next,
-        "UIDVALIDITY": status.uid_validity, "UNSEEN": unseen, "HIGHESTMODSEQ": status.highest_modseq,
-        "SIZE": status.size or 0, "X-SIZE": status.size or 0, "X-GUID": status.guid}
-    text = " ".join(f"{item} {values[item]}" for item in items)
-    return b"* STATUS %b (%b)\r\n" % (mailbox_name(name), text.encode())
-
-
-def do_status(context: Context, command: Command) -> Run:
-    """RFC 3501 section 6.3.10, RFC 7162 (HIGHESTMODSEQ), RFC 8438 (SIZE)."""
-    at_least(command.arguments, 2)
-    name, items = astring(command.arguments[0]), status_items(command.arguments[1])
-    if "HIGHESTMODSEQ" in items:
-        yield from context.use_modseqs()
-    yield status_line(context, name, items)
-    if context.selected is not None and _same(context.selected.name, name):
-        return Reply(OK, "Status on selected mailbox completed", "CLIENTBUG")
-    return Reply(OK, "Status completed")

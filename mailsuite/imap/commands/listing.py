@@ -6,14 +6,16 @@ from dataclasses import dataclass, field, replace
 
 from mailsuite.base.errors import MailError, PeerError
 from mailsuite.imap.commands.context import Context, Run
-from mailsuite.imap.commands.folders import status_items, status_line
-from mailsuite.imap.reply import OK, Reply, mailbox_name, string
+from mailsuite.imap.commands.names import readable, utf8_astring
+from mailsuite.imap.commands.status import status_items, status_line
+from mailsuite.imap.reply import OK, Reply, string
 from mailsuite.imap.session import Command
 from mailsuite.imap.syntax import Argument, Atom, String, text_of
 from mailsuite.store.api import MailboxInfo
 
 Matcher = Callable[[str], bool]
 MAX_PATTERNS = 100
+_CHILDINFO = b' (CHILDINFO ("SUBSCRIBED"))'
 
 
 @dataclass
@@ -31,7 +33,7 @@ class _Request:
 def do_list(context: Context, command: Command) -> Run:
     """RFC 3501 sections 6.3.8 and 6.3.9."""
     lsub = command.name == "LSUB"
-    request = _parse(command.arguments, lsub)
+    request = _parse(context, command.arguments, lsub)
     done = Reply(OK, "Lsub completed" if lsub else "List completed")
     if request.patterns == [""] and not isinstance(command.arguments[-1], list):
         if not lsub and not request.extended:
@@ -39,11 +41,13 @@ def do_list(context: Context, command: Command) -> Run:
         return done
     separator = context.store.separator
     matches = matcher([request.reference + pattern for pattern in request.patterns], separator)
+    if context.utf8:
+        matches = _by_readable_name(matches)
     if lsub:
         yield b"".join(_lsub_lines(context, matches, separator))
         return done
     for info, childinfo in _chosen(context, request, matches):
-        yield _line(info, _flags(info, request), separator, childinfo)
+        yield _line(context, info, _flags(info, request), _CHILDINFO if childinfo else b"")
         if request.status and info.selectable:
             try:
                 yield status_line(context, info.name, request.status)
@@ -54,7 +58,7 @@ def do_list(context: Context, command: Command) -> Run:
 
 # --- arguments ------------------------------------------------------------------------------------------------------
 
-def _parse(arguments: list[Argument], lsub: bool) -> _Request:
+def _parse(context: Context, arguments: list[Argument], lsub: bool) -> _Request:
     request, rest = _Request(), list(arguments)
     if rest and isinstance(rest[0], list) and not lsub:
         request.select = _select_options(rest.pop(0))
@@ -74,7 +78,7 @@ def _parse(arguments: list[Argument], lsub: bool) -> _Request:
     if rest and not lsub and len(rest) >= 2 and isinstance(rest[0], Atom) and rest[0].upper() == b"RETURN":
         if not isinstance(rest[1], list):
             raise PeerError("Extra arguments")
-        _return_options(request, rest[1])
+        _return_options(context, request, rest[1])
         request.extended, rest = True, rest[2:]
     if rest:
         raise PeerError("Extra arguments")
@@ -95,14 +99,14 @@ def _select_options(argument: Argument) -> set[str]:
     return options
 
 
-def _return_options(request: _Request, arguments: list[Argument]) -> None:
+def _return_options(context: Context, request: _Request, arguments: list[Argument]) -> None:
     words = iter(arguments)
     previous = ""
     for each in words:
         if isinstance(each, list):
             if previous != "STATUS":
                 raise PeerError("Unknown return options")
-            request.status = status_items(each)
+            request.status = status_items(context, each)
             previous = ""
             continue
         name = text_of(each).upper()
@@ -121,6 +125,10 @@ def matcher(patterns: Sequence[str], separator: str) -> Matcher:
     """Does a name match one of the patterns? "%" stops at the separator, INBOX is matched in any case."""
     compiled = [_compile(pattern, separator) for pattern in patterns]
     return lambda name: any(matches(name) for matches in compiled)
+
+
+def _by_readable_name(matches: Matcher) -> Matcher:
+    return lambda name: matches(readable(name))
 
 
 def _compile(pattern: str, separator: str) -> Matcher:
@@ -229,10 +237,25 @@ def _flags(info: MailboxInfo, request: _Request) -> list[str]:
     return flags
 
 
-def _line(info: MailboxInfo, flags: Sequence[str], separator: str, childinfo: bool, word: bytes = b"LIST") -> bytes:
-    more = b' (CHILDINFO ("SUBSCRIBED"))' if childinfo else b""
-    return b"* %b (%b) %b %b%b\r\n" % (word, " ".join(flags).encode(), string(separator.encode()),
-                                        mailbox_name(info.name), more)
+def _line(context: Context, info: MailboxInfo, flags: Sequence[str], more: bytes = b"", word: bytes = b"LIST") -> bytes:
+    return b"* %b (%b) %b %b%b\r\n" % (word, " ".join(flags).encode(), string(context.store.separator.encode()),
+                                        context.shown(info.name), more)
+
+
+def told_mailbox(context: Context, name: str, given: Argument | None = None) -> bytes:
+    """LIST of one mailbox that a command is about; given: as the client spelled it, told when that differs.
+
+    Source: RFC 9051 sections 6.3.2 and 6.3.9.7.
+    """
+    info = next((each for each in context.store.list_mailboxes() if each.name == name), MailboxInfo(name))
+    flags = ["\\HasChildren" if info.has_children else "\\NoInferiors" if info.no_inferiors else "\\HasNoChildren",
+             *(["\\Subscribed"] if info.subscribed else []), *info.special_use]
+    if not info.selectable:
+        flags.insert(0, "\\NonExistent")
+    more = b""
+    if given is not None and (old := text_of(given)) != readable(name):
+        more = b' ("OLDNAME" (%b))' % utf8_astring(old)
+    return _line(context, info, flags, more)
 
 
 def _root(context: Context, reference: str) -> bytes:
@@ -240,7 +263,7 @@ def _root(context: Context, reference: str) -> bytes:
     separator = context.store.separator
     at = reference.find(separator)
     root = reference[:at + 1] if at >= 0 else ""
-    return b"* LIST (\\Noselect) %b %b\r\n" % (string(separator.encode()), mailbox_name(root))
+    return b"* LIST (\\Noselect) %b %b\r\n" % (string(separator.encode()), context.shown(root))
 
 
 # --- LSUB -----------------------------------------------------------------------------------------------------------
@@ -252,7 +275,7 @@ def _lsub_lines(context: Context, matches: Matcher, separator: str) -> Iterable[
     for name in subscriptions:
         if matches(name):
             seen.add(name)
-            yield _line(MailboxInfo(name), context.store.special_use(name), separator, False, b"LSUB")
+            yield _line(context, MailboxInfo(name), context.store.special_use(name), word=b"LSUB")
     for name in subscriptions:
         if matches(name):
             continue
@@ -260,5 +283,5 @@ def _lsub_lines(context: Context, matches: Matcher, separator: str) -> Iterable[
             if parent not in seen and matches(parent):
                 seen.add(parent)
                 if parent not in subscriptions:
-                    yield _line(MailboxInfo(parent), ["\\Noselect"], separator, False, b"LSUB")
+                    yield _line(context, MailboxInfo(parent), ["\\Noselect"], word=b"LSUB")
                 break

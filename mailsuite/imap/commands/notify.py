@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterable
 
 from mailsuite.base.errors import MailError, PeerError
 from mailsuite.imap.commands.context import Context, Run
-from mailsuite.imap.commands.folders import status_line
+from mailsuite.imap.commands.status import status_line
 from mailsuite.imap.reply import OK, Reply
 from mailsuite.imap.session import Command
 from mailsuite.imap.syntax import Argument, Atom, text_of

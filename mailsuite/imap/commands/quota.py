@@ -6,7 +6,7 @@ administrator sets them in the configuration, nobody here.
 
 from mailsuite.base.errors import PeerError
 from mailsuite.imap.commands.context import Context, Run, astring, at_least
-from mailsuite.imap.reply import NO, OK, Refusal, Reply, mailbox_name, string
+from mailsuite.imap.reply import NO, OK, Refusal, Reply, string
 from mailsuite.imap.session import Command
 from mailsuite.store.quota import RootState
 
@@ -15,9 +15,9 @@ def do_getquotaroot(context: Context, command: Command) -> Run:
     """RFC 9208 section 4.1.2."""
     quota = context.store.quota
     at_least(command.arguments, 1)
-    name = astring(command.arguments[0])
+    name = context.mailbox(command.arguments[0])
     roots = [root for root in quota.state(name) if not root.hidden] if quota is not None else []
-    yield b"* QUOTAROOT %b\r\n" % b" ".join([mailbox_name(name), *[_text(root.name) for root in roots]])
+    yield b"* QUOTAROOT %b\r\n" % b" ".join([context.shown(name), *[_text(root.name) for root in roots]])
     for root in roots:
         yield _line(root)
     return Reply(OK, "Getquotaroot completed")

@@ -7,10 +7,11 @@ from functools import partial
 
 from mailsuite.base.errors import PeerError
 from mailsuite.imap import numbers
-from mailsuite.imap.commands.context import Context, Run
-from mailsuite.imap.reply import OK, Refusal, Reply, string
+from mailsuite.imap.commands.context import UTF8, Context, Run
+from mailsuite.imap.commands.message_limit import Limited
+from mailsuite.imap.reply import OK, Refusal, Reply, string, uid_required
 from mailsuite.imap.search import Search
-from mailsuite.imap.search_keys import And, HasFlag, Key, Not, Or, parse_keys, uses_modseq
+from mailsuite.imap.search_keys import And, HasFlag, Key, Not, Numbers, Or, parse_keys, uses_modseq, uses_numbers
 from mailsuite.imap.session import Command
 from mailsuite.imap.syntax import Argument, Atom, String
 from mailsuite.imap.text import codec
@@ -37,18 +38,24 @@ def do_search(context: Context, command: Command) -> Run:
     selected = context.opened()
     words = list(command.arguments)
     wanted = take_return(words)
+    if context.rev2 and wanted.options is None:         # RFC 9051 section 6.4.4: the answer is always ESEARCH
+        wanted = Return({"ALL"})
     charset = "utf-8"
     if words and isinstance(words[0], Atom) and words[0].upper() == b"CHARSET":
+        if UTF8 in context.enabled:
+            raise PeerError("CHARSET is not allowed once UTF8=ACCEPT is enabled")       # RFC 6855 section 3
         if len(words) < 2:
             raise PeerError("Invalid charset argument")
         charset = charset_of(words[1])
         del words[:2]
-    key = parse_keys(words, charset)
+    key = parse_keys(words, charset, context.params.offered)
+    check_numbers(selected, key)
     with_modseq = uses_modseq(key)
     if with_modseq:
         yield from context.use_modseqs()
     selected.mention(keywords_of(key))
-    found = Search(selected, time.time()).find(key)
+    limited = Limited(context)
+    found = _find(selected, key, limited)
     if wanted.wants("UPDATE"):
         yield keep_updated(selected, command, key, found)
     if wanted.wants("SAVE"):
@@ -61,7 +68,30 @@ def do_search(context: Context, command: Command) -> Run:
         else:
             yield extended_result(command, shown, wanted, highest)
     yield from context.sync(expunges=command.uid, refresh=False, uid=command.uid)
-    return Reply(OK, "Search completed", context.modseq_code())
+    code = context.modseq_code()
+    yield from limited.notice(code)
+    return Reply(OK, "Search completed", limited.code(code))
+
+
+def _find(selected: Selected, key: Key, limited: Limited) -> list[int]:
+    """All that match, or those among as many messages as may be looked at; message sets narrow these down before."""
+    search = Search(selected, time.time())
+    if not limited.limit:
+        return search.find(key)
+    candidates: list[int] = list(selected.view.uids)
+    for each in key.keys if isinstance(key, And) else (key,):
+        if isinstance(each, Numbers):
+            within = search.match(each, candidates)
+            candidates = [uid for uid in candidates if uid in within]
+    candidates = limited.highest_uids(candidates)
+    matching = search.match(key, candidates)
+    return [uid for uid in candidates if uid in matching]
+
+
+def check_numbers(selected: Selected, key: Key) -> None:
+    """Raises PeerError when the key has message numbers and the client gave them up (RFC 9586)."""
+    if selected.uid_only and uses_numbers(key):
+        raise uid_required()
 
 
 def charset_of(argument: Argument) -> str:

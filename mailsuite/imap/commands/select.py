@@ -5,8 +5,11 @@ from dataclasses import dataclass
 
 from mailsuite.base.errors import PeerError
 from mailsuite.imap import numbers
-from mailsuite.imap.commands.context import Context, Run, astring, at_least, word
-from mailsuite.imap.reply import OK, Reply
+from mailsuite.imap.commands.context import UIDONLY, Context, Run, at_least, word
+from mailsuite.imap.commands.listing import told_mailbox
+from mailsuite.imap.commands.message_limit import Limited
+from mailsuite.imap.objectid import mailbox_id
+from mailsuite.imap.reply import OK, Reply, uid_required
 from mailsuite.imap.session import Command
 from mailsuite.imap.syntax import Argument, Atom, number
 from mailsuite.imap.view import Selected
@@ -29,18 +32,21 @@ def do_select(context: Context, command: Command) -> Run:
         yield b"* OK [CLOSED] Previous mailbox closed.\r\n"
     if not command.arguments:
         raise PeerError("Invalid arguments")
-    name = astring(command.arguments[0])
+    name = context.mailbox(command.arguments[0])
     condstore, known = _options(context, command.arguments[1:2])
     if condstore:
         yield from context.use_modseqs()
     mailbox = context.open(name)
     view = mailbox.open_view(read_only=examine or not mailbox.writable, claim_recent=not examine)
-    selected = context.selected = Selected(mailbox, view, name=mailbox.name)
+    selected = context.selected = Selected(mailbox, view, name=mailbox.name, rev2=context.rev2,
+                                           uid_only=UIDONLY in context.enabled)
     selected.modseqs = "CONDSTORE" in context.enabled
     selected.vanished = "QRESYNC" in context.enabled
     if selected.modseqs:
         context.mail.modseqs.add(selected.name)
     yield b"".join(_picture(context, selected))
+    if context.rev2:
+        yield told_mailbox(context, mailbox.name, command.arguments[0])
     if known is not None and known.uid_validity == mailbox.uid_validity:
         yield from _catch_up(selected, known)
     return Reply(OK, "Examine completed" if examine else "Select completed",
@@ -50,10 +56,13 @@ def do_select(context: Context, command: Command) -> Run:
 def _picture(context: Context, selected: Selected) -> Generator[bytes, None, None]:
     mailbox, view = selected.mailbox, selected.view
     yield selected.flags_lines()
-    yield b"* %d EXISTS\r\n* %d RECENT\r\n" % (selected.exists, selected.recent)
-    unseen = mailbox.first_unseen(view)
-    if unseen:
+    yield b"* %d EXISTS\r\n" % selected.exists
+    if not selected.rev2:
+        yield b"* %d RECENT\r\n" % selected.recent
+    if not selected.rev2 and not selected.uid_only and (unseen := mailbox.first_unseen(view)):
         yield b"* OK [UNSEEN %d] First unseen.\r\n" % unseen
+    if context.offers("OBJECTID"):
+        yield b"* OK [MAILBOXID (%b)] Ok\r\n" % mailbox_id(mailbox.guid).encode()
     yield b"* OK [UIDVALIDITY %d] UIDs valid\r\n" % mailbox.uid_validity
     yield b"* OK [UIDNEXT %d] Predicted next UID\r\n" % mailbox.uid_next
     if selected.name in context.mail.modseqs:
@@ -74,16 +83,18 @@ def _options(context: Context, arguments: list[Argument]) -> tuple[bool, _Known 
             case "QRESYNC":
                 if "QRESYNC" not in context.enabled:
                     raise PeerError("QRESYNC not enabled")
-                known = _known(next(words, None))
+                known = _known(context, next(words, None))
                 condstore = True
             case _:
                 raise PeerError("Unknown FETCH modifier")
     return condstore, known
 
 
-def _known(argument: Argument | None) -> _Known:
+def _known(context: Context, argument: Argument | None) -> _Known:
     if not isinstance(argument, list) or len(argument) < 2:
         raise PeerError("QRESYNC parameters missing")
+    if UIDONLY in context.enabled and isinstance(argument[-1], list):
+        raise uid_required()            # RFC 9586 section 3.3: no seq-match-data
     validity, modseq = number(argument[0]), number(argument[1], 2**63 - 1)
     if validity is None:
         raise PeerError("Invalid QRESYNC parameters")
@@ -126,8 +137,9 @@ def _catch_up(selected: Selected, known: _Known) -> Generator[bytes, None, None]
     changed = [uid for uid, modseq in zip(uids, selected.mailbox.modseqs(uids), strict=True)
                if modseq is not None and modseq > known.modseq]
     flags, modseqs = selected.flags_text(changed), selected.mailbox.columns(changed, [Column.MODSEQ])[0]
-    yield b"".join(b"* %d FETCH (UID %d FLAGS (%b) MODSEQ (%b))\r\n" % (
-        selected.view.sequence(uid) or 0, uid, flag, modseq or b"1")
+    named = b"" if selected.uid_only else b"UID %d "
+    yield b"".join(b"%b%bFLAGS (%b) MODSEQ (%b))\r\n" % (
+        selected.opening(uid), named and named % uid, flag, modseq or b"1")
         for uid, flag, modseq in zip(changed, flags, modseqs, strict=True))
 
 
@@ -152,10 +164,15 @@ def do_expunge(context: Context, command: Command) -> Run:
     """RFC 3501 section 6.4.3, and UID EXPUNGE (RFC 4315). In a read-only mailbox it does nothing, silently."""
     selected = context.opened()
     uids: list[int] | None = None
+    limited = Limited(context)
     if command.uid:
         at_least(command.arguments, 1)
         uids = selected.uids_at(selected.positions(command.arguments[0], uid=True))
+        doomed = selected.mailbox.with_flag(uids, "\\Deleted") if limited.limit else ()
+        uids = limited.highest_uids([uid for uid in uids if uid in doomed]) if limited.limit else uids
     if not selected.read_only and uids != []:
         context.counts.expunged += len(selected.mailbox.expunge(uids))
     yield from context.sync()
-    return Reply(OK, "Expunge completed", context.modseq_code())
+    code = context.modseq_code()
+    yield from limited.notice(code)
+    return Reply(OK, "Expunge completed", limited.code(code))

@@ -8,6 +8,7 @@ from mailsuite.base.errors import PeerError
 from mailsuite.imap.commands.context import Context, Run
 from mailsuite.imap.commands.search import (
     charset_of,
+    check_numbers,
     extended_result,
     keep_updated,
     keywords_of,
@@ -57,7 +58,8 @@ def _key(context: Context, words: list[Argument]) -> Generator[bytes, None, Key]
     if not words or not isinstance(words[0], bytes):
         raise PeerError("Invalid charset argument")
     charset = charset_of(words.pop(0))
-    key = parse_keys(words, charset)
+    key = parse_keys(words, charset, context.params.offered)
+    check_numbers(context.opened(), key)
     if uses_modseq(key):
         yield from context.use_modseqs()
     selected = context.opened()

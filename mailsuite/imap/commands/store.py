@@ -3,6 +3,7 @@
 from mailsuite.base.errors import PeerError
 from mailsuite.imap import numbers
 from mailsuite.imap.commands.context import Context, Run
+from mailsuite.imap.commands.message_limit import Limited
 from mailsuite.imap.flags import parse_flags
 from mailsuite.imap.reply import OK, Reply
 from mailsuite.imap.session import Command
@@ -27,7 +28,8 @@ def do_store(context: Context, command: Command) -> Run:
         raise PeerError("Invalid arguments")
     given = arguments[2] if len(arguments) == 3 and isinstance(arguments[2], list) else arguments[2:]
     flags = parse_flags(given, context.params.max_keyword_length)
-    ranges = selected.positions(arguments[0], uid=command.uid)
+    limited = Limited(context)
+    ranges = limited.highest(selected, selected.positions(arguments[0], uid=command.uid))
     if unchanged_since is not None:
         yield from context.use_modseqs()
     if selected.read_only:
@@ -50,8 +52,11 @@ def do_store(context: Context, command: Command) -> Run:
     yield from context.sync(expunges=command.uid, refresh=False, recent=True,
                             uid=command.uid and (not silent or selected.modseqs))
     if result.refused:
-        return Reply(OK, "Conditional store failed", f"MODIFIED {_modified(selected, result.refused, command.uid)}")
-    return Reply(OK, "Store completed", context.modseq_code())
+        code = f"MODIFIED {_modified(selected, result.refused, command.uid)}"
+    else:
+        code = context.modseq_code()
+    yield from limited.notice(code)
+    return Reply(OK, "Conditional store failed" if result.refused else "Store completed", limited.code(code))
 
 
 def _any_unchanged(selected: Selected, uids: list[int], since: int) -> bool:
@@ -66,10 +71,9 @@ def _gone_lines(selected: Selected, uids: list[int], action: FlagAction, flags: 
         before = selected.flags_text([uid])[0].decode().split()
         after = set(flags) if action is FlagAction.REPLACE else (
             set(before) | set(flags) if action is FlagAction.ADD else set(before) - set(flags))
-        number = selected.view.sequence(uid)
-        if number is not None and after != set(before):
-            shown = b"UID %d " % uid if uid_command else b""
-            out.append(b"* %d FETCH (%bFLAGS (%b))\r\n" % (number, shown, " ".join(sorted(after)).encode()))
+        if selected.view.sequence(uid) is not None and after != set(before):
+            shown = _named(selected, uid, uid_command)
+            out.append(b"%b%bFLAGS (%b))\r\n" % (selected.opening(uid), shown, " ".join(sorted(after)).encode()))
     return b"".join(out)
 
 
@@ -99,12 +103,16 @@ def _modseq_lines(selected: Selected, uids: list[int], uid_command: bool) -> byt
     """A silent STORE still tells the new MODSEQs (RFC 7162 section 3.1.3)."""
     out = []
     for uid, modseq in zip(uids, selected.mailbox.modseqs(uids), strict=True):
-        number = selected.view.sequence(uid)
-        if number is not None and modseq is not None:
+        if selected.view.sequence(uid) is not None and modseq is not None:
             selected.known_modseq = max(selected.known_modseq, modseq)
-            shown = b"UID %d " % uid if uid_command or selected.vanished else b""
-            out.append(b"* %d FETCH (%bMODSEQ (%d))\r\n" % (number, shown, modseq))
+            shown = _named(selected, uid, uid_command or selected.vanished)
+            out.append(b"%b%bMODSEQ (%d))\r\n" % (selected.opening(uid), shown, modseq))
     return b"".join(out)
+
+
+def _named(selected: Selected, uid: int, wanted: bool) -> bytes:
+    """The UID item of a FETCH, where it is wanted and does not stand in front."""
+    return b"UID %d " % uid if (wanted or selected.rev2) and not selected.uid_only else b""
 
 
 def _modified(selected: Selected, uids: list[int], uid_command: bool) -> str:

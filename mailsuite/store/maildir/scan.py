@@ -445,12 +445,12 @@ class ScannedMaildir(BaseMailbox):
                     raise StoreError(str(error)) from error
 
     def identities(self, uids: Sequence[int], kind: str) -> list[str] | None:
-        if kind not in ("filename", "guid"):
+        if kind not in ("filename", "guid", "content"):
             return None
         found = []
         with self.lock:
             for at in self.rows.positions(uids):
                 base = base_of(self.rows.keys[at][4:]) if at is not None else b""
-                entry = self.uidlist.entries.get(base) if kind == "guid" else None
+                entry = self.uidlist.entries.get(base) if kind != "filename" else None
                 found.append((entry.guid() if entry else base).decode("utf-8", "surrogateescape"))
         return found

@@ -9,7 +9,7 @@ import socket
 import stat
 
 from mailsuite.base.files import fsync_directory
-from mailsuite.store.api import NotPossible, Refused
+from mailsuite.store.api import HasChildren, NotPossible
 from mailsuite.store.index import Index
 from mailsuite.store.layout import Found
 from mailsuite.store.location import Location
@@ -92,7 +92,7 @@ class MboxTree:
             try:
                 os.rmdir(path)
             except OSError:
-                raise Refused("Mailbox has children, delete them first") from None
+                raise HasChildren from None
         else:
             os.unlink(path)
         fsync_directory(os.path.dirname(path))

@@ -184,6 +184,10 @@ class MboxMailbox(ScannedMbox):
         return [self.path] if os.path.exists(self.path) else [os.path.dirname(self.path)]
 
     def identities(self, uids: Sequence[int], kind: str) -> list[str] | None:
+        if kind == "content":
+            headers = self.header_fields(uids, (), negate=True)
+            return ["" if header is None else f"{header_md5(header, whole=True)}.{size}"
+                    for header, size in zip(headers, self.sizes(uids), strict=True)]
         if kind not in ("guid", "header_md5"):
             return None
         whole = self.options.header_md5_all
