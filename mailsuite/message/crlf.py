@@ -4,9 +4,12 @@
     to_crlf(octets) -> bytes        the same without touching NUL
     to_stored(octets) -> bytes      every CRLF becomes LF
     wire_size(octets) -> int        len(to_wire(octets)) without making it
-    BlockConverter().feed(octets)   to_stored over blocks, where a block may end between CR and LF
+    BlockConverter().feed(octets)   to_stored over blocks, where a block may end between CR and LF;
+                                    BlockConverter(to_crlf) the other way
 A CR that no LF follows is content and stays.
 """
+
+from collections.abc import Callable
 
 
 def to_crlf(octets: bytes) -> bytes:
@@ -31,10 +34,10 @@ def wire_size(octets: bytes) -> int:
 
 
 class BlockConverter:
-    """to_stored for a stream: a CR at a block's end waits for what follows."""
+    """to_stored, or another of these, for a stream: a CR at a block's end waits for what follows."""
 
-    def __init__(self) -> None:
-        self._cr = False
+    def __init__(self, convert: Callable[[bytes], bytes] = to_stored) -> None:
+        self._convert, self._cr = convert, False
 
     def feed(self, octets: bytes) -> bytes:
         if not octets:
@@ -42,7 +45,7 @@ class BlockConverter:
         if self._cr:
             octets = b"\r" + octets
         self._cr = octets.endswith(b"\r")
-        return to_stored(octets[:-1] if self._cr else octets)
+        return self._convert(octets[:-1] if self._cr else octets)
 
     def end(self) -> bytes:
         """What is left: b"" or a lone CR."""

@@ -7,7 +7,7 @@ Blocks: run it in a thread.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from weakref import WeakKeyDictionary
 
@@ -16,6 +16,7 @@ from mailsuite.pop3.uidl import Uidl, renamed
 from mailsuite.store.api import FlagAction, Mailbox, MailStore, Message, MessageGone
 
 SEEN = "\\Seen"
+LARGE = 256 * 1024      # octets of a message that is read and sent in blocks
 _XUIDL = re.compile(rb"(?i)x-uidl[ \t]*:[ \t]*([^\r\n]+)\r\n(?![ \t])")
 
 # RFC822.SIZE by UID, as long as a mailbox is open: a client that comes every few minutes asks for all each time.
@@ -49,6 +50,7 @@ class Maildrop:
         self._params = params
         self.last = self._last_seen() if params.enable_last else 0      # the highest number that was read
         self.gone_before = 0                    # the last number that was found to be gone
+        self._in_hand: tuple[int, Message] | None = None        # its position
 
     def _last_seen(self) -> int:
         seen = self.mailbox.with_flag(self.uids, SEEN)
@@ -72,7 +74,7 @@ class Maildrop:
 
     def left_size(self) -> tuple[int, int]:
         """Number and octets of what is not deleted."""
-        size = sum(self.sizes) - sum(self.sizes[position] for position in self.deleted)
+        size = self.total - sum(self.sizes[position] for position in self.deleted)
         return self.count - len(self.deleted), size
 
     @cached_property
@@ -103,12 +105,39 @@ class Maildrop:
         matches = [_XUIDL.match(header) if header else None for header in headers]
         return [match[1] if match and match[1].strip() else None for match in matches]
 
-    def message(self, position: int) -> Message:
-        """Raises MessageGone, also for one that could still be read from memory."""
+    @cached_property
+    def total(self) -> int:
+        """Octets of all messages."""
+        return sum(self.sizes)
+
+    def message(self, position: int) -> Message | Iterator[bytes]:
+        """The message, or its blocks when it is large (Mailbox.blocks). Raises MessageGone, also for one that could
+        still be read from memory."""
+        taken, self._in_hand = self._in_hand, None
+        if taken is not None and taken[0] == position:
+            return taken[1]
         self.mailbox.refresh()
-        if self.mailbox.modseqs([self.uids[position]])[0] is None:
+        uid = self.uids[position]
+        if self.mailbox.modseqs([uid])[0] is None:
             raise MessageGone
-        return self.mailbox.message(self.uids[position])
+        if self.mailbox.stored_octets(uid) >= LARGE and (blocks := self.mailbox.blocks(uid)) is not None:
+            return blocks
+        return self.mailbox.message(uid)
+
+    def in_hand(self, position: int) -> bool:
+        """Take a message that is small, and that the kernel has in memory, for the next call of `message`; from the
+        event loop. False: that call would have to wait."""
+        message = self.mailbox.message_at_once(self.uids[position]) if 0 <= position < self.count else None
+        self._in_hand = None if message is None else (position, message)
+        return message is not None
+
+    def size_of(self, position: int, message: object) -> int:
+        """Octets of one message, as LIST has them; of others nothing is found out. Raises MessageGone, StoreError."""
+        if "sizes" in self.__dict__:
+            return self.sizes[position]
+        if isinstance(message, Message):
+            return message.size
+        return sum(map(len, self.mailbox.blocks(self.uids[position]) or ()))
 
     def retrieved(self, position: int) -> None:
         """RETR was asked for it."""

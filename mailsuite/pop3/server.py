@@ -4,7 +4,8 @@
 
 The login is answered before INBOX is opened: what the client says meanwhile waits in the socket, and a mailbox that
 cannot be opened is told of by an error behind the "+OK", and the end.
-A command's steps run in a thread; what a step yields is written, and read by the client, before the next step.
+A command's steps run in a thread, unless it needs nothing but memory, ours or the kernel's; what a step yields is
+written, and read by the client, before the next step.
 Messages are removed at QUIT and never otherwise: a connection that breaks leaves all as it was.
 """
 
@@ -13,7 +14,6 @@ import contextlib
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import replace
 
 from mailsuite.access.conversation import converse
 from mailsuite.access.handover import HandOver
@@ -58,13 +58,18 @@ class Handler:
 
     async def answer(self, question: object) -> object:
         assert isinstance(question, Command)
+        in_thread = commands.waits(self.context, question)
         steps = commands.run(self.context, question)
         while True:
-            # When the client leaves meanwhile, finish() still waits for the step's end.
-            job = self._running = self.mail.start(lambda: _step(steps))
-            octets, done = await job.future
+            if in_thread:
+                # When the client leaves meanwhile, finish() still waits for the step's end.
+                job = self._running = self.mail.start(lambda: _step(steps))
+                octets, done = await job.future
+            else:
+                octets, done = _step(steps)
             if done is not None:
                 return done
+            in_thread = True
             self.channel.send(octets)
             self.session.octets_out += len(octets)
             await self.channel.drain()
@@ -108,7 +113,9 @@ def _step(steps: Run) -> tuple[bytes, Done | None]:
             octets = next(steps)
         except StopIteration as end:
             done: Done = end.value
-            return b"", replace(done, octets=b"".join(out) + done.octets) if out else done
+            if out:
+                done = Done(b"".join(out) + done.octets, done.bad, done.close, done.reason)
+            return b"", done
         out.append(octets)
         size += len(octets)
     return b"".join(out), None

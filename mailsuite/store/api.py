@@ -21,7 +21,7 @@ path in `detail` only).
 
 import threading
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Protocol
@@ -267,6 +267,17 @@ class Mailbox(Protocol):
 
     def message(self, uid: int) -> Message:
         """The whole message, parsed when first needed; the last few are kept. Raises MessageGone, StoreError."""
+        ...
+
+    def blocks(self, uid: int) -> Iterator[bytes] | None:
+        """The message in blocks with CRLF line ends, as `Message.crlf`, for one that is too large for memory; its file
+        stays open until the last block or `close`. None: this store reads whole messages only. Raises MessageGone,
+        StoreError, the latter also between blocks."""
+        ...
+
+    def message_at_once(self, uid: int) -> Message | None:
+        """A small message whose file the kernel has in its memory, for who must not wait (an event loop). None: it is
+        none of these, or gone, or this store cannot tell."""
         ...
 
     def flags(self, uid: int) -> list[str] | None:

@@ -228,6 +228,12 @@ class BaseMailbox(ABC):
         with self.lock:
             return self._reader.message(uid)
 
+    def blocks(self, uid: int) -> Iterator[bytes] | None:
+        return None
+
+    def message_at_once(self, uid: int) -> Message | None:
+        return None
+
     def forget_messages(self) -> None:
         self._reader.forget()
 

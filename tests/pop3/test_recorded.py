@@ -73,8 +73,13 @@ async def dialogue(lines: list[str], port: int, validity: int) -> None:
         await writer.wait_closed()
 
 
+@pytest.mark.parametrize("in_blocks", [False, True], ids=["whole", "in blocks"])
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_recorded(path: Path, tmp_path: Path) -> None:
+def test_recorded(path: Path, in_blocks: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """in_blocks: as if every message were a large one."""
+    if in_blocks:
+        monkeypatch.setattr("mailsuite.pop3.maildrop.LARGE", 0)
+        monkeypatch.setattr("mailsuite.store.maildir.mailbox.BLOCK", 7)
     record = json.loads(path.read_text())
     location = fill(tmp_path, record["mailbox"])
     validity = uid_validity(tmp_path, location)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mailsuite.base.dialogue import Action, Ask, Close, Send
 from mailsuite.base.errors import PeerError
-from mailsuite.pop3.reply import stuffed
+from mailsuite.pop3.reply import slices, stuffed, top_of
 from mailsuite.pop3.session import Command, Done, Session
 from mailsuite.pop3.syntax import lang_reply, message_number, number_and_lines, split_command
 from mailsuite.pop3.uidl import NotAvailable, Uidl, renamed
@@ -79,17 +79,24 @@ def test_arguments() -> None:
 ])
 def test_stuffing(octets: bytes, want: bytes) -> None:
     for size in (1, 2, 3, 5, 100):
-        assert b"".join(stuffed(octets, size)) == want
+        assert b"".join(stuffed(slices(octets, size))) == want
 
 
 @given(st.lists(st.sampled_from([b".", b"..", b"a", b"\r\n"]), max_size=40), st.integers(1, 9), st.integers(0, 80))
 def test_stuffing_does_not_depend_on_blocks(parts: list[bytes], size: int, end: int) -> None:
     octets = b"".join(parts)
     end = min(end, len(octets))
-    blocks = list(stuffed(octets, size, end))
+    blocks = list(stuffed(slices(octets, size, end)))
     lines = octets[:end].split(b"\n")
     want = b"\n".join([b"." + line if line.startswith(b".") else line for line in lines])
     assert b"".join(blocks) == want + (b"" if want.endswith(b"\n") else b"\r\n")
+
+
+@given(st.lists(st.sampled_from([b"a", b"\r\n"]), max_size=40), st.integers(1, 9), st.integers(0, 20))
+def test_the_top_does_not_depend_on_blocks(parts: list[bytes], size: int, count: int) -> None:
+    octets = b"".join(parts)
+    lines = octets.splitlines(keepends=True)
+    assert b"".join(top_of(slices(octets, size), count)) == b"".join(lines[:count])
 
 
 class FakeMailbox:

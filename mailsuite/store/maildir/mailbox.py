@@ -7,7 +7,11 @@ since we looked: then it is looked for by its base name and tried again, once.
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
+from io import FileIO
 
+from mailsuite.base.cached import read_cached
+from mailsuite.message.crlf import BlockConverter, to_crlf
+from mailsuite.message.message import Message
 from mailsuite.store.api import Append, CopyResult, IdentityChange, MessageGone, StoreError
 from mailsuite.store.mailbox import BaseMailbox, Change
 from mailsuite.store.maildir.append import MaildirAppend
@@ -21,8 +25,11 @@ from mailsuite.store.maildir.filename import (
     wire_size_of,
 )
 from mailsuite.store.maildir.keywords import write_keywords
-from mailsuite.store.maildir.reading import read_file, read_head
+from mailsuite.store.maildir.reading import open_file, read_file, read_head
 from mailsuite.store.maildir.scan import Path, ScannedMaildir
+
+AT_ONCE = 64 * 1024     # octets of a message that an event loop may read from the kernel's memory
+BLOCK = 64 * 1024       # octets of a large message in memory at a time
 
 
 class MaildirMailbox(ScannedMaildir):
@@ -48,6 +55,23 @@ class MaildirMailbox(ScannedMaildir):
         assert isinstance(found, tuple)
         octets: bytes = found[0]
         return octets
+
+    def blocks(self, uid: int) -> Iterator[bytes]:
+        with self.lock:
+            file = self._with_file(uid, open_file)
+        assert isinstance(file, FileIO)
+        return _blocks(file)
+
+    def message_at_once(self, uid: int) -> Message | None:
+        if not self.lock.acquire(blocking=False):       # somebody is at work on the mailbox
+            return None
+        try:
+            at = self.rows.position(uid)
+            path = None if at is None else self.path(self.rows.keys[at])
+        finally:
+            self.lock.release()
+        octets = None if path is None else read_cached(path, AT_ONCE)
+        return None if octets is None else Message.from_stored(octets)
 
     def stored_date(self, uid: int) -> int:
         info = self._with_file(uid, os.stat)
@@ -251,3 +275,15 @@ class MaildirMailbox(ScannedMaildir):
     def flush(self) -> None:
         """The uidlist forgets files that are gone."""
         self.tidy_uidlist()
+
+
+def _blocks(file: FileIO) -> Iterator[bytes]:
+    """A file with CRLF line ends. Raises StoreError."""
+    wire = BlockConverter(to_crlf)
+    try:
+        with file:
+            while octets := file.read(BLOCK):
+                yield wire.feed(octets)
+    except OSError as error:
+        raise StoreError(str(error)) from error
+    yield wire.end()

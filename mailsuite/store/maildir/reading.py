@@ -2,11 +2,13 @@
 
     octets, date = read_file(path)      all of it, and the time of its last change
     octets = read_head(path)            from its beginning to some point behind the header
+    file = open_file(path)              for one that is too large for memory
 
 path: bytes. Never follows a symbolic link. Raises OSError.
 """
 
 import os
+from io import FileIO
 
 HEAD = 8192             # octets: most headers fit
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -34,6 +36,10 @@ def read_head(path: bytes) -> bytes:
         return octets
     finally:
         os.close(fd)
+
+
+def open_file(path: bytes) -> FileIO:
+    return FileIO(os.open(path, _FLAGS), "rb")
 
 
 def _rest(fd: int, octets: bytes) -> bytes:
