@@ -1,6 +1,7 @@
 """doveadm index, force-resync, purge, altmove, mailbox cache and metadata: what keeps mailboxes in order."""
 
 import re
+import sys
 from collections.abc import Callable, Mapping
 
 from mailsuite.access.doveadm_fields import BATCH, shown
@@ -8,7 +9,9 @@ from mailsuite.access.doveadm_folders import matching
 from mailsuite.access.doveadm_messages import found
 from mailsuite.access.doveadm_query import Query
 from mailsuite.access.doveadm_run import EX_DATAERR, EX_NOTFOUND, EX_USAGE, Failed, Run
+from mailsuite.imap.commands.metadata import Annotated, visible
 from mailsuite.store.api import Column, Mailbox, MailError
+from mailsuite.store.attributes import SERVER
 from mailsuite.store.names import to_mutf7
 
 INDEXED = (Column.SIZE, Column.INTERNALDATE, Column.ENVELOPE, Column.BODYSTRUCTURE)
@@ -86,39 +89,86 @@ def cache_decision(run: Run) -> None:
 # --- metadata -----------------------------------------------------------------------------------------------------
 
 
-def _key(run: Run) -> None:
-    key = run.arguments[1]
-    if not key.lower().startswith(("/private/", "/shared/")):
-        raise Failed(f"Invalid metadata key '{key}': Must begin with /private or /shared", EX_USAGE)
+def _key(run: Run) -> str:
+    key = run.arguments[1].lower()
+    if not key.startswith(("/private/", "/shared/")):
+        raise Failed(f"Invalid metadata key '{run.arguments[1]}': Must begin with /private or /shared", EX_USAGE)
+    return key
 
 
-def metadata(what: str) -> Callable[[Run], None]:
-    """get, set, unset: there is no dictionary for attributes, which is how Dovecot answers without one."""
-    def change(run: Run) -> None:
-        _key(run)
-        name = run.arguments[0]
+def _entries(run: Run, complaint: str) -> Annotated | None:
+    """Of the mailbox in question, or with -s the server's; None: it was said why there are none."""
+    name = "" if "s" in run.options else run.arguments[0]
+    why, status = "", 0
+    if not name and "s" not in run.options:
+        why, status = "mailbox name cannot be empty", EX_USAGE
+    elif name and not run.store.exists(to_mutf7(name)):
+        why, status = f"Mailbox doesn't exist: {name}", EX_NOTFOUND
+    elif run.store.attributes is None:
         why, status = _ATTRIBUTES, EX_DATAERR
-        if not name:
-            why, status = "mailbox name cannot be empty", EX_USAGE
-        elif not run.store.exists(to_mutf7(name)):
-            why, status = f"Mailbox doesn't exist: {name}", EX_NOTFOUND
-        run.complain(f"Failed to {what} attribute: {why}", status)
+    if why:
+        missing = status == EX_NOTFOUND and complaint == "set" and run.store.attributes is not None
+        run.complain(f"Failed to {'open mailbox' if missing else complaint + ' attribute'}: {why}", status)
+        return None
+    return Annotated(run.store, to_mutf7(name))
 
-    return change
+
+def metadata_get(run: Run) -> None:
+    """The value of an entry; "" when there is none."""
+    key = _key(run)
+    entries = _entries(run, "get")
+    if entries is not None:
+        run.header("value", hidden=("value",))
+        run.row([entries.read().get(key, b"").decode("utf-8", "surrogateescape")])
+
+
+def metadata_set(run: Run) -> None:
+    """set MAILBOX KEY VALUE, unset MAILBOX KEY. No limits here: the administrator's word counts."""
+    key = _key(run)
+    value = run.arguments[2].encode("utf-8", "surrogateescape") if len(run.arguments) > 2 else None
+    entries = _entries(run, "set")
+    if entries is None:
+        return
+    try:
+        entries.change({key: value}, max_size=sys.maxsize, max_entries=sys.maxsize)
+    except MailError as error:
+        run.complain(f"Failed to set attribute: {error.public}", EX_DATAERR)
 
 
 def metadata_list(run: Run) -> None:
-    """The attributes that each mailbox has of itself."""
+    """Names of entries: those that are kept, then those that each mailbox has of itself. A prefix is left out of what
+    is shown; with -p only its scope is put in front."""
     run.header("key", hidden=("key",))
     name = to_mutf7(run.arguments[0])
-    run.row(["specialuse"])
-    if name and not run.store.exists(name):
-        for _ in range(2):
+    prefix = run.arguments[1].lower() if len(run.arguments) > 1 else ""
+    if not prefix.startswith(("/private/", "/shared/")):
+        prefix = ""
+    exists = "s" in run.options or not name or run.store.exists(name)
+    stored: Mapping[str, bytes] = {}
+    if exists and run.store.attributes is not None and (name or "s" in run.options):
+        held = run.store.attributes_of("INBOX" if "s" in run.options else name)
+        stored = visible(held.read() if held else {}, server="s" in run.options, internal=True)
+    for scope in ("/private/", "/shared/"):
+        own = _own_entries(run, name, scope)
+        for key in [*(key for key in stored if key.startswith(scope) and key not in own), *own]:
+            if key.startswith(prefix):
+                rest = key[len(prefix or scope):]
+                run.row([scope + rest if "p" in run.options else rest])
+    if not exists:
+        for _ in range(1 if run.store.attributes is not None else 2):
             run.complain(f"Mailbox {run.arguments[0]}: Failed to iterate mailbox attributes: "
                          f"Mailbox doesn't exist: {run.arguments[0]}", EX_NOTFOUND)
-    elif name.upper() == "INBOX":
-        run.row(["vendor/vendor.dovecot/pvt/server/admin"])
-        run.row(["vendor/vendor.dovecot/pvt/server/comment"])
+
+
+def _own_entries(run: Run, name: str, scope: str) -> list[str]:
+    """Those of every mailbox."""
+    if "s" in run.options:
+        return []
+    kept = run.store.attributes is not None
+    if scope == "/private/":
+        return ["/private/comment"] * kept + ["/private/specialuse"]
+    server = [f"/shared/{SERVER}admin", f"/shared/{SERVER}comment"] if name.upper() == "INBOX" else []
+    return ["/shared/comment"] * kept + server
 
 
 COMMANDS: Mapping[str, Callable[[Run], None]] = {
@@ -129,8 +179,8 @@ COMMANDS: Mapping[str, Callable[[Run], None]] = {
     "mailbox cache decision": cache_decision,
     "mailbox cache remove": cache_remove,
     "mailbox cache purge": cache_purge,
-    "mailbox metadata get": metadata("get"),
-    "mailbox metadata set": metadata("set"),
-    "mailbox metadata unset": metadata("set"),
+    "mailbox metadata get": metadata_get,
+    "mailbox metadata set": metadata_set,
+    "mailbox metadata unset": metadata_set,
     "mailbox metadata list": metadata_list,
 }

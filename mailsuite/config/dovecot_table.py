@@ -116,6 +116,11 @@ imap_logout_format = in=%i out=%o deleted=%{deleted} expunged=%{expunged} trashe
 imap_max_line_length = 64 k
 imap_message_limit = 0
 imap_metadata = no
+imap_metadata_max_entries = 1000
+imap_metadata_max_size = 32 k
+imap_notify_max_mailboxes = 10000
+imap_notify_max_watches = 4000
+imap_search_max_mailboxes = 1000
 imap_save_limit = 0
 imap_urlauth_host =
 imap_urlauth_logout_format = in=%i out=%o

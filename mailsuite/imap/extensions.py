@@ -70,6 +70,9 @@ EXTENSIONS = (
     Extension("SAVEDATE", "RFC 8514"),
     Extension("LITERAL", "RFC 7888", "LITERAL+"),           # LITERAL- with imap_literal_minus
     Extension("NOTIFY", "RFC 5465", commands=("NOTIFY",)),
+    Extension("METADATA", "RFC 5464", setting="imap_metadata", free=True),         # its commands always answer
+    Extension("LIST-METADATA", "RFC 9590", dovecot=False),
+    Extension("METADATA-SERVER", "RFC 5464", dovecot=False),
     Extension("SPECIAL-USE", "RFC 6154", setting="special_use", free=True),        # some mailbox has one
     Extension("QUOTA", "RFC 9208", "QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE",
               ("GETQUOTA", "GETQUOTAROOT", "SETQUOTA"), plugin="imap_quota"),

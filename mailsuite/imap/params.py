@@ -13,6 +13,10 @@ imap_idle_notify_interval   "* OK Still here" while a client idles; 0 for never
 imap_id_send           what ID answers: pairs of name and value; "*" stands for the suite's own
 imap_logout_format     the log line's text at the end of a session
 mail_max_keyword_length
+imap_metadata          with mail_attribute_dict: METADATA; imap_urlauth_host with it: URLAUTH
+imap_metadata_max_size, imap_metadata_max_entries       octets of an entry's value; entries of a mailbox
+imap_notify_max_mailboxes, imap_notify_max_watches      what one session's NOTIFY may watch; the rest of them is polled
+imap_search_max_mailboxes       mailboxes that one ESEARCH may look into
 mail_plugins           imap_quota switches QUOTA on, imap_zlib COMPRESS
 plugin/imap_compress_deflate_level      0 (none) to 9 (most); 6
 mail_max_userip_connections is the login's business.
@@ -61,6 +65,11 @@ class Params:
     append_limit: int = 0
     message_limit: int = 0
     save_limit: int = 0
+    metadata_max_size: int = 32 * 1024
+    metadata_max_entries: int = 1000
+    notify_max_mailboxes: int = 10_000
+    notify_max_watches: int = 4000
+    search_max_mailboxes: int = 1000
     logout_format: str = ("in=%i out=%o deleted=%{deleted} expunged=%{expunged} trashed=%{trashed} "
                           "hdr_count=%{fetch_hdr_count} hdr_bytes=%{fetch_hdr_bytes} "
                           "body_count=%{fetch_body_count} body_bytes=%{fetch_body_bytes}")
@@ -81,6 +90,11 @@ class Params:
             capability=capabilities(_get(lambda: settings.text("imap_capability"), ""),
                                     capabilities_of(offered, _words(settings, limits))),
             idle_notify_s=float(_get(lambda: settings.time_s("imap_idle_notify_interval"), default.idle_notify_s)),
+            metadata_max_size=_number(settings, "imap_metadata_max_size", default.metadata_max_size),
+            metadata_max_entries=_number(settings, "imap_metadata_max_entries", default.metadata_max_entries),
+            notify_max_mailboxes=_number(settings, "imap_notify_max_mailboxes", default.notify_max_mailboxes),
+            notify_max_watches=_number(settings, "imap_notify_max_watches", default.notify_max_watches),
+            search_max_mailboxes=_number(settings, "imap_search_max_mailboxes", default.search_max_mailboxes),
             max_keyword_length=int(_get(lambda: settings.text("mail_max_keyword_length"), "") or 50),
             id_send=_get(lambda: settings.text("imap_id_send"), "") or default.id_send,
             logout_format=_get(lambda: settings.text("imap_logout_format"), "") or default.logout_format)
@@ -91,11 +105,14 @@ def _is_on(settings: Settings, name: str) -> bool:
     if name == "special_use":
         return any(mailbox.text("special_use") for namespace in settings.sections("namespace")
                    for mailbox in namespace.sections("mailbox"))
-    return _get(lambda: settings.text(name), "") not in ("", "no", "0")
+    on = _get(lambda: settings.text(name), "") not in ("", "no", "0")
+    if name in ("imap_metadata", "imap_urlauth_host"):      # both keep something in the dictionary
+        return on and _get(lambda: settings.text("mail_attribute_dict"), "").startswith("file:")
+    return on
 
 
-def _number(settings: Settings, name: str) -> int:
-    return int(_get(lambda: settings.size(name), 0))
+def _number(settings: Settings, name: str, default: int = 0) -> int:
+    return int(_get(lambda: settings.size(name), default))
 
 
 def _words(settings: Settings, limits: Mapping[str, int]) -> dict[str, str]:

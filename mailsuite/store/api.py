@@ -24,7 +24,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mailsuite.base.errors import MailError
 from mailsuite.message.message import Message
@@ -45,6 +45,9 @@ from mailsuite.store.errors import (
     TooLarge,
 )
 from mailsuite.store.quota import Quota
+
+if TYPE_CHECKING:
+    from mailsuite.store.attributes import Attributes, MailboxEntries
 
 
 class Column(Enum):
@@ -459,6 +462,24 @@ class MailStore(Protocol):
         ...
 
     def special_use(self, name: str) -> tuple[str, ...]: ...
+
+    def comment(self, name: str) -> str:
+        """What the configuration says of the mailbox; "" when nothing."""
+        ...
+
+    @property
+    def attributes(self) -> "Attributes | None":
+        """The user's own dictionary of METADATA's entries; None: there is none."""
+        ...
+
+    @property
+    def server_entries(self) -> Mapping[str, bytes]:
+        """METADATA's entries of the server that the configuration gives."""
+        ...
+
+    def attributes_of(self, name: str) -> "MailboxEntries | None":
+        """A mailbox's entries; None: nothing is kept. Raises what open() does."""
+        ...
 
     def path(self, name: str, kind: str = "mailbox") -> str:
         """Where a mailbox lies or would lie; kind: mailbox, index or control. Raises InvalidName, BadEncoding."""

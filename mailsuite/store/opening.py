@@ -16,10 +16,12 @@ from mailsuite.store.options import StoreOptions
 def open_store(user: str, *, home: str, location: str, options: StoreOptions | None = None,
                quota: Quota | None = None) -> MailStore:
     """The user's mail; makes the root folder if need be. Raises ConfigError (unknown format), StoreError."""
+    from mailsuite.store.attributes import open_attributes
     from mailsuite.store.location import parse_location
     from mailsuite.store.store import UserStore
     options = options or StoreOptions()
-    return UserStore(user, parse_location(user, home, location), options, quota)
+    attributes = open_attributes(options.attribute_dict, user, home) if options.attribute_dict else None
+    return UserStore(user, parse_location(user, home, location), options, quota, attributes)
 
 
 def opens_without_files(location: str) -> bool:

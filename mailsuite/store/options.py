@@ -5,8 +5,9 @@
 
 Parameters (dovecot.conf): mail_fsync, lock_method, mbox_read_locks, mbox_write_locks, mbox_lock_timeout,
 mbox_dotlock_change_timeout, mbox_lazy_writes, mail_privileged_group, maildir_stat_dirs, mail_max_keyword_length,
-mbox_md5, hostname, and the namespace with inbox = yes: separator, prefix, mailbox { auto,
-special_use, autoexpunge, autoexpunge_max_mails }.
+mbox_md5, hostname, mail_server_comment, mail_server_admin, mail_attribute_dict, imap_extensions (all: with a dictionary
+in the home), and the namespace with inbox = yes: separator, prefix, mailbox { auto, special_use, comment, autoexpunge,
+autoexpunge_max_mails }.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from mailsuite.store.names import to_mutf7
+
+ATTRIBUTES = "file:%h/dovecot-attributes"
 
 
 class Section(Protocol):
@@ -40,6 +43,7 @@ class MailboxRule:
     special_use: tuple[str, ...] = ()
     autoexpunge_s: float = 0
     autoexpunge_max_mails: int = 0
+    comment: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,9 @@ class StoreOptions:
     separator: str = ""             # "" means the format's own: "." or "/"
     prefix: str = ""
     mailboxes: tuple[MailboxRule, ...] = field(default=())
+    attribute_dict: str = ""        # "file:%h/dovecot-attributes": store/attributes.py
+    server_comment: str = ""
+    server_admin: str = ""
 
     @classmethod
     def of(cls, settings: Settings) -> "StoreOptions":
@@ -77,7 +84,11 @@ class StoreOptions:
             header_md5_all=_text(settings.text, "mbox_md5", "apop3d") == "all",
             separator=_text(inbox.text, "separator", "") if inbox else "",
             prefix=_text(inbox.text, "prefix", "") if inbox else "",
-            mailboxes=tuple(_rules(inbox)) if inbox else ())
+            mailboxes=tuple(_rules(inbox)) if inbox else (),
+            server_comment=_text(settings.text, "mail_server_comment", ""),
+            server_admin=_text(settings.text, "mail_server_admin", ""),
+            attribute_dict=_text(settings.text, "mail_attribute_dict", "") or
+            (ATTRIBUTES if _text(settings.text, "imap_extensions", "") == "all" else ""))
 
 
 def _text(text: Callable[[str], str], name: str, default: str) -> str:
@@ -101,7 +112,8 @@ def _rules(namespace: Section) -> list[MailboxRule]:
         most = _text(box.text, "autoexpunge_max_mails", "0")
         rules.append(MailboxRule(to_mutf7(box.name.strip('"')), _text(box.text, "auto", "no"),
                                  tuple(_text(box.text, "special_use", "").split()),
-                                 seconds(_text(box.text, "autoexpunge", "0")), int(most) if most.isdecimal() else 0))
+                                 seconds(_text(box.text, "autoexpunge", "0")), int(most) if most.isdecimal() else 0,
+                                 _text(box.text, "comment", "")))
     return rules
 
 

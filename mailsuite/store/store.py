@@ -4,6 +4,7 @@ Implements store/api.MailStore over a Layout. Mailboxes with auto = create or su
 always listed. A mailbox object lives until the store is closed, so a second SELECT finds everything in memory.
 """
 
+import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from mailsuite.store.api import (
     Refused,
     StoreError,
 )
+from mailsuite.store.attributes import Attributes, MailboxEntries
 from mailsuite.store.index import Index
 from mailsuite.store.layout import Found, Layout
 from mailsuite.store.location import Location
@@ -43,6 +45,10 @@ def make_layout(location: Location) -> Layout:
     return MaildirPlusPlus(location) if location.layout == "maildir++" else MaildirTree(location)
 
 
+def _name_guid(name: str) -> str:
+    return hashlib.md5(name.encode("utf-8", "surrogateescape"), usedforsecurity=False).hexdigest()
+
+
 @contextmanager
 def _file_errors() -> Iterator[None]:
     try:
@@ -56,7 +62,9 @@ def _file_errors() -> Iterator[None]:
 class UserStore:
     """Made by open_store()."""
 
-    def __init__(self, user: str, location: Location, options: StoreOptions, quota: Quota | None = None) -> None:
+    def __init__(self, user: str, location: Location, options: StoreOptions, quota: Quota | None = None,
+                 attributes: Attributes | None = None) -> None:
+        self.attributes = attributes
         self.user, self._location, self._options, self.quota = user, location, options, quota
         self._layout = make_layout(location)
         self._naming = Naming(self._layout.own, options.separator, options.prefix, self._layout.reserved)
@@ -161,6 +169,36 @@ class UserStore:
         rule = self._rules.get(parts)
         return rule.special_use if rule and rule.special_use else self._uses.read().get(parts, ())
 
+    def comment(self, name: str) -> str:
+        rule = self._rules.get(self._naming.parts(name))
+        return rule.comment if rule else ""
+
+    @property
+    def server_entries(self) -> dict[str, bytes]:
+        values = {"/shared/comment": self._options.server_comment, "/shared/admin": self._options.server_admin}
+        return {name: value.encode("utf-8", "surrogateescape") for name, value in values.items() if value}
+
+    def attributes_of(self, name: str) -> MailboxEntries | None:
+        if self.attributes is None:
+            return None
+        mailbox = self.open(name)
+        assert isinstance(mailbox, BaseMailbox)
+        return MailboxEntries(self._attribute_guid(mailbox), self.attributes, self.attributes)
+
+    def _attribute_guid(self, mailbox: BaseMailbox) -> str:
+        """What a mailbox's entries are found by. An mbox has no GUID of its own in its file: its name stands in for it,
+        as two files may have one UIDVALIDITY."""
+        return mailbox.guid if self._location.kind != "mbox" else _name_guid(mailbox.name)
+
+    def _entries_to_go(self, name: str) -> MailboxEntries | None:
+        """What goes with a mailbox that is deleted, if there is anything."""
+        if self.attributes is None or not self.attributes.everything():
+            return None
+        try:
+            return self.attributes_of(name)
+        except NotSelectable:
+            return None
+
     def path(self, name: str, kind: str = "mailbox") -> str:
         parts = self._naming.parts(name)
         where = self._layout.path(parts)
@@ -237,10 +275,13 @@ class UserStore:
                     raise HasChildren
                 raise NoSuchMailbox(name)
             held = self._usage_of(parts) if self.quota is not None else Usage(0, 0)
+            entries = self._entries_to_go(name)
             self._layout.delete(parts)
             self._close_one(parts)
             self.index.forget(self._naming.name(parts))
             self._uses.forget(parts)
+            if entries is not None:
+                entries.private.forget(entries.guid)
             if self.quota is not None:
                 self.quota.changed(self._naming.name(parts), octets=-held.octets, messages=-held.messages)
 
@@ -273,6 +314,9 @@ class UserStore:
             for was, now in pairs:
                 self._close_one(was)
                 self.index.rename(self._naming.name(was), self._naming.name(now))
+                if self.attributes is not None and self._location.kind == "mbox":
+                    self.attributes.move(_name_guid(self._naming.name(was)), _name_guid(self._naming.name(now)),
+                                         keep=was == INBOX)
 
     # --- quota ------------------------------------------------------------------------------------------------------
 

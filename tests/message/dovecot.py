@@ -28,10 +28,14 @@ import_environment = HOME USER
 """
 
 
-def dialogue(top: Path, commands: bytes, *, location: str = "maildir:~/Maildir") -> bytes:
-    """Commands in (the last one LOGOUT), responses out; the home is top/home. nobody must be able to reach it."""
+def dialogue(top: Path, commands: bytes, *, location: str = "maildir:~/Maildir", more: str = ""
+             ) -> bytes:
+    """Commands in (the last one LOGOUT), responses out; the home is top/home. nobody must be able to reach it.
+
+    more: configuration.
+    """
     configuration = top / "dovecot.conf"
-    configuration.write_text(_CONFIGURATION.format(top=top, location=location))
+    configuration.write_text(_CONFIGURATION.format(top=top, location=location) + more)
     subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", top / "home"], check=True)
     # Its input stays open until it ended by LOGOUT: at an end of file it would drop what is still to be sent.
     with subprocess.Popen(

@@ -68,6 +68,17 @@ imap_capability: The capability list after login; "+NAME" adds.
 imap_extensions: "dovecot": what Dovecot 2.3 has; "all": all we have, as in files of 2.4. Not in Dovecot.
 imap_id_log: Fields of the client's ID that are logged; *: all.
 imap_id_retain: What the client says in ID goes to the databases, as client_id.
+imap_metadata: Clients may keep entries with mailboxes (METADATA), in mail_attribute_dict.
+imap_metadata_max_entries: Entries that a mailbox may have. Not in Dovecot.
+imap_metadata_max_size: How long an entry's value may be. Not in Dovecot.
+imap_notify_max_mailboxes: Mailboxes that one NOTIFY may watch; more are refused. Not in Dovecot.
+imap_notify_max_watches: Files and folders that one NOTIFY watches; others are polled every 30 s. Not in Dovecot.
+imap_search_max_mailboxes: Mailboxes that one ESEARCH may look into. Not in Dovecot.
+imap_urlauth_host: The host of URLs that give others a message (URLAUTH); *: any. Needs mail_attribute_dict.
+mail_attribute_dict: Where entries of METADATA and keys of URLAUTH are kept: file:PATH.
+mail_server_admin: The URI of the administrator that METADATA tells.
+mail_server_comment: The server's comment that METADATA tells.
+mailbox/comment: The comment of a mailbox that METADATA tells.
 imap_id_send: What ID answers.
 imap_idle_notify_interval: How often IDLE says "Still here".
 imap_literal_minus: LITERAL- in place of LITERAL+.

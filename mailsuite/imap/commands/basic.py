@@ -50,12 +50,6 @@ def do_namespace(context: Context, command: Command) -> Run:
     return Reply(OK, "Namespace completed")
 
 
-def do_metadata(context: Context, command: Command) -> Run:
-    """RFC 5464: not kept."""
-    yield from ()
-    return Reply(NO, "Generic mailbox attributes not enabled", "CANNOT")
-
-
 def do_urlauth(context: Context, command: Command) -> Run:
     """RFC 4467: not offered."""
     yield from ()

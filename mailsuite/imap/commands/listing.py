@@ -1,11 +1,14 @@
-"""LIST, LSUB and XLIST, with LIST-EXTENDED (RFC 5258), LIST-STATUS (RFC 5819) and SPECIAL-USE (RFC 6154)."""
+"""LIST, LSUB and XLIST, with LIST-EXTENDED (RFC 5258), LIST-STATUS (RFC 5819), LIST-METADATA (RFC 9590) and
+SPECIAL-USE (RFC 6154)."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from mailsuite.base.errors import MailError, PeerError
 from mailsuite.imap.commands.context import Context, Run
+from mailsuite.imap.commands.metadata import entry_name, list_metadata
 from mailsuite.imap.commands.names import readable, utf8_astring
 from mailsuite.imap.commands.status import status_items, status_line
 from mailsuite.imap.reply import OK, Reply, string
@@ -28,12 +31,15 @@ class _Request:
     select: set[str] = field(default_factory=set)
     wanted: set[str] = field(default_factory=set)
     status: list[str] = field(default_factory=list)
+    metadata: list[str] = field(default_factory=list)       # entries that LIST-METADATA wants
 
 
 def do_list(context: Context, command: Command) -> Run:
     """RFC 3501 sections 6.3.8 and 6.3.9."""
     lsub = command.name == "LSUB"
     request = _parse(context, command.arguments, lsub)
+    if request.metadata and not context.offers("LIST-METADATA"):
+        raise PeerError("Unknown return options")
     done = Reply(OK, "Lsub completed" if lsub else "List completed")
     if request.patterns == [""] and not isinstance(command.arguments[-1], list):
         if not lsub and not request.extended:
@@ -53,6 +59,9 @@ def do_list(context: Context, command: Command) -> Run:
                 yield status_line(context, info.name, request.status)
             except MailError as error:      # one unreadable mailbox must not hide the others
                 yield b"* NO %b\r\n" % error.public.encode("utf-8", "surrogateescape")
+        if request.metadata and info.selectable:
+            with suppress(MailError):
+                yield list_metadata(context, info.name, request.metadata)
     return done
 
 
@@ -104,18 +113,22 @@ def _return_options(context: Context, request: _Request, arguments: list[Argumen
     previous = ""
     for each in words:
         if isinstance(each, list):
-            if previous != "STATUS":
+            if previous == "METADATA":
+                request.metadata = [entry_name(entry) for entry in each]
+            elif previous == "STATUS":
+                request.status = status_items(context, each)
+            else:
                 raise PeerError("Unknown return options")
-            request.status = status_items(context, each)
             previous = ""
             continue
         name = text_of(each).upper()
-        if previous == "STATUS" or name not in ("SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "STATUS"):
+        if previous in ("STATUS", "METADATA") or name not in ("SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "STATUS",
+                                                              "METADATA"):
             raise PeerError("Unknown return options")
-        if name != "STATUS":
+        if name not in ("STATUS", "METADATA"):
             request.wanted.add(name)
         previous = name
-    if previous == "STATUS":
+    if previous in ("STATUS", "METADATA"):
         raise PeerError("Unknown return options")
 
 
