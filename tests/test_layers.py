@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent / "mailsuite"
 ROWS = ["ground", "formats", "protocol", "mechanism", "decisions", "I/O", "start"]
 PACKAGES = {
     "config": "ground", "base": "ground",
-    "database": "mechanism",
+    "database": "mechanism", "fulltext": "mechanism",
     "message": "formats", "address": "formats",
     "store": "mechanism", "quota": "mechanism", "maps": "mechanism", "dns": "mechanism", "tls": "mechanism",
     "anvil": "mechanism", "tlsrpt": "mechanism", "postscreen": "decisions", "verify": "decisions",

@@ -151,6 +151,7 @@ def _save(mailbox: Mailbox, job: Mapping[str, Any], fd: int) -> None:
             at += len(block)
         append.finish([], None)
         append.commit()
+        mailbox.arrived(0)
     except BaseException:
         append.abort()
         raise

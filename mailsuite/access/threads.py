@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 POOL_SIZE = 8           # one slow mailbox must not hold up the others
+SEARCH_POOL_SIZE = 4    # nor searches in large ones
 
 
 class Job(Generic[T]):
@@ -74,6 +75,11 @@ class Pool:
         self._jobs.put(job)
         return job
 
+    @property
+    def busy(self) -> bool:
+        """Is a thread at work?"""
+        return self._idle < self._started
+
     def _work(self) -> None:
         while True:
             with self._lock:
@@ -89,3 +95,9 @@ class Pool:
 def pool() -> Pool:
     """The process's; made after the fork, by the first who asks."""
     return Pool(POOL_SIZE)
+
+
+@cache
+def search_pool() -> Pool:
+    """For commands that may look into many messages."""
+    return Pool(SEARCH_POOL_SIZE)

@@ -15,9 +15,10 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, TypeVar
 
+from mailsuite.access.indexing import indexer
 from mailsuite.access.threads import Job, pool
 from mailsuite.base.errors import MailError
 from mailsuite.base.log import access_logger
@@ -93,8 +94,10 @@ class UserMail:
         return self.store
 
     def _open(self) -> MailStore:
-        return open_store(self.user.user, home=self.user.home, location=self.location, options=self.options,
-                          quota=user_quota(self.user, self._settings))
+        store = open_store(self.user.user, home=self.user.home, location=self.location, options=self.options,
+                           quota=user_quota(self.user, self._settings))
+        store.text_wanted = partial(indexer().want, store)
+        return store
 
     def _take_over(self) -> bool:
         """The store that the last session left behind, if it did."""
@@ -148,11 +151,21 @@ class UserMail:
         if not self._store.used:
             self._store = None              # a login that looked at nothing leaves nothing
             return
-        timer = asyncio.get_running_loop().call_later(LINGER_S, self._forget)
-        _lingering[self._key] = (self, timer)
+        self._linger()
         if len(_lingering) > LINGERING:
             oldest, _ = _lingering[next(iter(_lingering))]
             oldest._forget()
+
+    def _linger(self) -> None:
+        timer = asyncio.get_running_loop().call_later(LINGER_S, self._lingered)
+        _lingering[self._key] = (self, timer)
+
+    def _lingered(self) -> None:
+        """Nobody came back; full text that is being built is finished first."""
+        if self._store is not None and indexer().works_on(self._store):
+            self._linger()
+        else:
+            self._forget()
 
     def _forget(self) -> None:
         """Close the store, in a thread."""
@@ -162,7 +175,7 @@ class UserMail:
         store, self._store = self._store, None
         if store is None:
             return
-        closing = _closing[self._key] = pool().start(store.close)
+        closing = _closing[self._key] = pool().start(partial(_close, store))
         closing.future.add_done_callback(self._closed)
 
     def _closed(self, result: "asyncio.Future[None]") -> None:
@@ -170,6 +183,11 @@ class UserMail:
             del _closing[self._key]
         if not result.cancelled() and (error := result.exception()) is not None:
             log.error("closing the mail of %s: %s", self.user.user, error)
+
+
+def _close(store: MailStore) -> None:
+    indexer().leave(store)
+    store.close()
 
 
 @lru_cache(maxsize=16)

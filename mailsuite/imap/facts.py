@@ -28,7 +28,7 @@ _facts: "WeakKeyDictionary[Mailbox, Facts]" = WeakKeyDictionary()
 def facts_of(mailbox: Mailbox) -> "Facts":
     """The mailbox's; made when first asked for."""
     facts = _facts.get(mailbox)
-    if facts is None:
+    if facts is None or facts.doubts != mailbox.doubts:
         facts = _facts[mailbox] = Facts(mailbox)
     return facts
 
@@ -37,7 +37,8 @@ class Facts:
     """thread: the last THREAD's key and reply."""
 
     def __init__(self, mailbox: Mailbox) -> None:
-        self._mailbox = mailbox
+        self._mailbox, self.doubts = mailbox, mailbox.doubts
+        self._notes: dict[str, Any] = {}
         self._known: dict[str, dict[int, Any]] = {}
         self.thread: tuple[object, bytes] = (None, b"")
 
@@ -73,6 +74,11 @@ class Facts:
         for start in range(0, len(missing), BATCH):
             known.update(read(missing[start:start + BATCH]))
         return known
+
+    def note(self, name: str, make: Callable[[], V]) -> V:
+        """Something else that is remembered of the mailbox's messages; made when first asked for."""
+        note: V = self._notes.setdefault(name, make())
+        return note
 
     # --- reading --------------------------------------------------------------------------------------------------
 

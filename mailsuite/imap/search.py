@@ -7,7 +7,7 @@ cheap keys (flags, numbers, dates) first, so texts are read of few messages. Blo
 """
 
 import time
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import cached_property
 
 from mailsuite.imap import numbers
@@ -33,12 +33,13 @@ from mailsuite.imap.search_keys import (
     Size,
     Text,
 )
+from mailsuite.imap.search_text import Texts
 from mailsuite.imap.sent_date import sent_date
-from mailsuite.imap.text import Sieve, decode_header, fold, texts_of
+from mailsuite.imap.sieve import Sieve
+from mailsuite.imap.text import decode_header, fold
 from mailsuite.imap.view import Selected
 from mailsuite.message.address import parse_addresses
 from mailsuite.message.header import split_fields, unfold
-from mailsuite.store.api import MessageGone
 
 ADDRESS_FIELDS = (b"FROM", b"TO", b"CC", b"BCC")
 BATCH = 500             # messages whose headers are asked for at once
@@ -47,10 +48,12 @@ _COST = {All: 0, InMailbox: 0, Numbers: 0, HasFlag: 1, ModSeq: 1, Guid: 1, Objec
 
 
 class Search:
-    """now: seconds since the epoch, for OLDER and YOUNGER."""
+    """now: seconds since the epoch, for OLDER and YOUNGER. stop: asked often while messages are read; True ends the
+    search by raising search_text.Stopped."""
 
-    def __init__(self, selected: Selected, now: float) -> None:
+    def __init__(self, selected: Selected, now: float, stop: Callable[[], bool] = lambda: False) -> None:
         self.selected, self.mailbox, self.now = selected, selected.mailbox, now
+        self._texts = Texts(selected, stop)
 
     def find(self, key: Key) -> list[int]:
         uids = list(self.selected.view.uids)
@@ -194,7 +197,7 @@ class Search:
 
     def _header(self, name: bytes, text: str, uids: Sequence[int]) -> set[int]:
         if name in ADDRESS_FIELDS:
-            return {uid for uid, fields in self._fields(name, uids, None if "<" in text else Sieve(text))
+            return {uid for uid, fields in self._fields(name, uids, None if {*text} & {*"<>,"} else Sieve(text))
                     if any(not text or text in fold(decode_header(value)) or text in _addresses(value)
                            for value in fields)}
         return {uid for uid, fields in self._fields(name, uids, Sieve(text))
@@ -203,15 +206,7 @@ class Search:
     def _text(self, text: str, headers: bool, uids: Sequence[int]) -> set[int]:
         if not text:
             return set(uids)
-        sieve = Sieve(text)
-        return {uid for uid in uids if self._holds(uid, text, headers, sieve)}
-
-    def _holds(self, uid: int, text: str, headers: bool, sieve: Sieve) -> bool:
-        try:
-            message = self.mailbox.message(uid)
-        except MessageGone:
-            return False
-        return sieve.passes(message.octets) and any(text in each for each in texts_of(message, headers=headers))
+        return self._texts.holding(text, uids, headers=headers)
 
 
 def _addresses(value: bytes) -> str:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mailsuite.access.conversation import converse
 from mailsuite.access.handover import HandOver
-from mailsuite.access.threads import Job
+from mailsuite.access.threads import Job, search_pool
 from mailsuite.access.user_mail import UserMail
 from mailsuite.access.world import UserWorld
 from mailsuite.base.errors import MailError
@@ -78,7 +78,8 @@ class Handler:
                 case Command() if self.context.selected is None and question.name in commands.INSTANT:
                     return self._at_once(question, started)
                 case Command():
-                    return await self._drive(question.tag, commands.run(self.context, question), started)
+                    return await self._drive(question.tag, commands.run(self.context, question), started,
+                                             searches=question.name in commands.SEARCHES)
                 case AppendPart():
                     return await self._append_part(question, started)
                 case AppendEnd():
@@ -92,22 +93,23 @@ class Handler:
             self._appending.body(octets)
 
     def closed(self, reason: str) -> None:
+        self.context.left = True
         self._stop_idle()
         if not self.ended.done():
             self.ended.set_result(reason)
 
-    async def _run(self, call: Callable[[], T]) -> T:
+    async def _run(self, call: Callable[[], T], *, searches: bool = False) -> T:
         """A blocking call in a thread; when the client leaves meanwhile, finish() still waits for its end."""
-        job = self._running = self.mail.start(call)
+        job = self._running = search_pool().start(call) if searches else self.mail.start(call)
         result: T = await job.future
         return result
 
     # --- commands -------------------------------------------------------------------------------------------------
 
-    async def _drive(self, tag: bytes, steps: Run, started: float) -> Done:
+    async def _drive(self, tag: bytes, steps: Run, started: float, *, searches: bool = False) -> Done:
         """Run the steps in threads; write each block and wait until it is read. The last goes with the tagged line."""
         while True:
-            octets, reply = await self._run(lambda: _step(steps))
+            octets, reply = await self._run(lambda: _step(steps), searches=searches)
             if reply is not None:
                 return self._done(tag, octets, reply, started)
             self.octets_out += len(octets)

@@ -20,7 +20,8 @@ from mailsuite.message.header import split_fields, unfold
 from mailsuite.message.message import Message
 from mailsuite.message.mime import Part
 
-_WORD = re.compile(rb"=\?([^?*\s]+)(?:\*[^?\s]*)?\?([QqBb])\?([^?]*)\?=(?:[ \t\r\n]+(?==\?[^?\s]+\?[QqBb]\?[^?]*\?=))?")
+ENCODED_WORD = re.compile(
+    rb"=\?([^?*\s]+)(?:\*[^?\s]*)?\?([QqBb])\?([^?]*)\?=(?:[ \t\r\n]+(?==\?[^?\s]+\?[QqBb]\?[^?]*\?=))?")
 _WHITE = re.compile(rb"[ \t]*\r?\n[ \t]+|[ \t]+")
 _FOLD = re.compile(rb"\r\n[ \t]+")
 _TABLE = bytes.maketrans(b"_", b" ")
@@ -60,15 +61,16 @@ def decode_header(value: bytes) -> str:
     if b"=?" not in value:
         return value.decode("utf-8", "replace")
     out, at = [], 0
-    for match in _WORD.finditer(value):
+    for match in ENCODED_WORD.finditer(value):
         out.append(value[at:match.start()].decode("utf-8", "replace"))
-        out.append(_word(match))
+        out.append(encoded_word(match))
         at = match.end()
     out.append(value[at:].decode("utf-8", "replace"))
     return "".join(out)
 
 
-def _word(match: re.Match[bytes]) -> str:
+def encoded_word(match: re.Match[bytes]) -> str:
+    """What a match of ENCODED_WORD stands for."""
     if match[2] in b"Qq":
         octets = quopri.decodestring(match[3].translate(_TABLE))
     else:
@@ -111,14 +113,24 @@ def parts(part: Part) -> Iterator[Part]:
 
 def texts_of(message: Message, *, headers: bool) -> Iterator[str]:
     """Folded texts of a message: of each part its header (when asked for), and its content if it is text."""
+    return (text for _, text in marked_texts(message, headers=headers))
+
+
+def marked_texts(message: Message, *, headers: bool = True) -> Iterator[tuple[bool, str]]:
+    """texts_of, each with whether it is a header."""
     for part in parts(message.structure):
         if headers:
-            yield fold(_header_text(message.octets[part.header_start:part.body_start]))
-        if not part.is_multipart and not part.is_message and is_text(part):
+            yield True, fold(_header_text(message.octets[part.header_start:part.body_start]))
+        if has_text(part):
             octets = message.octets[part.body_start:part.end]
             decoded = transfer_decoded(octets, part.field(b"content-transfer-encoding") or b"")
             charset = part.content_type.param(b"charset") if part.content_type else None
-            yield fold(decode(octets if decoded is None else decoded, charset or b"utf-8"))
+            yield False, fold(decode(octets if decoded is None else decoded, charset or b"utf-8"))
+
+
+def has_text(part: Part) -> bool:
+    """Does a search look into its content?"""
+    return not part.is_multipart and not part.is_message and is_text(part)
 
 
 def _header_text(header: bytes) -> str:
@@ -126,37 +138,6 @@ def _header_text(header: bytes) -> str:
     if b"=?" not in header and header.isascii():
         return _FOLD.sub(b" ", header).decode("ascii")
     return "".join(_shown(whole) for _, _, whole in split_fields(header))
-
-
-_BASE64_RUN = re.compile(rb"(?:^[A-Za-z0-9+/]{2,}={0,2}\r?$\n?)+", re.M)
-_WIDE = (b"UTF-7", b"UTF-16", b"UTF-32")
-
-
-class Sieve:
-    """Tells quickly that a message can't hold a text, so that it need not be taken apart.
-
-    sieve = Sieve(folded text); sieve.passes(octets) -> False: none of the ways to write it shows its longest word
-    """
-
-    def __init__(self, text: str) -> None:
-        words = text.split() if text.isascii() else []
-        self._word = max(words, key=len).encode() if words else b""
-
-    def passes(self, octets: bytes) -> bool:
-        word, upper = self._word, octets.upper()
-        if word in upper:
-            return True
-        if b"=?" in octets and word in _WORD.sub(_word_octets, octets).upper():
-            return True
-        if b"QUOTED-PRINTABLE" in upper and word in binascii.a2b_qp(octets).upper():
-            return True
-        if b"BASE64" in upper and any(word in from_base64(run).upper() for run in _BASE64_RUN.findall(octets)):
-            return True
-        return any(mark in upper for mark in _WIDE)
-
-
-def _word_octets(match: re.Match[bytes]) -> bytes:
-    return _word(match).encode("utf-8", "replace")
 
 
 def _shown(whole: bytes) -> str:

@@ -27,6 +27,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
 from mailsuite.base.errors import MailError
+from mailsuite.fulltext.database import FullText, MailboxText
 from mailsuite.message.message import Message
 from mailsuite.store.errors import (
     BadEncoding,
@@ -283,6 +284,20 @@ class Mailbox(Protocol):
         none of these, or gone, or this store cannot tell."""
         ...
 
+    def read_some(self, uids: Sequence[int]) -> list[bytes | None]:
+        """Messages as stored (LF or CRLF), for who reads many: of the first of uids, at least one, until they are some
+        MB together. None for a message that is gone. Nothing is kept. Raises StoreError."""
+        ...
+
+    @property
+    def fulltext(self) -> MailboxText | None:
+        """What is known of the words in its messages; None: there is no full text."""
+        ...
+
+    def arrived(self, recent: int) -> None:
+        """There may be new messages, recent of them \\Recent: with fts_autoindex their words are looked at."""
+        ...
+
     def flags(self, uid: int) -> list[str] | None:
         """Flags and keywords of one message without \\Recent; None when it is gone."""
         ...
@@ -380,6 +395,11 @@ class Mailbox(Protocol):
         """Forget what was read out of messages, and look at all files anew."""
         ...
 
+    @property
+    def doubts(self) -> int:
+        """How often something that was read out of messages had to be forgotten."""
+        ...
+
     def forget_cached(self, uids: Sequence[int]) -> None:
         """Forget what was read out of these messages."""
         ...
@@ -415,6 +435,14 @@ class MailStore(Protocol):
     def quota(self) -> Quota | None:
         """None: this user's mail is not counted."""
         ...
+
+    @property
+    def fulltext(self) -> FullText | None:
+        """The full text of all mailboxes; None: it is switched off, or there is no place for it."""
+        ...
+
+    text_wanted: Callable[[str], None]
+    """Called, from any thread, with the name of a mailbox whose full text should be made complete."""
 
     @property
     def used(self) -> bool:

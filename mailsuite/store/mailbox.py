@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
+from mailsuite.fulltext.database import FullText, MailboxText
 from mailsuite.message.message import Message
 from mailsuite.store.api import (
     Append,
@@ -34,6 +35,7 @@ from mailsuite.store.rows import Rows
 from mailsuite.store.view import MailboxView
 
 Change = tuple[int, int]        # position, flags
+READ_OCTETS = 1 << 20           # read_some() stops behind the message that passes it
 
 
 @contextmanager
@@ -58,6 +60,9 @@ class BaseMailbox(ABC):
         self.deleted = False                    # the mailbox is no more
         self.writable = True
         self.quota: Quota | None = None         # of the user; set by who opens the mailbox
+        self.texts: Callable[[], FullText | None] = lambda: None        # likewise
+        self.autoindex = False                  # fts_autoindex; likewise
+        self.doubts = 0
         self._database = index
         self.index: MailboxIndex                # from the first look on: it needs the UIDVALIDITY
         self._reader = Reader(self)
@@ -149,7 +154,14 @@ class BaseMailbox(ABC):
             self.refresh()
             view = MailboxView(self, read_only=read_only or not self.writable, claim_recent=claim_recent)
             self._views.append(view)
-            return view
+        self.arrived(len(view.recent))
+        return view
+
+    def arrived(self, recent: int) -> None:
+        """There may be new messages: have their words looked at, where that is wanted before somebody searches."""
+        most = self.options.fulltext.max_recent
+        if self.autoindex and not (0 < most < recent) and (text := self.fulltext) is not None:
+            text.want()
 
     def view_closed(self, view: MailboxView) -> None:
         with self.lock:
@@ -233,6 +245,26 @@ class BaseMailbox(ABC):
 
     def message_at_once(self, uid: int) -> Message | None:
         return None
+
+    def read_some(self, uids: Sequence[int]) -> list[bytes | None]:
+        found: list[bytes | None] = []
+        octets = 0
+        with self.lock, self.bulk():
+            for uid in uids:
+                try:
+                    stored = self.read_stored(uid)
+                except MessageGone:
+                    stored = None
+                found.append(stored)
+                octets += len(stored or b"")
+                if octets > READ_OCTETS:
+                    break
+        return found
+
+    @property
+    def fulltext(self) -> MailboxText | None:
+        text = self.texts() if not self.deleted else None
+        return text.mailbox(self.name, self.uid_validity) if text is not None else None
 
     def forget_messages(self) -> None:
         self._reader.forget()
@@ -460,6 +492,9 @@ class BaseMailbox(ABC):
         with self.lock:
             self._reader.forget()
             self.index.forget_cached(uids)
+            self.doubts += 1
+        if (text := self.fulltext) is not None:
+            text.drop(uids)
 
     def update(self, change: IdentityChange) -> None:
         with self.lock:

@@ -10,10 +10,11 @@ in the home), and the namespace with inbox = yes: separator, prefix, mailbox { a
 autoexpunge_max_mails }.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from mailsuite.fulltext.params import FullTextOptions
 from mailsuite.store.names import to_mutf7
 
 ATTRIBUTES = "file:%h/dovecot-attributes"
@@ -31,6 +32,8 @@ class Settings(Protocol):
 
     def text(self, name: str) -> str: ...
     def sections(self, kind: str) -> Sequence[Any]: ...
+    @property
+    def plugin(self) -> Mapping[str, str]: ...
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class StoreOptions:
     attribute_dict: str = ""        # "file:%h/dovecot-attributes": store/attributes.py
     server_comment: str = ""
     server_admin: str = ""
+    fulltext: FullTextOptions = FullTextOptions()
 
     @classmethod
     def of(cls, settings: Settings) -> "StoreOptions":
@@ -88,7 +92,8 @@ class StoreOptions:
             server_comment=_text(settings.text, "mail_server_comment", ""),
             server_admin=_text(settings.text, "mail_server_admin", ""),
             attribute_dict=_text(settings.text, "mail_attribute_dict", "") or
-            (ATTRIBUTES if _text(settings.text, "imap_extensions", "") == "all" else ""))
+            (ATTRIBUTES if _text(settings.text, "imap_extensions", "") == "all" else ""),
+            fulltext=FullTextOptions.of(settings.plugin))
 
 
 def _text(text: Callable[[str], str], name: str, default: str) -> str:

@@ -8,8 +8,10 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+from mailsuite.fulltext.database import FILE_NAME as FULLTEXT_NAME
+from mailsuite.fulltext.database import FullText
 from mailsuite.store.api import (
     HasChildren,
     Mailbox,
@@ -76,6 +78,9 @@ class UserStore:
         self._open: dict[Parts, BaseMailbox] = {}
         self._lock = threading.RLock()
         self._index: Index | None = None
+        self._fulltext: FullText | None = None
+        self._text_lock = threading.Lock()      # its own: who asks may hold a mailbox's lock
+        self.text_wanted: Callable[[str], None] = lambda name: None
         self._measured: dict[Parts, tuple[object, Usage]] = {}
         if quota is not None:
             quota.attach(location.root if location.kind == "maildir" else None, self.measure, self.open)
@@ -114,6 +119,25 @@ class UserStore:
                     folder = None
             self._index = Index(os.path.join(folder, INDEX_NAME) if folder is not None else None)
         return self._index
+
+    @property
+    def fulltext(self) -> FullText | None:
+        """Opened at its first use. None: it is switched off, or there is no place for it."""
+        with self._text_lock:
+            if self._fulltext is None and self._options.fulltext.enabled and self._location.index is not None:
+                folder = self._location.index
+                with suppress(OSError):
+                    os.makedirs(folder, 0o700, exist_ok=True)
+                    self._fulltext = FullText(os.path.join(folder, FULLTEXT_NAME), self._options.fulltext,
+                                              lambda name: self.text_wanted(name))
+            return self._fulltext
+
+    def _known_text(self) -> FullText | None:
+        """It, where something may be in it: what does not exist need not be made to forget something."""
+        if self._fulltext is None and self._location.index is not None and not os.path.exists(
+                os.path.join(self._location.index, FULLTEXT_NAME)):
+            return None
+        return self.fulltext
 
     # --- names ------------------------------------------------------------------------------------------------------
 
@@ -229,11 +253,16 @@ class UserStore:
                 if parts in self._rules and self._rules[parts].auto == "subscribe":
                     self._subscriptions.change(parts, on=True)
             mailbox = self._layout.open(parts, name if parts != INBOX else "INBOX", self.index, self._options)
-            mailbox.quota = self.quota
+            self._equip(parts, mailbox)
             mailbox.refresh()
             self._put_away()
             self._open[parts] = mailbox
             return mailbox
+
+    def _equip(self, parts: Parts, mailbox: BaseMailbox) -> None:
+        """What all mailboxes of the user share."""
+        mailbox.quota, mailbox.texts = self.quota, lambda: self.fulltext
+        mailbox.autoindex = self._options.fulltext.takes_by_itself(mailbox.name, self._special(parts))
 
     def _put_away(self) -> None:
         if len(self._open) >= MAX_OPEN:
@@ -260,7 +289,7 @@ class UserStore:
     def _layout_opened(self, parts: Parts, name: str) -> None:
         """A new mailbox gets its UIDVALIDITY at once."""
         mailbox = self._layout.open(parts, self._naming.name(parts), self.index, self._options)
-        mailbox.quota = self.quota
+        self._equip(parts, mailbox)
         self.index.forget(mailbox.name)
         mailbox.refresh()
         self._open[parts] = mailbox
@@ -282,6 +311,8 @@ class UserStore:
             self._uses.forget(parts)
             if entries is not None:
                 entries.private.forget(entries.guid)
+            if (text := self._known_text()) is not None:
+                text.forget(self._naming.name(parts))
             if self.quota is not None:
                 self.quota.changed(self._naming.name(parts), octets=-held.octets, messages=-held.messages)
 
@@ -317,6 +348,8 @@ class UserStore:
                 if self.attributes is not None and self._location.kind == "mbox":
                     self.attributes.move(_name_guid(self._naming.name(was)), _name_guid(self._naming.name(now)),
                                          keep=was == INBOX)
+                if (text := self._known_text()) is not None:
+                    text.rename(self._naming.name(was), self._naming.name(now))
 
     # --- quota ------------------------------------------------------------------------------------------------------
 
@@ -350,3 +383,6 @@ class UserStore:
             if self._index is not None:
                 self._index.close()
                 self._index = None
+            if self._fulltext is not None:
+                self._fulltext.close()
+                self._fulltext = None

@@ -70,6 +70,8 @@ class MailboxView:
         recent = len(self.recent)
         told, self._told_recent = self._told_recent, recent
         keywords, self._keywords = self._keywords != len(self._mailbox.keywords), len(self._mailbox.keywords)
+        if arrived:
+            self._mailbox.arrived(recent)
         new = set(arrived)
         changed = [number for uid in sorted(touched - new) if (number := self.sequence(uid)) is not None]
         self._mailbox.trim_log()

@@ -9,9 +9,10 @@ from mailsuite.imap.fetch_items import parse_fetch
 from mailsuite.imap.flags import parse_flags
 from mailsuite.imap.search_keys import parse_keys
 from mailsuite.imap.sent_date import sent_date
+from mailsuite.imap.sieve import Sieve
 from mailsuite.imap.subject import base_subject
 from mailsuite.imap.syntax import ArgumentParser, Atom
-from mailsuite.imap.text import Sieve, decode_header, fold
+from mailsuite.imap.text import decode_header, fold
 from mailsuite.imap.threads import Mail, render, thread_references, thread_subjects
 
 

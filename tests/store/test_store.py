@@ -2,12 +2,14 @@
 
 import os
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mailsuite.base.errors import ConfigError, MailError
+from mailsuite.fulltext.params import FullTextOptions
 from mailsuite.store.api import (
     BadEncoding,
     InvalidName,
@@ -223,6 +225,8 @@ def test_options_from_a_configuration() -> None:
         def text(self, name: str) -> str:
             return str(self._values.get(name, ""))
 
+        plugin: ClassVar[dict[str, str]] = {"fts_autoindex": "yes"}
+
         def sections(self, kind: str) -> list["Section"]:
             found = self._values.get(kind, [])
             assert isinstance(found, list)
@@ -233,7 +237,8 @@ def test_options_from_a_configuration() -> None:
     options = StoreOptions.of(Section(namespace=[Section(prefix="x/"), inbox], mbox_lock_timeout="10 secs",
                                       mbox_write_locks="fcntl", mail_fsync="never"))
     assert options == StoreOptions(fsync="never", write_locks=("fcntl",), lock_timeout_s=10, separator="/",
-                                   mailboxes=(MailboxRule("Sent", "create", ("\\Sent",)),))
+                                   mailboxes=(MailboxRule("Sent", "create", ("\\Sent",)),),
+                                   fulltext=FullTextOptions(autoindex=True))
 
 
 def test_watch_notices_a_delivery(tmp_path: Path) -> None:

@@ -103,6 +103,8 @@ COMMANDS: Mapping[str, Entry] = {
 }       # IDLE is the session's and the server's: it has two ends
 # They look at no file while no mailbox is selected, and say less than server.STEP octets.
 INSTANT = frozenset(("CAPABILITY", "NOOP", "LOGOUT", "ID", "ENABLE", "NAMESPACE"))
+# They may read many messages: threads of their own.
+SEARCHES = frozenset(("SEARCH", "UID SEARCH", "SORT", "UID SORT", "THREAD", "UID THREAD"))
 NAMES = frozenset((*COMMANDS, "IDLE"))
 
 

@@ -61,6 +61,7 @@ class Context:
     counts: Counts = field(default_factory=Counts)
     farewell: bytes = b""
     compress: bool = False              # from the next octet on
+    left: bool = False                  # the client went away: long work may end
 
     @property
     def store(self) -> MailStore:
@@ -141,6 +142,10 @@ class Context:
         selected, self.selected = self.selected, None
         selected.close()
         return True
+
+    def has_left(self) -> bool:
+        """Asked by what takes long."""
+        return self.left
 
     def has_selected(self, mailbox: Mailbox) -> bool:
         return self.selected is not None and self.selected.mailbox is mailbox

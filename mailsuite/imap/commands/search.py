@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -55,7 +56,7 @@ def do_search(context: Context, command: Command) -> Run:
         yield from context.use_modseqs()
     selected.mention(keywords_of(key))
     limited = Limited(context)
-    found = _find(selected, key, limited)
+    found = _find(selected, key, limited, context.has_left)
     if wanted.wants("UPDATE"):
         yield keep_updated(selected, command, key, found)
     if wanted.wants("SAVE"):
@@ -73,9 +74,9 @@ def do_search(context: Context, command: Command) -> Run:
     return Reply(OK, "Search completed", limited.code(code))
 
 
-def _find(selected: Selected, key: Key, limited: Limited) -> list[int]:
+def _find(selected: Selected, key: Key, limited: Limited, stop: Callable[[], bool]) -> list[int]:
     """All that match, or those among as many messages as may be looked at; message sets narrow these down before."""
-    search = Search(selected, time.time())
+    search = Search(selected, time.time(), stop)
     if not limited.limit:
         return search.find(key)
     candidates: list[int] = list(selected.view.uids)

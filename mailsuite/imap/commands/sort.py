@@ -38,7 +38,7 @@ def do_sort(context: Context, command: Command) -> Run:
     program = parse_program(words[0])
     del words[0]
     key = yield from _key(context, words)
-    found = Search(selected, time.time()).find(key)
+    found = Search(selected, time.time(), context.has_left).find(key)
     if wanted.wants("UPDATE"):
         yield keep_updated(selected, command, key, found)
     ordered = sort(selected.mailbox, found, program)
@@ -81,7 +81,7 @@ def do_thread(context: Context, command: Command) -> Run:
     algorithm = text_of(words.pop(0)).upper()
     if algorithm not in ALGORITHMS:
         raise PeerError("Unknown thread algorithm")
-    found = Search(selected, time.time()).find((yield from _key(context, words)))
+    found = Search(selected, time.time(), context.has_left).find((yield from _key(context, words)))
     yield b"* THREAD %b\r\n" % _threads(selected, found, algorithm, uid=command.uid)
     yield from context.sync(expunges=command.uid, refresh=False, uid=command.uid)
     return Reply(OK, "Thread completed", context.modseq_code())
