@@ -163,6 +163,8 @@ class Handler:
     async def _drop_append(self) -> None:
         appending, self._appending = self._appending, None
         if appending is not None:
+            if self._running is not None:       # a client that leaves ends the wait for a commit, not the commit
+                await self._running.ended()
             await self._run(appending.abort)
 
     # --- IDLE (RFC 2177) ------------------------------------------------------------------------------------------

@@ -7,12 +7,13 @@ A plan has no descriptors and can be compared with the last one, so that a reloa
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mailsuite.base.errors import ConfigError, ConfigErrors
 from mailsuite.master.accounts import Accounts
+from mailsuite.master.params import MASTER_SERVICE_DISABLE
 from mailsuite.master.services import ACCESS, COMMANDS, LIBRARY, MISSING, PASSABLE, ServiceKind
 
 if TYPE_CHECKING:
@@ -81,7 +82,10 @@ def make_plan(settings: "Settings", entries: "list[MasterEntry]", dovecot: "Dove
     errors: list[ConfigError] = []
     plans: list[ServicePlan] = []
     overrides = {entry.name: dict(entry.overrides) for entry in entries if entry.command in LIBRARY}
+    disabled = settings[MASTER_SERVICE_DISABLE]
     for entry in entries:
+        if _is_disabled(entry, disabled):
+            continue
         try:
             plan = _mail_service(entry, settings, accounts)
         except ConfigError as error:
@@ -101,6 +105,14 @@ def make_plan(settings: "Settings", entries: "list[MasterEntry]", dovecot: "Dove
     if errors:
         raise ConfigErrors(errors)
     return plans
+
+
+def _is_disabled(entry: "MasterEntry", patterns: Sequence[str]) -> bool:
+    """Whether master_service_disable names the service: "inet", "smtp/inet"; "!smtp/inet" in front spares it."""
+    for pattern in patterns:
+        if pattern.removeprefix("!") in (entry.type, f"{entry.name}/{entry.type}"):
+            return not pattern.startswith("!")
+    return False
 
 
 def _conflicts(plans: list[ServicePlan]) -> list[ConfigError]:
@@ -235,10 +247,10 @@ def _access_services(settings: "Settings", dovecot: "DovecotSettings", accounts:
         if "lmtp" in protocols:
             plans.append(_lmtp_service(settings, dovecot, base_dir, accounts))
         plans.append(access)
-    plans += [_program_service(name, "quota-status", settings, dovecot, accounts) for name in status]
-    for name, words in programs.items():
-        if words[:1] == ["script"]:
-            plans.append(_script_service(name, words[1:], settings, dovecot, accounts))
+    asked = [_program_service(name, "quota-status", settings, dovecot, accounts) for name in status]
+    asked += [_script_service(name, words[1:], settings, dovecot, accounts)
+              for name, words in programs.items() if words[:1] == ["script"]]
+    plans += [plan for plan in asked if plan.sockets]
     if logins:
         _refuse_plugins(dovecot)
     for protocol in logins:

@@ -16,6 +16,8 @@ def _ttl(name: str, default: str, test: str) -> Param[int]:
 
 ACCESS_LIST = declare(Param("postscreen_access_list", "permit_mynetworks", string(),
     "permit_mynetworks, permit, reject, dunno or tables of them: who is let in or refused without any test."))
+RESPECTFUL_LOGGING = declare(Param("respectful_logging", "${{$compatibility_level} <level {3.6} ? {no} : {yes}}",
+    boolean(), "Log ALLOWLISTED and DENYLISTED instead of the older words."))
 DENYLIST_ACTION = _action("postscreen_denylist_action",
     "${postscreen_blacklist_action?{$postscreen_blacklist_action}:{ignore}}", "What a client on the list gets")
 GREET_ACTION = _action("postscreen_greet_action", "ignore", "What a client gets that speaks before the greeting")

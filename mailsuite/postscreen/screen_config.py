@@ -31,6 +31,7 @@ class ScreenConfig:
     stress_greet_wait_s: float
     greet_action: str
     denylist_action: str
+    words: tuple[str, str]              # for ALLOWLIST and DENYLIST in the log
     sites: tuple[Site, ...]
     threshold: int
     allow_threshold: int | None
@@ -87,6 +88,7 @@ class ScreenConfig:
             settings=settings, hostname=settings.text("myhostname"), banner=settings.text("smtpd_banner"),
             teaser=teaser, greet_wait_s=settings[params.GREET_WAIT], stress_greet_wait_s=stressed[params.GREET_WAIT],
             greet_action=settings[params.GREET_ACTION], denylist_action=settings[params.DENYLIST_ACTION],
+            words=("ALLOW", "DENY") if settings[params.RESPECTFUL_LOGGING] else ("WHITE", "BLACK"),
             sites=sites, threshold=settings[params.DNSBL_THRESHOLD],
             allow_threshold=_allow_threshold(settings), dnsbl_action=settings[params.DNSBL_ACTION],
             dnsbl_min_ttl_s=settings[params.DNSBL_MIN_TTL], dnsbl_max_ttl_s=settings[params.DNSBL_MAX_TTL],

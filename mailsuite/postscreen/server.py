@@ -106,10 +106,10 @@ class Postscreen:
         tests = Progress(config, self.cache.get(peer.address), time.time())
         verdict = await config.access.judge(peer.address)
         if verdict is Verdict.PERMIT:
-            log.info("ALLOWLISTED %s", where)
+            log.info("%sLISTED %s", config.words[0], where)
             return await self._hand_over(sock, peer, where)
         if verdict is Verdict.REJECT:
-            log.info("DENYLISTED %s", where)
+            log.info("%sLISTED %s", config.words[1], where)
             if config.denylist_action == "drop":
                 return await self._drop(sock, where, "521 5.3.2 Service currently unavailable")
             if config.denylist_action == "enforce":
@@ -121,7 +121,7 @@ class Postscreen:
             log.info("reject: connect from %s: all screening ports busy", where)
             return await self._drop(sock, where, "421 4.3.2 All screening ports are busy")
         if not await config.may_pass_here(peer.server_address):
-            log.info("ALLOWLIST VETO %s", where)
+            log.info("%sLIST VETO %s", config.words[0], where)
             tests.vetoed = True
         if tests.early and not await self._early(sock, peer, where, tests):
             return True

@@ -19,6 +19,8 @@ RESOLVE_NUMERIC_DOMAIN = declare(Param("resolve_numeric_domain", "no", boolean()
     "Take user@192.0.2.1 for user@[192.0.2.1] instead of refusing it."))
 ALLOW_MIN_USER = declare(Param("allow_min_user", "no", boolean(),
     "Allow recipients that begin with \"-\"; commands might take such a name for an option."))
+RELOCATED_PREFIX_ENABLE = declare(Param("relocated_prefix_enable", "yes", boolean(),
+    "Put \"5.1.6 User has moved to\" before what relocated_maps say; without it they have the whole text."))
 SHOW_USER_UNKNOWN_TABLE_NAME = declare(Param("show_user_unknown_table_name", "yes", boolean(),
     "Name the kind of table in \"User unknown\" replies."))
 VIRTUAL_ALIAS_RECURSION_LIMIT = declare(Param("virtual_alias_recursion_limit", "1000", integer(least=1),

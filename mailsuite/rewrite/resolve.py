@@ -87,6 +87,7 @@ class AddressResolver:
         self._delimiter = text("recipient_delimiter")
         self._transports = Transports(settings, source)
         self._relocated = open_maps(text("relocated_maps"), source)
+        self._moved = "5.1.6 User has moved to " if settings[params.RELOCATED_PREFIX_ENABLE] else ""
         in_table = " in virtual alias table" if settings[params.SHOW_USER_UNKNOWN_TABLE_NAME] else ""
         self._unknown_alias = f"5.1.1 User unknown{in_table}"
 
@@ -113,8 +114,8 @@ class AddressResolver:
             moved = await find_address(self._relocated, recipient, delimiter=self._delimiter,
                                        is_local=self.has_local_names)
             if moved is not None:
-                _tell("relocated_maps", recipient, f"error:5.1.6 User has moved to {moved.value}")
-                transport, nexthop = "error", f"5.1.6 User has moved to {moved.value}"
+                transport, nexthop = "error", self._moved + moved.value
+                _tell("relocated_maps", recipient, f"error:{nexthop}")
         if transport == "error":
             return Resolution(transport, nexthop, recipient, address_class, nexthop, routed=routed)
         return Resolution(transport, nexthop.lower() if nexthop == domain else nexthop, recipient, address_class,

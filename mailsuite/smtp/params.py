@@ -107,6 +107,8 @@ SMTPD_SASL_MECHANISM_FILTER = declare(Param("smtpd_sasl_mechanism_filter", "!ext
     "Mechanisms that are offered."))
 SMTPD_SASL_EXCEPTIONS_NETWORKS = declare(Param("smtpd_sasl_exceptions_networks", "", string(),
     "Clients that are not offered AUTH."))
+SMTPD_HIDE_CLIENT_SESSION = declare(Param("smtpd_hide_client_session", "no", boolean(),
+    "Leave name, address, TLS and login of the client out of the Received: header: for submission services."))
 SMTPD_SASL_AUTHENTICATED_HEADER = declare(Param("smtpd_sasl_authenticated_header", "no", boolean(),
     "The login name in the Received header."))
 BROKEN_SASL_AUTH_CLIENTS = declare(Param("broken_sasl_auth_clients", "no", boolean(),

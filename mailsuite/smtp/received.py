@@ -27,22 +27,29 @@ def header_date(now: float) -> str:
 
 
 def received_header(facts: Facts, *, hostname: str, mail_name: str, now: float, show_tls: bool = False,
-                    asked_certificate: bool = False, show_login: bool = False) -> bytes:
-    """The header, LF line ends. show_tls: smtpd_tls_received_header; show_login: smtpd_sasl_authenticated_header."""
-    client = facts.client
-    lines = [f"Received: from {facts.helo or client.name} ({client.name} [{client.rfc_address}])"]
-    if show_tls and facts.tls is not None:
-        lines += _tls_lines(facts, asked_certificate)
-    if show_login and facts.sasl_username:
-        lines.append(f"\t(Authenticated sender: {_comment(facts.sasl_username)})")
-    protocol = facts.with_protocol + ("A" if facts.sasl_username else "")
-    last = f"\tby {hostname} ({mail_name}) with {protocol}" + (f" id {facts.queue_id}" if facts.queue_id else "")
+                    asked_certificate: bool = False, show_login: bool = False, hide_client: bool = False) -> bytes:
+    """The header, LF line ends. show_tls: smtpd_tls_received_header; show_login: smtpd_sasl_authenticated_header;
+    hide_client: smtpd_hide_client_session."""
+    lines = [] if hide_client else _client_lines(facts, show_tls, asked_certificate, show_login)
+    last = f"Received: by {hostname} ({mail_name})" if hide_client else \
+        f"\tby {hostname} ({mail_name}) with {facts.with_protocol}{'A' if facts.sasl_username else ''}"
+    last += f" id {facts.queue_id}" if facts.queue_id else ""
     date = header_date(now)
     if facts.recipients == 1 and facts.first_recipient:
         lines += [last, f"\tfor <{quote_local(facts.first_recipient)}>; {date}"]
     else:
         lines += [last + ";", f"\t{date}"]
     return ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape")
+
+
+def _client_lines(facts: Facts, show_tls: bool, asked_certificate: bool, show_login: bool) -> list[str]:
+    client = facts.client
+    lines = [f"Received: from {facts.helo or client.name} ({client.name} [{client.rfc_address}])"]
+    if show_tls and facts.tls is not None:
+        lines += _tls_lines(facts, asked_certificate)
+    if show_login and facts.sasl_username:
+        lines.append(f"\t(Authenticated sender: {_comment(facts.sasl_username)})")
+    return lines
 
 
 def _tls_lines(facts: Facts, asked: bool) -> list[str]:

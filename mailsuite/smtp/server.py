@@ -101,6 +101,7 @@ class Server:
         self.log_port = settings[params.SMTPD_CLIENT_PORT_LOGGING]
         self.show_tls = settings[params.SMTPD_TLS_RECEIVED_HEADER]
         self.show_login = settings[params.SMTPD_SASL_AUTHENTICATED_HEADER]
+        self.hide_client = settings[params.SMTPD_HIDE_CLIENT_SESSION]
         self.asks_certificate = settings[params.SMTPD_TLS_ASK_CCERT]
         queue_directory = settings.text("queue_directory")
         self._queue_directory = queue_directory

@@ -385,7 +385,8 @@ class SmtpHandler:
         prepend = "".join(line + "\n" for line in self.facts.treatment.prepend)
         intake.write(prepend.encode("utf-8", "surrogateescape") + received_header(
             self.facts, hostname=server.config.hostname, mail_name=server.mail_name, now=time.time(),
-            show_tls=server.show_tls, asked_certificate=server.asks_certificate, show_login=server.show_login))
+            show_tls=server.show_tls, asked_certificate=server.asks_certificate, show_login=server.show_login,
+            hide_client=server.hide_client))
 
     def _engage_verifier(self, intake: Intake | ProxyIntake) -> None:
         """A restriction on DMARC was met: what decides it has to look at the message, though no setting says so."""

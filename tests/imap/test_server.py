@@ -1,6 +1,7 @@
 """imap/server.py: what one session may not do to others, and how sessions end."""
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 
 from mailsuite.imap import commands
 from mailsuite.imap.commands import Entry
+from mailsuite.imap.server import Handler
+from mailsuite.store.maildir.append import MaildirAppend
 from tests.support.mail_sessions import ImapServer
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter, ImapServer], Awaitable[None]]
@@ -79,6 +82,43 @@ def test_a_connection_lost_in_an_append_leaves_nothing(tmp_path: Path) -> None:
     assert [path for folder in ("new", "cur", "tmp") for path in (tmp_path / "Maildir" / folder).iterdir()] == []
 
 
+def test_a_session_that_is_ended_during_a_commit_does_not_disturb_it(tmp_path: Path,
+                                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    began, left, aborted = threading.Event(), threading.Event(), threading.Event()
+    disturbed: list[bool] = []
+    commit, abort, closed = MaildirAppend.commit, MaildirAppend.abort, Handler.closed
+
+    def slow_commit(append: MaildirAppend) -> object:
+        began.set()
+        assert left.wait(10)
+        disturbed.append(aborted.wait(0.2))
+        return commit(append)
+
+    def told_abort(append: MaildirAppend) -> None:
+        aborted.set()
+        abort(append)
+
+    def told_closed(handler: Handler, reason: str) -> None:
+        closed(handler, reason)
+        left.set()
+
+    monkeypatch.setattr(MaildirAppend, "commit", slow_commit)
+    monkeypatch.setattr(MaildirAppend, "abort", told_abort)
+    monkeypatch.setattr(Handler, "closed", told_closed)
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: ImapServer) -> None:
+        writer.write(b"b APPEND INBOX {12+}\r\nSubject: x\r\n\r\n")
+        await writer.drain()
+        await asyncio.to_thread(began.wait, 10)
+        server.world.stop()
+        while server.tasks:
+            await asyncio.wait(server.tasks)
+
+    converse(tmp_path, talk)
+    assert disturbed == [False]
+    assert len(list((tmp_path / "Maildir").glob("[nc]*/*"))) == 1
+
+
 def test_a_stopping_worker_says_bye(tmp_path: Path) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: ImapServer) -> None:
         server.world.stop()
@@ -123,6 +163,6 @@ def test_a_client_that_does_not_read_stops_only_itself(tmp_path: Path) -> None:
         other_writer.write(b"a LOGIN alice x\r\nb STATUS INBOX (MESSAGES)\r\n")
         assert (await until(other_reader, b"b "))[-1].startswith(b"b OK")
         other_writer.close()
-        writer.transport.abort()
+        server.world.stop()
 
     converse(tmp_path, talk)

@@ -40,6 +40,14 @@ def test_columns_and_overrides(tmp_path: Path) -> None:
     assert smtpd.library == {"cleanup": {"always_bcc": "a@b.test"}}
 
 
+@pytest.mark.parametrize(("disabled", "left"), [
+    ("", ["smtp", "2525", "error"]), ("inet", ["error"]), ("smtp/inet", ["2525", "error"]),
+    ("!smtp/inet, inet", ["smtp", "error"]), ("smtp/unix, fifo", ["smtp", "2525", "error"])])
+def test_services_that_are_switched_off(tmp_path: Path, disabled: str, left: list[str]) -> None:
+    text = "smtp inet n - n - - smtpd\n2525 inet n - n - - smtpd\nerror unix - - n - - error\n"
+    assert [plan.name for plan in plans(tmp_path, text, master_service_disable=disabled)] == left
+
+
 def test_public_and_private(tmp_path: Path) -> None:
     found = plans(tmp_path, "pickup unix n - n 60 1 pickup\nerror unix - - n - - error\n")
     assert [spec.path for plan in found for spec in plan.sockets] == ["/q/public/pickup", "/q/private/error"]

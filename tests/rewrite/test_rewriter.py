@@ -161,6 +161,8 @@ def test_relocated() -> None:
     assert got.error == "5.1.6 User has moved to the moon"
     assert run(made.validate_recipient(got, "gone@example.test")) == (550, "5.1.6", "User has moved to the moon")
     assert run(made.resolve("", "x@far.test")).error == ""
+    whole = rewriter(relocated_maps="inline:{ {gone = 5.1.6 To the moon} }", relocated_prefix_enable="no")
+    assert run(whole.resolve("", "gone@example.test")).error == "5.1.6 To the moon"
 
 
 VIRTUAL = ("inline:{ {info@alias.test = alice, bob}, {one@alias.test = two@alias.test}, {two@alias.test = carol}, "

@@ -113,6 +113,18 @@ def test_starttls_and_the_header_that_tells_of_it(queue: Path, tmp_path: Path) -
     assert b"\t(using TLSv1.3 with cipher " in content and b") with ESMTPS id " in content
 
 
+def test_the_header_may_say_nothing_of_the_client(queue: Path) -> None:
+    def client(port: int) -> None:
+        with smtplib.SMTP("127.0.0.1", port, local_hostname="c.test", timeout=10) as smtp:
+            smtp.sendmail("a@b.test", ["x@example.test"], b"Subject: x\r\n\r\n")
+
+    with_server(settings(queue, smtpd_hide_client_session="yes"), client)
+    content = queued(queue)[0].read_bytes()
+    received = content[content.index(b"Received: "):].split(b"\nSubject")[0]
+    assert received.startswith(b"Received: by mx.example.test (") and b"\n\tfor <x@example.test>; " in received
+    assert b"c.test" not in received and b"127.0.0.1" not in received and b"SMTP" not in received
+
+
 def test_implicit_tls(queue: Path, tmp_path: Path) -> None:
     made = ensure_certificates(tmp_path / "certificates", ["mx.example.test"], datetime.datetime.now(datetime.UTC))
     context = ssl.create_default_context(cafile=str(made.authority))

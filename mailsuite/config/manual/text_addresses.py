@@ -30,7 +30,6 @@ relay_recipient_maps: Tables of all recipients in relay_domains; others are refu
 relay_transport: Transport of domains in relay_domains.
 relayhost: Where all mail goes that is not ours: [host], host:port or a domain with MX records.
 relocated_maps: Tables of people who moved: mail for them is refused with the new address.
-relocated_prefix_enable !unseen: Whether replies from relocated_maps begin with "5.1.6 User has moved to".
 sender_bcc_maps: Tables that give a sender's mail a further recipient.
 sender_canonical_classes: Which addresses sender_canonical_maps change.
 sender_canonical_maps: As canonical_maps, for senders only, and before it.

@@ -56,7 +56,6 @@ maillog_file_prefixes: Folders in which maillog_file may be.
 maillog_file_rotate_suffix !logging: The date(1) format that "postfix logrotate" puts behind the old log's name.
 mailq_path !install: Where the mailq command is.
 manpage_directory !install: Where Postfix's manual pages are.
-master_service_disable !unobeyed: Services of master.cf that are switched off, as NAME/TYPE or TYPE.
 max_idle: How long a process without work stays alive.
 max_use !process: After how many connections a process ends; ours stay.
 meta_directory !install: Where files with Postfix's installation facts are.
@@ -96,7 +95,6 @@ proxywrite_service_name !proxymap: The service behind proxy: tables that are wri
 queue_service_name !names: The master.cf service of the queue manager.
 readme_directory !install: Where Postfix's README files are.
 relay_domains: Domains whose mail is passed on to their own hosts (class relay).
-respectful_logging !unseen=yes: Whether logs say allowlist and denylist rather than the older words.
 rewrite_service_name !names: The service that rewrites and resolves addresses.
 sample_directory !install: Where Postfix's sample files are.
 sendmail_path !install: Where the sendmail command is.

@@ -21,7 +21,6 @@ smtpd_etrn_restrictions: Restrictions that are asked at ETRN.
 smtpd_expansion_filter: Characters that may stand in what is put into replies; others become "_".
 smtpd_forbid_bare_newline_exclusions: Clients to which smtpd_forbid_bare_newline does not apply.
 smtpd_helo_restrictions: Restrictions that are asked about the name in HELO.
-smtpd_hide_client_session !unseen: Leave name and address of an authenticated client out of the Received header.
 smtpd_log_access_permit_actions: Permitting actions that are logged.
 smtpd_policy_service_default_action: What counts as the policy server's answer when it is away.
 smtpd_policy_service_max_idle: How long an unused connection to a policy server stays open.
