@@ -4,6 +4,8 @@
     await serve_agent(context, deliver)
 
 Every recipient is reported: what `deliver` left out, and all when it raises, is deferred and stays in the queue.
+An agent whose answer comes from a worker need not wait for it in a task: it may `job.hold()`, return, and
+`job.release()` after the report.
 No more requests are worked on at once than maxproc says in master.cf (DEFAULT_LIMIT where it says 0); the others wait.
 With `sendmail -bv` (request.verify == "verify") the log's status is deliverable or undeliverable; `Job.probe` tells an
 agent to deliver nothing.
@@ -15,12 +17,14 @@ import os
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import cast
 
+from mailsuite.base import wire
+from mailsuite.base.eager import StandIn, begin
 from mailsuite.base.errors import MailError
 from mailsuite.base.log import logger
 from mailsuite.deliver.status_filter import StatusFilter
-from mailsuite.net.ipc import Link, serve_unix
+from mailsuite.net.ipc import LINE_LIMIT
 from mailsuite.net.service import ServiceContext
 from mailsuite.queue.agent import (
     BOUNCED,
@@ -31,6 +35,7 @@ from mailsuite.queue.agent import (
     Times,
     done,
     log_delivery,
+    read_request,
 )
 from mailsuite.queue.envelope import Recipient
 
@@ -42,11 +47,24 @@ class Job:
     """One request on its way through an agent."""
 
     def __init__(self, request: DeliveryRequest, send: Callable[[RecipientReport], None], log: logging.Logger,
-                 status_filter: StatusFilter | None = None) -> None:
+                 status_filter: StatusFilter | None = None, over: Callable[[], None] = lambda: None) -> None:
+        """over: called when all that held it has let go."""
         self.request, self.log, self.times = request, log, Times()
         self._filter = status_filter
-        self._send = send
+        self._send, self._over = send, over
+        self._holds = 1                 # that of `deliver` itself
         self.open_recipients = {recipient.number: recipient for recipient in request.recipients}
+
+    def hold(self) -> None:
+        """The job goes on when `deliver` has returned: somebody will report later, and then `release` it."""
+        self._holds += 1
+
+    def release(self) -> None:
+        """The last one ends the job: who has no report yet is deferred."""
+        self._holds -= 1
+        if not self._holds:
+            self.report_rest(DEFERRED, "4.3.0", "unknown delivery error")
+            self._over()
 
     @property
     def probe(self) -> bool:
@@ -120,33 +138,56 @@ class Job:
 Deliver = Callable[[Job], Awaitable[None]]
 
 
-class _Answers:
-    """What qmgr is told of a request. A report that `done` follows at once travels with it."""
+class QmgrLink(asyncio.Protocol):
+    """A connection of qmgr: requests come in, reports go out. What one turn of the event loop says travels together:
+    each write wakes the other process."""
 
-    __slots__ = ("_held", "_link", "_seq")
+    def __init__(self, frame: "Frame") -> None:
+        self._frame = frame
+        self._transport: asyncio.Transport | None = None
+        self._rest = b""
+        self._outgoing: list[RecipientReport] = []
 
-    def __init__(self, link: Link, seq: int) -> None:
-        self._link, self._seq = link, seq
-        self._held: dict[str, Any] | None = None
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, octets: bytes) -> None:
+        lines = (self._rest + octets).split(b"\n")
+        self._rest = lines.pop()
+        if len(self._rest) > LINE_LIMIT:
+            self._abort()
+            return
+        for line in lines:
+            try:
+                request = read_request(line)
+            except ValueError as error:
+                self._frame.log.error("a delivery request makes no sense: %s", error)
+                self._abort()
+                return
+            self._frame.take(self, request)
+
+    def _abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
 
     def report(self, report: RecipientReport) -> None:
-        if self._held is None:
-            asyncio.get_running_loop().call_soon(self._send_held)
-        else:
-            self._link.send(self._held)
-        self._held = report.to_json()
+        """Never raises: to a qmgr that is gone nothing can be said."""
+        if not self._outgoing:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._outgoing.append(report)
 
-    def _send_held(self) -> None:
-        if self._held is not None:
-            self._link.send(self._held)
-            self._held = None
-
-    def done(self) -> None:
-        if self._held is not None:
-            self._held["done"] = True
-            self._send_held()
+    def done(self, seq: int) -> None:
+        """The request is over; the last report says so itself, if it has not gone yet."""
+        last = self._outgoing[-1] if self._outgoing else None
+        if last is not None and last.seq == seq:
+            last.done = True
         else:
-            self._link.send(done(self._seq))
+            self.report(done(seq))
+
+    def _flush(self) -> None:
+        reports, self._outgoing = self._outgoing, []
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(b"\n".join([*map(wire.encode, reports), b""]))
 
 
 class Frame:
@@ -154,37 +195,44 @@ class Frame:
 
     def __init__(self, context: ServiceContext, deliver: Deliver) -> None:
         self._deliver, self.log = deliver, logger(context.command)
+        self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._under_way = 0
+        self._idle = asyncio.Event()
         self._context = context
         self._settings, self._filter = context.settings, StatusFilter.of(context.settings, context.command)
         self._most = context.process_limit or DEFAULT_LIMIT
-        self._waiting: deque[tuple[Link, DeliveryRequest]] = deque()
+        self._waiting: deque[tuple[QmgrLink, DeliveryRequest]] = deque()
 
-    async def on_link(self, link: Link) -> None:
-        while (message := await link.receive()) is not None:
-            try:
-                request = DeliveryRequest.from_json(message)
-            except (KeyError, TypeError, ValueError) as error:
-                self.log.error("a delivery request makes no sense: %s", error)
-                return
-            if len(self._tasks) < self._most:
-                self._start(link, request)
-            else:
-                self._waiting.append((link, request))
+    def take(self, link: QmgrLink, request: DeliveryRequest) -> None:
+        """Begin, or wait for a place."""
+        if self._under_way < self._most:
+            self._start(link, request)
+        else:
+            self._waiting.append((link, request))
 
-    def _start(self, link: Link, request: DeliveryRequest) -> None:
-        task = asyncio.get_running_loop().create_task(self._run(link, request))
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
+    def _start(self, link: QmgrLink, request: DeliveryRequest) -> None:
+        self._under_way += 1
+        job = Job(request, link.report, self.log, self._status_filter(), lambda: self._over(link, request.seq))
+        task = begin(self._loop, self._run(job), StandIn()).task
+        if task is not None:
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        while self._waiting and len(self._tasks) < self._most:
+    def _over(self, link: QmgrLink, seq: int) -> None:
+        link.done(seq)
+        self._under_way -= 1
+        if self._waiting:
+            self._loop.call_soon(self._start_waiting)
+        elif not self._under_way:
+            self._idle.set()
+
+    def _start_waiting(self) -> None:
+        while self._waiting and self._under_way < self._most:
             self._start(*self._waiting.popleft())
 
-    async def _run(self, link: Link, request: DeliveryRequest) -> None:
-        answers = _Answers(link, request.seq)
-        job = Job(request, answers.report, self.log, self._status_filter())
+    async def _run(self, job: Job) -> None:
+        request = job.request
         try:
             await self._deliver(job)
         except MailError as error:
@@ -196,8 +244,8 @@ class Frame:
         except Exception:
             self.log.exception("%s: unforeseen in a delivery", request.queue_id)
             job.report_rest(DEFERRED, "4.3.0", "internal software error")
-        job.report_rest(DEFERRED, "4.3.0", "unknown delivery error")
-        answers.done()
+        finally:
+            job.release()
 
     def _status_filter(self) -> StatusFilter:
         if self._context.settings is not self._settings:        # reloaded
@@ -207,15 +255,17 @@ class Frame:
 
     async def finish(self) -> None:
         """Wait for what is under way."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
-            await asyncio.sleep(0)          # those that waited for a place may have taken it
+        while self._under_way or self._waiting:
+            self._idle.clear()
+            await self._idle.wait()
 
 
 async def serve_agent(context: ServiceContext, deliver: Deliver) -> None:
     """Serve until the context stops; what is under way then is finished."""
     frame = Frame(context, deliver)
-    servers = [await serve_unix(listener.sock, frame.on_link) for listener in context.listeners]
+    loop = asyncio.get_running_loop()
+    servers = [await loop.create_unix_server(lambda: QmgrLink(frame), sock=listener.sock)
+               for listener in context.listeners]
     context.ready()
     await context.stopping.wait()
     for server in servers:

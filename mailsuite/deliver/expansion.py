@@ -17,6 +17,8 @@ than LEVEL_LIMIT is an alias loop. One recipient has at most local_expansion_lim
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from mailsuite.address.syntax import quote_local, split_domain, split_extension
 from mailsuite.base.errors import ConfigError, MailError, TemporaryError
 from mailsuite.base.trace import inside
@@ -134,7 +136,7 @@ class Expansion:
                           node.orcpt, owner)
         self.outcomes.append(outcome)
         if not logged:
-            shown = replace(self.recipient, address=node.address, original=node.original)
+            shown = structs.replace(self.recipient, address=node.address, original=node.original)
             self.job.log_line(shown, RecipientReport(0, 0, status, dsn, reason, relay=relay), word=word)
 
     def _report(self) -> None:

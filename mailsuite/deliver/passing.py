@@ -6,7 +6,8 @@ The other agent logs the delivery. Raises TemporaryError when it is not there or
 """
 
 import os
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from mailsuite.base.errors import TemporaryError
 from mailsuite.net.ipc import connect

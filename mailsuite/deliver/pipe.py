@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from msgspec import structs
+
 from mailsuite.address.syntax import quote_local, split_domain, split_extension
 from mailsuite.base.errors import ConfigError, MailError
 from mailsuite.config.settings import Settings
@@ -239,7 +241,7 @@ class PipeAgent:
                                relay=self._name)
             if not job.open_recipients:
                 return
-            request = replace(request, recipients=list(job.open_recipients.values()))
+            request = structs.replace(request, recipients=list(job.open_recipients.values()))
         if not options.has_root:
             job.log.critical("chroot(%s): No such file or directory", options.chroot)
             job.report_rest(DEFERRED, "4.3.0", "temporary failure", relay=self._name)

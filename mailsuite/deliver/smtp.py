@@ -10,7 +10,8 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterable, Callable, Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from mailsuite.address.syntax import unquote_local
 from mailsuite.base.errors import ConfigError, MailError, TemporaryError

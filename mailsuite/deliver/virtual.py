@@ -10,6 +10,7 @@ import asyncio
 import errno
 import os
 import zlib
+from typing import Any, NamedTuple
 
 from mailsuite.address.syntax import quote_local
 from mailsuite.base.errors import MailError
@@ -55,7 +56,7 @@ class VirtualAgent:
         self._sync = settings[MAILDIR_SYNC_DIRECTORY]
         self._locks = mbox_locks(settings, VIRTUAL_MAILBOX_LOCK)
         self._spread = settings[DELIVERY_WORKERS_PER_USER]
-        self._full_tempfail = settings[MAILBOX_FULL_TEMPFAIL]
+        self.full_tempfail = settings[MAILBOX_FULL_TEMPFAIL]
         self._mistake = mailbox.limit_problem(self._limit, VIRTUAL_MAILBOX_LIMIT.name, settings[MESSAGE_SIZE_LIMIT])
         self._strict = settings[STRICT_MAILBOX_OWNERSHIP]
 
@@ -65,17 +66,13 @@ class VirtualAgent:
             job.report_rest(DEFERRED, "4.3.5", CONFIGURATION_ERROR, relay=RELAY)
             return
         recipients = job.request.recipients
-        fd = job.open_message()
-        try:
-            if len(recipients) == 1:
-                await self.one(job, recipients[0], fd)
-            else:
-                await asyncio.gather(*(self.one(job, recipient, fd) for recipient in recipients))
-        finally:
-            os.close(fd)
+        if len(recipients) == 1:
+            await self.one(job, recipients[0])
+        else:
+            await asyncio.gather(*(self.one(job, recipient) for recipient in recipients))
 
-    async def one(self, job: Job, recipient: Recipient, fd: int) -> None:
-        """Deliver to one recipient, and report it; fd is not used by a probe."""
+    async def one(self, job: Job, recipient: Recipient) -> None:
+        """Deliver to one recipient, and report it; the worker's answer is not waited for."""
         try:
             path = await self._tables.mailbox(recipient.address)
             if path is None:
@@ -86,37 +83,79 @@ class VirtualAgent:
                 kind = "maildir" if path.endswith("/") else "mailbox"
                 job.report(recipient, SENT, "2.0.0", f"delivers to {kind}", relay=RELAY)
                 return
-            await self._deliver(job, recipient, path, owner, fd)
+            await self._deliver(_Delivery(self, job, recipient, path, owner))
         except MailError as error:
-            if error.detail and error.detail != error.public:
-                job.log.warning("%s: %s: %s", job.queue_id, recipient.address, error.detail)
-            job.report(recipient, DEFERRED, error.status, error.public, relay=RELAY)
+            _failed(job, recipient, error)
+        except OSError as error:
+            job.log.warning("%s: %s", job.queue_id, error)
+            job.report(recipient, DEFERRED, "4.3.0", "local system error")
 
-    async def _deliver(self, job: Job, recipient: Recipient, path: str, owner: Identity, fd: int) -> None:
-        request = job.request
+    async def _deliver(self, delivery: "_Delivery") -> None:
+        job, path, owner = delivery.job, delivery.path, delivery.owner
+        request, recipient = job.request, delivery.recipient
         header = delivery_header(request.sender, recipient.original or recipient.address, recipient.address)
         if path.endswith("/"):
             question = mailbox.ask_maildir(path, header, request.offset, request.size, host=self._host,
                                            limit=self._limit, sync_directory=self._sync, default=UNKNOWN)
-            said, prefix, key = "delivered to maildir", "maildir delivery failed: ", ""
+            key = ""
         else:
             question = mailbox.ask_mbox(path, quote_local(request.sender), header, request.offset, request.size,
                                         locks=self._locks, limit=self._limit, make_parents=True, default=UNKNOWN,
                                         owner=owner.effective().uid if self._strict else None)
-            said, prefix = "delivered to mailbox", f"delivery failed to mailbox {path}: "
             # Who waits for a lock sleeps deliver_lock_delay: let one process do one file's messages in turn.
             key = f"mbox{zlib.crc32(path.encode('utf-8', 'surrogateescape')) % self._spread}"
-        answer = await self._pool.ask(owner, question, [fd], key=key)
-        if answer["ok"]:
-            job.report(recipient, SENT, "2.0.0", said, relay=RELAY)
-            return
-        if path.endswith("/") and answer["errno"] == errno.EACCES:
-            job.log.warning("maildir access problem for UID/GID=%d/%d: %s", owner.uid, owner.gid, answer["reason"])
-            job.log.warning("perhaps you need to create the maildirs in advance")
+        fd = job.open_message()
+        job.hold()
+        try:
+            while not self._pool.start(owner, question, [fd], delivery.over, key=key):
+                await self._pool.room()
+        except BaseException:
+            os.close(fd)
+            job.release()
+            raise
+
+
+class _Delivery(NamedTuple):
+    """One in a worker's hands."""
+
+    agent: VirtualAgent
+    job: Job
+    recipient: Recipient
+    path: str
+    owner: Identity
+
+    def over(self, answer: dict[str, Any] | MailError) -> None:
+        """The worker has answered, or died."""
+        job, recipient = self.job, self.recipient
+        if isinstance(answer, MailError):
+            _failed(job, recipient, answer)
+        elif answer["ok"]:
+            kind = "maildir" if self.path.endswith("/") else "mailbox"
+            job.report(recipient, SENT, "2.0.0", f"delivered to {kind}", relay=RELAY)
+        else:
+            self._refused(answer)
+        job.release()
+
+    def _refused(self, answer: dict[str, Any]) -> None:
+        job, path, owner = self.job, self.path, self.owner
+        if path.endswith("/"):
+            prefix = "maildir delivery failed: "
+            if answer["errno"] == errno.EACCES:
+                job.log.warning("maildir access problem for UID/GID=%d/%d: %s", owner.uid, owner.gid, answer["reason"])
+                job.log.warning("perhaps you need to create the maildirs in advance")
+        else:
+            prefix = f"delivery failed to mailbox {path}: "
         if answer["errno"] == errno.EPERM:
             job.log.warning("specify \"strict_mailbox_ownership = no\" to ignore mailbox ownership mismatch")
-        dsn = mailbox.full_status(answer["status"], self._full_tempfail)
-        job.report(recipient, DEFERRED if dsn.startswith("4") else BOUNCED, dsn, prefix + answer["reason"], relay=RELAY)
+        dsn = mailbox.full_status(answer["status"], self.agent.full_tempfail)
+        job.report(self.recipient, DEFERRED if dsn.startswith("4") else BOUNCED, dsn, prefix + answer["reason"],
+                   relay=RELAY)
+
+
+def _failed(job: Job, recipient: Recipient, error: MailError) -> None:
+    if error.detail and error.detail != error.public:
+        job.log.warning("%s: %s: %s", job.queue_id, recipient.address, error.detail)
+    job.report(recipient, DEFERRED, error.status, error.public, relay=RELAY)
 
 
 async def serve(context: ServiceContext) -> None:

@@ -124,7 +124,7 @@ class Ends:
     async def virtual(self, case: Case) -> list[End]:
         job, reports = case.job()
         with tracing() as trace:
-            await VirtualAgent(case.service.settings, self._unused).one(job, job.request.recipients[0], -1)
+            await VirtualAgent(case.service.settings, self._unused).one(job, job.request.recipients[0])
         end = _reported(case.address, reports[0])
         found = {step.by: step for step in trace.steps}
         if "virtual_mailbox_maps" in found:

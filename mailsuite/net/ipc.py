@@ -10,18 +10,17 @@ checked by whoever acts on it. Raises TemporaryError when the other process is n
 
 import array
 import asyncio
-import json
 import logging
 import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
+from mailsuite.base import wire
 from mailsuite.base.errors import TemporaryError
 
 LINE_LIMIT = 64 * 1024 * 1024
 LINES_WAITING = 1000                # messages read ahead of who takes them
-_ENCODER = json.JSONEncoder(separators=(",", ":"), check_circular=False)
 log = logging.getLogger("mailsuite.net")
 
 
@@ -47,7 +46,7 @@ class Link(asyncio.Protocol):
         """
         if not self._outgoing:
             asyncio.get_running_loop().call_soon(self._flush)
-        self._outgoing.append(_ENCODER.encode(message).encode())
+        self._outgoing.append(wire.encode(message))
 
     def _flush(self) -> None:
         lines, self._outgoing = self._outgoing, []
@@ -72,7 +71,7 @@ class Link(asyncio.Protocol):
             self._paused = False
             if self._transport is not None:
                 self._transport.resume_reading()
-        message = json.loads(line)
+        message = wire.decode(line)
         assert isinstance(message, dict)
         return message
 
@@ -165,6 +164,6 @@ def receive_with_fds(sock: socket.socket, size: int = 1 << 20) -> tuple[dict[str
             fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
     if not octets:
         return None, list(fds)
-    message = json.loads(octets)
+    message = wire.decode(octets)
     assert isinstance(message, dict)
     return message, list(fds)

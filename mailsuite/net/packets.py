@@ -7,25 +7,25 @@ and the JSON; or "M", and the JSON is in a memfd that comes before the other des
 """
 
 import array
-import json
 import logging
 import os
 import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mailsuite.base import wire
+
 INLINE_LIMIT = 60 * 1024         # octets of JSON in one datagram; more goes through a memfd
 MESSAGE_LIMIT = 64 * 1024 * 1024
 FDS_LIMIT = 16
 _SPACE = socket.CMSG_SPACE(4 * (FDS_LIMIT + 1))
-_ENCODER = json.JSONEncoder(separators=(",", ":"), check_circular=False)
 
 log = logging.getLogger("mailsuite.net")
 
 
 def encode(packet: Mapping[str, Any]) -> bytes:
     """A packet's octets, for send_encoded."""
-    return b"J" + _ENCODER.encode(packet).encode()
+    return b"J" + wire.encode(packet)
 
 
 def together(packets: Sequence[bytes]) -> bytes:
@@ -68,11 +68,11 @@ def receive(sock: socket.socket) -> tuple[list[dict[str, Any]] | None, list[int]
             memory = found.pop(0)
             try:
                 size = min(os.fstat(memory).st_size, MESSAGE_LIMIT)
-                packet = json.loads(os.pread(memory, size, 0))
+                packet = wire.decode(os.pread(memory, size, 0))
             finally:
                 os.close(memory)
         else:
-            packet = json.loads(octets[1:]) if octets else None
+            packet = wire.decode(octets[1:]) if octets else None
         if isinstance(packet, dict):
             return [packet], found
         if isinstance(packet, list) and all(type(one) is dict for one in packet):

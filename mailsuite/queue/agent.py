@@ -1,7 +1,7 @@
 """What qmgr asks of a delivery agent and what it answers: the dataclasses of both ends, and the delivery's log line.
 
-    qmgr -> agent      one line of JSON per request:   DeliveryRequest.to_json()
-    agent -> qmgr      one line per recipient as it ends: RecipientReport.to_json(), then {"seq": 7, "done": true};
+    qmgr -> agent      one line of JSON per request:   a DeliveryRequest
+    agent -> qmgr      one line per recipient as it ends: a RecipientReport, then {"seq": 7, "done": true};
                        "done": true may stand in the last report's line
 
 qmgr connects to the transport's Unix socket (private/NAME or public/NAME) and keeps the connection; requests carry a
@@ -18,14 +18,16 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import msgspec
+
 from mailsuite.address.syntax import quote_local, unquote_local
-from mailsuite.queue.envelope import Notify, Recipient
+from mailsuite.base import wire
+from mailsuite.queue.envelope import Recipient
 
 SENT, DEFERRED, BOUNCED = "sent", "deferred", "bounced"
 
 
-@dataclass(slots=True)
-class DeliveryRequest:
+class DeliveryRequest(msgspec.Struct, omit_defaults=True):
     """One attempt to deliver one message to some recipients at one nexthop.
 
     transport: the master.cf name. nexthop: as transport_maps or the domain said, e.g. "[192.0.2.1]:2525" or "a.test".
@@ -55,31 +57,21 @@ class DeliveryRequest:
     envid: str = ""
     ret: str = ""
     verify: str = ""
-    facts: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, str] = {}
     utf8_header: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        said: dict[str, Any] = {
-            "seq": self.seq, "queue_id": self.queue_id, "path": self.path, "offset": self.offset, "size": self.size,
-            "sender": self.sender, "transport": self.transport, "nexthop": self.nexthop,
-            "recipients": [[r.number, r.address, r.original, r.orcpt, int(r.notify)] for r in self.recipients],
-            "arrival_time": self.arrival_time, "active_time": self.active_time, "sent_time": self.sent_time,
-            "facts": self.facts}
-        for name in _REQUEST_WHEN_SET:
-            if value := getattr(self, name):
-                said[name] = value
+        """What differs from the defaults."""
+        said: dict[str, Any] = msgspec.to_builtins(self)
         return said
 
     @classmethod
     def from_json(cls, said: dict[str, Any]) -> "DeliveryRequest":
-        """Raises KeyError, TypeError or ValueError for what `to_json` did not write."""
-        given = dict(said)
-        given["recipients"] = [Recipient(address, original, orcpt, Notify(notify), number)
-                               for number, address, original, orcpt, notify in said["recipients"]]
-        return cls(**given)
+        """Raises ValueError for what `to_json` did not write."""
+        return msgspec.convert(said, cls)
 
 
-_REQUEST_WHEN_SET = ("encoding", "smtputf8", "envid", "ret", "verify", "utf8_header")
+read_request = wire.Reader(DeliveryRequest)
 
 
 class MemberEnd(NamedTuple):
@@ -102,8 +94,7 @@ class MemberEnd(NamedTuple):
                                action=self.action, diagnostic=self.diagnostic, owner=self.owner)
 
 
-@dataclass(slots=True)
-class RecipientReport:
+class RecipientReport(msgspec.Struct, omit_defaults=True):
     """How one recipient of one request ended.
 
     status: "sent", "deferred" or "bounced". dsn: "2.0.0". reason: for humans, as in the log's parentheses.
@@ -113,44 +104,41 @@ class RecipientReport:
     address: what an alias had made of the recipient when it ended, for "<address> (expanded from <original>)"; "": its
     own address. ends: each delivery of an expansion, where a notice has to tell of all: the rows of `MemberEnd`.
     owner: who is told of a failure in the sender's place, the owner of a mailing list.
+    done: nothing more of this request follows. A status "" says that, and tells of no recipient.
     """
 
     seq: int
-    number: int
-    status: str
-    dsn: str
-    reason: str
+    number: int = -1
+    status: str = ""
+    dsn: str = ""
+    reason: str = ""
     relay: str = "none"
     action: str = ""
     diagnostic: str = ""
     remote_mta: str = ""
     dsn_done: bool = False
     address: str = ""
-    ends: list[list[str]] = field(default_factory=list)
+    ends: list[list[str]] = []
     owner: str = ""
+    done: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        said: dict[str, Any] = {"seq": self.seq, "number": self.number, "status": self.status, "dsn": self.dsn,
-                                "reason": self.reason, "relay": self.relay}
-        for name in _REPORT_WHEN_SET:
-            if value := getattr(self, name):
-                said[name] = value
+        """What differs from the defaults."""
+        said: dict[str, Any] = msgspec.to_builtins(self)
         return said
 
     @classmethod
     def from_json(cls, said: dict[str, Any]) -> "RecipientReport":
-        """Raises TypeError for what `to_json` did not write; "done" is the connection's business."""
-        given = {"reason": "", **said}
-        given.pop("done", None)
-        return cls(**given)
+        """Raises ValueError for what `to_json` did not write."""
+        return msgspec.convert(said, cls)
 
 
-_REPORT_WHEN_SET = ("action", "diagnostic", "remote_mta", "dsn_done", "address", "ends", "owner")
+read_report = wire.Reader(RecipientReport)
 
 
-def done(seq: int) -> dict[str, Any]:
-    """The line that ends a request."""
-    return {"seq": seq, "done": True}
+def done(seq: int) -> RecipientReport:
+    """What ends a request and tells of no recipient."""
+    return RecipientReport(seq, done=True)
 
 
 @dataclass(slots=True)

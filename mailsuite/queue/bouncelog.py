@@ -6,30 +6,40 @@
 One JSON line per recipient: {"to": [address, original, orcpt, notify, number], "report": {...}}.
 """
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from msgspec import Struct
+
+from mailsuite.base import wire
 from mailsuite.base.files import write_whole
 from mailsuite.base.log import logger
 from mailsuite.queue.active import Ended
 from mailsuite.queue.agent import RecipientReport
-from mailsuite.queue.envelope import Notify, Recipient
+from mailsuite.queue.envelope import Recipient
 
 LIMIT = 64 * 1024 * 1024
 log = logger("bounce")
+
+
+class _Kept(Struct):
+    """A line."""
+
+    to: Recipient
+    report: RecipientReport
+
+
+_read = wire.Reader(_Kept)
 
 
 def write(path: str, ended: Sequence[Ended]) -> None:
     """Raises OSError."""
     lines = []
     for one in ended:
-        to = one.recipient
-        lines.append(json.dumps({"to": [to.address, to.original, to.orcpt, int(to.notify), to.number],
-                                 "report": one.report.to_json()}))
+        lines.append(wire.encode(_Kept(one.recipient, one.report)))
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    write_whole(Path(path), ("\n".join(lines) + "\n").encode("ascii"), mode=0o600)
+    write_whole(Path(path), b"\n".join([*lines, b""]), mode=0o600)
 
 
 def read(path: str) -> list[Ended]:
@@ -42,11 +52,9 @@ def read(path: str) -> list[Ended]:
     found = []
     for line in content.splitlines():
         try:
-            said = json.loads(line)
-            address, original, orcpt, notify, number = said["to"]
-            found.append(Ended(Recipient(address, original, orcpt, Notify(notify), number),
-                               RecipientReport.from_json(said["report"])))
-        except (ValueError, TypeError, KeyError) as error:
+            kept = _read(line)
+            found.append(Ended(kept.to, kept.report))
+        except ValueError as error:
             log.warning("%s is damaged: %s", path, error)
     return found
 

@@ -21,7 +21,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mailsuite.base.errors import MailError
 from mailsuite.base.log import logger
@@ -37,6 +37,7 @@ from mailsuite.queue.envelope import Envelope, Handling, Recipient
 from mailsuite.queue.file import RESERVE
 from mailsuite.queue.headers import split_header
 from mailsuite.queue.inspection import Inspector
+from mailsuite.queue.notify import QueueNotice
 from mailsuite.queue.refused import Refused as Refused
 from mailsuite.rewrite.mapping import MESSAGE
 from mailsuite.smtp.params import CLEANUP_REPLACE_STRAY_CR_LF, MESSAGE_SIZE_LIMIT
@@ -314,10 +315,10 @@ class Intake:
             envelope.smtputf8 = envelope.utf8_header or not sender.isascii() or not all(
                 recipient.address.isascii() for recipient in self.recipients)
         envelope.lines = file.writer.lines
-        facts = envelope.facts()
+        kept = envelope.kept()
         queue = "hold" if envelope.hold else "incoming"
         try:
-            recipients = file.finish(facts, self.recipients)
+            recipients = file.finish(kept.facts(), self.recipients)
             size = file.writer.size
             # The limit is meant for the message with its envelope, as in Postfix.
             if 0 < self.cleanup.size_limit < file.writer.whole:
@@ -325,17 +326,16 @@ class Intake:
                 raise Refused(552, "5.3.4", "Error: message file too big")
             # The file is the store's now: whoever waits for us may be cancelled, the commit goes on.
             self._file = None
-            notice: dict[str, Any] | None = None
+            notice: QueueNotice | None = None
             if self.cleanup.notifier is not None and queue == "incoming":
-                notice = {"op": "new", "id": self.queue_id, "offset": file.writer.start, "size": size, "facts": facts,
-                          "to": [[r.number, r.address, r.original, r.orcpt, int(r.notify)] for r in recipients]}
+                notice = QueueNotice("new", self.queue_id, file.writer.start, size, kept, recipients)
             await store.commit_soon(file, queue, lambda: self._tell(notice))
         except OSError as error:
             log.warning("%s: write queue file: %s", self.queue_id, error)
             raise _storage(error) from error
         return Accepted(self.queue_id, size)
 
-    def _tell(self, notice: dict[str, Any] | None) -> None:
+    def _tell(self, notice: QueueNotice | None) -> None:
         """qmgr hears of what is on disk, also when nobody waits for the answer any more."""
         if self.cleanup.notifier is not None and notice is not None:
             self.cleanup.notifier.tell(notice)

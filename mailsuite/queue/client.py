@@ -8,15 +8,14 @@ the connection could not be made (was_up False) or broke with these requests in 
 """
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
-from mailsuite.queue.agent import DeliveryRequest, RecipientReport
+from mailsuite.base import wire
+from mailsuite.queue.agent import DeliveryRequest, RecipientReport, read_report
 
 LINE_LIMIT = 64 * 1024 * 1024
-_ENCODER = json.JSONEncoder(separators=(",", ":"), check_circular=False)
 log = logging.getLogger("mailsuite.qmgr")
 
 
@@ -64,8 +63,8 @@ class AgentLink(asyncio.Protocol):
             return
         for line in lines:
             try:
-                self._agents.answered(self, json.loads(line))
-            except (ValueError, TypeError, KeyError) as error:
+                self._agents.answered(self, read_report(line))
+            except ValueError as error:
                 log.warning("agent %s gave an answer that makes no sense: %s", self.name, error)
                 self.close()
                 return
@@ -93,16 +92,16 @@ class Agents:
         link = self._links.get(path)
         if link is None:
             link = self._links[path] = AgentLink(self, request.transport, path)
-        link.send(request.seq, _ENCODER.encode(request.to_json()).encode() + b"\n")
+        link.send(request.seq, wire.encode(request) + b"\n")
 
-    def answered(self, link: AgentLink, answer: dict[str, Any]) -> None:
+    def answered(self, link: AgentLink, answer: RecipientReport) -> None:
         """Answers to requests that are not in this agent's hands are passed over: it has no say in others."""
-        seq = answer["seq"]
+        seq = answer.seq
         if seq not in link.in_hand:
             return
-        if "number" in answer:
-            self._on_report(RecipientReport.from_json(answer))
-        if answer.get("done"):
+        if answer.status:
+            self._on_report(answer)
+        if answer.done:
             link.in_hand.discard(seq)
             self._on_done(seq)
 

@@ -9,9 +9,12 @@ Addresses are in internal form: not quoted, without <>; sender "" is the null se
 """
 
 import time
-from dataclasses import dataclass, field, fields
 from enum import Enum, Flag, IntFlag
-from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from mailsuite.base import wire
 
 
 class Notify(IntFlag):
@@ -50,9 +53,8 @@ class Handling(Flag):
     INTERNAL = 4        # bounces and notices (internal_mail_filter_classes adds FILTER and MILTER)
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
-    """One recipient.
+class Recipient(Struct, frozen=True, array_like=True):
+    """One recipient; as JSON a list.
 
     address: where it goes now. original: as the client said it, for X-Original-To and orig_to= ("" : the same).
     orcpt: ORCPT's value "type;address", decoded. number: set by the queue file, names the recipient in reports.
@@ -65,8 +67,7 @@ class Recipient:
     number: int = -1
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True, omit_defaults=True):
     """Where a message came from; the facts that logs, Received headers, milters and XFORWARD tell.
 
     client_* is what is told to content filters and policy (after XCLIENT/XFORWARD); message_origin is
@@ -88,8 +89,7 @@ class Origin:
     sasl_sender: str = ""
 
 
-@dataclass(slots=True)
-class Envelope:
+class Envelope(Struct, omit_defaults=True):
     """One message's envelope while it is accepted. local: headers are rewritten as for local clients
     (local_header_rewrite_clients); only then are missing headers added.
 
@@ -99,7 +99,7 @@ class Envelope:
     """
 
     sender: str = ""
-    origin: Origin = field(default_factory=Origin)
+    origin: Origin = Origin()
     local: bool = True
     handling: Handling = Handling.EXTERNAL
     arrival_time: float = field(default_factory=time.time)
@@ -114,7 +114,7 @@ class Envelope:
     hold_reason: str = ""
     filter: str = ""
     redirect: str = ""
-    bcc: list[str] = field(default_factory=list)
+    bcc: list[str] = []
     verify: str = ""                   # sendmail -bv, -v: "verify", "record": report by mail; verify(8): "probe"
     program: str = "smtpd"             # who accepted it: smtpd, pickup, bounce, local...
     lines: int = 0                     # of the content; logs and listings count line ends as SMTP's two octets
@@ -122,36 +122,22 @@ class Envelope:
     require_tls: str = ""              # "yes": REQUIRETLS (RFC 8689); "no": the header said TLS-Required: no
     verp: str = ""                     # two delimiters: each recipient gets a copy from a sender of its own (verp.py)
     dmarc: frozenset[str] = frozenset()     # what restrictions ask for when DMARC fails (auth_results/verifier.py)
-    expanded: list[tuple[str, str, str]] = field(default_factory=list)   # aliases whose success is to be told of
+    expanded: list[tuple[str, str, str]] = []   # aliases whose success is to be told of
 
-    def facts(self) -> dict[str, Any]:
-        """A JSON-able dictionary of all that differs from the defaults; `of_facts` reads it."""
-        said: dict[str, Any] = {"sender": self.sender, "arrival_time": self.arrival_time, "local": self.local,
-                                "program": self.program}
-        for name in _WHEN_SET:
-            if value := getattr(self, name):
-                said[name] = value
-        if self.ret is not Ret.NONE:
-            said["ret"] = self.ret.value
-        if self.handling is not Handling.EXTERNAL:
-            said["handling"] = self.handling.value
-        origin = self.origin
-        said["origin"] = {name: value for name in _ORIGIN if (value := getattr(origin, name))}
-        return said
+    def kept(self) -> "Envelope":
+        """What counts once the message is in the queue."""
+        if self.bcc or self.dmarc or self.size_hint:        # carried out, or the accepting server's own
+            return replace(self, bcc=[], dmarc=frozenset(), size_hint=0)
+        return self
+
+    def facts(self) -> bytes:
+        """What is kept, one line of JSON with all that differs from the defaults; `of_facts` reads it."""
+        return wire.encode(self.kept())
 
     @classmethod
-    def of_facts(cls, said: dict[str, Any]) -> "Envelope":
-        """Raises ValueError, TypeError or KeyError for what `facts` did not write."""
-        known = {name: value for name, value in said.items() if name in _NAMES}
-        known["origin"] = Origin(**said["origin"])
-        if "ret" in known:
-            known["ret"] = Ret(known["ret"])
-        if "handling" in known:
-            known["handling"] = Handling(known["handling"])
-        return cls(**known)
+    def of_facts(cls, said: bytes) -> "Envelope":
+        """Raises ValueError for what `facts` did not write."""
+        return _read(said)
 
 
-_ORIGIN = tuple(entry.name for entry in fields(Origin))
-_NAMES = frozenset(entry.name for entry in fields(Envelope)) - {"origin"}
-_WHEN_SET = ("encoding", "smtputf8", "utf8_header", "envid", "full_name", "hold", "hold_reason", "filter", "redirect",
-             "verify", "lines", "is_bounce", "verp", "expanded", "require_tls")
+_read = wire.Reader(Envelope)

@@ -21,16 +21,18 @@ the body. Limits: TAIL_LIMIT octets of envelope, which is some 400,000 recipient
 """
 
 import errno
-import json
 import os
 import re
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO
 
+from msgspec.structs import replace
+
+from mailsuite.base import wire
 from mailsuite.base.errors import TemporaryError
-from mailsuite.queue.envelope import Envelope, Notify, Recipient
+from mailsuite.queue.envelope import Envelope, Recipient
 
 HEAD = 128
 TAIL_LIMIT = 64 * 1024 * 1024
@@ -106,7 +108,7 @@ class Writer:
         """Line ends of the content, each of which is two octets in SMTP. Before `finish` only."""
         return self._flushed_lines + sum(octets.count(b"\n") for octets in self._waiting)
 
-    def finish(self, facts: dict[str, Any], recipients: list[Recipient]) -> list[Recipient]:
+    def finish(self, facts: bytes, recipients: list[Recipient]) -> list[Recipient]:
         """The content is over: make head and tail; return the recipients with their numbers. Writes nothing."""
         end = self.start + self.size
         tail, numbered = make_tail(facts, recipients, end)
@@ -215,25 +217,17 @@ def make_head(offset: int, size: int, tail_start: int, tail: bytes) -> bytes:
     return text.ljust(HEAD - 1) + b"\n"
 
 
-def make_tail(facts: dict[str, Any], recipients: list[Recipient], start: int) -> tuple[bytes, list[Recipient]]:
-    """The tail that begins at offset start, and the recipients with their numbers."""
-    lines = [b"E%b\n" % _json(facts)]
+def make_tail(facts: bytes, recipients: list[Recipient], start: int) -> tuple[bytes, list[Recipient]]:
+    """The tail that begins at offset start, and the recipients with their numbers. facts: Envelope's."""
+    lines = [b"E%b\n" % facts]
     at = start + len(lines[0])
     numbered = []
     for recipient in recipients:
-        line = b"R-%b\n" % _json([recipient.address, recipient.original, recipient.orcpt, int(recipient.notify)])
+        line = b"R-%b\n" % wire.encode((recipient.address, recipient.original, recipient.orcpt, recipient.notify))
         numbered.append(Recipient(recipient.address, recipient.original, recipient.orcpt, recipient.notify, at + 1))
         lines.append(line)
         at += len(line)
     return b"".join(lines), numbered
-
-
-def _json(value: object) -> bytes:
-    # ASCII only: a surrogate of surrogateescape becomes an escape and comes back as it was.
-    return _encode(value).encode("ascii")
-
-
-_encode = json.JSONEncoder(separators=(",", ":")).encode      # json.dumps makes one each time
 
 
 def read(fd: int, *, with_done: bool = False) -> Stored:
@@ -279,18 +273,19 @@ def _parse(start: int, tail: bytes, offset: int, size: int, with_done: bool) -> 
     done, at = 0, start
     for line in tail.split(b"\n")[:-1]:
         if line[:1] == b"E":
-            envelope = Envelope.of_facts(json.loads(line[1:]))
+            envelope = Envelope.of_facts(line[1:])
         elif line[:1] == b"R":
             finished = line[1:2] == b"x"
             done += finished
             if not finished or with_done:
-                address, original, orcpt, notify = json.loads(line[2:])
-                number = -(at + 1) if finished else at + 1
-                recipients.append(Recipient(address, original, orcpt, Notify(notify), number))
+                recipients.append(replace(read_recipient(line[2:]), number=-(at + 1) if finished else at + 1))
         at += len(line) + 1
     if envelope is None:
         raise ValueError("no envelope line")
     return Stored(envelope, recipients, done, offset, size)
+
+
+read_recipient = wire.Reader(Recipient)
 
 
 def mark_done(fd: int, numbers: list[int]) -> None:

@@ -15,7 +15,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mailsuite.address.syntax import quote_local, split_domain
 from mailsuite.base.eager import StandIn, begin
@@ -33,9 +33,10 @@ from mailsuite.queue.agent import (
     log_delivery,
 )
 from mailsuite.queue.clog import ClogWarnings
-from mailsuite.queue.envelope import Envelope, Notify, Recipient
+from mailsuite.queue.envelope import Recipient
 from mailsuite.queue.file import EXPIRE, Damaged, Stored, Unfinished, read
 from mailsuite.queue.limits import TransportTable
+from mailsuite.queue.notify import QueueNotice
 from mailsuite.queue.probes import is_probe
 from mailsuite.queue.resolving import Group, Resolver, Verdict
 from mailsuite.queue.scheduler import Entry, Outcome, Scheduler
@@ -107,17 +108,17 @@ class Manager:
 
     # --- taking in ----------------------------------------------------------------------------------------------
 
-    def take_notice(self, notice: dict[str, Any]) -> None:
-        """A message whose envelope came with the notice. Raises KeyError, TypeError, ValueError for nonsense."""
-        queue_id = notice["id"]
+    def take_notice(self, notice: QueueNotice) -> None:
+        """A message whose envelope came with the notice. Raises ValueError for nonsense."""
+        queue_id = notice.id
         if queue_id in self.active:
             return
         if not self.has_room:
             self.refused_notice = True
             return
-        recipients = [Recipient(address, original, orcpt, Notify(notify), number)
-                      for number, address, original, orcpt, notify in notice["to"]]
-        stored = Stored(Envelope.of_facts(notice["facts"]), recipients, 0, int(notice["offset"]), int(notice["size"]))
+        if notice.facts is None:
+            raise ValueError("a message without an envelope")
+        stored = Stored(notice.facts, notice.to, 0, notice.offset, notice.size)
         try:
             self.store.move(queue_id, "incoming", "active")
         except FileNotFoundError:

@@ -1,7 +1,7 @@
 """Tells qmgr what is new, over its socket public/qmgr: a connection that is kept and made again after a loss.
 
     notifier = Notifier(f"{queue_directory}/public/qmgr")
-    notifier.tell({"op": "new", "id": "4F3A21", ...})       never blocks, never raises
+    notifier.tell(QueueNotice("new", "4F3A21", ...))             never blocks, never raises
     notifier.behind                                         qmgr says that mail comes faster than it goes
 
 A notice is a hint: what is lost is found by qmgr's scan of incoming/. At most BACKLOG octets wait for a slow qmgr.
@@ -12,14 +12,30 @@ qmgr is then woken once for several messages, and so is everybody behind it.
 import asyncio
 import json
 import socket
-from collections.abc import Mapping
-from typing import Any
+
+from msgspec import Struct
+
+from mailsuite.base import wire
+from mailsuite.queue.envelope import Envelope, Recipient
 
 BACKLOG = 1 << 20
 RETRY_S = 1.0
 BUSY_S = 0.015              # since the last notices went: there is much mail
 GATHER_S = 0.010
-_encode = json.JSONEncoder(separators=(",", ":")).encode      # json.dumps makes one each time
+
+
+class QueueNotice(Struct, omit_defaults=True):
+    """A line for qmgr; see `queue/requests.py`. op "new": where the content of a file in incoming/ is, and all that its
+    tail says."""
+
+    op: str
+    id: str = ""
+    offset: int = 0
+    size: int = 0
+    facts: Envelope | None = None
+    to: list[Recipient] = []
+    site: str | None = None
+    answer: bool = False
 
 
 class Notifier:
@@ -37,9 +53,9 @@ class Notifier:
         self._heard = b""
         self.behind = False
 
-    def tell(self, message: Mapping[str, Any]) -> None:
+    def tell(self, notice: QueueNotice) -> None:
         """Send now, or soon, or as soon as the socket takes it; dropped when nobody listens."""
-        line = _encode(message).encode() + b"\n"
+        line = wire.encode(notice) + b"\n"
         if self._socket is None and not self._connect():
             return
         if len(self._waiting) + len(line) > BACKLOG:

@@ -24,7 +24,9 @@ import json
 import os
 from typing import TYPE_CHECKING, Any, cast
 
+from mailsuite.base import wire
 from mailsuite.base.log import logger
+from mailsuite.queue.notify import QueueNotice
 from mailsuite.queue.peer import peer_uid
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 NOTICE_LIMIT = 64 * 1024 * 1024     # octets of one line from a trusted peer
 REQUEST_LIMIT = 4096                # from anybody else
+_read = wire.Reader(QueueNotice)
 log = logger("qmgr")
 
 
@@ -81,25 +84,25 @@ class Requests(asyncio.Protocol):
 
     def _line(self, line: bytes) -> None:
         try:
-            message = json.loads(line)
-            if message["op"] == "new" and self._limit == NOTICE_LIMIT:
+            notice = _read(line)
+            if notice.op == "new" and self._limit == NOTICE_LIMIT:
                 self._queue_manager.notifiers.add(self)
-            if message["op"] in ("flush", "flush_one"):
-                task = asyncio.get_running_loop().create_task(self._flush(message))
+            if notice.op in ("flush", "flush_one"):
+                task = asyncio.get_running_loop().create_task(self._flush(notice))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
-            elif (answer := self._queue_manager.told(message, self._uid)) is not None and message.get("answer"):
+            elif (answer := self._queue_manager.told(notice, self._uid)) is not None and notice.answer:
                 self._answer(answer)
-        except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+        except (ValueError, OSError) as error:
             log.warning("a request on public/qmgr makes no sense: %s", error)
             self._answer({"error": "bad request"})
 
-    async def _flush(self, message: dict[str, Any]) -> None:
+    async def _flush(self, notice: QueueNotice) -> None:
         try:
-            answer = await self._queue_manager.flush(message, self._uid)
-        except (ValueError, TypeError, KeyError) as error:
+            answer = await self._queue_manager.flush(notice, self._uid)
+        except ValueError as error:
             answer = {"error": f"bad request: {error}"}
-        if message.get("answer"):
+        if notice.answer:
             self._answer(answer)
 
     def _answer(self, answer: dict[str, Any]) -> None:

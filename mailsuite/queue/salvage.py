@@ -6,11 +6,12 @@ Recipients and envelope whose lines are whole are there; of the content, what th
 are included, with negated numbers. Raises OSError.
 """
 
-import json
 import os
 
-from mailsuite.queue.envelope import Envelope, Notify, Recipient
-from mailsuite.queue.file import HEAD, TAIL_LIMIT, Damaged, Stored, read, read_head
+from msgspec.structs import replace
+
+from mailsuite.queue.envelope import Envelope, Recipient
+from mailsuite.queue.file import HEAD, TAIL_LIMIT, Damaged, Stored, read, read_head, read_recipient
 
 
 def salvage(fd: int) -> tuple[Stored | None, str]:
@@ -36,11 +37,10 @@ def _lines(tail: bytes, start: int) -> tuple[Envelope, list[Recipient]]:
     for line in tail.split(b"\n"):
         try:
             if line[:1] == b"E":
-                envelope = Envelope.of_facts(json.loads(line[1:]))
+                envelope = Envelope.of_facts(line[1:])
             elif line[:1] == b"R":
-                address, original, orcpt, notify = json.loads(line[2:])
                 number = -(at + 1) if line[1:2] == b"x" else at + 1
-                recipients.append(Recipient(str(address), str(original), str(orcpt), Notify(notify), number))
+                recipients.append(replace(read_recipient(line[2:]), number=number))
         except (ValueError, TypeError, KeyError):
             pass                        # this line is the damage
         at += len(line) + 1

@@ -22,6 +22,7 @@ from mailsuite.queue.cleanup import Cleanup
 from mailsuite.queue.client import Agents
 from mailsuite.queue.ids import is_id
 from mailsuite.queue.manager import Manager
+from mailsuite.queue.notify import QueueNotice
 from mailsuite.queue.requests import Requests
 from mailsuite.queue.rounds import Rounds
 from mailsuite.queue.scanner import Scanner
@@ -100,15 +101,15 @@ class QueueManager:
 
     # --- requests -----------------------------------------------------------------------------------------------
 
-    def told(self, message: dict[str, Any], uid: int) -> dict[str, Any] | None:
-        """Act on one line; returns the answer. Raises KeyError, TypeError, ValueError for nonsense."""
+    def told(self, notice: QueueNotice, uid: int) -> dict[str, Any] | None:
+        """Act on one line; returns the answer. Raises ValueError for nonsense."""
         trusted = uid in (0, os.geteuid())
-        op = message["op"]
+        op = notice.op
         if self.stopping:
             return {"error": "mail system is going down"}
         if op == "new":
             if trusted:
-                self.manager.take_notice(message)
+                self.manager.take_notice(notice)
                 if self.manager.refused_notice:
                     self._note_behind()
             return None
@@ -118,21 +119,20 @@ class QueueManager:
             return {"ok": True}
         return {"error": f"unknown request {op}"}
 
-    async def flush(self, message: dict[str, Any], uid: int) -> dict[str, Any]:
+    async def flush(self, notice: QueueNotice, uid: int) -> dict[str, Any]:
         """Somebody wants mail to be tried now."""
         if self.stopping:
             return {"error": "mail system is going down"}
         if uid not in (0, os.geteuid()) and not await allowed(self.settings, "authorized_flush_users", uid):
             return {"error": f"User {user_name(uid)}({uid}) is not allowed to flush the mail queue"}
-        op = message["op"]
         self.manager.scheduler.forget_dead()
-        if "site" in message:
-            await self._flush_site(str(message["site"]))
-        elif op == "flush":
+        if notice.site is not None:
+            await self._flush_site(notice.site)
+        elif notice.op == "flush":
             self.scanner.scan_incoming()
             self.scanner.scan_deferred(everything=True)
-        elif is_id(message["id"]):
-            self.manager.take(message["id"], "deferred", flush=True)
+        elif is_id(notice.id):
+            self.manager.take(notice.id, "deferred", flush=True)
         return {"ok": True}
 
     async def _flush_site(self, site: str) -> None:
@@ -231,8 +231,8 @@ class _Own:
     def __init__(self, queue_manager: QueueManager) -> None:
         self._queue_manager = queue_manager
 
-    def tell(self, message: dict[str, Any]) -> None:
-        self._queue_manager.manager.take_notice(message)
+    def tell(self, notice: QueueNotice) -> None:
+        self._queue_manager.manager.take_notice(notice)
 
 
 def prepare(context: ServiceContext) -> "KeyRing | None":

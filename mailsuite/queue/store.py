@@ -24,7 +24,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from mailsuite.base.filesystems import syncs_new_names
 from mailsuite.queue import ids, params
@@ -56,7 +56,7 @@ class QueueFile:
         self.writer = Writer(fd)
         self._complete = False
 
-    def finish(self, facts: dict[str, Any], recipients: list[Recipient]) -> list[Recipient]:
+    def finish(self, facts: bytes, recipients: list[Recipient]) -> list[Recipient]:
         """No content follows; the recipients come back with their numbers. The commit writes."""
         return self.writer.finish(facts, recipients)
 

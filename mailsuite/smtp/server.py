@@ -33,7 +33,7 @@ from mailsuite.net.tls import ServerTls, smtpd_tls
 from mailsuite.queue.cleanup import Cleanup
 from mailsuite.queue.envelope import Handling
 from mailsuite.queue.flushlog import flush_domains
-from mailsuite.queue.notify import Notifier
+from mailsuite.queue.notify import Notifier, QueueNotice
 from mailsuite.queue.store import open_store
 from mailsuite.rewrite.rewriter import Rewriter
 from mailsuite.sasl.auth_client import AuthClient, offered
@@ -324,7 +324,7 @@ class Server:
                 return f"459 <{domain}>: service unavailable"
         except TemporaryError:
             return f"458 Unable to queue messages for {domain}"
-        self.notifier.tell({"op": "flush", "site": domain})
+        self.notifier.tell(QueueNotice("flush", site=domain))
         return "250 Queuing started"
 
 

@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from mailsuite.base import wire
 from mailsuite.config.settings import Settings
 from mailsuite.net.service import Listener, ServiceContext
 from mailsuite.queue.cleanup import Accepted, Cleanup
 from mailsuite.queue.envelope import Envelope, Handling, Origin, Recipient
+from mailsuite.queue.notify import QueueNotice
 from mailsuite.queue.store import QueueStore, make_folders, open_store
 from mailsuite.rewrite.rewriter import Rewriter
 
@@ -40,8 +42,8 @@ class World:
         self.behind = False
         self.cleanup = Cleanup(self.settings, Rewriter(self.settings), self.store, self)  # type: ignore[arg-type]
 
-    def tell(self, message: dict[str, Any]) -> None:
-        self.told.append(message)
+    def tell(self, notice: QueueNotice) -> None:
+        self.told.append(json.loads(wire.encode(notice)))
 
     async def put(self, content: bytes, *, sender: str = "a@far.test", to: Sequence[str | Recipient] = ("b@mx.test",),
                   blocks: int = 1 << 20, **envelope: Any) -> Accepted:
@@ -82,7 +84,7 @@ class FakeAgent:
             self.requests.append(request)
             if self.hold is not None:
                 await self.hold.wait()
-            for number, address, *_ in request["recipients"]:
+            for address, _, _, _, number in request["recipients"]:
                 report = {"status": "sent", "dsn": "2.0.0", "reason": "ok", **self._answer(address)}
                 if report["status"] == "die":
                     writer.close()

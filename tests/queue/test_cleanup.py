@@ -103,7 +103,7 @@ def test_qmgr_is_told_all(tmp_path: Path) -> None:
     stored = world.store.read("incoming", queue_id)
     notice = world.told[0]
     assert (notice["op"], notice["id"], notice["size"]) == ("new", queue_id, stored.size)
-    assert notice["to"] == [[one.number, "b@mx.test", "b@mx.test", "rfc822;b@mx.test", 0] for one in stored.recipients]
+    assert notice["to"] == [["b@mx.test", "b@mx.test", "rfc822;b@mx.test", 0, one.number] for one in stored.recipients]
 
 
 @pytest.mark.parametrize(("rule", "queue", "changed"), [

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mailsuite.queue import notify
-from mailsuite.queue.notify import Notifier
+from mailsuite.queue.notify import Notifier, QueueNotice
 from tests.queue.support import until
 
 
@@ -49,11 +49,11 @@ def test_what_comes_in_a_rush_goes_together(tmp_path: Path, monkeypatch: pytest.
         notifier, qmgr = Notifier(path, gathers=True), FakeQmgr(path)
         await qmgr.start()
         for word in ("first", "second", "third"):
-            notifier.tell({"id": word})
+            notifier.tell(QueueNotice("new", word))
         assert len(flushes) == 1                        # the first one waited for nobody
         await until(lambda: qmgr.told == ["first", "second", "third"])
         assert len(flushes) == 2
-        notifier.tell({"id": "last"})
+        notifier.tell(QueueNotice("new", "last"))
         notifier.close()                                # and the end for nothing
         await until(lambda: qmgr.told[3:] == ["last"])
         plain = Notifier(path)
@@ -72,9 +72,9 @@ def test_a_qmgr_that_is_behind_and_dies(tmp_path: Path, monkeypatch: pytest.Monk
     async def run() -> None:
         path = str(tmp_path / "qmgr")
         notifier, first, second = Notifier(path), FakeQmgr(path), FakeQmgr(path)
-        notifier.tell({"id": "nobody listens"})
+        notifier.tell(QueueNotice("new", "nobody listens"))
         await first.start()
-        notifier.tell({"id": "one"})
+        notifier.tell(QueueNotice("new", "one"))
         await until(lambda: first.told == ["one"] and first.writers)
         assert not notifier.behind
         first.say(b'{"behind": tr')
@@ -83,7 +83,7 @@ def test_a_qmgr_that_is_behind_and_dies(tmp_path: Path, monkeypatch: pytest.Monk
         first.die()
         await until(lambda: not notifier.behind)        # whoever is not there is not behind
         await second.start()
-        notifier.tell({"id": "two"})
+        notifier.tell(QueueNotice("new", "two"))
         await until(lambda: second.told == ["two"])
         second.say(b'{"behind": true}\n')
         await until(lambda: notifier.behind)

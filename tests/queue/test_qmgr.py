@@ -17,7 +17,7 @@ def test_delivered_mail_is_gone(tmp_path: Path) -> None:
         await world.put(MAIL, to=["b@mx.test", "x@far.test", "y@far.test"])
         await until(lambda: world.agents["smtp"].requests and not world.where())
         request = world.agents["smtp"].requests[0]
-        assert [one[1] for one in request["recipients"]] == ["x@far.test", "y@far.test"]
+        assert [one[0] for one in request["recipients"]] == ["x@far.test", "y@far.test"]
         assert (request["nexthop"], request["sender"]) == ("[192.0.2.9]", "a@far.test")
         assert request["facts"]["client_address"] == "192.0.2.1"
 
@@ -46,7 +46,7 @@ def test_a_bounce_is_mail_to_the_sender(tmp_path: Path) -> None:
         await world.put(MAIL, sender="s@mx.test", to=["no@far.test", "ok@far.test"])
         await until(lambda: world.agents["local"].requests and not world.where())
         request = world.agents["local"].requests[0]
-        assert (request["sender"], request["recipients"][0][1]) == ("", "s@mx.test")
+        assert (request["sender"], request["recipients"][0][0]) == ("", "s@mx.test")
 
     play(tmp_path, story, {"no@far.test": NEVER})
 
@@ -64,7 +64,7 @@ def test_who_is_told_of_a_failure(tmp_path: Path, sender: str, notify: Notify, v
     async def story(world: Running) -> None:
         await world.put(MAIL, sender=sender, to=[Recipient("no@far.test", notify=notify)])
         await until(lambda: world.agents["smtp"].requests and not world.where())
-        assert [one["recipients"][0][1] for one in world.agents["local"].requests] == ([told] if told else [])
+        assert [one["recipients"][0][0] for one in world.agents["local"].requests] == ([told] if told else [])
 
     play(tmp_path, story, {"no@far.test": NEVER}, **values)
 

@@ -25,7 +25,7 @@ def test_a_large_message_is_read_in_portions(tmp_path: Path) -> None:
         world.answers.clear()
         await ask(world, {"op": "flush"})
         await until(lambda: not world.where())
-        assert sorted(to[1] for request in requests[3:] for to in request["recipients"]) == [FIFTY[3], FIFTY[45]]
+        assert sorted(to[0] for request in requests[3:] for to in request["recipients"]) == [FIFTY[3], FIFTY[45]]
 
     play(tmp_path, story, {FIFTY[3]: LATER, FIFTY[45]: LATER}, qmgr_message_recipient_limit="20")
 

@@ -18,7 +18,7 @@ BUSY = {"x@far.test": LATER, "y@far.test": LATER, "x@away.test": LATER}
 
 def attempts(world: Running) -> list[str]:
     """Recipients of all requests to smtp, in their order."""
-    return [to[1] for request in world.agents["smtp"].requests for to in request["recipients"]]
+    return [to[0] for request in world.agents["smtp"].requests for to in request["recipients"]]
 
 
 async def kick(world: Running, characters: bytes) -> None:

@@ -12,6 +12,7 @@ from unittest.mock import Mock
 import pytest
 
 from mailsuite.base.uring import Operation, Ring
+from mailsuite.queue.envelope import Envelope
 from mailsuite.queue.ring_committer import RingCommitter
 from mailsuite.queue.store import SPARES, QueueStore, make_folders
 from tests.queue.support import until
@@ -32,7 +33,7 @@ def names(store: QueueStore, queue: str) -> list[str]:
 def test_a_file_has_its_name_after_the_commit(store: QueueStore) -> None:
     file = store.create()
     file.writer.add(b"x\n")
-    file.finish({"sender": "", "arrival_time": 1.0, "origin": {}}, [])
+    file.finish(Envelope(arrival_time=1.0).facts(), [])
     assert file.queue_id not in names(store, "incoming")
     asyncio.run(store.commit(file))
     assert names(store, "incoming") == [file.queue_id]
@@ -51,7 +52,7 @@ def test_an_aborted_file_leaves_nothing(store: QueueStore) -> None:
 def test_a_failed_sync_leaves_no_name(store: QueueStore, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     monkeypatch.setattr(os, call, Mock(side_effect=OSError(errno.EIO, "disk broken")))
     file = store.create()
-    file.finish({}, [])
+    file.finish(b"{}", [])
     with pytest.raises(OSError, match="disk broken"):
         store.commit_now(file, "incoming")
     assert names(store, "incoming") == []
@@ -75,7 +76,7 @@ def test_removal_does_not_wait(store: QueueStore) -> None:
     async def run() -> None:
         made = [store.create() for _ in range(40)]
         for file in made:
-            file.finish({}, [])
+            file.finish(b"{}", [])
         await asyncio.gather(*(store.commit(file) for file in made))
         for file in made:
             store.remove_soon("incoming", file.queue_id, ends.append)
@@ -127,7 +128,7 @@ def test_a_file_that_was_taken_before_its_sync_failed(store: QueueStore, monkeyp
 def test_a_commit_outlives_who_waits_for_it(store: QueueStore) -> None:
     async def story() -> None:
         file = store.create()
-        file.finish({"sender": "", "arrival_time": 1.0, "origin": {}}, [])
+        file.finish(Envelope(arrival_time=1.0).facts(), [])
         waiting = asyncio.ensure_future(store.commit(file))
         await asyncio.sleep(0)
         waiting.cancel()
