@@ -6,7 +6,7 @@ SHARED ?= ../shared
 READY = $(VENV)/.ready
 PYTHON = $(VENV)/bin/python
 
-.PHONY: run test check docs unit system interop faults soak fuzz bench bench-tables bench-queue lock clean
+.PHONY: run test check docs unit system interop faults soak swap fuzz bench bench-tables bench-queue lock clean
 
 run: $(READY)
 	@$(VENV)/bin/mailsuite setup $(SITE)
@@ -40,6 +40,11 @@ faults: $(READY)
 
 soak: $(READY)
 	$(PYTHON) -m tests.faults.soak --minutes 30
+
+# Dovecot and we serve the same mailboxes in turn, fifty rounds for each seed; a minute or two a seed.
+swap: $(READY)
+	$(PYTHON) -m tests.store.swapping --rounds 50 --seeds 1-3 --kinds maildir,mbox
+	$(PYTHON) -m tests.store.swapping --rounds 50 --seeds 4-5 --kinds maildir,fs,mbox --keep
 
 fuzz: $(READY)
 	$(PYTHON) -m pytest -p no:cacheprovider tests/fuzz --fuzz-seconds 60

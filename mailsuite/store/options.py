@@ -4,10 +4,15 @@
     options = StoreOptions(fsync="never")                          tests
 
 Parameters (dovecot.conf): mail_fsync, lock_method, mbox_read_locks, mbox_write_locks, mbox_lock_timeout,
+<<<<<<< HEAD
 mbox_dotlock_change_timeout, mbox_lazy_writes, mail_privileged_group, maildir_stat_dirs, mail_max_keyword_length,
 mbox_md5, hostname, mail_server_comment, mail_server_admin, mail_attribute_dict, imap_extensions (all: with a dictionary
 in the home), and the namespace with inbox = yes: separator, prefix, mailbox { auto, special_use, comment, autoexpunge,
 autoexpunge_max_mails }.
+=======
+mbox_dotlock_change_timeout, mbox_lazy_writes, mbox_dirty_syncs, mbox_very_dirty_syncs, mail_privileged_group,
+maildir_stat_dirs, mail_max_keyword_length, mbox_md5, hostname, and the namespace with inbox = yes: separator, prefix, mailbox { auto, special_use }.
+>>>>>>> e1e931e (store: mailboxes go to Dovecot and back, fifty rounds of random work)
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -59,6 +64,8 @@ class StoreOptions:
     lock_timeout_s: float = 300
     dotlock_change_timeout_s: float = 120
     lazy_writes: bool = True
+    dirty_syncs: bool = True        # an mbox that only grew is read from its old end on, until a session begins...
+    very_dirty_syncs: bool = False  # ...or anything is written
     privileged_group: str = ""
     max_keyword_length: int = 50
     host: str = ""
@@ -82,6 +89,8 @@ class StoreOptions:
             lock_timeout_s=seconds(_text(settings.text, "mbox_lock_timeout", "5 mins")),
             dotlock_change_timeout_s=seconds(_text(settings.text, "mbox_dotlock_change_timeout", "2 mins")),
             lazy_writes=_text(settings.text, "mbox_lazy_writes", "yes") == "yes",
+            dirty_syncs=_text(settings.text, "mbox_dirty_syncs", "yes") == "yes",
+            very_dirty_syncs=_text(settings.text, "mbox_very_dirty_syncs", "no") == "yes",
             privileged_group=_text(settings.text, "mail_privileged_group", ""),
             max_keyword_length=int(_text(settings.text, "mail_max_keyword_length", "50")),
             host=_text(settings.text, "hostname", ""),

@@ -4,7 +4,11 @@ Implements store/api.MailStore over a Layout. Mailboxes with auto = create or su
 always listed. A mailbox object lives until the store is closed, so a second SELECT finds everything in memory.
 """
 
+<<<<<<< HEAD
 import hashlib
+=======
+import errno
+>>>>>>> e1e931e (store: mailboxes go to Dovecot and back, fifty rounds of random work)
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -36,6 +40,7 @@ from mailsuite.store.special_use import SpecialUses
 from mailsuite.store.subscriptions import Subscriptions
 
 INDEX_NAME = "dovecot.index.mailsuite"
+_TAKEN = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.EISDIR, errno.ENOTDIR})
 MAX_OPEN = 200          # mailboxes nobody looks at are put away beyond this
 
 
@@ -340,9 +345,19 @@ class UserStore:
             for parts in list(self._open):
                 if parts[: len(source)] == source:
                     self._open[parts].checkpoint()
+<<<<<<< HEAD
             pairs = self._layout.rename(source, target)
             self._uses.renamed(pairs)
             for was, now in pairs:
+=======
+            try:
+                renamed = self._layout.rename(source, target)
+            except OSError as error:
+                if error.errno in _TAKEN:               # a folder that only holds other mailboxes has that name
+                    raise MailboxExists("Target mailbox already exists") from error
+                raise
+            for was, now in renamed:
+>>>>>>> e1e931e (store: mailboxes go to Dovecot and back, fifty rounds of random work)
                 self._close_one(was)
                 self.index.rename(self._naming.name(was), self._naming.name(now))
                 if self.attributes is not None and self._location.kind == "mbox":

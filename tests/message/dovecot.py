@@ -13,7 +13,7 @@ NOBODY = 65534
 WHY_NOT = "" if os.geteuid() == 0 and os.path.exists(IMAP) and shutil.which("setpriv") else \
     "needs root and Debian's dovecot-imapd"
 
-_CONFIGURATION = """\
+CONFIGURATION = """\
 base_dir = {top}/run
 state_dir = {top}/state
 log_path = /dev/null
@@ -35,7 +35,11 @@ def dialogue(top: Path, commands: bytes, *, location: str = "maildir:~/Maildir",
     more: configuration.
     """
     configuration = top / "dovecot.conf"
+<<<<<<< HEAD
     configuration.write_text(_CONFIGURATION.format(top=top, location=location) + more)
+=======
+    configuration.write_text(CONFIGURATION.format(top=top, location=location))
+>>>>>>> e1e931e (store: mailboxes go to Dovecot and back, fifty rounds of random work)
     subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", top / "home"], check=True)
     # Its input stays open until it ended by LOGOUT: at an end of file it would drop what is still to be sent.
     with subprocess.Popen(

@@ -9,7 +9,8 @@ import pytest
 from mailsuite.store.api import FlagAction, Mailbox, MessageGone, NoPermission, StoreError
 from mailsuite.store.maildir import scan
 from mailsuite.store.maildir.filename import base_of, bits_of, letters_for, sort_key, wire_size_of
-from mailsuite.store.maildir.uidlist import UidList, new_uid_validity
+from mailsuite.store.maildir.uidlist import UidList
+from mailsuite.store.uid_validity import new_uid_validity
 from tests.store.support import ONE, append, numbered, store_at
 
 
@@ -138,6 +139,10 @@ def test_another_uid_validity_is_another_mailbox(tmp_path: Path, maildir: Path, 
     pytest.param(lambda text: text + b"2 :again\n", [1, 2, 3], id="a UID that does not ascend"),
     pytest.param(lambda text: text.replace(b"3 V", b"9 V", 1), [1, 2, 3], id="unknown version: all anew"),
     pytest.param(lambda text: b"", [1, 2, 3], id="empty: all anew"),
+    pytest.param(lambda text: text.replace(b" N1 ", b" N4294967290 ", 1), [1, 2, 3], id="no UIDs left: all anew"),
+    pytest.param(lambda text: text.replace(b"3 V", b"3 Xfoo V", 1), [1, 2, 3], id="a header field of a newer version"),
+    pytest.param(lambda text: text.replace(b"\n2 ", b"\n2 Xnew Y:7 ", 1), [1, 2, 3], id="fields of a newer version"),
+    pytest.param(lambda text: text + b"rubbish\0\n4 :later\n", [1, 2, 3], id="garbage: what is behind it is new"),
 ])
 def test_damaged_uidlist(tmp_path: Path, maildir: Path, inbox: Mailbox, damage, uids: list[int]) -> None:
     append(inbox, *numbered(3))
@@ -220,6 +225,30 @@ def test_old_files_in_tmp_go(tmp_path: Path, maildir: Path, inbox: Mailbox) -> N
     old.write_text("")
     store_at(tmp_path, "maildir").open("INBOX")
     assert old.exists()         # its inode changed just now, whatever its age says
+
+
+def test_file_that_left_and_came_back(tmp_path: Path, maildir: Path, inbox: Mailbox) -> None:
+    """Under the same name, but another program gave it a new UID: nobody may see it under the old one."""
+    append(inbox, ONE, flags=["\\Seen"])
+    view = inbox.open_view(read_only=False)
+    base = base_of(os.fsencode(files(maildir)[0].name))
+    with (maildir / "dovecot-uidlist").open("ab") as listed:
+        listed.write(b"2 :%b\n" % base)
+    changes = view.sync(expunges=True)
+    assert (changes.expunged_uids, list(view.uids), inbox.flags(2)) == ([1], [2], ["\\Seen"])
+    assert list(store_at(tmp_path, "maildir").open("INBOX").open_view(read_only=True).uids) == [2]
+
+
+def test_what_came_while_we_were_away_has_higher_modseqs(tmp_path: Path, maildir: Path) -> None:
+    store = store_at(tmp_path, "maildir")
+    append(store.open("INBOX"), *numbered(2))
+    before = store.open("INBOX").highest_modseq
+    store.close()
+    with (maildir / "dovecot-uidlist").open("ab") as listed:
+        listed.write(b"3 :1700000000.M1.mx\n")
+    deliver(maildir, "1700000000.M1.mx:2,S", folder="cur")
+    inbox = store_at(tmp_path, "maildir").open("INBOX")
+    assert inbox.modseqs([1, 2, 3]) == [before, before, before + 1] and inbox.highest_modseq == before + 1
 
 
 def test_modes_are_those_of_the_root(tmp_path: Path, maildir: Path) -> None:

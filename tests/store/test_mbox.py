@@ -112,6 +112,22 @@ def test_another_program_rewrote_the_file(tmp_path: Path, path: Path) -> None:
     assert b"X-Status: F" in path.read_bytes()
 
 
+@pytest.mark.parametrize(("options", "late"), [({}, True), ({"dirty_syncs": False}, True),
+                                               ({"very_dirty_syncs": True}, False)])
+def test_flags_that_others_changed_before_new_mail(tmp_path: Path, path: Path, options: dict[str, bool],
+                                                   late: bool) -> None:
+    append(open_inbox(tmp_path), *numbered(2))
+    inbox = store_at(tmp_path, "mbox", **options).open("INBOX")
+    view = inbox.open_view(read_only=True)
+    path.write_bytes(path.read_bytes().replace(b"Status: ", b"Status:R", 1))
+    deliver(path, b"Subject: three\n\n")
+    view.sync(expunges=True)
+    assert (inbox.flags(1), len(view.uids)) == (["\\Seen"] if options == {"dirty_syncs": False} else [], 3)
+    assert inbox.open_view(read_only=True) and (inbox.flags(1) == ["\\Seen"]) == late
+    inbox.remove([3])
+    assert inbox.flags(1) == ["\\Seen"]
+
+
 def test_another_uid_validity_is_another_mailbox(tmp_path: Path, path: Path) -> None:
     append(open_inbox(tmp_path), ONE)
     inbox = open_inbox(tmp_path)
@@ -126,6 +142,81 @@ def test_pseudo_message_is_no_message(tmp_path: Path, path: Path) -> None:
                      b"Status: RO\n\ninternal\n\n" + TWO)
     inbox = open_inbox(tmp_path)
     assert (inbox.uid_validity, subjects(inbox), inbox.keywords) == (99, [b"one", b"two"], ["$Key"])
+
+
+@pytest.mark.parametrize("size", [0, 7])
+def test_messages_that_moved_up_are_not_taken_for_the_old_ones(tmp_path: Path, path: Path, size: int) -> None:
+    """Another program expunges the first and a delivery comes: the file looks as if it had only grown."""
+    for number in range(4):
+        deliver(path, b"Subject: %d\n\nbody\n" % number)
+    inbox = open_inbox(tmp_path)
+    view = inbox.open_view(read_only=True)
+    text = path.read_bytes()
+    one = len(text) // 4
+    # What stands where the file ended is a From line, or looks like the beginning of one.
+    path.write_bytes(text[one:])
+    deliver(path, b"Subject: new\n\n" + b"x" * size + b"\nFrom here to there\n" * 20)
+    deliver(path, b"Subject: end\n\n")
+    view.sync(expunges=True)
+    assert [inbox.message(uid).fields(b"Subject")[0] for uid in view.uids] == [b"1", b"2", b"3", b"new", b"end"]
+    assert list(view.uids) == [2, 3, 4, 5, 6]
+
+
+def test_empty_file_keeps_its_uids(tmp_path: Path, path: Path) -> None:
+    """The last message leaves a pseudo message, as with Dovecot; mail that comes again goes on behind it."""
+    store = open_store(tmp_path)
+    inbox = store.open("INBOX")
+    append(inbox, *numbered(3), flags=["$Key"])
+    validity = inbox.uid_validity
+    assert inbox.remove([1, 2, 3]) == [1, 2, 3]
+    assert b"\nX-IMAP: %d 0000000003 $Key " % validity in path.read_bytes() and inbox.status().messages == 0
+    store.close()
+    (tmp_path / "mail/.imap/dovecot.index.mailsuite").unlink()
+    deliver(path, b"Subject: new\n\n")
+    again = open_store(tmp_path)
+    inbox = again.open("INBOX")
+    view = inbox.open_view(read_only=False)
+    assert (inbox.uid_validity, list(view.uids), inbox.keywords) == (validity, [4], ["$Key"])
+    many = [f"long-keyword-{number}" for number in range(20)]         # do not fit into the blanks
+    inbox.store_flags([4], FlagAction.ADD, many)
+    view.close()
+    text = path.read_bytes()
+    assert text.count(b"\nX-IMAP: %d 0000000004 $Key long-keyword-0" % validity) == 1 and b"X-IMAPbase" not in text
+    assert open_inbox(tmp_path).flags(4) == many and subjects(open_inbox(tmp_path)) == [b"new"]
+
+
+def test_uid_validity_is_another_when_a_mailbox_is_made_again(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    values = []
+    for _ in range(3):
+        store.create("box")
+        values.append(store.open("box").uid_validity)
+        store.delete("box")
+    assert values == sorted(set(values))
+
+
+def test_uids_that_leave_no_room_are_not_believed(tmp_path: Path, path: Path) -> None:
+    path.write_bytes(FROM + b"X-IMAPbase: 77 4294967290\nX-UID: 4294967290\nSubject: x\n\n\n")
+    inbox = open_inbox(tmp_path)
+    assert list(inbox.open_view(read_only=True).uids) == [1] and append(inbox, ONE) == [2]
+
+
+@pytest.mark.parametrize("instead", ["nothing", "folder", "fifo"])
+def test_file_that_is_something_else_now(tmp_path: Path, path: Path, instead: str) -> None:
+    append(inbox := open_inbox(tmp_path), *numbered(2))
+    view = inbox.open_view(read_only=False)
+    inbox.store_flags([1], FlagAction.ADD, ["\\Seen"])
+    path.unlink()
+    if instead == "folder":
+        path.mkdir()
+    elif instead == "fifo":
+        os.mkfifo(path)
+        with pytest.raises(NotPossible):
+            view.sync(expunges=True)
+        return
+    assert view.sync(expunges=True).gone
+    view.close()
+    assert path.is_dir() == (instead == "folder") and path.exists() == (instead == "folder")
 
 
 @pytest.mark.parametrize(("text", "want"), [

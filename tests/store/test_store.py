@@ -35,6 +35,17 @@ def names(store: MailStore) -> dict[str, str]:
             + ("i" if box.no_inferiors else "") for box in store.list_mailboxes()}
 
 
+@pytest.mark.parametrize("kind", ["fs", "mbox"])
+def test_rename_onto_a_parent(tmp_path: Path, kind: str) -> None:
+    store = store_at(tmp_path, kind)
+    for name in ("a/one", "b/two", "c"):
+        store.create(name)
+    for old in ("a", "c", "b/two"):
+        with pytest.raises(MailboxExists):
+            store.rename(old, "b" if old != "b/two" else "a")
+    assert {"a/one", "b/two", "c"} <= set(names(store))
+
+
 @pytest.mark.parametrize(("kind", "separator", "leaf", "parent"), [
     pytest.param("maildir", ".", "", "nc", id="maildir++"),
     pytest.param("fs", "/", "", "nc", id="maildir, LAYOUT=fs"),

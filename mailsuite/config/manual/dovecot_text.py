@@ -146,11 +146,13 @@ managesieve_max_line_length: Octets of one ManageSieve line.
 managesieve_notify_capability: Its NOTIFY capability.
 managesieve_sieve_capability: Its SIEVE capability: the extensions.
 mail_utf8_extensions: POP3 clients may say UTF8 and LANG (RFC 6856); others get headers in ASCII.
+mbox_dirty_syncs: Of an mbox that grew only the new end is read, until a session begins or the file is written.
 mbox_dotlock_change_timeout: After how long an unchanged lock file of others is taken away.
 mbox_lazy_writes: Write flags into an mbox when it is closed.
 mbox_lock_timeout: How long to wait for an mbox lock.
 mbox_md5: The header fields that %m of pop3_uidl_format is a hash of: apop3d (those of a delivery) or all.
 mbox_read_locks: Locks for reading an mbox, in order.
+mbox_very_dirty_syncs: As mbox_dirty_syncs, also when a session begins; flags that others changed are seen late.
 mbox_write_locks: Locks for writing an mbox, in order.
 pop3_client_workarounds: Help for faulty POP3 clients.
 pop3_delete_type: What QUIT does: expunge, or flag (with pop3_deleted_flag); default is flag where one is set.

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from mailsuite.store.api import MailboxInUse, NoPermission, StoreError
+from mailsuite.store.dovecot_log import read_log
 from mailsuite.store.flags import KEYWORD_SHIFT
 from mailsuite.store.index import Index
 from mailsuite.store.mailbox import BaseMailbox, Change
@@ -27,8 +28,9 @@ from mailsuite.store.maildir.filename import (
 )
 from mailsuite.store.maildir.keywords import read_keywords
 from mailsuite.store.maildir.tmp import clean_tmp
-from mailsuite.store.maildir.uidlist import UidList, new_uid_validity
+from mailsuite.store.maildir.uidlist import UidList
 from mailsuite.store.options import StoreOptions
+from mailsuite.store.uid_validity import new_uid_validity
 
 RECHECK_S = 2.0
 # A folder's time stamp is only as fine as the kernel's tick: one that is younger than this when it is listed may hide
@@ -110,7 +112,7 @@ class ScannedMaildir(BaseMailbox):
             self._begin_uidlist()
         self.uid_validity, self.uid_next = self.uidlist.uid_validity, self.uidlist.next_uid
         self.index = self._database.mailbox(self.name, self.uid_validity)
-        self.highest_modseq = self.index.highest_modseq
+        self.highest_modseq = max(self.index.highest_modseq, read_log(self._in("dovecot.index.log")).modseq)
         self.read_keywords()
         self._add_high_keywords()
         self._opened = True
@@ -177,7 +179,8 @@ class ScannedMaildir(BaseMailbox):
             bits = self.bits(letters_of(path)) | (flags & _HIGH if flags > 0 else 0)
             if bits != flags:
                 changed.append(len(rows))
-                modseq = self.highest_modseq + 1 if flags >= 0 else modseq
+                # What the index did not know came, or changed, while another program served the mailbox.
+                modseq = self.highest_modseq + 1 if flags >= 0 or self.index.known else modseq
             rows.append(uid, bits, modseq, path)
             self._by_base[base_of(path[4:])] = uid
         if any(rows.modseqs[at] > self.highest_modseq for at in changed) or known:
@@ -197,8 +200,23 @@ class ScannedMaildir(BaseMailbox):
         if self.uidlist.uid_validity and self.uidlist.uid_validity != validity:
             self.vanish()
             return
+        self._renumbered(self.uid_next)
         self.uid_next = max(self.uid_next, self.uidlist.next_uid)
         self.read_keywords()
+
+    def _renumbered(self, first: int) -> None:
+        """Files that left and came back under their old names between two looks have new UIDs, from `first` on."""
+        again = []
+        for entry in reversed(self.uidlist.entries.values()):
+            if entry.uid < first:
+                break
+            uid = self._by_base.get(entry.base)
+            if uid is not None and uid != entry.uid and (at := self.rows.position(uid)) is not None:
+                path = self.rows.keys[at]
+                self._listed[path[:3].decode()].discard(path[4:])       # the next look finds it
+                del self._by_base[entry.base]
+                again.append(uid)
+        self.drop_rows(again)
 
     def read_keywords(self) -> None:
         """Learn what other programs put into dovecot-keywords."""

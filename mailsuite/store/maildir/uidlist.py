@@ -14,7 +14,6 @@ Limits: a line longer than MAX_LINE octets and a UID that is not above the one b
 
 import os
 import secrets
-import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
@@ -26,6 +25,7 @@ from mailsuite.store.locks import LockBusy, MailboxLock
 NAME = "dovecot-uidlist"
 MAX_LINE = 4096
 MAX_UID = 0xFFFFFFFF
+HIGHEST_NEXT = 0xFFF00000       # a list whose next UID leaves fewer than this is begun anew
 
 
 class Entry(NamedTuple):
@@ -126,6 +126,8 @@ class UidList:
             entries[base] = Entry(last, fields.rstrip(b" "), base)
         self.entries = entries
         self.next_uid = max(self.next_uid, last + 1)
+        if self.next_uid > HIGHEST_NEXT:        # no UIDs are left, or so it says: all anew
+            self.entries, self.uid_validity, self.next_uid, self.guid, self.damaged = {}, 0, 1, "", True
 
     def _parse_header(self, line: bytes) -> bool:
         version, *fields = line.split(b" ")
@@ -228,32 +230,3 @@ class UidList:
         except OSError:
             return self._stamp is not None
         return (info.st_ino, info.st_size, info.st_mtime_ns) != self._stamp
-
-
-def new_uid_validity(root: str) -> int:
-    """A UIDVALIDITY that no mailbox below root had: the time, or one more than the last given out.
-
-    Kept as Dovecot does: the last value is the name of an empty file dovecot-uidvalidity.<8 hex digits> in root.
-    """
-    prefix = "dovecot-uidvalidity."
-    last, old = 0, []
-    with suppress(OSError):
-        for name in os.listdir(root):
-            if name.startswith(prefix) and len(name) == len(prefix) + 8:
-                with suppress(ValueError):
-                    last = max(last, int(name[len(prefix):], 16))
-                    old.append(name)
-    value = max(int(time.time()), last + 1)
-    while value < MAX_UID:
-        try:
-            os.close(os.open(os.path.join(root, f"{prefix}{value:08x}"),
-                             os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
-            break
-        except FileExistsError:
-            value += 1
-        except OSError:
-            break
-    for name in old:
-        with suppress(OSError):
-            os.unlink(os.path.join(root, name))
-    return value

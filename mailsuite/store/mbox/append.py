@@ -125,7 +125,7 @@ class Incoming(NamedTuple):
 def put_messages(mailbox: "MboxMailbox", messages: Sequence[Incoming]) -> list[int]:
     """Append messages under the write locks; returns their UIDs."""
     mailbox.note_write()
-    with mailbox.locked() as file:
+    with mailbox.locked(make=True) as file:
         all_bits = [mailbox.flag_bits(message.flags) for message in messages]
         spans: list[Span] = []
         uids: list[int] = []

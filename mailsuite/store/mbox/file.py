@@ -2,7 +2,8 @@
 
     file = MboxFile(path, options, journal="/home/alice/mail/.imap/...")
     with file.reading() as data: ...            the file under the read locks; None for one that isn't there
-    with file.writing() as open_file: ...       under the write locks; open_file.fd, open_file.data()
+    with file.writing() as open_file: ...       under the write locks; open_file.fd, open_file.data(). make: a file that
+                                                isn't there is made, else it is a FileNotFoundError
         open_file.overwrite(offset, octets)     in place, same length
         open_file.replace_tail(offset, pieces)  everything from offset on
         open_file.append(octets)
@@ -15,13 +16,14 @@ part. Raises MailboxInUse, NoPermission, StoreError.
 
 import json
 import os
+import stat
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 from mailsuite.base.files import fsync_directory
 from mailsuite.base.privilege import privileged_group
-from mailsuite.store.api import MailboxInUse, NoPermission, StoreError
+from mailsuite.store.api import MailboxInUse, NoPermission, NotPossible, StoreError
 from mailsuite.store.locks import LockBusy, MailboxLock
 from mailsuite.store.mbox.parse import Data
 from mailsuite.store.mbox.window import FileData
@@ -227,18 +229,24 @@ class MboxFile:
         lock = self._lock(self._options.read_locks)
         with file_errors(), lock.dotlock(may_fail=True):
             try:
-                fd = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            except FileNotFoundError:
+                fd = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+            except (FileNotFoundError, NotADirectoryError):
                 yield None
                 return
             try:
+                kind = os.fstat(fd).st_mode
+                if stat.S_ISDIR(kind):          # a folder took the deleted file's name
+                    yield None
+                    return
+                if not stat.S_ISREG(kind):
+                    raise NotPossible("Mailbox isn't a valid mbox file")
                 lock.descriptor(fd, shared=True)
                 yield FileData(fd), os.fstat(fd)
             finally:
                 os.close(fd)
 
     def _open(self, make: bool) -> int:
-        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         try:
             return os.open(self.path, flags)
         except FileNotFoundError:

@@ -3,12 +3,16 @@
     strip_state(header) -> header               what a client sees
     compose(header, wanted) -> header           with the wanted state; PADDING blanks are left for later
     refit(old header, wanted) -> header | None  of exactly the old length, so that it can be overwritten
+    pseudo_message(host, now, base) -> octets   the message that an empty file keeps its UIDVALIDITY in
+    refit_pseudo(old header, base) -> header | None;  compose_pseudo(old header, base) -> header
 
 Lines that are there are changed where they stand, others are added at the end: X-IMAPbase, X-UID, Status, X-Status,
 X-Keywords, as Dovecot orders them. The blanks stand behind X-Keywords, or X-UID where there is none.
 """
 
 import re
+import time
+from email.utils import formatdate
 from typing import NamedTuple
 
 from mailsuite.store.flags import SEEN
@@ -19,6 +23,7 @@ PADDING = 50
 _NAMES = rb"X-UID|Status|X-Status|X-Keywords|X-IMAPbase|X-IMAP|Content-Length"
 _HIDDEN = re.compile(rb"^(?:" + _NAMES + rb")[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*", re.M | re.I)
 _LINE = re.compile(rb"^(X-UID|Status|X-Status|X-Keywords|X-IMAPbase)[ \t]*:([^\n]*)\n(?:[ \t][^\n]*\n)*", re.M | re.I)
+_PSEUDO_LINE = re.compile(rb"^(X-IMAP)[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*", re.M | re.I)
 _UID_LINE = re.compile(rb"^X-UID[ \t]*:", re.M | re.I)
 _ORDER = (b"x-imapbase", b"x-uid", b"status", b"x-status", b"x-keywords")
 _SPELLED = {b"x-imapbase": b"X-IMAPbase", b"x-uid": b"X-UID", b"status": b"Status", b"x-status": b"X-Status",
@@ -95,3 +100,39 @@ def saved_header(header: bytes, wanted: Wanted, body_size: int) -> bytes:
     new, pad = _build(plain + b"\n", wanted, (b"status", b"x-keywords"))
     new = new[:pad] + b" " * PADDING + new[pad:]
     return new[:-1] + b"Content-Length: %d\n\n" % body_size
+
+
+# --- the pseudo message ----------------------------------------------------------------------------------------------
+
+# Other programs know it by its subject, or by X-IMAP.
+_PSEUDO = """\
+From MAILER_DAEMON  {asctime}
+Date: {date}
+From: Mail System Internal Data <MAILER-DAEMON@{host}>
+Subject: DON'T DELETE THIS MESSAGE -- FOLDER INTERNAL DATA
+Message-ID: <{now}@{host}>
+X-IMAP: {base}
+Status: RO
+
+This is no message: mail programs keep here what they have to remember of a
+mailbox that holds no mail now. Without it they would see it as a new one.
+
+"""
+
+
+def pseudo_message(host: str, now: float, base: bytes) -> bytes:
+    """base: the text of X-IMAPbase."""
+    return _PSEUDO.format(asctime=time.asctime(time.localtime(now)), date=formatdate(now, localtime=True), host=host,
+                          now=int(now), base=base.decode("utf-8", "surrogateescape") + " " * PADDING
+                          ).encode("utf-8", "surrogateescape")
+
+
+def compose_pseudo(header: bytes, base: bytes, *, padding: int = PADDING) -> bytes:
+    """The pseudo message's header with another base."""
+    return _PSEUDO_LINE.sub(lambda match: match[1] + b": " + base + b" " * padding + b"\n", header, count=1)
+
+
+def refit_pseudo(header: bytes, base: bytes) -> bytes | None:
+    """As refit."""
+    room = len(header) - len(compose_pseudo(header, base, padding=0))
+    return compose_pseudo(header, base, padding=room) if room >= 0 else None

@@ -5,6 +5,7 @@ A mailbox is a file, so it has no children; a folder has children and holds no m
 
 import os
 import re
+import shutil
 import socket
 import stat
 
@@ -95,6 +96,7 @@ class MboxTree:
                 raise HasChildren from None
         else:
             os.unlink(path)
+            shutil.rmtree(self._dovecot_index(parts), ignore_errors=True)
         fsync_directory(os.path.dirname(path))
 
     def rename(self, old: Parts, new: Parts) -> list[tuple[Parts, Parts]]:
@@ -123,4 +125,13 @@ class MboxTree:
             journal = os.path.join(os.path.dirname(index.path), ".mailsuite-" + ".".join(parts)[:200] + ".journal")
         user = self._location.user.partition("@")[0]
         sender = f"{user}@{options.host or socket.getfqdn()}"
-        return MboxMailbox(name, self.path(parts), index, options, journal, sender)
+        control = self._location.control
+        if control == self._root:
+            control = os.path.join(control, ".imap")
+        os.makedirs(control, 0o700, exist_ok=True)
+        return MboxMailbox(name, self.path(parts), index, options, journal, sender, control,
+                           os.path.join(self._dovecot_index(parts), "dovecot.index.log"))
+
+    def _dovecot_index(self, parts: Parts) -> str:
+        """Where Dovecot keeps its index of a mailbox, unless mail_location says otherwise."""
+        return os.path.join(self._root, *parts[:-1], ".imap", parts[-1])

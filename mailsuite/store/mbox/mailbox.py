@@ -77,7 +77,7 @@ class MboxMailbox(ScannedMbox):
         return parsed[1] if parsed else 0
 
     def take_uid_validity(self, uid_validity: int) -> bool:
-        if self.spans or self._base:
+        if self.spans or self.pseudo is not None or self._base:
             return False
         self.uid_validity = uid_validity        # the first message carries it into the file
         self.index.set_uid_validity(uid_validity)
@@ -111,9 +111,12 @@ class MboxMailbox(ScannedMbox):
         return b"%d %010d%b" % (self.uid_validity, self.uid_next - 1, words)
 
     def flush(self) -> None:
-        if not self._may_write or not self.writable or self.deleted or not len(self.rows):
+        if not self._may_write or not self.writable or self.deleted or not len(self.rows) and self.pseudo is None:
             return
         if self._base == self.base_text() and not self._stale():
+            return
+        self.look()
+        if self.deleted:            # another program took the file away: it is not made again
             return
         with self.locked() as file:
             rewrite(self, file, self._stale(), frozenset())
@@ -124,12 +127,12 @@ class MboxMailbox(ScannedMbox):
         fresh = {uid for uid in self.rows.uids if uid not in self.old and uid not in self.unclaimed}
         return fresh | self._dirty | set(self._digests)
 
-    def locked(self) -> "_Locked":
-        return _Locked(self)
+    def locked(self, *, make: bool = False) -> "_Locked":
+        return _Locked(self, make)
 
     def read_locked(self, file: OpenFile) -> None:
         """Look again, thoroughly, under the write locks: offsets have to be right."""
-        self.doubt()
+        self.distrust()
         self._read(file.data(), os.fstat(file.fd))
 
     def written(self, file: OpenFile) -> None:
@@ -137,9 +140,8 @@ class MboxMailbox(ScannedMbox):
         self._dirty.clear()
         self._digests.clear()
         self.old = set(self.rows.uids).difference(self.unclaimed)
-        self._base = self.base_text() if len(self.rows) else b""
-        info = os.fstat(file.fd)
-        self._stamp, self.end = (info.st_ino, info.st_size, info.st_mtime_ns), info.st_size
+        self._base = self.base_text() if len(self.rows) or self.pseudo is not None else b""
+        self.note_end(file.data(), os.fstat(file.fd))
         self._settled = True
         self._first_start = self.spans[self.rows.uids[0]].start if len(self.rows) else 0
         self.forget_messages()
@@ -174,10 +176,9 @@ class MboxMailbox(ScannedMbox):
 
     def appended(self, file: OpenFile, gap: bytes) -> None:
         """Messages were put at the end; what stood there before got `gap` behind it."""
-        info = os.fstat(file.fd)
         if not self._base and self.rows.uids and self.spans[self.rows.uids[0]].start == 0:
             self._base = self.base_text()
-        self._stamp, self.end = (info.st_ino, info.st_size, info.st_mtime_ns), info.st_size
+        self.note_end(file.data(), os.fstat(file.fd))
         self._settled = True
 
     def watch_paths(self) -> list[str]:
@@ -198,9 +199,9 @@ class MboxMailbox(ScannedMbox):
 class _Locked:
     """The write locks, and a look under them. Raises NoPermission when the file can't be written."""
 
-    def __init__(self, mailbox: MboxMailbox) -> None:
+    def __init__(self, mailbox: MboxMailbox, make: bool) -> None:
         self._mailbox = mailbox
-        self._context = mailbox.file.writing(make=True)
+        self._context = mailbox.file.writing(make=make)
 
     def __enter__(self) -> OpenFile:
         file = self._context.__enter__()

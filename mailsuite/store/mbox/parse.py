@@ -18,6 +18,7 @@ from mailsuite.store.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
 from mailsuite.store.mbox.window import FileData
 
 MAX_UID = 0xFFFFFFFF
+HIGHEST_LAST = 0xFFF00000       # X-IMAPbase that leaves fewer UIDs than this tells nothing that can be used
 Data = bytes | FileData
 
 _MONTHS = {month: number for number, month in enumerate(
@@ -151,8 +152,13 @@ def read_state(header: bytes) -> State:
     return State(
         int(uid) if uid.isdigit() and len(uid) < 11 and 0 < int(uid) < MAX_UID else None, bits, b"O" in status,
         tuple(found.get(b"x-keywords", b"").split()),
-        (int(base[1]), int(base[2]), tuple(base[3].split())) if base and 0 < int(base[1]) <= MAX_UID else None,
+        _base(base) if base else None,
         b"x-imap" in found, int(length) if length.isdigit() and len(length) < 16 else None)
+
+
+def _base(match: "re.Match[bytes]") -> tuple[int, int, tuple[bytes, ...]] | None:
+    validity, last = int(match[1]), int(match[2])
+    return (validity, last, tuple(match[3].split())) if 0 < validity <= MAX_UID and last <= HIGHEST_LAST else None
 
 
 _NOTHING = State()

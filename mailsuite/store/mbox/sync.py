@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 
 from mailsuite.store.api import NotPossible, StoreError
+from mailsuite.store.dovecot_log import NOTHING, Known, read_log
 from mailsuite.store.flags import MAX_KEYWORDS
 from mailsuite.store.index import Index
 from mailsuite.store.mailbox import BaseMailbox, Change
@@ -18,19 +19,23 @@ from mailsuite.store.mbox.file import MboxFile
 from mailsuite.store.mbox.headers import strip_state
 from mailsuite.store.mbox.parse import Data, Span, State, scan
 from mailsuite.store.options import StoreOptions
+from mailsuite.store.uid_validity import new_uid_validity
 
 TICK_NS = 50_000_000        # see maildir/scan.py
+
+HEAD = 65536                # octets of a header that are compared
 
 _STATE = struct.Struct("<II")
 
 
 class ScannedMbox(BaseMailbox):
-    """path: of the file; one that isn't there is an empty mailbox. journal: see file.py."""
+    """path: of the file; one that isn't there is an empty mailbox. control: the folder where UIDVALIDITY values are
+    counted. journal: see file.py. dovecot_log: of Dovecot's index."""
 
     def __init__(self, name: str, path: str, index: Index, options: StoreOptions, journal: str | None,
-                 sender: str) -> None:
+                 sender: str, control: str, dovecot_log: str = "") -> None:
         super().__init__(name, index, options)
-        self.path, self.sender = path, sender
+        self.path, self.sender, self.control, self.dovecot_log = path, sender, control, dovecot_log
         self.file = MboxFile(path, options, journal, privileged=name == "INBOX")
         self.spans: dict[int, Span] = {}
         self._digests: dict[int, bytes] = {}            # of messages whose X-UID is not in the file yet
@@ -43,7 +48,11 @@ class ScannedMbox(BaseMailbox):
         self._floor = 1                                 # UIDs from here on were not known to us before this look
         self._state_of = (0, 0)                         # next UID and number of digests that the index has
         self._held: Data | None = None                  # the file, while bulk() has it open
+        self._last = b""                                # see _last_head
         self._first_start = 0                           # behind a pseudo message
+        self.pseudo: Span | None = None                 # it holds X-IMAPbase's text in its X-IMAP
+        self._looked = False                            # messages that come now are new
+        self._log_stamp: tuple[int, int, int] | None = None
         self.end = 0
         self._may_write = False                         # only looked at: the file stays as it is
         self.writable = os.access(path, os.W_OK) or not os.path.exists(path)
@@ -67,7 +76,7 @@ class ScannedMbox(BaseMailbox):
     def _stat(self) -> tuple[int, int, int] | None:
         try:
             info = os.stat(self.path)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise StoreError(str(error)) from error
@@ -80,33 +89,58 @@ class ScannedMbox(BaseMailbox):
         if self._opened and stamp == self._stamp:
             return
         start = self.end if self._grew_only(data, info) else 0
-        self._doubtful = start > 0
         try:
             found = list(scan(data, start))
         except ValueError as error:
-            raise NotPossible("Mailbox isn't a valid mbox file") from error
+            if start == 0:
+                raise NotPossible("Mailbox isn't a valid mbox file") from error
+            self.end = 0            # it did not only grow
+            self._read(data, info)
+            return
+        self._doubtful = start > 0
         self._take_over(data, found, start)
-        self._stamp, self.end = stamp, len(data)
+        self.note_end(data, info)
+
+    def note_end(self, data: Data, info: os.stat_result) -> None:
+        """Memory shows the whole file."""
+        self._stamp, self.end = (info.st_ino, info.st_size, info.st_mtime_ns), info.st_size
+        self._last = self._last_head(data)
+
+    def _last_head(self, data: Data) -> bytes:
+        """From line and header of the last message: another one where it was means that messages moved."""
+        if not len(self.rows):
+            return b""
+        span = self.spans[self.rows.uids[-1]]
+        return hashlib.blake2b(data[span.start: min(span.body, span.start + HEAD)], digest_size=8).digest()
 
     def doubt(self) -> None:
         """Only what was appended has been read: another program may have changed headers before it as well."""
+        if not self.options.very_dirty_syncs:
+            self.distrust()
+
+    def distrust(self) -> None:
+        """The next look reads all of the file, if the last one did not."""
         if self._doubtful:
             self._stamp, self._doubtful, self.end = (0, 0, 0), False, 0
 
     def _grew_only(self, data: Data, info: os.stat_result) -> bool:
         """Something was appended, and the last message we know is where it was."""
-        if not self._opened or not self.end or self._stamp is None or info.st_ino != self._stamp[0]:
+        if not self._opened or not self.end or not self.options.dirty_syncs:
+            return False
+        if self._stamp is None or info.st_ino != self._stamp[0]:
             return False
         if len(data) <= self.end or not self.spans or data[self.end: self.end + 5] != b"From ":
             return False
         span = self.spans[self.rows.uids[-1]] if self.rows.uids else None
-        return span is not None and span.next == self.end and data[span.start: span.start + 5] == b"From " \
+        return span is not None and span.next == self.end and self._last_head(data) == self._last \
             and data[self._first_start: self._first_start + 5] == b"From "
 
     def _take_over(self, data: Data, found: list[tuple[Span, State]], start: int) -> None:
         if start == 0:
             self._begin(found)
+            self.pseudo = None
             if found and found[0][1].pseudo:
+                self.pseudo = found[0][0]
                 found = found[1:]
             self._first_start = found[0][0].start if found else 0
         else:
@@ -135,19 +169,21 @@ class ScannedMbox(BaseMailbox):
             last = uid
         self.spans = spans
         self._update_rows(order, known, whole=start == 0)
+        self._looked = True
 
     def _begin(self, found: list[tuple[Span, State]]) -> None:
         """UIDVALIDITY, next UID and keywords, from the first message or from the index."""
         base = found[0][1].base if found else None
         first = not self._opened
-        if base is not None and not first and not self.spans:
-            base = None             # mail that came into an empty mailbox doesn't tell what the mailbox is
+        if base is not None and not first and not self.spans and not found[0][1].pseudo and self.uid_next > 1:
+            base = None             # mail that came into an emptied mailbox doesn't tell what the mailbox is
+        theirs = self._ask_dovecot()
         if first:
-            self.index = self._database.mailbox(self.name, base[0] if base else None)
-            self.highest_modseq = self.index.highest_modseq
-            if len(self.index.state) >= _STATE.size:
-                self.uid_next = max(self.uid_next, _STATE.unpack_from(self.index.state)[1])
+            self._open_index(base[0] if base else None, theirs.uid_validity)
         self._floor = self.uid_next
+        if theirs.uid_validity in (0, base[0] if base else self.index.uid_validity):
+            self.uid_next = max(self.uid_next, theirs.next_uid)
+        self.highest_modseq = max(self.highest_modseq, theirs.modseq)
         if base is not None:
             if not first and self.uid_validity and base[0] != self.uid_validity:
                 self.vanish()
@@ -159,10 +195,31 @@ class ScannedMbox(BaseMailbox):
             self._base = b"%d %010d%b" % (base[0], base[1], b"".join([b" " + word for word in base[2]]))
         else:
             self._base = b""
-            self.uid_validity = self.uid_validity or self.index.uid_validity or int(time.time())
+            self.uid_validity = self.uid_validity or self.index.uid_validity or new_uid_validity(self.control)
         if first:
             self.index.set_uid_validity(self.uid_validity)
         self._opened = True
+
+    def _open_index(self, told: int | None, dovecots: int) -> None:
+        """told: UIDVALIDITY in the file. Where it has none, the last who made the mailbox knows."""
+        self.index = self._database.mailbox(self.name, told)
+        if told is None and dovecots > self.index.uid_validity:
+            self.index = self._database.mailbox(self.name, dovecots)
+        self.highest_modseq = self.index.highest_modseq
+        if len(self.index.state) >= _STATE.size:
+            self.uid_next = max(self.uid_next, _STATE.unpack_from(self.index.state)[1])
+
+    def _ask_dovecot(self) -> Known:
+        """What Dovecot's log says since we last asked; nothing when it is as it was."""
+        try:
+            info = os.stat(self.dovecot_log)
+        except OSError:
+            return NOTHING
+        stamp = (info.st_ino, info.st_size, info.st_mtime_ns)
+        if stamp == self._log_stamp:
+            return NOTHING
+        self._log_stamp = stamp
+        return read_log(self.dovecot_log, uids=True)
 
     def _known(self) -> dict[int, tuple[int, int, bool]]:
         """uid -> (flags, modseq, newer than the file's)."""
@@ -226,7 +283,7 @@ class ScannedMbox(BaseMailbox):
     def _add(self, new: list[tuple[int, int, int]], last_old: int) -> None:
         if not new:
             return
-        if any(not modseq for _, _, modseq in new) and (len(self.rows) or self.index.known):
+        if any(not modseq for _, _, modseq in new) and (self._looked or self.index.known):
             self.highest_modseq += 1
         first, changed = len(self.rows), []
         for uid, bits, modseq in new:
