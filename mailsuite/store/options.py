@@ -4,15 +4,10 @@
     options = StoreOptions(fsync="never")                          tests
 
 Parameters (dovecot.conf): mail_fsync, lock_method, mbox_read_locks, mbox_write_locks, mbox_lock_timeout,
-<<<<<<< HEAD
-mbox_dotlock_change_timeout, mbox_lazy_writes, mail_privileged_group, maildir_stat_dirs, mail_max_keyword_length,
-mbox_md5, hostname, mail_server_comment, mail_server_admin, mail_attribute_dict, imap_extensions (all: with a dictionary
-in the home), and the namespace with inbox = yes: separator, prefix, mailbox { auto, special_use, comment, autoexpunge,
-autoexpunge_max_mails }.
-=======
 mbox_dotlock_change_timeout, mbox_lazy_writes, mbox_dirty_syncs, mbox_very_dirty_syncs, mail_privileged_group,
-maildir_stat_dirs, mail_max_keyword_length, mbox_md5, hostname, and the namespace with inbox = yes: separator, prefix, mailbox { auto, special_use }.
->>>>>>> e1e931e (store: mailboxes go to Dovecot and back, fifty rounds of random work)
+maildir_stat_dirs, mail_max_keyword_length, mbox_md5, hostname, mail_server_comment, mail_server_admin,
+mail_attribute_dict, imap_extensions (all: with a dictionary in the home), and the namespace with inbox = yes:
+separator, prefix, mailbox { auto, special_use, comment, autoexpunge, autoexpunge_max_mails }.
 """
 
 from collections.abc import Callable, Mapping, Sequence

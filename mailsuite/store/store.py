@@ -4,11 +4,8 @@ Implements store/api.MailStore over a Layout. Mailboxes with auto = create or su
 always listed. A mailbox object lives until the store is closed, so a second SELECT finds everything in memory.
 """
 
-<<<<<<< HEAD
-import hashlib
-=======
 import errno
->>>>>>> e1e931e (store: mailboxes go to Dovecot and back, fifty rounds of random work)
+import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -345,19 +342,14 @@ class UserStore:
             for parts in list(self._open):
                 if parts[: len(source)] == source:
                     self._open[parts].checkpoint()
-<<<<<<< HEAD
-            pairs = self._layout.rename(source, target)
-            self._uses.renamed(pairs)
-            for was, now in pairs:
-=======
             try:
                 renamed = self._layout.rename(source, target)
             except OSError as error:
                 if error.errno in _TAKEN:               # a folder that only holds other mailboxes has that name
                     raise MailboxExists("Target mailbox already exists") from error
                 raise
+            self._uses.renamed(renamed)
             for was, now in renamed:
->>>>>>> e1e931e (store: mailboxes go to Dovecot and back, fifty rounds of random work)
                 self._close_one(was)
                 self.index.rename(self._naming.name(was), self._naming.name(now))
                 if self.attributes is not None and self._location.kind == "mbox":

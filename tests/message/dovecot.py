@@ -35,11 +35,7 @@ def dialogue(top: Path, commands: bytes, *, location: str = "maildir:~/Maildir",
     more: configuration.
     """
     configuration = top / "dovecot.conf"
-<<<<<<< HEAD
-    configuration.write_text(_CONFIGURATION.format(top=top, location=location) + more)
-=======
-    configuration.write_text(CONFIGURATION.format(top=top, location=location))
->>>>>>> e1e931e (store: mailboxes go to Dovecot and back, fifty rounds of random work)
+    configuration.write_text(CONFIGURATION.format(top=top, location=location) + more)
     subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", top / "home"], check=True)
     # Its input stays open until it ended by LOGOUT: at an end of file it would drop what is still to be sent.
     with subprocess.Popen(
