@@ -316,7 +316,7 @@ class LoginSession:
 
     def _step(self) -> bool:
         """Take one line (or literal); False when none is whole."""
-        self._lines.limit = RESPONSE_LIMIT if self._sasl_id is not None else LINE_LIMIT
+        self._lines.limit = RESPONSE_LIMIT if self._sasl_id is not None else self.line_limit()
         line = self._lines.take_line()
         if line is None:
             return False
@@ -325,6 +325,10 @@ class LoginSession:
         else:
             self.on_line(line)
         return True
+
+    def line_limit(self) -> int:
+        """Octets of the command line that comes next."""
+        return LINE_LIMIT
 
     def remaining(self) -> bytes:
         """What the client has sent behind its login; for the hand-over, when nothing more is read."""

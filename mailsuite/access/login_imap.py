@@ -26,6 +26,9 @@ from mailsuite.base.dialogue import Action, StartTls
 from mailsuite.sasl.auth_client import Failure
 
 BASE_CAPABILITY = "IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE"
+LITERAL_MINUS = 4096            # octets that a client may send without asking: RFC 7888 section 5
+ID_LIMIT = 65536                # 30 fields of 30 + 1024 octets (RFC 2971 section 3.3), quoted in any way
+_ID = re.compile(rb"[^ ]+ ID ", re.I)
 _TAG = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\+]+")
 _LITERAL = re.compile(rb"\{(\d{1,10})(\+?)\}$")
 _ATOM = re.compile(rb"[^ ]+")
@@ -170,6 +173,12 @@ class ImapLogin(LoginSession):
 
     # --- commands -------------------------------------------------------------------------------------------------
 
+    def line_limit(self) -> int:
+        if self._arguments is not None:
+            return ID_LIMIT if self._arguments.command == "ID" else LINE_LIMIT
+        long = len(self._lines) > LINE_LIMIT and _ID.match(self._lines.start(LINE_LIMIT)) is not None
+        return ID_LIMIT if long else LINE_LIMIT
+
     def _step(self) -> bool:
         waiting = self._arguments
         if waiting is not None and waiting.literal is not None:
@@ -227,7 +236,11 @@ class ImapLogin(LoginSession):
         if literal is not None:
             size, at_once = literal
             arguments.octets += size
-            if arguments.octets > LINE_LIMIT:
+            if at_once and self.facts.literal_minus and size > LITERAL_MINUS:
+                self.send("* BYE Non-synchronizing literal size too large")
+                self.close("Non-synchronizing literal size too large")
+                return
+            if arguments.octets > (ID_LIMIT if arguments.command == "ID" else LINE_LIMIT):
                 self.send("* BYE Literal size too large")
                 self.close("Literal size too large")
                 return

@@ -41,6 +41,10 @@ class LineBuffer:
         del self._data[: end + 1]
         return line
 
+    def start(self, most: int) -> bytes:
+        """Up to most octets of what waits; they go on waiting."""
+        return bytes(self._data[:most])
+
     def take_octets(self, most: int) -> bytes:
         """Return up to most octets, whatever they are."""
         taken = bytes(self._data[:most])

@@ -62,6 +62,7 @@ class Params:
     offered: frozenset[str] = frozenset(each.name for each in OFFERED)
     withheld: frozenset[str] = withheld(OFFERED)
     compress_level: int = 6
+    literal_minus: bool = False
     append_limit: int = 0
     message_limit: int = 0
     save_limit: int = 0
@@ -84,6 +85,7 @@ class Params:
         limits = {name: _number(settings, f"imap_{name}_limit") for name in ("append", "message", "save")}
         return cls(
             offered=names, withheld=withheld(offered),
+            literal_minus=_get(lambda: settings.flag("imap_literal_minus"), False),
             append_limit=limits["append"], message_limit=limits["message"], save_limit=limits["save"],
             compress_level=_level(settings) if "COMPRESS" in names else default.compress_level,
             max_line_length=int(_get(lambda: settings.size("imap_max_line_length"), default.max_line_length)),

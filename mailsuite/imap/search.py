@@ -134,16 +134,17 @@ class Search:
 
     # --- dates ----------------------------------------------------------------------------------------------------
 
-    def _dated(self, uids: Sequence[int]) -> Iterator[tuple[int, int]]:
-        for uid, date in zip(uids, self.mailbox.dates(uids), strict=True):
-            if date is not None:
-                yield uid, date
+    def _dated(self, uids: Sequence[int], *, saved: bool = False) -> Iterator[tuple[int, int]]:
+        for start in range(0, len(uids), BATCH):
+            batch = uids[start:start + BATCH]
+            dates = self.mailbox.saved_dates(batch) if saved else self.mailbox.dates(batch)
+            yield from ((uid, date) for uid, date in zip(batch, dates, strict=True) if date is not None)
 
     def _day(self, key: Day, uids: Sequence[int]) -> set[int]:
         if key.sent:
             days = ((uid, sent_day(value)) for uid, value in self.values(b"date", uids))
         else:
-            days = ((uid, local_day(date)) for uid, date in self._dated(uids))
+            days = ((uid, local_day(date)) for uid, date in self._dated(uids, saved=key.saved))
         match key.how:
             case "BEFORE":
                 return {uid for uid, day in days if day < key.day}
@@ -152,12 +153,13 @@ class Search:
         return {uid for uid, day in days if day >= key.day}
 
     def _moment(self, key: Moment, uids: Sequence[int]) -> set[int]:
+        dated: Iterator[tuple[int, int]]
         match key.which:
             case "SENT":
                 dated = ((uid, parsed[0] if (parsed := sent_date(value or b"")) is not None else 0)
                          for uid, value in self.values(b"date", uids))
             case "SAVED":
-                dated = ((uid, date) for uid in uids if (date := self.mailbox.saved_date(uid)) is not None)
+                dated = self._dated(uids, saved=True)
             case _:
                 dated = ((uid, date) for uid, date in self._dated(uids))
         match key.how:

@@ -57,11 +57,13 @@ class Numbers:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """how: "BEFORE", "ON", "SINCE". sent: by the Date field, else INTERNALDATE. day: days since the epoch."""
+    """how: "BEFORE", "ON", "SINCE". sent: by the Date field; saved: by when it came into the mailbox (RFC 8514); else
+    INTERNALDATE. day: days since the epoch."""
 
     how: str
     day: int
     sent: bool = False
+    saved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +281,8 @@ def _day(parser: _Parser, name: str) -> Key:
     except ValueError:
         raise PeerError("Invalid search date parameter") from None
     sent = name.startswith("SENT")
-    return Day(name.removeprefix("SENT").removeprefix("SAVED"), day, sent)
+    saved = name.startswith("SAVED")
+    return Day(name.removeprefix("SENT").removeprefix("SAVED"), day, sent, saved)
 
 
 def _size(parser: _Parser, name: str) -> Key:
@@ -349,6 +352,7 @@ _KEYS: Mapping[str, Callable[[_Parser, str], Key]] = {
     "TEXT": lambda parser, name: Text(parser.text(name), headers=True),
     "HEADER": lambda parser, name: Header(parser.text(name).encode("utf-8", "surrogateescape").upper(),
                                           parser.text(name)),
+    "SAVEDATESUPPORTED": lambda parser, name: All(),        # RFC 8514 section 4.3
     "MODSEQ": _modseq,
     "EMAILID": _object_id,
     "THREADID": _object_id,

@@ -66,7 +66,8 @@ class Handler:
         if not isinstance(channel, DeflatingConnection):
             self.context.params = replace(self.params, withheld=self.params.withheld | {"COMPRESS"})
         self.session = Session(greeting=self.greeting, max_line_length=self.params.max_line_length,
-                               known=commands.known(self.context.params.withheld))
+                               known=commands.known(self.context.params.withheld),
+                               literal_minus=self.params.literal_minus)
         return self.session
 
     async def answer(self, question: object) -> object:

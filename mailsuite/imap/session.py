@@ -23,6 +23,7 @@ from mailsuite.imap.syntax import Argument, ArgumentParser, Literal, split_name,
 
 MAX_BAD_COMMANDS = 20       # in a row; Dovecot's number
 INACTIVITY_S = 30 * 60.0    # RFC 3501 section 5.4
+LITERAL_MINUS = 4096        # octets; RFC 7888 section 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +97,13 @@ class _Reading:
 class Session:
     """One dialogue. max_line_length: octets of a command with its literals, but for APPEND's.
 
-    known: names of commands; arguments of others are not looked at. None: all are asked for.
+    known: names of commands; arguments of others are not looked at. None: all are asked for. literal_minus: a client
+    may send LITERAL_MINUS octets without asking, not more (RFC 7888 section 5).
     """
 
     def __init__(self, *, greeting: bytes = b"", max_line_length: int = 65536,
-                 known: Container[str] | None = None) -> None:
-        self._known = known
+                 known: Container[str] | None = None, literal_minus: bool = False) -> None:
+        self._known, self._literal_minus = known, literal_minus
         self.timeout_s = INACTIVITY_S
         self._greeting, self._limit = greeting, max_line_length
         self._lines = LineBuffer(max_line_length)
@@ -239,6 +241,8 @@ class Session:
             return True
         if literal is None:
             return self._whole(actions, reading)
+        if self._literal_minus and not literal.sync and literal.size > LITERAL_MINUS:
+            return self._end_for_literal(actions, reading)
         if reading.name == "APPEND" and reading.parser.arguments or reading.announced:
             return self._announce(actions, reading, literal)
         reading.octets += literal.size
@@ -250,6 +254,14 @@ class Session:
         if literal.sync:
             actions.append(Send(b"+ OK\r\n"))
         return True
+
+    def _end_for_literal(self, actions: list[Action], reading: _Reading) -> bool:
+        """What follows could be anything."""
+        why = "Non-synchronizing literal size too large"
+        code = b"[TOOBIG] " if reading.name == "APPEND" and reading.parser.arguments or reading.announced else b""
+        actions.append(Send(b"* BYE %b%b\r\n" % (code, why.encode())))
+        self._close(actions, why)
+        return False
 
     def _whole(self, actions: list[Action], reading: _Reading) -> bool:
         if reading.announced:

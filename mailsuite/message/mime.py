@@ -48,6 +48,10 @@ class Part:
         """The unfolded value of the first field of that name (content-...), None in a message that is no MIME."""
         if not self.is_mime:
             return None
+        return self.given_field(name)
+
+    def given_field(self, name: bytes) -> bytes | None:
+        """The same, whether or not the message says that it is MIME: what is shown and searched goes by that."""
         value = self._content.get(name)
         return None if value is None else unfold(value)
 

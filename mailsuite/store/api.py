@@ -315,8 +315,10 @@ class Mailbox(Protocol):
         """RFC822.SIZE: octets with CRLF line ends. POP3's LIST and SEARCH LARGER."""
         ...
 
-    def saved_date(self, uid: int) -> int | None:
-        """When the message came into this mailbox, as far as the files tell: seconds since the epoch; None: gone."""
+    def saved_date(self, uid: int) -> int | None: ...
+
+    def saved_dates(self, uids: Sequence[int]) -> list[int | None]:
+        """When each message came into this mailbox, as far as the files tell: seconds since the epoch; None: gone."""
         ...
 
     def stored_octets(self, uid: int) -> int:

@@ -44,6 +44,7 @@ def both_locked(one: Mailbox, other: Mailbox) -> Iterator[None]:
     first, second = sorted((one, other), key=id)
     with first.lock, second.lock:
         yield
+SAVED = b"\0saved"         # among the header fields that the index keeps: when messages came
 
 
 class BaseMailbox(ABC):
@@ -304,7 +305,21 @@ class BaseMailbox(ABC):
     def named_sizes(self, uids: Sequence[int]) -> list[int | None]:
         return [None] * len(uids)
 
+    def saved_dates(self, uids: Sequence[int]) -> list[int | None]:
+        """Once asked for, a date stays as it was told (RFC 8514): what the files say changes with them."""
+        with self.lock:
+            known = {uid: int(octets) for uid, octets in self.index.fields(SAVED, uids).items()}
+            found = [(uid, date) for uid in uids if uid not in known and (date := self.find_saved(uid)) is not None]
+            if found:
+                known.update(found)
+                self.index.store_fields(SAVED, [(uid, b"%d" % date) for uid, date in found])
+            return [known.get(uid) for uid in uids]
+
     def saved_date(self, uid: int) -> int | None:
+        return self.saved_dates([uid])[0]
+
+    def find_saved(self, uid: int) -> int | None:
+        """What the files tell."""
         return self.dates([uid])[0]
 
     def modseqs(self, uids: Sequence[int]) -> list[int | None]:

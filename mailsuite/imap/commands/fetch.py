@@ -22,6 +22,7 @@ from mailsuite.imap.syntax import Atom
 from mailsuite.imap.view import BLOCK, Selected
 from mailsuite.message.section import Kind, Section
 from mailsuite.store.api import Column, FlagAction, Message, MessageGone
+from mailsuite.store.fetching import render_date
 
 MEMORY = {Column.UID, Column.FLAGS, Column.MODSEQ}     # columns that never touch a file
 MANY, SOME, FEW = 2000, 300, 20                        # messages in a block: from memory, index or header, file
@@ -174,7 +175,7 @@ class Rows:
 
     def _special(self, uids: list[int], what: Special) -> list[bytes]:
         if what is Special.SAVEDATE:
-            return list(self._present(self.mailbox.columns(uids, [Column.INTERNALDATE])[0]))
+            return [b"NIL" if date is None else render_date(date) for date in self.mailbox.saved_dates(uids)]
         if what is Special.EMAILID:
             ids = email_ids(self.mailbox, uids)
             return list(self._present([None if one is None else b"(%b)" % one.encode() for one in ids]))

@@ -124,14 +124,13 @@ class MaildirMailbox(ScannedMaildir):
         assert isinstance(info, os.stat_result)
         return info.st_size
 
-    def saved_date(self, uid: int) -> int | None:
-        with self.lock:
-            try:
-                info = self._with_file(uid, os.stat)
-            except MessageGone:
-                return None
-            assert isinstance(info, os.stat_result)
-            return int(info.st_ctime)
+    def find_saved(self, uid: int) -> int | None:
+        try:
+            info = self._with_file(uid, os.stat)
+        except MessageGone:
+            return None
+        assert isinstance(info, os.stat_result)
+        return int(info.st_ctime)
 
     def give_identity(self, change: IdentityChange) -> None:
         """The head of the uidlist says it all."""
