@@ -1,9 +1,9 @@
 """One mailbox's part of an index (store/index.py): flags and MODSEQs, and what was read out of its messages.
 
 What is read out of messages waits in memory until there is a pause (store/index_later.py), and so do the flags and
-MODSEQs of many messages of a Maildir at once (`later`). These may be lost with the process: HIGHESTMODSEQ is written
-at once and never goes back, the flags are in the files' names; at the next look, what the files say and the index does
-not is a change with a MODSEQ of its own.
+MODSEQs of many messages of a Maildir at once (`save_later`). These may be lost with the process: HIGHESTMODSEQ is
+written at once and never goes back, the flags are in the files' names; at the next look, what the files say and the
+index does not is a change with a MODSEQ of its own.
 """
 
 from collections.abc import Container, Iterable, Sequence
@@ -84,18 +84,12 @@ class MailboxIndex:
                 for uid, flags, modseq in rows}
 
     def save(self, rows: Sequence[tuple[int, int, int]], removed: Sequence[int], *, highest_modseq: int,
-             first_recent: int, state: bytes | None = None, dirty: Container[int] = (), later: bool = False) -> None:
-        """rows: (uid, flags, modseq) that are new or changed. dirty: UIDs whose flags the files don't show yet.
-
-        later: the files show all flags, so many rows may wait."""
+             first_recent: int, state: bytes | None = None, dirty: Container[int] = ()) -> None:
+        """rows: (uid, flags, modseq) that are new or changed. dirty: UIDs whose flags the files don't show yet."""
         self.highest_modseq, self.first_recent = highest_modseq, first_recent
         self.state = self.state if state is None else state
         with self._index.lock:
             number, waiting = self._here, self._waiting
-            if later and len(rows) >= MANY and all(row[1] < NAMED for row in rows):
-                waiting.flags.update((uid, (bits, modseq)) for uid, bits, modseq in rows)
-                self._index.later.added(len(rows) * ROW_OCTETS)
-                rows = ()
             with self._index.transaction() as db:
                 if rows:
                     waiting.discard_flags(row[0] for row in rows)
@@ -108,6 +102,18 @@ class MailboxIndex:
                     _delete_cached(db, number, removed)
                 db.execute("UPDATE mailbox SET highest_modseq = ?, first_recent = ?, state = ? WHERE id = ?",
                            (highest_modseq, first_recent, self.state, number))
+
+    def save_later(self, uids: Sequence[int], flags: Sequence[int], modseqs: Sequence[int], *, highest_modseq: int,
+                   first_recent: int) -> None:
+        """New or changed rows of a mailbox whose files show all flags: many of them may wait."""
+        if len(uids) < MANY or max(flags) >= NAMED:
+            self.save(list(zip(uids, flags, modseqs, strict=True)), [], highest_modseq=highest_modseq,
+                      first_recent=first_recent)
+            return
+        with self._index.lock:
+            self._waiting.batches.append((uids, flags, modseqs))
+            self._index.later.added(len(uids) * ROW_OCTETS)
+            self.save([], [], highest_modseq=highest_modseq, first_recent=first_recent)
 
     def cached(self, uids: Sequence[int]) -> dict[int, Cached]:
         """What is known of these messages."""

@@ -11,7 +11,7 @@ here first. Limits: MAX_OCTETS wait in a process, then who adds more writes by h
 """
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import islice
@@ -22,6 +22,7 @@ MAX_OCTETS = 32 * 1024 * 1024
 ROW_OCTETS = 250            # of a row besides its text, about
 
 V = TypeVar("V")
+Batch = tuple[Sequence[int], Sequence[int], Sequence[int]]
 
 
 class Cached(NamedTuple):
@@ -39,17 +40,26 @@ class Cached(NamedTuple):
 
 @dataclass
 class Waiting:
-    """Of one mailbox, by UID. flags: (flags, modseq). fields: by the list of their names."""
+    """Of one mailbox, by UID. flags: (flags, modseq). fields: by the list of their names.
+
+    batches: uids, flags and modseqs as they came, newer than `flags`."""
 
     flags: dict[int, tuple[int, int]] = field(default_factory=dict)
     cache: dict[int, Cached] = field(default_factory=dict)
     fields: dict[bytes, dict[int, bytes]] = field(default_factory=dict)
+    batches: list[Batch] = field(default_factory=list)
+
+    def _settle(self) -> None:
+        for uids, flags, modseqs in self.batches:
+            self.flags.update(zip(uids, zip(flags, modseqs, strict=True), strict=True))
+        self.batches.clear()
 
     def rows(self) -> int:
         return len(self.flags) + len(self.cache) + sum(map(len, self.fields.values()))
 
     def split(self, limit: int) -> "Waiting":
         """Take out up to limit of each kind."""
+        self._settle()
         some = Waiting(_some(self.flags, limit), _some(self.cache, limit))
         for names in list(self.fields):
             if found := _some(self.fields[names], limit):
@@ -66,6 +76,7 @@ class Waiting:
                 found.pop(uid, None)
 
     def discard_flags(self, uids: Iterable[int]) -> None:
+        self._settle()
         if self.flags:
             for uid in uids:
                 self.flags.pop(uid, None)

@@ -389,8 +389,16 @@ class BaseMailbox(ABC):
         """Rows that are new or changed, and UIDs that went, into the index."""
         rows = self.rows
         first_recent = min(self.unclaimed, default=self.uid_next)
-        self.index.save([(rows.uids[at], rows.flags[at], rows.modseqs[at]) for at in positions], removed,
-                        highest_modseq=self.highest_modseq, first_recent=first_recent, later=self.flags_in_files)
+        highest = self.highest_modseq
+        if self.flags_in_files and not removed and len(positions) == len(rows):
+            self.index.save_later(rows.uids[:], rows.flags[:], rows.modseqs[:],
+                                  highest_modseq=highest, first_recent=first_recent)
+            return
+        changed = [(rows.uids[at], rows.flags[at], rows.modseqs[at]) for at in positions]
+        if self.flags_in_files and not removed and changed:
+            self.index.save_later(*zip(*changed, strict=True), highest_modseq=highest, first_recent=first_recent)
+        else:
+            self.index.save(changed, removed, highest_modseq=highest, first_recent=first_recent)
 
     def drop_rows(self, uids: Sequence[int]) -> list[int]:
         """Messages that are gone from the files leave memory and index."""

@@ -1,6 +1,6 @@
 """The messages of an open mailbox in memory: parallel columns ordered by UID, and a log of what changed.
 
-    rows = Rows(); rows.append(uid, flags, modseq, key)
+    rows = Rows(); rows.append(uid, flags, modseq, key); rows.extend(uids, flags, modseqs, keys)
     rows.position(uid) -> int | None                    O(log n)
     rows.set_flags(positions, values, modseq, origin)   logged
     rows.remove(uids, modseq)                           logged; flags of the departed are kept for the views
@@ -70,6 +70,13 @@ class Rows:
         self.flags.append(flags)
         self.modseqs.append(modseq)
         self.keys.append(key)
+
+    def extend(self, uids: Sequence[int], flags: Sequence[int], modseqs: Sequence[int], keys: Sequence[bytes]) -> None:
+        """As append, of many; uids ascending."""
+        self.uids.extend(uids)
+        self.flags.extend(flags)
+        self.modseqs.extend(modseqs)
+        self.keys.extend(keys)
 
     def set_flags(self, changes: Iterable[tuple[int, int]], modseq: int, origin: object = None) -> list[int]:
         """changes: (position, new flags). Returns the UIDs."""

@@ -101,8 +101,14 @@ class MailboxView:
         unclaimed = self._mailbox.unclaimed
         if not unclaimed:
             return
-        self.recent.update(unclaimed.intersection(self.uids) if len(unclaimed) < len(self.uids) else
-                           set(self.uids).intersection(unclaimed))
+        if self._claims and not self.recent and len(self.uids) == len(self._mailbox.rows):
+            self.recent, self._mailbox.unclaimed = unclaimed, set()     # all that are there, and no others
+        elif len(self.uids) == len(self._mailbox.rows):
+            self.recent |= unclaimed
+        elif len(unclaimed) * 8 < len(self.uids):
+            self.recent.update(uid for uid in unclaimed if self.sequence(uid) is not None)
+        else:
+            self.recent.update(unclaimed.intersection(self.uids))
         if self._claims:
             self._mailbox.claim_recent()
 

@@ -72,7 +72,7 @@ def test_few_lists_of_names(tmp_path: Path) -> None:
 def test_flags_of_many_wait_and_later_ones_win(tmp_path: Path) -> None:
     index = Index(str(tmp_path / "index"))
     box = index.mailbox("INBOX", 5)
-    box.save([(uid, 0, 7) for uid in range(1, MANY + 1)], [], highest_modseq=7, first_recent=1, later=True)
+    box.save_later(range(1, MANY + 1), [0] * MANY, [7] * MANY, highest_modseq=7, first_recent=1)
     box.save([(1, 4, 8)], [2], highest_modseq=8, first_recent=1)
     assert rows_of(tmp_path / "index", "message") == 1
     index.close()

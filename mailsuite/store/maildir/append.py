@@ -121,7 +121,7 @@ class MaildirAppend:
                     with suppress(OSError):
                         os.unlink(mailbox.path(path))
                 raise
-            mailbox.add_rows(list(zip(uids, paths, strict=True)))
+            mailbox.add_rows(uids, paths)
             mailbox.own_change()
         return uids
 

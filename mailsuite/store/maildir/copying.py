@@ -40,7 +40,7 @@ def copy_messages(source: "MaildirMailbox", uids: Sequence[int], target: "Maildi
                 made.append(path)
             sync_folders(target, made)
             new = target.assign_new([(base, fields) for _, base, fields, _ in files])
-            target.add_rows(list(zip(new, made, strict=True)))
+            target.add_rows(new, made)
             target.own_change()
     except BaseException as error:
         for path in made:
@@ -58,7 +58,7 @@ def _name(source: "MaildirMailbox", uid: int, at: int, target: "MaildirMailbox",
           taken: set[bytes]) -> tuple[bytes, bytes]:
     """Base name and uidlist fields of the copy."""
     base = base_of(source.rows.keys[at][4:])
-    entry = source.uidlist.entries.get(base)
+    entry = source.uidlist.entry(base)
     guid = entry.guid() if entry else base
     if not target.has_base(base) and base not in taken:
         return base, b"" if guid == base else b"G" + guid

@@ -3,7 +3,7 @@
     base_of(b"1.M2P3.mx,S=10:2,FS") -> b"1.M2P3.mx,S=10"        what stays while flags change; the key in the uidlist
     letters_of(name) -> b"FS"
     wire_size_of(name) -> int | None                            W
-    sort_key(base)                                              by time of delivery
+    in_order(bases)                                             by time of delivery
     UniqueNames(host).next() -> b"1700000000.M123P45.mx"        never twice in this process
 
 Upper-case letters: D draft, F flagged, R replied, S seen, T trashed (deleted); P and others are kept as they are.
@@ -15,6 +15,7 @@ import re
 import socket
 import threading
 import time
+from collections.abc import Collection, Iterable
 
 from mailsuite.store.flags import ANSWERED, DELETED, DRAFT, FLAGGED, KEYWORD_SHIFT, SEEN
 
@@ -24,11 +25,18 @@ _LETTER_BITS = {ord("D"): DRAFT, ord("F"): FLAGGED, ord("R"): ANSWERED, ord("S")
 _STORED_SIZE = re.compile(rb",S=(\d{1,15})(?![\d])")
 _WIRE_SIZE = re.compile(rb",W=(\d{1,15})(?![\d])")
 _SIZE = re.compile(rb"((?:,[SW]=\d+)*)$")
+# Names whose times have as many digits as all others' are in order as they stand.
+_SAME_LENGTH = re.compile(rb"(?:\d{10}\.M\d{6}(?!\d)[^\n]*\n)*")
 _TIME = re.compile(rb"(\d{1,18})(?:\.M(\d{1,9}))?")
 
 
 def base_of(name: bytes) -> bytes:
     return name.partition(b":")[0]
+
+
+def bases_of(paths: Iterable[bytes]) -> list[bytes]:
+    """Of paths b"cur/NAME" or b"new/NAME"."""
+    return [path[4:].partition(b":")[0] for path in paths]
 
 
 def letters_of(name: bytes) -> bytes:
@@ -71,7 +79,14 @@ def sizes_of(base: bytes) -> bytes:
     return match[1] if match else b""
 
 
-def sort_key(base: bytes) -> tuple[int, int, bytes]:
+def in_order(bases: Collection[bytes]) -> list[bytes]:
+    """Sorted by the time in the names."""
+    if _SAME_LENGTH.fullmatch(b"\n".join(bases) + b"\n"):
+        return sorted(bases)
+    return sorted(bases, key=_time_key)
+
+
+def _time_key(base: bytes) -> tuple[int, int, bytes]:
     match = _TIME.match(base)
     return (int(match[1]), int(match[2] or 0), base) if match else (0, 0, base)
 

@@ -24,9 +24,10 @@ from mailsuite.store.maildir.filename import (
     stored_size_of,
     wire_size_of,
 )
+from mailsuite.store.maildir.folder import Path
 from mailsuite.store.maildir.keywords import write_keywords
 from mailsuite.store.maildir.reading import open_file, read_file, read_head
-from mailsuite.store.maildir.scan import Path, ScannedMaildir
+from mailsuite.store.maildir.scan import ScannedMaildir
 
 AT_ONCE = 64 * 1024     # octets of a message that an event loop may read from the kernel's memory
 BLOCK = 64 * 1024       # octets of a large message in memory at a time
@@ -143,7 +144,7 @@ class MaildirMailbox(ScannedMaildir):
                 if change.guid is not None:
                     listed.guid = change.guid
                 self.uid_next = listed.next_uid = max(listed.next_uid, self.uid_next, change.least_uid_next or 1)
-                listed.rewrite(listed.entries)
+                listed.rewrite(listed.uids)
         except OSError as error:
             raise StoreError(str(error)) from error
         if listed.uid_validity != self.uid_validity:
@@ -162,7 +163,7 @@ class MaildirMailbox(ScannedMaildir):
     def take_uid_validity(self, uid_validity: int) -> bool:
         try:
             with self.uidlist.locked():
-                if self.uidlist.changed() or self.uidlist.entries or self.uidlist.next_uid > 1:
+                if self.uidlist.changed() or self.uidlist.uids or self.uidlist.next_uid > 1:
                     return False
                 self.uidlist.uid_validity = uid_validity
                 self.uidlist.rewrite(())
@@ -223,15 +224,15 @@ class MaildirMailbox(ScannedMaildir):
                 return False
             except OSError as error:
                 raise StoreError(str(error)) from error
-            self.relist(old, new)
-            self.rows.keys[at] = new
+            self.now_at(at, new)
         return True
 
     def claimed(self) -> None:
         """Files that a session has taken notice of move from new to cur."""
         moved = False
-        for at, path in enumerate(self.rows.keys):
-            if path.startswith(b"new/"):
+        for path, uid in sorted(self.in_new.items()):
+            at = self.rows.position(uid)
+            if at is not None:
                 moved = self._move(at, b"cur/" + base_of(path[4:]) + b":2," + letters_of(path)) or moved
         if moved:
             self.own_change()
@@ -261,7 +262,7 @@ class MaildirMailbox(ScannedMaildir):
             return False
         except OSError as error:
             raise StoreError(str(error)) from error
-        self.relist(path, None)
+        self.forget_file(path)
         return True
 
     def begin_append(self, *, sender: str = "", delivery: bool = False) -> Append:

@@ -1,35 +1,27 @@
 """Looking at a Maildir: which files are there, which UID each has, what other programs did.
 
-look() compares the two listings with the last ones, so a change costs what changed. A file that vanished is looked for
-once more before its message counts as expunged: a rename by another program may hide it from one listing. UIDs are
-given under the uidlist's lock only; the listing of cur/ is trusted for RECHECK_S after our own changes.
+look() compares the listings with the names that are known; what is done with all messages is done by a few operations
+on all of them, not message by message. A file that vanished is looked for once more before its message counts as
+expunged: a rename by another program may hide it from one listing. UIDs are given under the uidlist's lock only; the
+listing of cur/ is trusted for RECHECK_S after our own changes.
 """
 
-import errno
-import json
+import operator
 import os
-import stat
 import time
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Sequence
 from contextlib import suppress
+from itertools import islice
 
 from mailsuite.store.api import MailboxInUse, NoPermission, StoreError
 from mailsuite.store.dovecot_log import read_log
 from mailsuite.store.flags import KEYWORD_SHIFT
-from mailsuite.store.index import Index
-from mailsuite.store.mailbox import BaseMailbox, Change
-from mailsuite.store.maildir.filename import (
-    KEYWORD_LETTERS,
-    UniqueNames,
-    base_of,
-    bits_of,
-    letters_of,
-    sort_key,
-)
-from mailsuite.store.maildir.keywords import read_keywords
+from mailsuite.store.mailbox import Change
+from mailsuite.store.maildir.filename import KEYWORD_LETTERS, base_of, bases_of, in_order, letters_of
+from mailsuite.store.maildir.folder import MaildirFolder, Path
 from mailsuite.store.maildir.tmp import clean_tmp
-from mailsuite.store.maildir.uidlist import UidList
-from mailsuite.store.options import StoreOptions
+from mailsuite.store.maildir.uidlist import UNWRITABLE
 from mailsuite.store.uid_validity import new_uid_validity
 
 RECHECK_S = 2.0
@@ -38,40 +30,13 @@ RECHECK_S = 2.0
 TICK_NS = 50_000_000
 KEPT_PERCENT = 75           # a uidlist with fewer entries in use than this is written anew
 
-# Why a uidlist cannot be written: it belongs to somebody else, or there is no room.
-_UNWRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT})
 _HIGH = -1 << (KEYWORD_SHIFT + KEYWORD_LETTERS)         # keywords that have no letter
 
 _FOLDERS = ("new", "cur")               # in this order: a file moves from new to cur
 
-Path = bytes            # b"cur/NAME" or b"new/NAME"
 
-
-class ScannedMaildir(BaseMailbox):
-    """folder: holds new, cur and tmp. root: of all the user's Maildirs, where UIDVALIDITY values are counted."""
-
-    flags_in_files = True
-
-    def __init__(self, name: str, folder: str, root: str, index: Index, options: StoreOptions, *,
-                 control: str | None = None) -> None:
-        super().__init__(name, index, options)
-        self.folder, self.root = folder, root
-        self._prefix = os.fsencode(folder) + b"/"
-        self.sync_files = options.fsync != "never"
-        self.names = UniqueNames(options.host)
-        self.mode = stat.S_IMODE(os.stat(folder).st_mode) & 0o666
-        self.control = control or folder
-        self.uidlist = UidList(self.control, fsync=self.sync_files, mode=self.mode)
-        self._letter_bits: dict[bytes, int] = {}               # of letters
-        self._by_base: dict[bytes, int] = {}            # uids
-        self._listed: dict[str, set[bytes]] = {"new": set(), "cur": set()}
-        self._mtimes = {"new": -1, "cur": -1}
-        self._settled = {"new": False, "cur": False}
-        self._recheck_at = 0.0
-        self._opened = False
-        self._gone_from_list = False                    # the uidlist names files that are gone
-        self._doubles: list[tuple[Path, Path]] = []     # (kept, spare) of one base
-        self.writable = os.access(os.path.join(folder, "cur"), os.W_OK)
+class ScannedMaildir(MaildirFolder):
+    """What the files say comes into memory and the index."""
 
     # --- looking ----------------------------------------------------------------------------------------------------
 
@@ -102,9 +67,6 @@ class ScannedMaildir(BaseMailbox):
         return [folder for folder in _FOLDERS if due or not self._settled[folder]
                 or self._mtimes[folder] != os.stat(self._in(folder)).st_mtime_ns]
 
-    def _in(self, folder: str) -> str:
-        return os.path.join(self.folder, folder)
-
     def _open(self) -> None:
         """First look: keywords, UIDs, what the index knows."""
         self.uidlist.load()
@@ -116,8 +78,9 @@ class ScannedMaildir(BaseMailbox):
         self.read_keywords()
         self._add_high_keywords()
         self._opened = True
-        added = self._first_listing()
-        self._apply_scan(added, set())
+        self._arrived(*self._first_listing())
+        self.uidlist.let_go()
+        self._drop_doubles()
         if self.writable:
             self.tidy_uidlist()
             clean_tmp(self._in("tmp"))
@@ -129,69 +92,71 @@ class ScannedMaildir(BaseMailbox):
                 if not self.uidlist.uid_validity:
                     self.uidlist.begin(new_uid_validity(self.root))
         except OSError as error:
-            if error.errno not in _UNWRITABLE:
+            if error.errno not in UNWRITABLE:
                 raise
             self.uidlist.uid_validity = int(os.stat(self.folder).st_ctime)      # a Maildir we may only read
 
-    def _add_high_keywords(self) -> None:
-        """Keywords without a letter, kept in the index behind the 26 that have one."""
-        names = json.loads(self.index.state) if self.index.state else []
-        if names:
-            while len(self.table.keywords) < KEYWORD_LETTERS:
-                self.table.add(f"unknown-{len(self.table.keywords)}")
-            for name in names:
-                self.table.add(name)
-
-    def _list(self, folder: str) -> set[bytes]:
+    def _list(self, folder: str) -> list[Path]:
+        """All files of new or cur, sorted, so that what is made of them costs less to sort."""
         path = self._in(folder)
         now = time.time_ns()
         self._mtimes[folder] = os.stat(path).st_mtime_ns
         self._settled[folder] = now - self._mtimes[folder] > TICK_NS
-        return {name for name in os.listdir(os.fsencode(path)) if not name.startswith(b".")}
+        names = os.listdir(os.fsencode(path))
+        if b"\n." in b"\n".join([b"", *names]):
+            names = [name for name in names if not name.startswith(b".")]
+        names.sort()
+        return list(map((folder.encode() + b"/").__add__, names))
 
-    def _first_listing(self) -> dict[bytes, Path]:
+    def _first_listing(self) -> tuple[list[bytes], list[Path]]:
         """All messages with a UID come in the order of their UIDs, with the MODSEQs of the index.
 
-        Returns the files that have no UID yet, by base.
+        Returns the files that have no UID yet: bases and paths.
         """
-        entries = self.uidlist.entries
-        found: list[tuple[int, bytes]] = []
-        added: dict[bytes, Path] = {}
-        for folder in _FOLDERS:
-            listed = self._listed[folder] = self._list(folder)
-            prefix = folder.encode() + b"/"
-            for name in listed:
-                entry = entries.get(name.partition(b":")[0])
-                if entry is not None:
-                    found.append((entry.uid, prefix + name))
-                else:
-                    self._note_added(added, prefix + name)
-        found.sort()
-        known = self.index.load()
-        rows, changed = self.rows, []
-        last = 0
-        for uid, path in found:
-            if uid == last:
-                self._doubles.append((rows.keys[-1], path))
-                continue
-            last = uid
-            flags, modseq = known.pop(uid, (-1, self.highest_modseq))
-            bits = self.bits(letters_of(path)) | (flags & _HIGH if flags > 0 else 0)
-            if bits != flags:
-                changed.append(len(rows))
-                # What the index did not know came, or changed, while another program served the mailbox.
-                modseq = self.highest_modseq + 1 if flags >= 0 or self.index.known else modseq
-            rows.append(uid, bits, modseq, path)
-            self._by_base[base_of(path[4:])] = uid
-        if any(rows.modseqs[at] > self.highest_modseq for at in changed) or known:
-            self.highest_modseq += 1
-        self._gone_from_list = len(entries) > len(rows)
+        paths = self._list("new") + self._list("cur")           # in this order: a file moves from new to cur
+        bases, listed = bases_of(paths), self.uidlist.uids
+        ordered = sorted(bases)
+        files: dict[bytes, Path] = {}
+        if listed or any(map(operator.eq, ordered, islice(ordered, 1, None))):
+            for path in paths:
+                other = files.setdefault(base_of(path[4:]), path)
+                if other is not path:
+                    self._doubles.append((other, path))
+            here = [base for base in listed if base in files]
+            if here:
+                self._known_rows(here, files)
+            bases = [base for base in files if base not in listed]
+            paths = list(map(files.__getitem__, bases))
+        self._gone_from_list = len(listed) > len(self.rows)
         first_recent = self.index.first_recent if self.index.known else self.uid_next
-        self.unclaimed = {uid for uid, path in zip(rows.uids, rows.keys, strict=True)
-                          if uid >= first_recent or path.startswith(b"new/")}
+        self.unclaimed = set(self.rows.after(first_recent - 1)).union(self.in_new.values())
+        return bases, paths
+
+    def _known_rows(self, bases: list[bytes], files: dict[bytes, Path]) -> None:
+        """Rows of files that have a UID: what the index knows of them, or knows no more, is compared."""
+        uids, paths = list(map(self.uidlist.uids.__getitem__, bases)), list(map(files.__getitem__, bases))
+        known = self.index.load()
+        all_bits = self.bits_of_all(paths)
+        modseqs = array("Q", [self.highest_modseq]) * len(uids)
+        changed: Sequence[int] = range(len(uids))
+        later = False                   # something happened since the index was written
+        if self.index.known:
+            changed = []
+            for at, uid in enumerate(uids):
+                flags, modseq = known.pop(uid, (-1, self.highest_modseq))
+                if flags > 0:
+                    all_bits[at] |= flags & _HIGH
+                if all_bits[at] != flags:
+                    # What the index did not know came, or changed, while another program served the mailbox.
+                    changed.append(at)
+                    modseq = self.highest_modseq + 1
+                modseqs[at] = modseq
+            later = bool(known) or any(modseqs[at] > self.highest_modseq for at in changed)
+        self._extend(uids, all_bits, modseqs, paths)
+        if later:
+            self.highest_modseq += 1
         if changed or known:
             self.save_rows(changed, list(known))
-        return added
 
     def _reload(self) -> None:
         """Somebody else wrote the uidlist; another UIDVALIDITY makes this another mailbox."""
@@ -207,97 +172,81 @@ class ScannedMaildir(BaseMailbox):
     def _renumbered(self, first: int) -> None:
         """Files that left and came back under their old names between two looks have new UIDs, from `first` on."""
         again = []
-        for entry in reversed(self.uidlist.entries.values()):
-            if entry.uid < first:
+        for base, uid in reversed(self.uidlist.uids.items()):
+            if uid < first:
                 break
-            uid = self._by_base.get(entry.base)
-            if uid is not None and uid != entry.uid and (at := self.rows.position(uid)) is not None:
-                path = self.rows.keys[at]
-                self._listed[path[:3].decode()].discard(path[4:])       # the next look finds it
-                del self._by_base[entry.base]
-                again.append(uid)
+            known = self.by_base.get(base)
+            if known is not None and known != uid and (at := self.rows.position(known)) is not None:
+                self.forget_file(self.rows.keys[at])            # the next look finds it
+                again.append(known)
         self.drop_rows(again)
 
-    def read_keywords(self) -> None:
-        """Learn what other programs put into dovecot-keywords."""
-        known = self.table.keywords
-        for number, keyword in enumerate(read_keywords(self.control)):
-            if number >= len(known):
-                self.table.add(keyword)
-            elif known[number] != keyword and known[number] == f"unknown-{number}":
-                self.table.rename(number, keyword)
-
     def _scan(self, folders: list[str]) -> None:
-        """Compare with the last listing."""
+        """Compare with the names that are known."""
         added: dict[bytes, Path] = {}
         removed: set[Path] = set()
         if "cur" in folders:
             self._recheck_at = 0.0
         for folder in folders:
-            old, now = self._listed[folder], self._list(folder)
-            prefix = folder.encode() + b"/"
-            for name in now - old:
-                self._note_added(added, prefix + name)
-            removed.update(prefix + name for name in old - now)
-            self._listed[folder] = now
-        self._apply_scan(added, removed)
-
-    def _note_added(self, added: dict[bytes, Path], path: Path) -> None:
-        base = base_of(path[4:])
-        other = added.get(base)
-        if other is not None:
-            self._doubles.append((path, other))
-        added[base] = path
+            now = set(self._list(folder))
+            before = set(self.in_new) if folder == "new" else set(self.rows.keys).difference(self.in_new)
+            for path in now - before:
+                base = base_of(path[4:])
+                other = added.get(base)
+                if other is not None:
+                    self._doubles.append((path, other))
+                added[base] = path
+            removed |= before - now
+        if not added and not removed:
+            return
+        try:
+            self._apply_scan(added, removed)
+        except BaseException:
+            self.distrust()             # what could not be taken over is looked at again
+            raise
 
     def _apply_scan(self, added: dict[bytes, Path], removed: set[Path]) -> None:
         changes: list[Change] = []
-        new: dict[bytes, Path] = {}
-        rows = self.rows
-        for base, path in added.items():
-            uid = self._by_base.get(base)
-            at = rows.position(uid) if uid is not None else None
-            if at is None:
-                new[base] = path
-                continue
-            if rows.keys[at] not in removed and rows.keys[at] != path and self._exists(rows.keys[at]):
-                self._doubles.append((rows.keys[at], path))
-                continue
-            rows.keys[at] = path
-            bits = self.bits(letters_of(path)) | rows.flags[at] & _HIGH
-            if bits != rows.flags[at]:
-                changes.append((at, bits))
-        vanished = [uid for path in removed if (uid := self._by_base.get(base_of(path[4:]))) is not None
+        new, rows = added, self.rows
+        if not self.by_base.keys().isdisjoint(added):
+            new = {}
+            for base, path in added.items():
+                uid = self.by_base.get(base)
+                at = rows.position(uid) if uid is not None else None
+                if at is None:
+                    new[base] = path
+                    continue
+                if rows.keys[at] not in removed and rows.keys[at] != path and self._exists(rows.keys[at]):
+                    self._doubles.append((rows.keys[at], path))
+                    continue
+                self.now_at(at, path)
+                bits = self.bits(letters_of(path)) | rows.flags[at] & _HIGH
+                if bits != rows.flags[at]:
+                    changes.append((at, bits))
+        vanished = [uid for path in removed if (uid := self.by_base.get(base_of(path[4:]))) is not None
                     and (at := rows.position(uid)) is not None and rows.keys[at] == path]
         self.set_flags(changes)
         if vanished:
-            self._expunged(vanished, new)
+            self._expunged(vanished)
         if new:
-            self._arrived(new)
-        while self._doubles:
-            self._drop_double(*self._doubles.pop())
+            self._arrived(list(new), list(new.values()))
+        self._drop_doubles()
 
-    def path(self, path: Path) -> bytes:
-        """The full path of a message's file."""
-        return self._prefix + path
-
-    def _exists(self, path: Path) -> bool:
-        return os.path.lexists(self.path(path))
-
-    def _drop_double(self, kept: Path, spare: Path) -> None:
+    def _drop_doubles(self) -> None:
         """Two names of one message: one goes when both are the same file, else it becomes a message of its own."""
-        with suppress(OSError):     # gone by now, or not ours to change: looked at again with the next change
-            if os.path.samefile(self.path(kept), self.path(spare)):
-                os.unlink(self.path(spare))
-            else:
-                os.rename(self.path(spare), self.path(spare[:4] + self.names.next()))
-        self._settled[spare[:3].decode()] = False
+        while self._doubles:
+            kept, spare = self._doubles.pop()
+            with suppress(OSError):     # gone by now, or not ours to change: looked at again with the next change
+                if os.path.samefile(self.path(kept), self.path(spare)):
+                    os.unlink(self.path(spare))
+                else:
+                    os.rename(self.path(spare), self.path(spare[:4] + self.names.next()))
+            self._settled[spare[:3].decode()] = False
 
-    def _expunged(self, uids: list[int], new: dict[bytes, Path]) -> None:
+    def _expunged(self, uids: list[int]) -> None:
         """Look once more for files that vanished before their messages count as gone."""
-        again: dict[bytes, Path] = {}
-        for folder in ("new", "cur"):
-            prefix = folder.encode() + b"/"
-            again.update({base_of(name): prefix + name for name in os.listdir(os.fsencode(self._in(folder)))})
+        again = {base_of(name): folder.encode() + b"/" + name
+                 for folder in _FOLDERS for name in os.listdir(os.fsencode(self._in(folder)))}
         gone = []
         changes: list[Change] = []
         for uid in uids:
@@ -307,58 +256,67 @@ class ScannedMaildir(BaseMailbox):
             path = again.get(base)
             if path is None:
                 gone.append(uid)
-                self._by_base.pop(base, None)
+                self.forget_file(self.rows.keys[at])
             else:
-                self.rows.keys[at] = path
-                self._listed[path[:3].decode()].add(path[4:])
+                self.now_at(at, path)
                 changes.append((at, self.bits(letters_of(path)) | self.rows.flags[at] & _HIGH))
         self.set_flags([(at, bits) for at, bits in changes if bits != self.rows.flags[at]])
         if self.drop_rows(gone):
             self._gone_from_list = True
 
-    def _arrived(self, new: dict[bytes, Path]) -> None:
+    def _arrived(self, bases: list[bytes], paths: list[Path]) -> None:
         """Give UIDs to files that have none, in the order of delivery."""
+        if not bases:
+            return
+        ordered = in_order(bases)
         try:
             with self.uidlist.locked():
                 if self.uidlist.load():
                     self.read_keywords()
-                uids = self._assign(sorted(new, key=sort_key))
+                uids, ordered = self._assign(ordered)
         except OSError as error:
-            if error.errno not in _UNWRITABLE:
+            if error.errno not in UNWRITABLE:
                 raise
-            uids = self._provisional(sorted(new, key=sort_key))
-        self.add_rows([(uid, new[base]) for uid, base in sorted(uids)])
+            uids, ordered = self._provisional(ordered)
+        if ordered != bases:
+            paths = list(map(dict(zip(bases, paths, strict=True)).__getitem__, ordered))
+        self.add_rows(uids, paths)
 
-    def _provisional(self, bases: list[bytes]) -> list[tuple[int, bytes]]:
+    def _provisional(self, bases: list[bytes]) -> tuple[Sequence[int], list[bytes]]:
         """UIDs that only this process knows: who cannot write, or has no room to, can still read and delete."""
         self.uidlist.load()
-        known = self._known(bases)
-        have = {base for _, base in known}
-        first = max([self.uid_next, *(uid + 1 for uid, _ in known)])
-        return known + list(enumerate((base for base in bases if base not in have), first))
+        uids, known, missing = self._known(bases)
+        first = max(self.uid_next, uids[-1] + 1 if uids else 0)
+        return [*uids, *range(first, first + len(missing))], known + missing
 
-    def _known(self, bases: list[bytes]) -> list[tuple[int, bytes]]:
-        """Entries that another program made are taken over, unless their UID is one that views have passed."""
-        last = self.rows.uids[-1] if self.rows.uids else 0
-        return [(entry.uid, base) for base in bases
-                if (entry := self.uidlist.entries.get(base)) is not None and entry.uid > last]
+    def _known(self, bases: list[bytes]) -> tuple[list[int], list[bytes], list[bytes]]:
+        """Entries that another program made are taken over, unless their UID is one that views have passed.
 
-    def _assign(self, bases: list[bytes]) -> list[tuple[int, bytes]]:
-        """As _known; the others get new ones. The uidlist's lock is held."""
-        known = self._known(bases)
-        have = {base for _, base in known}
-        missing = [base for base in bases if base not in have]
+        Returns their UIDs, ascending, their bases, and the other bases.
+        """
+        last, listed = self.rows.uids[-1] if self.rows.uids else 0, self.uidlist.uids
+        if listed.keys().isdisjoint(bases):
+            return [], [], bases
+        known = {uid: base for base in bases if (uid := listed.get(base, 0)) > last}
+        have = set(known.values())
+        uids = sorted(known)
+        return uids, [known[uid] for uid in uids], [base for base in bases if base not in have]
+
+    def _assign(self, bases: list[bytes]) -> tuple[Sequence[int], list[bytes]]:
+        """UIDs, ascending, with their bases: known ones, and new ones in the order of bases. The uidlist is locked."""
+        uids, known, missing = self._known(bases)
         if missing:
             self._shorten(bases)
         self.uidlist.next_uid = max(self.uidlist.next_uid, self.uid_next)
-        return known + list(zip(self.uidlist.add([(base, b"") for base in missing]), missing, strict=True))
+        new = self.uidlist.add_plain(missing)
+        return [*uids, *new] if uids else new, known + missing if known else missing
 
     def _shorten(self, besides: Sequence[bytes] = ()) -> None:
         """Leave files that are gone out of the uidlist, when they are a good part of it (lock held)."""
-        if self._gone_from_list and len(self._by_base) * 100 <= len(self.uidlist.entries) * KEPT_PERCENT:
+        if self._gone_from_list and len(self.by_base) * 100 <= len(self.uidlist.uids) * KEPT_PERCENT:
             self.uidlist.next_uid = max(self.uidlist.next_uid, self.uid_next)
             there = {base_of(name) for folder in ("new", "cur") for name in os.listdir(os.fsencode(self._in(folder)))}
-            self.uidlist.rewrite(there.union(self._by_base, besides))
+            self.uidlist.rewrite(there.union(self.by_base, besides))
             self._gone_from_list = False
 
     def assign_new(self, files: list[tuple[bytes, bytes]], wanted: Sequence[int] = ()) -> list[int]:
@@ -376,41 +334,25 @@ class ScannedMaildir(BaseMailbox):
         self.uidlist.next_uid = max(self.uidlist.next_uid, self.uid_next)
         return self.uidlist.add(files, wanted)
 
-    def add_rows(self, files: list[tuple[int, Path]]) -> None:
+    def add_rows(self, uids: Sequence[int], paths: Sequence[Path]) -> None:
         """Messages with new UIDs, ascending, come into memory and the index."""
-        if not files:
+        if not uids:
             return
         self.highest_modseq += 1
         first = len(self.rows)
-        for uid, path in files:
-            self.rows.append(uid, self.bits(letters_of(path)), self.highest_modseq, path)
-            self._by_base[base_of(path[4:])] = uid
-            self._listed[path[:3].decode()].add(path[4:])
-            self.unclaimed.add(uid)
-        self.uid_next = max(self.uid_next, files[-1][0] + 1, self.uidlist.next_uid)
+        self._extend(uids, self.bits_of_all(paths), array("Q", [self.highest_modseq]) * len(uids), paths)
+        self.unclaimed.update(uids)
+        self.uid_next = max(self.uid_next, uids[-1] + 1, self.uidlist.next_uid)
         self.save_rows(range(first, len(self.rows)), [])
 
+    def _extend(self, uids: Sequence[int], all_bits: list[int], modseqs: "array[int]", paths: Sequence[Path]) -> None:
+        self.rows.extend(uids, all_bits, modseqs, paths)
+        if self._by_base is not None:
+            self._by_base.update(zip(bases_of(paths), uids, strict=True))
+        self.in_new.update([(path, uid) for path, uid in zip(paths, uids, strict=True) if path.startswith(b"new/")])
+
     def has_base(self, base: bytes) -> bool:
-        return base in self._by_base or base in self.uidlist.entries
-
-    def bits(self, letters: bytes) -> int:
-        bits = self._letter_bits.get(letters)
-        if bits is None:
-            bits = bits_of(letters)
-            if bits >> (KEYWORD_SHIFT + len(self.table.keywords)):
-                self.read_keywords()
-            while bits >> (KEYWORD_SHIFT + len(self.table.keywords)):
-                self.table.add(f"unknown-{len(self.table.keywords)}")
-            self._letter_bits[letters] = bits
-        return bits
-
-    def relist(self, old: Path, new: Path | None) -> None:
-        """We renamed or removed a file."""
-        self._listed[old[:3].decode()].discard(old[4:])
-        if new is not None:
-            self._listed[new[:3].decode()].add(new[4:])
-        else:
-            self._by_base.pop(base_of(old[4:]), None)
+        return base in self.by_base or base in self.uidlist.uids
 
     def distrust(self) -> None:
         """The next look lists the folders."""
@@ -430,45 +372,3 @@ class ScannedMaildir(BaseMailbox):
         """We changed the folder: what look() found still holds, but is looked at again soon."""
         self._mtimes["cur"] = os.stat(self._in("cur")).st_mtime_ns
         self._recheck_at = self._recheck_at or time.monotonic() + RECHECK_S
-
-    def watch_paths(self) -> list[str]:
-        return [self._in("new"), self._in("cur")]
-
-    @property
-    def guid(self) -> str:
-        return self.uidlist.guid or super().guid
-
-    def _bases(self, uids: Sequence[int]) -> list[bytes]:
-        return [b"" if at is None else base_of(self.rows.keys[at][4:]) for at in self.rows.positions(uids)]
-
-    def saved_uidls(self, uids: Sequence[int]) -> list[str | None]:
-        with self.lock:
-            entries = self.uidlist.entries
-            if not any(b"P" in entry.fields for entry in entries.values()):
-                return [None] * len(uids)
-            found = [entry.uidl() if (entry := entries.get(base)) else None for base in self._bases(uids)]
-        return [None if uidl is None else uidl.decode("utf-8", "surrogateescape") for uidl in found]
-
-    def save_uidls(self, uidls: Mapping[int, str]) -> None:
-        with self.lock:
-            try:
-                with self.uidlist.locked():
-                    self.uidlist.load()
-                    self.uidlist.next_uid = max(self.uidlist.next_uid, self.uid_next)
-                    self.uidlist.save_uidls({
-                        base: uidl.encode("utf-8", "surrogateescape")
-                        for base, uidl in zip(self._bases(list(uidls)), uidls.values(), strict=True)})
-            except OSError as error:
-                if error.errno not in _UNWRITABLE:
-                    raise StoreError(str(error)) from error
-
-    def identities(self, uids: Sequence[int], kind: str) -> list[str] | None:
-        if kind not in ("filename", "guid", "content"):
-            return None
-        found = []
-        with self.lock:
-            for at in self.rows.positions(uids):
-                base = base_of(self.rows.keys[at][4:]) if at is not None else b""
-                entry = self.uidlist.entries.get(base) if kind != "filename" else None
-                found.append((entry.guid() if entry else base).decode("utf-8", "surrogateescape"))
-        return found

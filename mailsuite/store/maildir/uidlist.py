@@ -2,6 +2,7 @@
 
     uidlist = UidList(folder, fsync=True)
     uidlist.load() -> bool                      True when the file changed since; UIDs are never taken from memory alone
+    uidlist.uids[base]; uidlist.entry(base) -> Entry | None
     with uidlist.locked():                      dovecot-uidlist.lock, which Dovecot takes as well
         uidlist.load()
         uidlist.add([(base, b"")]) -> [uid]     appended and synced
@@ -9,13 +10,18 @@
 
 First line: "3 V<uidvalidity> N<next uid> G<guid>"; then "UID [Gguid Wsize Ssize ...] :base". Fields of an entry that we
 don't know are kept. A damaged file is read as far as it goes; without a readable first line the UIDVALIDITY is new.
+A usual file is taken apart by one regular expression, one that is odd somewhere line by line.
 Limits: a line longer than MAX_LINE octets and a UID that is not above the one before end the reading.
 """
 
+import errno
+import operator
 import os
+import re
 import secrets
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain, islice
 from typing import NamedTuple
 
 from mailsuite.base.files import fsync_directory
@@ -26,6 +32,10 @@ NAME = "dovecot-uidlist"
 MAX_LINE = 4096
 MAX_UID = 0xFFFFFFFF
 HIGHEST_NEXT = 0xFFF00000       # a list whose next UID leaves fewer than this is begun anew
+# Why a uidlist cannot be written: it belongs to somebody else, or there is no room.
+UNWRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT})
+
+_LINE = re.compile(rb"\n(\d{1,10})((?: [^\n]*?)?) :([^\n]*)(?=\n)")        # a field may have a colon
 
 
 class Entry(NamedTuple):
@@ -60,7 +70,8 @@ class Entry(NamedTuple):
 
 
 class UidList:
-    """entries: by base. Whoever changes them holds locked() and has called load() since."""
+    """uids: by base, ascending. fields: of those bases that have some. Who changes them holds locked() and has called
+    load() since."""
 
     def __init__(self, folder: str, *, fsync: bool = True, mode: int = 0o600, wait_s: float = 120) -> None:
         self.folder, self._path, self._fsync, self._mode = folder, os.path.join(folder, NAME), fsync, mode
@@ -68,8 +79,34 @@ class UidList:
         self._held = 0
         self._stamp: tuple[int, int, int] | None = None
         self.uid_validity, self.next_uid, self.guid = 0, 1, ""
-        self.entries: dict[bytes, Entry] = {}
+        self._uids: dict[bytes, int] | None = {}        # None: as the file has it, and nobody has asked
+        self.fields: dict[bytes, bytes] = {}
         self.damaged = False
+
+    @property
+    def uids(self) -> dict[bytes, int]:
+        if self._uids is None:
+            # What somebody has written since may be read as well; that it is another file is told by the next load().
+            with suppress(FileNotFoundError), open(self._path, "rb", opener=_opener) as file:
+                identity = self.uid_validity, self.next_uid, self.guid
+                self._parse(file.read())
+                self.uid_validity, self.next_uid, self.guid = identity
+        if self._uids is None:
+            self._uids = {}
+        return self._uids
+
+    @uids.setter
+    def uids(self, uids: dict[bytes, int]) -> None:
+        self._uids = uids
+
+    def let_go(self) -> None:
+        """Give the memory back until somebody asks."""
+        if self._stamp is not None:
+            self._uids = None
+
+    def entry(self, base: bytes) -> Entry | None:
+        uid = self.uids.get(base)
+        return None if uid is None else Entry(uid, self.fields.get(base, b""), base)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -90,10 +127,10 @@ class UidList:
     def load(self) -> bool:
         """Read the file when it is another or longer than last time."""
         try:
-            fd = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            fd = _opener(self._path)
         except FileNotFoundError:
-            changed = self._stamp is not None or bool(self.entries)
-            self._stamp, self.entries, self.uid_validity, self.next_uid = None, {}, 0, 1
+            changed = self._stamp is not None or bool(self._uids)
+            self._stamp, self.uids, self.fields, self.uid_validity, self.next_uid = None, {}, {}, 0, 1
             return changed
         with open(fd, "rb") as file:
             info = os.fstat(fd)
@@ -105,29 +142,56 @@ class UidList:
         return True
 
     def _parse(self, content: bytes) -> None:
-        lines = content.split(b"\n")
-        if lines and lines[-1]:
-            self.damaged = True         # a line that was cut off by a crash
-        lines.pop()
-        self.entries = {}
+        head, _, _ = content.partition(b"\n")
+        self.uids, self.fields = {}, {}
         self.uid_validity, self.next_uid, self.guid = 0, 1, ""
-        if not lines or not self._parse_header(lines[0]):
+        if not content.endswith(b"\n"):
+            self.damaged = bool(content) or self.damaged        # a line that was cut off by a crash
+        if len(head) == len(content) or not self._parse_header(head):
             self.damaged = True
             return
+        if not self._parse_all(content, len(head)):
+            self._parse_lines(content[len(head) + 1:].split(b"\n")[:-1])
+        self.next_uid = max(self.next_uid, next(reversed(self.uids.values()), 0) + 1)
+        if self.next_uid > HIGHEST_NEXT:        # no UIDs are left, or so it says: all anew
+            self.uids, self.fields, self.uid_validity, self.next_uid, self.guid = {}, {}, 0, 1, ""
+            self.damaged = True
+
+    def _parse_all(self, content: bytes, start: int) -> bool:
+        """All lines from the line end at start on; False when something is odd with one of them."""
+        found = _LINE.findall(content, start)
+        numbers, fields, bases = zip(*found, strict=True) if found else ((), (), ())
+        uids = list(map(int, numbers))
+        if len(found) != content.count(b"\n", start) - 1 or (uids and not 0 < uids[0] <= uids[-1] < MAX_UID) or not all(
+                map(operator.lt, uids, islice(uids, 1, None))) or max(map(len, bases), default=0) > MAX_LINE // 2:
+            return False
+        self.uids = dict(zip(bases, uids, strict=True))
+        if any(fields):
+            if max(map(len, fields)) > MAX_LINE // 3:
+                return False
+            self.fields = {base: text for base, each in zip(bases, fields, strict=True) if (text := each.strip(b" "))}
+        return len(self.uids) == len(uids)
+
+    def _parse_lines(self, lines: Sequence[bytes]) -> None:
+        """One by one, up to the first that cannot be."""
         last = 0
-        entries = {}
-        for line in lines[1:]:
-            head, colon, base = line.partition(b" :")         # a field may have a colon
+        self.uids, self.fields = {}, {}
+        for line in lines:
+            head, colon, base = line.partition(b" :")
             number, _, fields = head.partition(b" ")
             if not colon or not number.isdigit() or len(line) > MAX_LINE or not last < int(number) < MAX_UID:
                 self.damaged = True
                 break
             last = int(number)
-            entries[base] = Entry(last, fields.rstrip(b" "), base)
-        self.entries = entries
-        self.next_uid = max(self.next_uid, last + 1)
-        if self.next_uid > HIGHEST_NEXT:        # no UIDs are left, or so it says: all anew
-            self.entries, self.uid_validity, self.next_uid, self.guid, self.damaged = {}, 0, 1, "", True
+            self._put(Entry(last, fields.rstrip(b" "), base))
+
+    def _put(self, entry: Entry) -> None:
+        """At the end, also when the base was there."""
+        self.uids.pop(entry.base, None)
+        self.uids[entry.base] = entry.uid
+        self.fields.pop(entry.base, None)
+        if entry.fields:
+            self.fields[entry.base] = entry.fields
 
     def _parse_header(self, line: bytes) -> bool:
         version, *fields = line.split(b" ")
@@ -150,26 +214,48 @@ class UidList:
         """A list for a mailbox that has none (lock held)."""
         self.uid_validity, self.next_uid = uid_validity, max(1, self.next_uid)
         self.guid = self.guid or secrets.token_hex(16)
-        self.rewrite(self.entries)
+        self.rewrite(self.uids)
 
     def add(self, files: Sequence[tuple[bytes, bytes]], wanted: Sequence[int] = ()) -> list[int]:
         """Give UIDs to files, (base, fields) each, in this order; on disk on return. wanted: see scan.assign_new."""
+        if not any(wanted) and not any(fields for _, fields in files):
+            return self.add_plain([base for base, _ in files])
         new: list[Entry] = []
         uid = self.next_uid
         for number, (base, fields) in enumerate(files):
             uid = max(uid, wanted[number] if wanted else 0)
             new.append(Entry(uid, fields, base))
             uid += 1
-        replaces = any(entry.base in self.entries for entry in new)
-        for entry in new:
-            self.entries.pop(entry.base, None)
-            self.entries[entry.base] = entry
         self.next_uid = uid
-        if replaces or self.damaged or self._stamp is None:
-            self.rewrite(self.entries)
-        elif new:
-            self._append(b"".join([entry.line() for entry in new]))
+        replaces = any(entry.base in self.uids for entry in new)
+        for entry in new:
+            self._put(entry)
+        self._write(b"".join([entry.line() for entry in new]), replaces)
         return [entry.uid for entry in new]
+
+    def add_plain(self, bases: Sequence[bytes]) -> list[int]:
+        """As add, without fields: for many."""
+        uids = list(range(self.next_uid, self.next_uid + len(bases)))
+        first = self.next_uid == 1 and not self.uids
+        replaces = not first and not self.uids.keys().isdisjoint(bases)
+        if replaces:
+            for base in bases:
+                self.uids.pop(base, None)
+                self.fields.pop(base, None)
+        if not first or self.damaged or self._stamp is None:
+            self.uids.update(zip(bases, uids, strict=True))
+        self.next_uid += len(bases)
+        self._write(_plain_lines(uids, bases), replaces)
+        if first:
+            self.let_go()
+        return uids
+
+    def _write(self, lines: bytes, replaces: bool) -> None:
+        """Entries that were put are on disk on return."""
+        if replaces or self.damaged or self._stamp is None:
+            self.rewrite(self.uids)
+        elif lines:
+            self._append(lines)
 
     def _append(self, lines: bytes) -> None:
         """Put lines at the end, durable; or none of them. Raises OSError: the next load reads the file anew."""
@@ -197,7 +283,9 @@ class UidList:
 
     def rewrite(self, keep: Collection[bytes]) -> None:
         """Write the list anew with the entries of these bases (lock held)."""
-        self.entries = {base: entry for base, entry in self.entries.items() if base in keep}
+        if keep is not self.uids:
+            self.uids = {base: uid for base, uid in self.uids.items() if base in keep}
+            self.fields = {base: fields for base, fields in self.fields.items() if base in keep}
         head = b"3 V%d N%d G%b\n" % (self.uid_validity, self.next_uid, self.guid.encode())
         temp = self._path + ".tmp"
         with suppress(FileNotFoundError):
@@ -205,7 +293,7 @@ class UidList:
         fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, self._mode)
         with open(fd, "wb") as file:
             os.fchmod(fd, self._mode)
-            file.write(head + b"".join([entry.line() for entry in self.entries.values()]))
+            file.write(head + self._lines())
             file.flush()
             if self._fsync:
                 os.fdatasync(fd)
@@ -215,13 +303,19 @@ class UidList:
         if self._fsync:
             fsync_directory(self.folder)
 
+    def _lines(self) -> bytes:
+        if not self.fields:
+            return _plain_lines(self.uids.values(), self.uids)
+        get = self.fields.get
+        return b"".join([Entry(uid, get(base, b""), base).line() for base, uid in self.uids.items()])
+
     def save_uidls(self, uidls: "dict[bytes, bytes]") -> None:
         """P fields for these bases (lock held, loaded since)."""
         for base, uidl in uidls.items():
-            entry = self.entries.get(base)
+            entry = self.entry(base)
             if entry is not None and len(uidl) < MAX_LINE // 2:
-                self.entries[base] = entry.with_uidl(uidl)
-        self.rewrite(self.entries)
+                self.fields[base] = entry.with_uidl(uidl).fields
+        self.rewrite(self.uids)
 
     def changed(self) -> bool:
         """Has somebody else written the file?"""
@@ -230,3 +324,12 @@ class UidList:
         except OSError:
             return self._stamp is not None
         return (info.st_ino, info.st_size, info.st_mtime_ns) != self._stamp
+
+
+def _opener(path: str, _: int = 0) -> int:
+    return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+
+def _plain_lines(uids: Iterable[int], bases: Collection[bytes]) -> bytes:
+    """Entries without fields, by one operation: thousands of small objects less."""
+    return (b"%d :%b\n" * len(bases)) % tuple(chain.from_iterable(zip(uids, bases, strict=True)))
