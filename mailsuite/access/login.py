@@ -432,6 +432,10 @@ class LoginSession:
                 self.say_internal_failure()
                 self.close("Internal login failure")
 
+    def forget_bad(self) -> None:
+        """A good command, where those count that follow each other."""
+        self._bad_commands = 0
+
     def count_bad(self) -> bool:
         """One more bad command; True when that was one too many."""
         self._bad_commands += 1

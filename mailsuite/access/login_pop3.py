@@ -51,6 +51,7 @@ class Pop3Login(LoginSession):
         name, _, argument = line.partition(b" ")
         command = COMMANDS.get(name.decode("ascii", "replace").upper())
         if command is not None:
+            self.forget_bad()
             command(self, argument)
             return
         self._unknown()

@@ -364,7 +364,8 @@ class Expansion:
         world = self.world
         if node.unmatched:
             local, domain = split_domain(text)
-            text = f"{local}{world.delimiter[:1]}{node.unmatched}" + (f"@{domain}" if domain else "")
+            delimiter = node.local[len(node.user):][:1] or world.delimiter[:1]      # the one that the sender chose
+            text = f"{local}{delimiter}{node.unmatched}" + (f"@{domain}" if domain else "")
         if text.startswith("@") and ":" in text:
             text = text.rpartition(":")[2]          # a source route says where it ends: RFC 5321 appendix C
         address = await world.rewriter.rewrite(text, True) if text else f"MAILER-DAEMON@{world.host}"

@@ -28,6 +28,8 @@ TABLE = [
     (b"CAPA\r\n", [], b"+OK\r\nCAPA\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nPIPELINING\r\nAUTH-RESP-CODE\r\nSTLS\r\nUSER\r\n"
      b"SASL PLAIN CRAM-MD5\r\n.\r\n"),
     (b"APOP a b\r\n", [], b"-ERR APOP not enabled.\r\n"),
+    (b"A\r\nB\r\nUSER x\r\nC\r\nD\r\nQUIT\r\n", [],
+     b"-ERR Unknown command.\r\n" * 2 + b"+OK\r\n" + b"-ERR Unknown command.\r\n" * 2 + b"+OK Logging out\r\n"),
     (b"A\r\n\r\nC\r\n", [], b"-ERR Unknown command.\r\n" * 3 + b"-ERR Too many invalid bad commands.\r\n"),
     (b"quit now\r\n", [], b"+OK Logging out\r\n"),
     (b"USER a\r\nPASS b\r\n", [Success(1, "a", {"nologin": "", "reason": "Later"})], b"+OK\r\n-ERR [AUTH] Later\r\n"),
