@@ -317,6 +317,16 @@ def _modseq(parser: _Parser, name: str) -> Key:
     return ModSeq(least)
 
 
+def _in_thread(parser: _Parser, name: str) -> Key:
+    """INTHREAD algorithm key: a draft that Dovecot has."""
+    algorithm = parser.text(name).upper()
+    if algorithm == "ORDEREDSUBJECT":
+        raise PeerError("ORDEREDSUBJECT isn't supported")
+    if algorithm not in ("REFS", "REFERENCES"):
+        raise PeerError("Invalid thread algorithm parameter")
+    return InThread(parser.key())
+
+
 def _object_id(parser: _Parser, name: str) -> Key:
     return ObjectId(name, parser.text(name))
 
@@ -354,6 +364,7 @@ _KEYS: Mapping[str, Callable[[_Parser, str], Key]] = {
                                           parser.text(name)),
     "SAVEDATESUPPORTED": lambda parser, name: All(),        # RFC 8514 section 4.3
     "MODSEQ": _modseq,
+    "INTHREAD": _in_thread,
     "EMAILID": _object_id,
     "THREADID": _object_id,
     "UIDAFTER": _uid_range,

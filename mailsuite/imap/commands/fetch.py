@@ -185,7 +185,8 @@ class Rows:
             return [b"%d" % uid for uid in uids]
         if what is Special.MAILBOX:
             return [astring(self.mailbox.name.encode())] * len(uids)
-        return [b"%032x" % ((self.mailbox.uid_validity << 32) + uid) for uid in uids]
+        guids = self.mailbox.identities(uids, "guid") or [""] * len(uids)
+        return [astring(guid.encode("utf-8", "surrogateescape")) if guid else b"NIL" for guid in guids]
 
     def _literal(self, item: Item, octets: bytes | None) -> bytes:
         if octets is None:
