@@ -11,6 +11,7 @@ PACKAGES = {
     "config": "ground", "base": "ground",
     "database": "mechanism", "fulltext": "mechanism",
     "message": "formats", "address": "formats",
+    "acl": "mechanism",
     "store": "mechanism", "quota": "mechanism", "maps": "mechanism", "dns": "mechanism", "tls": "mechanism",
     "anvil": "mechanism", "tlsrpt": "mechanism", "postscreen": "decisions", "verify": "decisions",
     "rewrite": "decisions", "queue": "decisions", "auth_results": "decisions",

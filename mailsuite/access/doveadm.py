@@ -79,13 +79,10 @@ def run(job: Job, content: BinaryIO | None, say: Callable[[dict[str, Any]], None
 
 def open_user(user: UserInfo, settings: "DovecotSettings") -> MailStore:
     """A user's mail. Raises ConfigError, StoreError."""
-    from mailsuite.access.user_mail import location_of
-    from mailsuite.quota.user_quota import user_quota
-    from mailsuite.store.opening import open_store
+    from mailsuite.access.user_store import open_user_store
     from mailsuite.store.options import StoreOptions
 
-    return open_store(user.user, home=user.home, location=location_of(user, settings),
-                      options=StoreOptions.of(settings), quota=user_quota(user, settings))
+    return open_user_store(user, settings, StoreOptions.of(settings))
 
 
 def _open_location(job: Job, location: str, how: str) -> MailStore:

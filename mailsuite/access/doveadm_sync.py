@@ -22,7 +22,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from mailsuite.access.user_mail import UserMail, location_of
+from mailsuite.access.user_mail import UserMail
+from mailsuite.access.user_store import location_of
 from mailsuite.base.errors import ConfigError, MailError, PermanentError
 from mailsuite.base.log import access_logger
 from mailsuite.config.dovecot_override import overridden

@@ -125,19 +125,19 @@ def _mailbox(store: MailStore, detail: str, settings: "DovecotSettings", note: _
             return _named(store, name, settings), detail
         except MailError as error:
             note.say("save failed to open mailbox %s: %s", detail, error.public)
-    return store.open("INBOX"), "INBOX"
+    return store.open("INBOX", right=""), "INBOX"      # mail comes, whatever the owner's ACL says
 
 
 def _named(store: MailStore, name: str, settings: "DovecotSettings") -> Mailbox:
     try:
-        return store.open(name)
+        return store.open(name, right="p")
     except NoSuchMailbox:
         if not settings.flag("lda_mailbox_autocreate"):
             raise
     store.create(name)
     if settings.flag("lda_mailbox_autosubscribe"):
         store.subscribe(name, True)
-    return store.open(name)
+    return store.open(name, right="p")
 
 
 def _save(mailbox: Mailbox, job: Mapping[str, Any], fd: int) -> None:

@@ -7,9 +7,7 @@ POP3's and ManageSieve's XCLIENT. Nobody else is believed.
 import binascii
 import ipaddress
 from base64 import b64decode
-from dataclasses import dataclass, field
-
-from msgspec.structs import replace
+from dataclasses import dataclass, field, replace
 
 from mailsuite.base.dialogue import Peer
 from mailsuite.sasl import wire
@@ -121,7 +119,7 @@ class Origin:
 
     def _change(self, **values: str | int) -> None:
         self.changed = True
-        self.peer = replace(self.peer, **values)
+        self.peer = replace(self.peer, **values)    # type: ignore[arg-type]  # names and types are those above
 
 
 FORWARD = "x-forward-"

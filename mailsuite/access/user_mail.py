@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mailsuite.access.indexing import indexer
 from mailsuite.access.threads import Job, pool
-from mailsuite.base.errors import MailError
+from mailsuite.access.user_store import is_simple, location_of, open_user_store, specs_of
+from mailsuite.base.errors import ConfigError, MailError
 from mailsuite.base.log import access_logger
-from mailsuite.config.variables import expand_common, user_names, user_variables
-from mailsuite.quota.user_quota import has_quotas, user_quota
+from mailsuite.quota.user_quota import has_quotas
 from mailsuite.sasl.user import UserInfo
 from mailsuite.store.api import Mailbox, MailStore
 from mailsuite.store.expiry import expire, expiring
-from mailsuite.store.opening import check_location, open_store, opens_without_files
-from mailsuite.store.options import StoreOptions
+from mailsuite.store.opening import check_location, opens_without_files
+from mailsuite.store.options import MailboxRule, StoreOptions
 from mailsuite.store.watch import POLL_S, Watch
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class UserMail:
         self.user, self.location = user, location_of(user, settings)
         self._key, self._settings = self.key(user, settings), settings
         self.options = _options(settings)
-        self._expiring = expiring(self.options.mailboxes)
+        self._expiring = _expiring(settings, self.options)
         self._making = threading.Lock()
         self.modseqs: set[str] = set()
         self.pop3_locked = False                # pop3_lock_session: a session has the mailbox
@@ -62,7 +62,8 @@ class UserMail:
     @staticmethod
     def key(user: UserInfo, settings: "DovecotSettings") -> str:
         """What sessions must agree in to share one store."""
-        return f"{user.user}\0{user.home}\0{location_of(user, settings)}"
+        rights = [user.fields.get(name, "") for name in ("acl_user", "acl_groups", "master_user")]
+        return "\0".join((user.user, user.home, location_of(user, settings), *filter(None, rights)))
 
     @property
     def store(self) -> MailStore:
@@ -77,7 +78,8 @@ class UserMail:
         """As `opened`, for who may never need the store: a Maildir's is made by the first command that looks at mail.
         Raises MailError."""
         if self._store is None and not self._opening.locked() and self._key not in _closing and not self._take_over() \
-                and opens_without_files(self.location) and not _has_quotas(self._settings):
+                and opens_without_files(self.location) and is_simple(self._settings) \
+                and not _has_quotas(self._settings):
             check_location(self.user.user, home=self.user.home, location=self.location)
         else:
             await self.opened()
@@ -94,8 +96,7 @@ class UserMail:
         return self.store
 
     def _open(self) -> MailStore:
-        store = open_store(self.user.user, home=self.user.home, location=self.location, options=self.options,
-                           quota=user_quota(self.user, self._settings))
+        store = open_user_store(self.user, self._settings, self.options)
         store.text_wanted = partial(indexer().want, store)
         return store
 
@@ -119,7 +120,7 @@ class UserMail:
         except MailError as error:
             log.error("autoexpunge for %s: %s", self.user.user, error.detail or error.public)
             return 0
-        return await self.run(lambda: expire(self.store, self._expiring))
+        return await self.run(lambda: sum(expire(self.store, rules, prefix) for prefix, rules in self._expiring))
 
     def start(self, call: Callable[[], T]) -> Job[T]:
         """A blocking call in a thread."""
@@ -196,15 +197,20 @@ def _options(settings: "DovecotSettings") -> StoreOptions:
 
 
 @lru_cache(maxsize=16)
+def _expiring(settings: "DovecotSettings", options: StoreOptions) -> list[tuple[str | None, list[MailboxRule]]]:
+    """Rules with the prefix of their namespace; None: that of INBOX."""
+    found: list[tuple[str | None, list[MailboxRule]]] = [(None, expiring(options.mailboxes))]
+    try:
+        found += [(spec.prefix, expiring(spec.mailboxes)) for spec in specs_of(settings)
+                  if spec.kind == "private" and not spec.inbox]
+    except ConfigError:
+        pass                                # told when the store is opened
+    return [(prefix, rules) for prefix, rules in found if rules]
+
+
+@lru_cache(maxsize=16)
 def _has_quotas(settings: "DovecotSettings") -> bool:
     return has_quotas(settings)
-
-
-def location_of(user: UserInfo, settings: "DovecotSettings") -> str:
-    """mail_location of this user, expanded."""
-    location = user.mail or settings.text("mail_location")
-    return expand_common(location, user_names(user.user),
-                         lambda: user_variables(user.user, service=settings.protocol, home=user.home))
 
 
 class _Watcher:

@@ -17,32 +17,35 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
-from msgspec import Struct
 
-
-class Send(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Send:
     """Octets for the peer. Sessions hand over large output in blocks of 16-64 KB."""
 
     octets: bytes
 
 
-class StartTls(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class StartTls:
     """Do the handshake now, after what was sent before it."""
 
 
-class Close(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Close:
     """End the connection after what was sent before it. reason is for the log."""
 
     reason: str = ""
 
 
-class Ask(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Ask:
     """A question that needs the world (tables, disk, other processes); `answered` brings what came of it."""
 
     question: object
 
 
-class Body(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Body:
     """Message content for the sink that the server opened; never answered, so it costs no round trip."""
 
     octets: bytes
@@ -105,7 +108,8 @@ class Proxied:
     certificate_name: str = ""
 
 
-class Peer(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Peer:
     """Both ends of a connection; after a PROXY header, the ends that it named.
 
     address "" for a Unix socket. name: the verified host name or "unknown"; reverse_name: the unverified one.

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mailsuite.access.identity import NotAllowed, identity_of
-from mailsuite.access.user_mail import location_of
+from mailsuite.access.user_store import location_of
 from mailsuite.base.errors import ConfigError, MailError
 from mailsuite.check.domains import keys_of
 from mailsuite.check.finding import Finding, Severity, error, note, warning

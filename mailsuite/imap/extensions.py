@@ -76,6 +76,9 @@ EXTENSIONS = (
     Extension("SPECIAL-USE", "RFC 6154", setting="special_use", free=True),        # some mailbox has one
     Extension("QUOTA", "RFC 9208", "QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE",
               ("GETQUOTA", "GETQUOTAROOT", "SETQUOTA"), plugin="imap_quota"),
+    Extension("ACL", "RFC 4314", "ACL RIGHTS=texk", ("SETACL", "DELETEACL", "GETACL", "LISTRIGHTS", "MYRIGHTS"),
+              plugin="imap_acl"),
+    Extension("LIST-MYRIGHTS", "RFC 8440", dovecot=False, plugin="imap_acl"),
     Extension("UTF8=ACCEPT", "RFC 6855", dovecot=False),
     Extension("UIDONLY", "RFC 9586", dovecot=False),
     Extension("OBJECTID", "RFC 8474", dovecot=False),

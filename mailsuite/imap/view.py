@@ -21,6 +21,7 @@ from mailsuite.imap.updates import Update
 from mailsuite.store.api import Changes, Column, Mailbox, View
 
 SYSTEM_FLAGS = ("\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft")
+_RIGHT_OF = {"\\Deleted": "t", "\\Seen": "s"}         # RFC 4314 section 2.1; w for all others
 MAX_MENTIONED = 100
 BLOCK = 64 * 1024         # octets of output that are handed over at once
 
@@ -35,7 +36,8 @@ class Selected:
     def __init__(self, mailbox: Mailbox, view: View, *, name: str, rev2: bool = False, uid_only: bool = False) -> None:
         self.mailbox, self.view, self.name = mailbox, view, name
         self.rev2, self.uid_only = rev2, uid_only
-        self.read_only = view.read_only
+        self.powerless = not view.read_only and not mailbox.may_write()     # STORE is answered, and does nothing
+        self.read_only = view.read_only or self.powerless
         self.modseqs = self.vanished = False
         self.gone = False                      # the mailbox was deleted under the session
         self.known_modseq = 0                  # told to the client with its last full picture (QRESYNC)
@@ -90,8 +92,10 @@ class Selected:
         lines = b"* FLAGS (%b)\r\n" % names
         if self.read_only:
             return lines + b"* OK [PERMANENTFLAGS ()] Read-only mailbox.\r\n"
-        more = b" \\*" if self.mailbox.permanent_keywords else b""
-        return lines + b"* OK [PERMANENTFLAGS (%b%b)] Flags permitted.\r\n" % (names, more)
+        permitted = [flag for flag in SYSTEM_FLAGS if self.mailbox.may(_RIGHT_OF.get(flag, "w"))]
+        if self.mailbox.may("w"):
+            permitted += [*keywords, *(["\\*"] if self.mailbox.permanent_keywords else [])]
+        return lines + b"* OK [PERMANENTFLAGS (%b)] Flags permitted.\r\n" % " ".join(permitted).encode()
 
     def _keywords(self) -> list[str]:
         """The mailbox's, and those that only this client spoke of."""

@@ -4,21 +4,22 @@
     message.pending == 0                        the round is over: rounds.py settles what becomes of the file
 """
 
-
-from msgspec import Struct
+from dataclasses import dataclass, field
 
 from mailsuite.queue.agent import BOUNCED, DEFERRED, SENT, MemberEnd, RecipientReport
 from mailsuite.queue.envelope import Envelope, Notify, Recipient
 
 
-class Ended(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Ended:
     """One recipient's outcome in this round. site: which host or agent said so, for a bounce's text."""
 
     recipient: Recipient
     report: RecipientReport
 
 
-class Message(Struct, eq=False):
+@dataclass(slots=True, eq=False)
+class Message:
     """One message of the active queue. pending: deliveries of this round that have not ended.
 
     fresh: it never was deferred, so there is no log of reasons to remove. flush: this round was asked for by somebody,
@@ -42,11 +43,11 @@ class Message(Struct, eq=False):
     clears_delay: bool = False
     more: int = 0
     pending: int = 0
-    sent: list[Ended] = []
-    deferred: list[Ended] = []
-    bounced: list[Ended] = []
-    unmarked: list[int] = []
-    traced: list[Ended] = []
+    sent: list[Ended] = field(default_factory=list)
+    deferred: list[Ended] = field(default_factory=list)
+    bounced: list[Ended] = field(default_factory=list)
+    unmarked: list[int] = field(default_factory=list)
+    traced: list[Ended] = field(default_factory=list)
     _facts: dict[str, str] | None = None
 
     def take(self, ended: Ended) -> None:

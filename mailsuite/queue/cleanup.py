@@ -20,9 +20,8 @@ import errno
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from msgspec import Struct
 
 from mailsuite.base.errors import MailError
 from mailsuite.base.log import logger
@@ -57,7 +56,8 @@ _UTF8_CLASS = {"pickup": "sendmail", "smtpd": "smtpd", "local": "forward", "boun
 _FROM_OUTSIDE = frozenset({"smtpd", "pickup"})
 
 
-class Accepted(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Accepted:
     """The message is on disk under its name; or another server has it, and said `reply`."""
 
     queue_id: str

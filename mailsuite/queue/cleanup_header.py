@@ -98,16 +98,10 @@ class HeaderPass:
             if self.mime is not None:
                 for line in await self.work.checks.header(self.case, field, self.mime.field(field)):
                     if not self.case.stopped and (open_field := self._look(line, out)) is not None:
-                        out.append(await self._rewritten(open_field))
+                        self._keep(await self._rewritten(open_field), out)
             elif (open_field := self._look(field, out)) is not None:
-                out.append(await self._rewritten(open_field))
-        if not out:
-            return b""
-        out.append(b"")
-        text = b"\n".join(out)
-        if not text.isascii():
-            self.case.envelope.utf8_header = True
-        return text
+                self._keep(await self._rewritten(open_field), out)
+        return b"".join(out)
 
     def _look(self, field: bytes, out: list[bytes]) -> bytes | None:
         """Take a field into out; one that has to be rewritten first comes back."""
@@ -132,8 +126,14 @@ class HeaderPass:
             kind = self.work.kind(name)
             if kind is FieldKind.MAPPED or (kind is FieldKind.ADDRESSES and not STANDARD_FIELD.fullmatch(field)):
                 return field
-        out.append(field)
+        self._keep(field, out)
         return None
+
+    def _keep(self, field: bytes, out: list[bytes]) -> None:
+        if not field.isascii():
+            self.case.envelope.utf8_header = True
+        out.append(field)
+        out.append(b"\n")
 
     async def _rewritten(self, field: bytes) -> bytes:
         label, _, value = field.partition(b":")

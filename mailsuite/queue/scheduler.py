@@ -26,8 +26,6 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Generic, Protocol, TypeVar
 
-from msgspec import Struct
-
 from mailsuite.queue.feedback import Feedback
 from mailsuite.queue.turns import Job, Line, SlotRules, Ticket
 
@@ -83,7 +81,8 @@ class TransportLimits:
         return max(1, min(self.initial, self.most) if self.most else self.initial)
 
 
-class Entry(Struct, Generic[T], eq=False):
+@dataclass(slots=True, eq=False)
+class Entry(Generic[T]):
     """One delivery to be made: work is the caller's (a message and its recipients).
 
     job: the message, compared by identity. size: its deliveries through this transport in this round.

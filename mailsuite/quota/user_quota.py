@@ -35,19 +35,27 @@ Call = Callable[[Sequence[str]], None]
 class _Root:
     """One root with its backend."""
 
-    def __init__(self, settings: RootSettings, folder: str | None, measure: Measure) -> None:
+    def __init__(self, settings: RootSettings, folder: str | None, measure: Measure, foreign: tuple[str, ...]) -> None:
+        """foreign: prefixes of namespaces in which only a root with their ns= counts."""
         self.settings = settings
+        self._foreign = foreign
         self._size: MaildirSize | None = None
         self._measure = partial(measure, lambda name: not self.counts(name))
-        if settings.backend == "maildir" and folder is not None:
+        if settings.backend == "maildir" and folder is not None and settings.prefix not in foreign:
             self._size = MaildirSize(folder, settings.rules.default, self._measure)
 
     def limits(self, mailbox: str) -> Limits | None:
         """None: this root has nothing to do with the mailbox."""
         name = from_mutf7(mailbox) or mailbox
-        if self.settings.prefix and not name.startswith(self.settings.prefix):
+        if not self.concerns(name):
             return None
         return self.settings.rules.of("INBOX" if name.upper() == "INBOX" else name)
+
+    def concerns(self, name: str) -> bool:
+        """Whether the root has to do with the mailbox's namespace."""
+        if self.settings.prefix:
+            return name.startswith(self.settings.prefix) or name == self.settings.prefix[:-1]
+        return not any(name.startswith(prefix) or name == prefix[:-1] for prefix in self._foreign)
 
     def counts(self, mailbox: str) -> bool:
         return self.limits(mailbox) is not None
@@ -77,8 +85,9 @@ class UserQuota:
     def largest(self) -> int:
         return self.settings.largest
 
-    def attach(self, root: str | None, measure: Measure, open_mailbox: OpenMailbox) -> None:
-        self._roots = [_Root(one, root, measure) for one in self.settings.roots]
+    def attach(self, root: str | None, measure: Measure, open_mailbox: OpenMailbox, *,
+               foreign: tuple[str, ...] = ()) -> None:
+        self._roots = [_Root(one, root, measure, foreign) for one in self.settings.roots]
         self._open = open_mailbox
 
     def make_room(self, mailbox: str, sizes: Sequence[int], *, delivery: bool = False, moved_from: str = "",
@@ -143,8 +152,7 @@ class UserQuota:
     def state(self, mailbox: str = "") -> list[RootState]:
         found = []
         for root in self._roots:
-            limits = root.limits(mailbox) if mailbox else root.settings.rules.default
-            if root.settings.prefix and limits is None:
+            if mailbox and not root.concerns(from_mutf7(mailbox) or mailbox):
                 continue
             default = root.settings.rules.default
             try:

@@ -1,10 +1,9 @@
 """What is known of a client and its transaction. The session fills it; restrictions, logs and headers read it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
-
-from msgspec import Struct, field
 
 from mailsuite.base.dialogue import TlsInfo
 
@@ -12,7 +11,8 @@ if TYPE_CHECKING:
     from mailsuite.smtp.syntax import Word
 
 
-class Deferral(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Deferral:
     """A problem that decides only if all else permits (or rejects): "450 4.7.1 text" as code, status, text."""
 
     code: int
@@ -37,7 +37,8 @@ class BdatState(Enum):
     FAILED = 2
 
 
-class Client(Struct):
+@dataclass(slots=True)
+class Client:
     """name: verified (its addresses hold this one), else "unknown". reverse_name: what PTR said, unverified.
 
     address "" for a program on a pipe. log_port: the port stands in the log too.
@@ -65,20 +66,22 @@ class Client(Struct):
         return f"IPv6:{self.address}" if ":" in self.address else self.address
 
 
-class Treatment(Struct):
+@dataclass(slots=True)
+class Treatment:
     """What access tables decided for the message as a whole."""
 
     hold: str | None = None
     discard: str | None = None
     filter: str = ""
     redirect: str = ""
-    bcc: list[str] = []
-    prepend: list[str] = []
+    bcc: list[str] = field(default_factory=list)
+    prepend: list[str] = field(default_factory=list)
     reply: str = ""                 # instead of "250 2.0.0 Ok: queued as ..."
-    dmarc: set[str] = set()        # what is to be done when DMARC fails: auth_results/verifier.py
+    dmarc: set[str] = field(default_factory=set)        # what is to be done when DMARC fails: auth_results/verifier.py
 
 
-class Forwarded(Struct):
+@dataclass(slots=True)
+class Forwarded:
     """What XFORWARD told of the next message. local: its source; None: not said."""
 
     client: Client
@@ -92,7 +95,8 @@ class Forwarded(Struct):
         return self.client.host if self.client.address else self.client.name
 
 
-class Facts(Struct):
+@dataclass(slots=True)
+class Facts:
     """helo None: not said yet. sender None: no transaction. where: the command under way, as the log names it.
 
     recipient: the one being judged. recipients: how many were accepted; first_recipient: the first of them.

@@ -8,14 +8,14 @@
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Union
-
-from msgspec import Struct
 
 from mailsuite.base.dialogue import Action
 
 
-class Done(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Done:
     """reply: text without CRLF, or octets that are ready; "" for none. ok False counts as an error of the client.
 
     actions follow the reply. close: the connection ends (421 and 521 do so by themselves).
@@ -29,22 +29,26 @@ class Done(Struct, frozen=True):
     blameless: bool = False
 
 
-class Pending(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Pending:
     question: object
     then: "Callable[[object], Outcome]"
 
 
-class NextLine(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class NextLine:
     reply: str
     then: "Callable[[bytes], Outcome]"
 
 
-class Content(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Content:
     reply: str
     then: "Callable[[], Outcome]"
 
 
-class Chunk(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Chunk:
     size: int
     then: "Callable[[], Outcome]"
     keep: bool = True

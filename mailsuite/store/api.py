@@ -48,7 +48,9 @@ from mailsuite.store.errors import (
 from mailsuite.store.quota import Quota
 
 if TYPE_CHECKING:
+    from mailsuite.store.acl import NamespaceAcl
     from mailsuite.store.attributes import Attributes, MailboxEntries
+    from mailsuite.store.names import Parts
 
 
 class Column(Enum):
@@ -82,6 +84,18 @@ class MailboxInfo:
     no_inferiors: bool = False          # an mbox file
     subscribed: bool = False
     special_use: tuple[str, ...] = ()   # "\\Sent"
+    separator: str = ""                 # where it is not that of INBOX
+    veiled: bool = False                # not for the user to see: told only for children that are not told
+    bare: bool = False                  # the root of mbox folders: not selectable, but Dovecot doesn't say so
+
+
+@dataclass(frozen=True)
+class NamespaceInfo:
+    """One namespace as NAMESPACE tells it (RFC 2342). kind: "private", "shared" or "public"."""
+
+    kind: str
+    prefix: str
+    separator: str
 
 
 @dataclass(frozen=True)
@@ -239,6 +253,14 @@ class Mailbox(Protocol):
     @property
     def writable(self) -> bool:
         """False: the files can't be changed; SELECT answers READ-ONLY."""
+        ...
+
+    def may(self, right: str) -> bool:
+        """Does the user have a right of RFC 4314 here? "l", "r", "w"... Raises StoreError."""
+        ...
+
+    def may_write(self) -> bool:
+        """Does the user have a right to change anything here? Raises StoreError."""
         ...
 
     def open_view(self, *, read_only: bool, claim_recent: bool = True) -> View:
@@ -456,12 +478,24 @@ class MailStore(Protocol):
         """Characters that no part of a name can have."""
         ...
 
-    def list_mailboxes(self) -> list[MailboxInfo]:
-        """All names, parents that hold no mail included, INBOX always. Patterns are matched by the caller."""
+    def list_mailboxes(self, beginnings: Sequence[str] = ("",), reference: str = "") -> list[MailboxInfo]:
+        """All names, parents that hold no mail included, INBOX always. Patterns are matched by the caller.
+
+        beginnings: of what is looked for; a namespace that is not listed is told when one of them lies within it.
+        reference: of LIST; the mail of a user whose namespace it names is looked into.
+        """
         ...
 
-    def subscriptions(self) -> list[str]:
+    def subscriptions(self, beginnings: Sequence[str] = ("",)) -> list[str]:
         """Subscribed names, whether or not they exist."""
+        ...
+
+    def subscribed_above(self, name: str) -> str:
+        """What a subscribed name's parents must begin with for LSUB to tell them: "" for all."""
+        ...
+
+    def separator_of(self, name: str) -> str:
+        """The separator of the namespace that a name is in; that of INBOX for none."""
         ...
 
     def subscribe(self, name: str, on: bool, *, missing: bool = False) -> None:
@@ -472,8 +506,24 @@ class MailStore(Protocol):
         """Does it exist, or is made at first use (INBOX, auto = create)? Raises InvalidName, BadEncoding."""
         ...
 
-    def open(self, name: str) -> Mailbox:
-        """The mailbox by name. Raises NoSuchMailbox, NotSelectable, InvalidName, BadEncoding, StoreError."""
+    def namespaces(self) -> "list[NamespaceInfo]":
+        """All that NAMESPACE tells, in its order."""
+        ...
+
+    def acl_of(self, name: str) -> "tuple[NamespaceAcl, Parts] | None":
+        """The ACLs that a name belongs to, and what they call it; None: there are none. Raises InvalidName,
+        BadEncoding, NoSuchMailbox, StoreError."""
+        ...
+
+    def quota_of(self, name: str) -> "Quota | None":
+        """The quotas that a mailbox counts in. Raises Refused for another user's."""
+        ...
+
+    def open(self, name: str, *, right: str = "r") -> Mailbox:
+        """The mailbox by name, for who has the right (store/acl.py): "r" to read, "i" to put messages in, "p" to
+        deliver, "" whoever asks. Raises NoSuchMailbox, NotSelectable, NoPermission, InvalidName, BadEncoding,
+        StoreError.
+        """
         ...
 
     def create(self, name: str, special_use: tuple[str, ...] = ()) -> None:
@@ -523,6 +573,6 @@ class MailStore(Protocol):
 __all__ = [
     "Append", "BadEncoding", "Changes", "Column", "CopyResult", "FlagAction", "HasChildren", "IdentityChange",
     "InvalidName", "MailError", "MailStore", "Mailbox", "MailboxExists", "MailboxInUse", "MailboxInfo", "Message",
-    "MessageGone", "NoPermission", "NoSuchMailbox", "NotPossible", "NotSelectable", "OverQuota", "Quota", "Refused",
-    "Status", "StoreError", "StoreResult", "TooLarge", "View",
+    "MessageGone", "NamespaceInfo", "NoPermission", "NoSuchMailbox", "NotPossible", "NotSelectable", "OverQuota",
+    "Quota", "Refused", "Status", "StoreError", "StoreResult", "TooLarge", "View",
 ]

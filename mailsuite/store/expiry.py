@@ -27,11 +27,11 @@ def expiring(rules: Sequence[MailboxRule]) -> list[MailboxRule]:
     return [rule for rule in rules if rule.autoexpunge_s or rule.autoexpunge_max_mails]
 
 
-def expire(store: MailStore, rules: Sequence[MailboxRule]) -> int:
-    """Raises nothing."""
+def expire(store: MailStore, rules: Sequence[MailboxRule], prefix: str | None = None) -> int:
+    """prefix: of the namespace that the rules are for, by default that of INBOX. Raises nothing."""
     gone = 0
     for rule in rules:
-        for name in _names(store, rule.name):
+        for name in _names(store, rule.name, store.prefix if prefix is None else prefix):
             try:
                 gone += _expire_one(store.open(name), rule, time.time())
             except MailError as error:
@@ -39,9 +39,9 @@ def expire(store: MailStore, rules: Sequence[MailboxRule]) -> int:
     return gone
 
 
-def _names(store: MailStore, name: str) -> Iterator[str]:
+def _names(store: MailStore, name: str, prefix: str) -> Iterator[str]:
     """The mailboxes that a rule means and that are there."""
-    full = name if name.upper() == "INBOX" else store.prefix + name
+    full = name if name.upper() == "INBOX" else prefix + name
     if _WILD.search(name) is None:
         if any(info.name == full and info.selectable for info in store.list_mailboxes()):
             yield full

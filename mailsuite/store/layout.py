@@ -39,6 +39,18 @@ class Layout(Protocol):
         """Where a mailbox of that name lies or would lie."""
         ...
 
+    def acl_folder(self, parts: Parts) -> str:
+        """Where the mailbox's dovecot-acl lies; () is the root."""
+        ...
+
+    def alike(self, one: Parts, other: Parts) -> bool:
+        """Whether two mailboxes have the same rights of the operating system."""
+        ...
+
+    def prepare_for(self, parts: Parts) -> None:
+        """Make what a mailbox of that name would lie in."""
+        ...
+
     def prepare(self) -> None:
         """Make the root, which need not be there before the first login."""
         ...

@@ -2,8 +2,9 @@
 
     parse_location("alice", "/home/alice", "mbox:~/mail:INBOX=/var/mail/alice") -> Location
 
-FORMAT:PATH[:KEY=VALUE...] with INBOX (path of INBOX), INDEX (folder of the index, or MEMORY), CONTROL (folder of
-uidlist, keywords, subscriptions), LAYOUT (Maildir: maildir++ or fs; mbox: fs), SUBSCRIPTIONS (file name). Keys that
+FORMAT:PATH[:KEY=VALUE...] with INBOX (path of INBOX), INDEX (folder of the index, or MEMORY), INDEXPVT (folder of a
+user's own flags in mailboxes of others), CONTROL (folder of uidlist, keywords, subscriptions), LAYOUT (Maildir:
+maildir++ or fs; mbox: fs), SUBSCRIPTIONS (file name). Keys that
 only concern Dovecot's own index files are read over. "~" is the home. Raises ConfigError.
 """
 
@@ -12,13 +13,13 @@ from dataclasses import dataclass
 
 from mailsuite.base.errors import ConfigError
 
-_OVERLOOKED = {"UTF-8", "LISTINDEX", "VOLATILEDIR", "INDEXPVT", "INDEXCACHE", "MAILBOXDIR", "DIRNAME", "ALT",
+_OVERLOOKED = {"UTF-8", "LISTINDEX", "VOLATILEDIR", "INDEXCACHE", "MAILBOXDIR", "DIRNAME", "ALT",
                "NO-NOSELECT", "ITERINDEX", "BROKENCHAR", "FULLDIRNAME", "NOALT", "CONTROLDIR"}
 
 
 @dataclass(frozen=True)
 class Location:
-    """Absolute paths. index: None for in memory. layout: "maildir++" or "fs"."""
+    """Absolute paths. index: None for in memory. layout: "maildir++" or "fs". private: of INDEXPVT, "" for none."""
 
     user: str
     kind: str
@@ -28,6 +29,7 @@ class Location:
     control: str
     layout: str
     subscriptions: str
+    private: str = ""
 
 
 def parse_location(user: str, home: str, location: str) -> Location:
@@ -41,7 +43,8 @@ def parse_location(user: str, home: str, location: str) -> Location:
     values: dict[str, str] = {}
     for setting in settings:
         key, _, value = setting.partition("=")
-        if key not in ("INBOX", "INDEX", "CONTROL", "LAYOUT", "SUBSCRIPTIONS") and key not in _OVERLOOKED:
+        if key not in ("INBOX", "INDEX", "CONTROL", "INDEXPVT", "LAYOUT", "SUBSCRIPTIONS") \
+                and key not in _OVERLOOKED:
             raise ConfigError(f"mail_location: unknown setting: {key}")
         values[key] = value
     root = _expand(path or ("~/Maildir" if kind == "maildir" else "~/mail"), home)
@@ -58,7 +61,8 @@ def parse_location(user: str, home: str, location: str) -> Location:
     if values.get("INDEX") == "MEMORY":
         index = None
     name = values.get("SUBSCRIPTIONS") or ("subscriptions" if kind == "maildir" else ".subscriptions")
-    return Location(user, kind, root, inbox, index, control, layout, os.path.join(control, name))
+    private = _expand(values["INDEXPVT"], home) if values.get("INDEXPVT") else ""
+    return Location(user, kind, root, inbox, index, control, layout, os.path.join(control, name), private)
 
 
 def _expand(path: str, home: str) -> str:

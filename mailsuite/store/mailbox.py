@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 
 from mailsuite.fulltext.database import FullText, MailboxText
 from mailsuite.message.message import Message
+from mailsuite.store.acl import WRITING, writable_flags
 from mailsuite.store.api import (
     Append,
     Column,
@@ -26,7 +27,7 @@ from mailsuite.store.api import (
     View,
 )
 from mailsuite.store.fetching import Reader
-from mailsuite.store.flags import DELETED, MAX_KEYWORDS, SEEN, FlagTable
+from mailsuite.store.flags import DELETED, KEYWORD_SHIFT, MAX_KEYWORDS, SEEN, FlagTable
 from mailsuite.store.index import Index
 from mailsuite.store.index_box import MailboxIndex
 from mailsuite.store.options import StoreOptions
@@ -35,6 +36,7 @@ from mailsuite.store.rows import Rows
 from mailsuite.store.view import MailboxView
 
 Change = tuple[int, int]        # position, flags
+KEYWORDS = -1 << KEYWORD_SHIFT
 READ_OCTETS = 1 << 20           # read_some() stops behind the message that passes it
 
 
@@ -45,6 +47,20 @@ def both_locked(one: Mailbox, other: Mailbox) -> Iterator[None]:
     with first.lock, second.lock:
         yield
 SAVED = b"\0saved"         # among the header fields that the index keeps: when messages came
+
+
+def copy_through(source: "BaseMailbox", uids: Sequence[int], target: "BaseMailbox") -> CopyResult:
+    """COPY between mailboxes of different kinds, with both locks held: each message is read and written."""
+    append = target.begin_append()
+    try:
+        for uid in uids:
+            append.write(source.read_stored(uid))
+            append.finish(source.flags(uid) or [], source.stored_date(uid))
+        uid_validity, new = append.commit()
+    except BaseException:
+        append.abort()
+        raise
+    return CopyResult(uid_validity, list(uids), new)
 
 
 class BaseMailbox(ABC):
@@ -61,6 +77,8 @@ class BaseMailbox(ABC):
         self.deleted = False                    # the mailbox is no more
         self.writable = True
         self.quota: Quota | None = None         # of the user; set by who opens the mailbox
+        self.quota_name = name
+        self.rights: Callable[[], frozenset[str]] | None = None        # of the user, likewise; None: all
         self.texts: Callable[[], FullText | None] = lambda: None        # likewise
         self.autoindex = False                  # fts_autoindex; likewise
         self.doubts = 0
@@ -342,7 +360,8 @@ class BaseMailbox(ABC):
         with self.lock:
             self._must_be_writable()
             self.look()
-            wanted = self.table.bits(flags) if action is FlagAction.REMOVE else self.flag_bits(flags)
+            mask = self._flag_mask()
+            wanted = self.table.bits(flags) & mask if action is FlagAction.REMOVE else self.flag_bits(flags)
             changes: list[Change] = []
             departed: list[Change] = []
             refused = []
@@ -353,7 +372,7 @@ class BaseMailbox(ABC):
                 old = self.rows.flags[at] if at is not None else self.rows.departed.get(uid)
                 if old is None:
                     continue
-                new = (wanted if action is FlagAction.REPLACE else
+                new = (old & ~mask | wanted if action is FlagAction.REPLACE else
                        old | wanted if action is FlagAction.ADD else old & ~wanted)
                 if new != old and at is not None:
                     changes.append((at, new))
@@ -368,13 +387,27 @@ class BaseMailbox(ABC):
         return StoreResult(changed, refused)
 
     def flag_bits(self, names: Sequence[str]) -> int:
-        """The bits of flags and keywords; new keywords are made."""
+        """The bits of those flags and keywords that the user may set; new keywords are made."""
+        mask = self._flag_mask()
         unknown = self.table.unknown(names)
-        if unknown:
+        if unknown and mask & KEYWORDS:
             if len(self.table.keywords) + len(unknown) > MAX_KEYWORDS:
                 raise NotPossible("Too many keywords")
             self.make_keywords(unknown)
-        return self.table.bits(names)
+        return self.table.bits(names) & mask
+
+    def _flag_mask(self) -> int:
+        return -1 if self.rights is None else writable_flags(self.rights())
+
+    def may(self, right: str) -> bool:
+        return self.rights is None or right in self.rights()
+
+    def may_write(self) -> bool:
+        return self.rights is None or not WRITING.isdisjoint(self.rights())
+
+    def _demand(self, right: str) -> None:
+        if not self.may(right):
+            raise NoPermission(f"{self.name} (missing right: {right})")
 
     def set_flags(self, changes: list[Change], origin: object = None) -> list[int]:
         """Flags that are in the files already come into memory and the index."""
@@ -430,6 +463,7 @@ class BaseMailbox(ABC):
     def remove(self, uids: Sequence[int]) -> list[int]:
         with self.lock:
             self._must_be_writable()
+            self._demand("e")
             present = [uid for uid, at in zip(uids, self.rows.positions(uids), strict=True) if at is not None]
             sizes = dict(zip(present, self.quota_sizes(present), strict=True)) if self.quota is not None else {}
             gone = self.take_out(present) if present else []
@@ -453,21 +487,28 @@ class BaseMailbox(ABC):
     def copy(self, uids: Sequence[int], target: Mailbox, *, move: bool = False) -> CopyResult:
         assert isinstance(target, BaseMailbox)
         if target.quota is not None and target.quota.makes_room:
-            target.quota.make_room(target.name, self.quota_sizes(uids), moved_from=self.name if move else "",
-                                   spare=self.name)
+            target.quota.make_room(target.quota_name, self.quota_sizes(uids, target.quota),
+                                   moved_from=self._leaves(target) if move else "", spare=self.quota_name)
         with both_locked(self, target):
             self.look()
+            if move:
+                self._demand("e")
             target._must_be_writable()
+            target._demand("i")
             present = [uid for uid, at in zip(uids, self.rows.positions(uids), strict=True) if at is not None]
             if len(present) != len(uids) and not move:
                 raise MessageGone
-            sizes = self.quota_sizes(present) if target.quota is not None else []
-            target.admit(sizes, moved_from=self.name if move else "")
-            result = self.copy_into(present, target)
-            target.counted(sizes)
+            sizes = self.quota_sizes(present, target.quota)
+            target.admit(sizes, moved_from=self._leaves(target) if move else "")
+            if type(self) is type(target):
+                result = self.copy_into(present, target)
+                target.counted(sizes)
+            else:
+                result = copy_through(self, present, target)
             if move:
+                left = sizes if self.quota is target.quota else self.quota_sizes(present)
                 self.drop_rows(self.take_out(result.source_uids))
-                self.counted(sizes, removed=True)
+                self.counted(left, removed=True)
         target.tell()
         if move:
             self.tell()
@@ -475,28 +516,33 @@ class BaseMailbox(ABC):
 
     # --- quota ------------------------------------------------------------------------------------------------------
 
-    def quota_sizes(self, uids: Sequence[int]) -> list[int]:
-        """As the user's quota counts; [] without a quota."""
-        if self.quota is None:
+    def _leaves(self, target: "BaseMailbox") -> str:
+        """For a MOVE: what of the target's quota gets free here."""
+        return self.quota_name if self.quota is target.quota else ""
+
+    def quota_sizes(self, uids: Sequence[int], quota: Quota | None = None) -> list[int]:
+        """As a quota counts, by default the mailbox's own; [] without a quota."""
+        quota = quota or self.quota
+        if quota is None:
             return []
-        if self.quota.wire:
+        if quota.wire:
             return [size or 0 for size in self.sizes(uids)]
         return [self.stored_octets(uid) for uid in uids]
 
     def make_room(self, sizes: Sequence[int], *, delivery: bool = False) -> None:
         """Call it without the lock."""
         if self.quota is not None and sizes:
-            self.quota.make_room(self.name, sizes, delivery=delivery)
+            self.quota.make_room(self.quota_name, sizes, delivery=delivery)
 
     def admit(self, sizes: Sequence[int], *, delivery: bool = False, moved_from: str = "") -> None:
         if self.quota is not None:
-            self.quota.admit(self.name, sizes, delivery=delivery, moved_from=moved_from)
+            self.quota.admit(self.quota_name, sizes, delivery=delivery, moved_from=moved_from)
 
     def counted(self, sizes: Sequence[int], *, removed: bool = False) -> None:
         """Messages came, or went."""
         if self.quota is not None and sizes:
             sign = -1 if removed else 1
-            self.quota.changed(self.name, octets=sign * sum(sizes), messages=sign * len(sizes))
+            self.quota.changed(self.quota_name, octets=sign * sum(sizes), messages=sign * len(sizes))
 
     def checkpoint(self) -> None:
         with self.lock:

@@ -4,14 +4,16 @@
     naming = Naming(own=".", separator="/", prefix="INBOX/")    own: what separates the parts on disk
     naming.parts("INBOX/Work/2024") -> ("Work", "2024");  naming.name(("Work", "2024")) -> "INBOX/Work/2024"
 
-INBOX is ("INBOX",) in any case. RFC 3501 sections 5.1.1 and 5.1.3. Raises InvalidName, BadEncoding.
+INBOX is ("INBOX",) in any case. In a namespace that does not hold the user's INBOX, ("INBOX",) is the namespace's root:
+"Public" of prefix "Public/"; where the namespace is another user's mail, that user's INBOX, "shared/bob/INBOX", too.
+RFC 3501 sections 5.1.1 and 5.1.3. Raises InvalidName, BadEncoding, NoSuchMailbox.
 """
 
 import base64
 import binascii
 import re
 
-from mailsuite.store.api import BadEncoding, InvalidName
+from mailsuite.store.api import BadEncoding, InvalidName, NoSuchMailbox
 
 MAX_NAME = 4096
 MAX_PART = 255
@@ -72,8 +74,12 @@ def _bad(why: str) -> InvalidName:
 class Naming:
     """separator: between parts in the protocol; "" for the store's own. reserved: parts the store needs itself."""
 
-    def __init__(self, own: str, separator: str = "", prefix: str = "", reserved: frozenset[str] = frozenset()) -> None:
+    def __init__(self, own: str, separator: str = "", prefix: str = "", reserved: frozenset[str] = frozenset(), *,
+                 inbox: bool = True, others: bool = False) -> None:
+        """inbox: the user's INBOX is here. others: another user's is."""
         self.own, self.separator, self.prefix, self._reserved = own, separator or own, prefix, reserved
+        self._inbox, self._others = inbox, others
+        self.root_name = "INBOX" if inbox else prefix.removesuffix(self.separator)
 
     def parts(self, name: str) -> Parts:
         """For names that need not exist. A trailing separator is left out."""
@@ -82,8 +88,14 @@ class Naming:
         if from_mutf7(name) is None:
             raise BadEncoding
         sep = self.separator
-        if name.upper() == "INBOX":
+        if name.upper() == "INBOX" if self._inbox else name == self.root_name:
             return INBOX
+        if not self._inbox and name.removeprefix(self.prefix).upper() == "INBOX":
+            if self._others:
+                return INBOX
+            raise NoSuchMailbox(name)
+        if not self._inbox and name == self.prefix:
+            raise InvalidName(f"Invalid mailbox name '{name}': Ends with hierarchy separator")
         prefix = self.prefix
         if prefix.upper().startswith("INBOX") and name.upper().startswith(prefix.upper()):
             name = prefix + name[len(prefix):]
@@ -123,4 +135,4 @@ class Naming:
 
     def name(self, parts: Parts) -> str:
         """As clients spell it."""
-        return "INBOX" if parts == INBOX else self.prefix + self.separator.join(parts)
+        return self.root_name if parts == INBOX else self.prefix + self.separator.join(parts)

@@ -7,7 +7,8 @@ Parameters (dovecot.conf): mail_fsync, lock_method, mbox_read_locks, mbox_write_
 mbox_dotlock_change_timeout, mbox_lazy_writes, mbox_dirty_syncs, mbox_very_dirty_syncs, mail_privileged_group,
 maildir_stat_dirs, mail_max_keyword_length, mbox_md5, hostname, mail_server_comment, mail_server_admin,
 mail_attribute_dict, imap_extensions (all: with a dictionary in the home), and the namespace with inbox = yes:
-separator, prefix, mailbox { auto, special_use, comment, autoexpunge, autoexpunge_max_mails }.
+separator, prefix, mailbox { auto, special_use, comment, autoexpunge, autoexpunge_max_mails }. Other namespaces:
+namespace.py.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -68,6 +69,8 @@ class StoreOptions:
     separator: str = ""             # "" means the format's own: "." or "/"
     prefix: str = ""
     mailboxes: tuple[MailboxRule, ...] = field(default=())
+    inbox: bool = True              # the user's INBOX is here
+    kind: str = "private"           # or "shared", "public": whose mail it is
     attribute_dict: str = ""        # "file:%h/dovecot-attributes": store/attributes.py
     server_comment: str = ""
     server_admin: str = ""
@@ -92,7 +95,7 @@ class StoreOptions:
             header_md5_all=_text(settings.text, "mbox_md5", "apop3d") == "all",
             separator=_text(inbox.text, "separator", "") if inbox else "",
             prefix=_text(inbox.text, "prefix", "") if inbox else "",
-            mailboxes=tuple(_rules(inbox)) if inbox else (),
+            mailboxes=tuple(rules(inbox)) if inbox else (),
             server_comment=_text(settings.text, "mail_server_comment", ""),
             server_admin=_text(settings.text, "mail_server_admin", ""),
             attribute_dict=_text(settings.text, "mail_attribute_dict", "") or
@@ -115,15 +118,15 @@ def _inbox_namespace(settings: Settings) -> Any:
     return namespaces[0] if namespaces else None
 
 
-def _rules(namespace: Section) -> list[MailboxRule]:
-    rules = []
+def rules(namespace: Section) -> list[MailboxRule]:
+    found = []
     for box in namespace.sections("mailbox"):
         most = _text(box.text, "autoexpunge_max_mails", "0")
-        rules.append(MailboxRule(to_mutf7(box.name.strip('"')), _text(box.text, "auto", "no"),
+        found.append(MailboxRule(to_mutf7(box.name.strip('"')), _text(box.text, "auto", "no"),
                                  tuple(_text(box.text, "special_use", "").split()),
                                  seconds(_text(box.text, "autoexpunge", "0")), int(most) if most.isdecimal() else 0,
                                  _text(box.text, "comment", "")))
-    return rules
+    return found
 
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}

@@ -53,8 +53,10 @@ class Quota(Protocol):
         """Octets that one message may have; 0: any."""
         ...
 
-    def attach(self, root: str | None, measure: Measure, open_mailbox: "Callable[[str], Mailbox]") -> None:
-        """The store is open. root: the folder of a Maildir++ tree, None: another kind of store."""
+    def attach(self, root: str | None, measure: Measure, open_mailbox: "Callable[[str], Mailbox]", *,
+               foreign: tuple[str, ...] = ()) -> None:
+        """The store is open. root: the folder of a Maildir++ tree, None: another kind of store. foreign: prefixes of
+        public namespaces, where only a root with their ns= counts."""
         ...
 
     def make_room(self, mailbox: str, sizes: Sequence[int], *, delivery: bool = False, moved_from: str = "",

@@ -59,6 +59,7 @@ class Subscriptions:
         """Raises MailboxInUse, NoPermission, StoreError."""
         lock = MailboxLock(self._path, ("dotlock",), wait_s=10, delay_s=0.02, stale_s=60)
         try:
+            os.makedirs(os.path.dirname(self._path), 0o700, exist_ok=True)
             with lock.dotlock():
                 names = self.read()
                 if (parts in names) == on:

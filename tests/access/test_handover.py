@@ -2,7 +2,6 @@
 
 import asyncio
 import datetime
-import json
 import os
 import socket
 import ssl
@@ -46,15 +45,11 @@ async def echo(sock: socket.socket, handover: HandOver, user: UserInfo, world: U
 class PoolInside:
     """A WorkerPool whose one worker lives in this process."""
 
-    count = 1
-
-    def __init__(self, world: UserWorld, told: Callable[[int, Any], None]) -> None:
+    def __init__(self, world: UserWorld) -> None:
         self.answers: dict[int, Any] = {}
         self.tasks: set[asyncio.Task[None]] = set()
         self.worker = Worker(cast(WorkerChannel, self), world, 0, {"imap": echo, "pop3": echo})
-        self.requests, self.busy, self._told = 0, 0, told
-
-    # --- the worker's channel ---
+        self.count = 0
 
     def answer(self, number: int, message: object) -> None:
         self.answers[number] = message
@@ -62,18 +57,10 @@ class PoolInside:
     def answer_batch(self, answers: Sequence[tuple[int, object]]) -> None:
         self.answers.update(answers)
 
-    def report_busy(self, count: int) -> None:
-        self.busy = count
-
-    def tell(self, what: object) -> None:
-        self._told(os.getpid(), json.loads(json.dumps(what)))
-
-    # --- the pool ---
-
     async def ask(self, identity: object, message: dict[str, Any], fds: Sequence[int] = (), *, key: str = "",
                   taken: Callable[[], None] = lambda: None) -> Any:
-        self.requests += 1
-        number = self.requests
+        self.count += 1
+        number = self.count
         request = Request(number, message, [os.dup(fd) for fd in fds])
         taken()
         await self.worker._serve(request)
@@ -81,11 +68,11 @@ class PoolInside:
 
     def start(self, identity: object, message: dict[str, Any], fds: list[int],
               over: Callable[[dict[str, Any] | MailError], None], *, key: str = "") -> int:
-        self.requests += 1
-        number = self.requests
+        self.count += 1
+        number = self.count
 
         async def run() -> None:
-            await self.worker._serve(Request(number, message, list(fds)))
+            await self.worker._serve(Request(number, message, fds))
             while number not in self.answers:           # ends of sessions are told together
                 await asyncio.sleep(0.005)
             over(self.answers.pop(number))
@@ -110,8 +97,8 @@ async def suite(folder: Path, more: str = "") -> AsyncIterator[tuple[int, int, A
                     f"login_trusted_networks = 127.0.0.1\n{more}", conf=CONF)
     async with auth_service(folder, conf):
         parent = AccessParent(conf, cast(Settings, None), {"imap": echo})
-        pool = PoolInside(UserWorld(conf, cast(Settings, None)), parent.workers.told)
-        parent.workers.pool = pool  # type: ignore[assignment]
+        pool = PoolInside(UserWorld(conf, cast(Settings, None)))
+        parent._pool = pool  # type: ignore[assignment]
         entrance = listener(folder, "imap")
         entrance.sock.setblocking(False)
         Accepting(entrance.sock, parent.accept).start()
@@ -138,7 +125,7 @@ async def suite(folder: Path, more: str = "") -> AsyncIterator[tuple[int, int, A
             entrance.sock.close()
             server.auth.close()
             server.access.close()
-            parent.auth.close()
+            parent._auth.close()
             await asyncio.sleep(0)
 
 
@@ -165,10 +152,10 @@ def test_the_worker_gets_the_connection(tmp_path: Path, tls: bool) -> None:
             await sending
             writer.close()
             for _ in range(100):
-                if not list(parent.workers.sessions):
+                if not parent._connections:
                     break
                 await asyncio.sleep(0.01)
-            assert not list(parent.workers.sessions) and not parent.workers._counts and not parent._tasks
+            assert not parent._connections and not parent._tasks
 
     asyncio.run(work())
 
@@ -209,7 +196,7 @@ def test_new_settings_reach_an_old_worker(tmp_path: Path) -> None:
             reader, writer = await client(plain, False)
             writer.write(b"a LOGIN alice secret-alice\r\n")
             assert (await reader.readline()).startswith(b"a OK alice")
-            worker = cast(PoolInside, parent.workers.pool).worker
+            worker = cast(PoolInside, parent._pool).worker
             assert worker._world.dovecot.text("mail_location") == "mbox:~/m"
             writer.close()
             await asyncio.sleep(0.02)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from mailsuite.base.errors import MailError, PeerError
 from mailsuite.base.log import access_logger
 from mailsuite.imap.commands import (
+    acl,
     append,
     basic,
     compress,
@@ -77,6 +78,11 @@ COMMANDS: Mapping[str, Entry] = {
     "LIST": Entry(listing.do_list),
     "XLIST": Entry(listing.do_list),
     "LSUB": Entry(listing.do_list),
+    "SETACL": Entry(acl.do_setacl),
+    "DELETEACL": Entry(acl.do_deleteacl),
+    "GETACL": Entry(acl.do_getacl),
+    "LISTRIGHTS": Entry(acl.do_listrights),
+    "MYRIGHTS": Entry(acl.do_myrights),
     "GETQUOTA": Entry(quota.do_getquota),
     "GETQUOTAROOT": Entry(quota.do_getquotaroot),
     "SETQUOTA": Entry(quota.do_setquota),

@@ -106,6 +106,8 @@ class Appending:
         self.append = None
         assert self.mailbox is not None
         yield from self.context.sync(refresh=self.context.has_selected(self.mailbox))
+        if not self.mailbox.may("r"):
+            return Reply(OK, "Append completed")
         return Reply(OK, "Append completed", f"APPENDUID {validity} {numbers.format_set(uids).decode()}")
 
     def abort(self) -> None:

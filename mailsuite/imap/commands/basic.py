@@ -44,9 +44,12 @@ def do_id(context: Context, command: Command) -> Run:
 
 
 def do_namespace(context: Context, command: Command) -> Run:
-    """RFC 2342: one personal namespace."""
-    prefix, separator = string(context.store.prefix.encode()), string(context.store.separator.encode())
-    yield b"* NAMESPACE ((%b %b)) NIL NIL\r\n" % (prefix, separator)
+    """RFC 2342: one's own, other users', shared."""
+    found: dict[str, list[bytes]] = {"private": [], "shared": [], "public": []}
+    for one in context.store.namespaces():
+        found[one.kind].append(b"(%b %b)" % (string(one.prefix.encode()), string(one.separator.encode())))
+    groups = [b"(%b)" % b"".join(each) if each else b"NIL" for each in found.values()]
+    yield b"* NAMESPACE %b\r\n" % b" ".join(groups)
     return Reply(OK, "Namespace completed")
 
 

@@ -150,9 +150,9 @@ class Context:
     def has_selected(self, mailbox: Mailbox) -> bool:
         return self.selected is not None and self.selected.mailbox is mailbox
 
-    def open(self, name: str) -> Mailbox:
+    def open(self, name: str, *, right: str = "r") -> Mailbox:
         """A mailbox by name: the selected one is the same object. Raises what MailStore.open does."""
-        return self.store.open(name)
+        return self.store.open(name, right=right)
 
 
 def astring(argument: Argument) -> str:

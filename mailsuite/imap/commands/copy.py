@@ -38,9 +38,10 @@ def _copy(context: Context, command: Command, *, move: bool) -> Run:
     except MessageGone as error:
         yield from context.sync()
         return Reply(NO, error.public, "EXPUNGEISSUED")
-    code = _copyuid(result)
+    code = _copyuid(result) if target.may("r") else ""      # who may not read there learns no UIDs
     if move:
-        yield b"* OK [%b] Moved UIDs.\r\n" % code.encode()
+        if code:
+            yield b"* OK [%b] Moved UIDs.\r\n" % code.encode()
         context.counts.expunged += len(result.source_uids)
         yield from context.sync()
         code = context.modseq_code()
@@ -58,6 +59,6 @@ def _copyuid(result: CopyResult) -> str:
 def open_target(context: Context, name: str) -> Mailbox:
     """The mailbox that messages go to; a client may make one that is missing."""
     try:
-        return context.open(name)
+        return context.open(name, right="i")
     except NoSuchMailbox as error:
         raise Refusal(error.public, "TRYCREATE") from error

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+from mailsuite.acl.rights import imap_text
 from mailsuite.base.errors import MailError, PeerError
+from mailsuite.imap.commands.acl import rights_of
 from mailsuite.imap.commands.context import Context, Run
 from mailsuite.imap.commands.metadata import entry_name, list_metadata
 from mailsuite.imap.commands.names import readable, utf8_astring
@@ -15,6 +17,7 @@ from mailsuite.imap.reply import OK, Reply, string
 from mailsuite.imap.session import Command
 from mailsuite.imap.syntax import Argument, Atom, String, text_of
 from mailsuite.store.api import MailboxInfo
+from mailsuite.store.namespace import literal_beginnings
 
 Matcher = Callable[[str], bool]
 MAX_PATTERNS = 100
@@ -32,6 +35,12 @@ class _Request:
     wanted: set[str] = field(default_factory=set)
     status: list[str] = field(default_factory=list)
     metadata: list[str] = field(default_factory=list)       # entries that LIST-METADATA wants
+    rights: bool = False
+
+    @property
+    def beginnings(self) -> list[str]:
+        """What the names that are asked for begin with."""
+        return literal_beginnings([self.reference + pattern for pattern in self.patterns])
 
 
 def do_list(context: Context, command: Command) -> Run:
@@ -45,15 +54,16 @@ def do_list(context: Context, command: Command) -> Run:
         if not lsub and not request.extended:
             yield _root(context, request.reference)
         return done
-    separator = context.store.separator
-    matches = matcher([request.reference + pattern for pattern in request.patterns], separator)
+    matches = _matcher(context, [request.reference + pattern for pattern in request.patterns])
     if context.utf8:
         matches = _by_readable_name(matches)
     if lsub:
-        yield b"".join(_lsub_lines(context, matches, separator))
+        yield b"".join(_lsub_lines(context, request, matches))
         return done
     for info, childinfo in _chosen(context, request, matches):
         yield _line(context, info, _flags(info, request), _CHILDINFO if childinfo else b"")
+        if request.rights and info.selectable:
+            yield _rights_line(context, info)
         if request.status and info.selectable:
             try:
                 yield status_line(context, info.name, request.status)
@@ -122,6 +132,9 @@ def _return_options(context: Context, request: _Request, arguments: list[Argumen
             previous = ""
             continue
         name = text_of(each).upper()
+        if name == "MYRIGHTS" and previous not in ("STATUS", "METADATA") and "LIST-MYRIGHTS" in context.params.offered:
+            request.rights, previous = True, name
+            continue
         if previous in ("STATUS", "METADATA") or name not in ("SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "STATUS",
                                                               "METADATA"):
             raise PeerError("Unknown return options")
@@ -138,6 +151,16 @@ def matcher(patterns: Sequence[str], separator: str) -> Matcher:
     """Does a name match one of the patterns? "%" stops at the separator, INBOX is matched in any case."""
     compiled = [_compile(pattern, separator) for pattern in patterns]
     return lambda name: any(matches(name) for matches in compiled)
+
+
+def _matcher(context: Context, patterns: Sequence[str]) -> Matcher:
+    """As matcher, with the separator of each name's namespace."""
+    separators = {space.separator for space in context.store.namespaces()} | {context.store.separator}
+    separators |= {context.store.separator_of(pattern) for pattern in patterns}
+    if len(separators) == 1:
+        return matcher(patterns, context.store.separator)
+    matchers = {separator: matcher(patterns, separator) for separator in separators}
+    return lambda name: matchers.get(context.store.separator_of(name), matchers[context.store.separator])(name)
 
 
 def _by_readable_name(matches: Matcher) -> Matcher:
@@ -193,21 +216,22 @@ def _simulate(parts: Sequence[str], separator: str, name: str) -> bool:
 
 def _chosen(context: Context, request: _Request, matches: Matcher) -> Iterable[tuple[MailboxInfo, bool]]:
     """The mailboxes to tell, and whether with CHILDINFO."""
-    infos = context.store.list_mailboxes()
+    infos = context.store.list_mailboxes(request.beginnings, request.reference)
     if "SUBSCRIBED" in request.select:
-        infos = _with_missing(infos, context.store.subscriptions())
+        infos = _with_missing(infos, context.store.subscriptions(request.beginnings))
     recursive = "RECURSIVEMATCH" in request.select
     selecting = request.select & {"SUBSCRIBED", "SPECIAL-USE"}
-    separator = context.store.separator
     # A parent stands for children that are not told themselves (RFC 5258 section 4).
     chosen = [info.name for info in infos if _is_selected(info, selecting) and not matches(info.name)]
-    parents = _parents(chosen, separator) if recursive else set()
+    parents = _parents(context, chosen) if recursive else set()
     by_name = {info.name for info in infos}
     for parent in sorted(parents - by_name):
         infos.append(MailboxInfo(parent, selectable=False, has_children=True))
-    for info in infos:
-        if not matches(info.name):
-            continue
+    told = [info for info in infos if matches(info.name)]
+    if any(info.veiled for info in told):
+        above = _parents(context, [info.name for info in told if not info.veiled])
+        told = [info for info in told if not info.veiled or info.name not in above]
+    for info in told:
         childinfo = recursive and info.name in parents
         if not selecting or _is_selected(info, selecting) or childinfo:
             yield info, childinfo
@@ -226,11 +250,13 @@ def _with_missing(infos: list[MailboxInfo], subscriptions: list[str]) -> list[Ma
     return marked + [MailboxInfo(name, selectable=False, subscribed=True) for name in missing]
 
 
-def _parents(names: Iterable[str], separator: str) -> set[str]:
+def _parents(context: Context, names: Iterable[str]) -> set[str]:
+    """Of names, as far as their namespace tells them."""
     found = set()
     for name in names:
+        separator, begin = context.store.separator_of(name), context.store.subscribed_above(name)
         at = name.rfind(separator)
-        while at > 0:
+        while at > 0 and name[:at].startswith(begin):
             found.add(name[:at])
             at = name.rfind(separator, 0, at)
     return found
@@ -238,7 +264,7 @@ def _parents(names: Iterable[str], separator: str) -> set[str]:
 
 def _flags(info: MailboxInfo, request: _Request) -> list[str]:
     flags = []
-    if not info.selectable:
+    if not info.selectable and not info.bare:
         flags.append("\\NonExistent" if request.extended else "\\Noselect")
     if info.subscribed and ("SUBSCRIBED" in request.wanted or "SUBSCRIBED" in request.select):
         flags.append("\\Subscribed")
@@ -251,8 +277,17 @@ def _flags(info: MailboxInfo, request: _Request) -> list[str]:
 
 
 def _line(context: Context, info: MailboxInfo, flags: Sequence[str], more: bytes = b"", word: bytes = b"LIST") -> bytes:
-    return b"* %b (%b) %b %b%b\r\n" % (word, " ".join(flags).encode(), string(context.store.separator.encode()),
+    separator = info.separator or context.store.separator
+    return b"* %b (%b) %b %b%b\r\n" % (word, " ".join(flags).encode(), string(separator.encode()),
                                         context.shown(info.name), more)
+
+
+def _rights_line(context: Context, info: MailboxInfo) -> bytes:
+    """RFC 8440."""
+    try:
+        return b"* MYRIGHTS %b %b\r\n" % (context.shown(info.name), imap_text(rights_of(context, info.name)).encode())
+    except MailError:
+        return b""                  # what cannot be found out is left out
 
 
 def told_mailbox(context: Context, name: str, given: Argument | None = None) -> bytes:
@@ -273,7 +308,7 @@ def told_mailbox(context: Context, name: str, given: Argument | None = None) -> 
 
 def _root(context: Context, reference: str) -> bytes:
     """LIST "" "": the separator, and the root of the reference."""
-    separator = context.store.separator
+    separator = context.store.separator_of(reference)
     at = reference.find(separator)
     root = reference[:at + 1] if at >= 0 else ""
     return b"* LIST (\\Noselect) %b %b\r\n" % (string(separator.encode()), context.shown(root))
@@ -281,20 +316,31 @@ def _root(context: Context, reference: str) -> bytes:
 
 # --- LSUB -----------------------------------------------------------------------------------------------------------
 
-def _lsub_lines(context: Context, matches: Matcher, separator: str) -> Iterable[bytes]:
+def _lsub_lines(context: Context, request: _Request, matches: Matcher) -> Iterable[bytes]:
     """Subscribed names; with "%", also a parent of one, as \\Noselect (RFC 3501 section 6.3.9)."""
-    subscriptions = context.store.subscriptions()
+    subscriptions = context.store.subscriptions(request.beginnings)
     seen = set()
+
+    def line(name: str, flags: Sequence[str]) -> bytes:
+        return _line(context, MailboxInfo(name, separator=context.store.separator_of(name)), flags, word=b"LSUB")
+
     for name in subscriptions:
         if matches(name):
             seen.add(name)
-            yield _line(context, MailboxInfo(name), context.store.special_use(name), word=b"LSUB")
+            yield line(name, _special_use(context, name))
     for name in subscriptions:
         if matches(name):
             continue
-        for parent in sorted(_parents([name], separator), key=len, reverse=True):
+        for parent in sorted(_parents(context, [name]), key=len, reverse=True):
             if parent not in seen and matches(parent):
                 seen.add(parent)
                 if parent not in subscriptions:
-                    yield _line(context, MailboxInfo(parent), ["\\Noselect"], word=b"LSUB")
+                    yield line(parent, ["\\Noselect"])
                 break
+
+
+def _special_use(context: Context, name: str) -> tuple[str, ...]:
+    try:
+        return context.store.special_use(name)
+    except MailError:
+        return ()                   # of another user's mailbox that cannot be reached any more

@@ -13,10 +13,12 @@ from mailsuite.store.quota import RootState
 
 def do_getquotaroot(context: Context, command: Command) -> Run:
     """RFC 9208 section 4.1.2."""
-    quota = context.store.quota
     at_least(command.arguments, 1)
     name = context.mailbox(command.arguments[0])
+    quota = context.store.quota_of(name)
     roots = [root for root in quota.state(name) if not root.hidden] if quota is not None else []
+    if not roots:
+        return Reply(OK, "No quota")
     yield b"* QUOTAROOT %b\r\n" % b" ".join([context.shown(name), *[_text(root.name) for root in roots]])
     for root in roots:
         yield _line(root)

@@ -146,11 +146,12 @@ def _catch_up(selected: Selected, known: _Known) -> Generator[bytes, None, None]
 def do_close(context: Context, command: Command) -> Run:
     """RFC 3501 section 6.4.2: expunge without a word."""
     selected = context.opened()
-    if not selected.read_only:
+    allowed = selected.read_only or selected.mailbox.may("e")
+    if not selected.read_only and allowed:
         context.counts.expunged += len(selected.mailbox.expunge())
     context.leave()
     yield from ()
-    return Reply(OK, "Close completed")
+    return Reply(OK, "Close completed" if allowed else "Closed without expunging: Permission denied")
 
 
 def do_unselect(context: Context, command: Command) -> Run:
@@ -170,6 +171,9 @@ def do_expunge(context: Context, command: Command) -> Run:
         uids = selected.uids_at(selected.positions(command.arguments[0], uid=True))
         doomed = selected.mailbox.with_flag(uids, "\\Deleted") if limited.limit else ()
         uids = limited.highest_uids([uid for uid in uids if uid in doomed]) if limited.limit else uids
+    if not selected.read_only and not selected.mailbox.may("e"):
+        yield from context.sync()
+        return Reply(OK, "Expunge ignored: Permission denied")
     if not selected.read_only and uids != []:
         context.counts.expunged += len(selected.mailbox.expunge(uids))
     yield from context.sync()

@@ -33,7 +33,11 @@ def do_store(context: Context, command: Command) -> Run:
     if unchanged_since is not None:
         yield from context.use_modseqs()
     if selected.read_only:
+        if selected.powerless:
+            selected.mention(flags)
         yield from context.sync(expunges=command.uid)
+        if selected.powerless:
+            return Reply(OK, "Store completed")
         return Reply(OK, "Store ignored with read-only mailbox")
     uids = selected.uids_at(ranges)
     selected.mention(flags)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from mailsuite.base.files import fsync_directory
 from mailsuite.message.crlf import BlockConverter
 from mailsuite.store.api import NoPermission, Refused, StoreError
-from mailsuite.store.maildir.filename import letters_for
+from mailsuite.store.flags import SEEN
 
 if TYPE_CHECKING:
     from mailsuite.store.maildir.mailbox import MaildirMailbox
@@ -107,8 +107,7 @@ class MaildirAppend:
 
     def _give_names(self, all_bits: list[int]) -> list[int]:
         mailbox = self._mailbox
-        paths = [(b"cur/" + message.base + b":2," + letters_for(bits, b"")) if bits else b"new/" + message.base
-                 for message, bits in zip(self._ready, all_bits, strict=True)]
+        paths = [mailbox.new_path(message.base, bits) for message, bits in zip(self._ready, all_bits, strict=True)]
         with mailbox.uidlist.locked():
             uids = mailbox.assign_new([(message.base, b"") for message in self._ready],
                                       [message.uid for message in self._ready])
@@ -121,6 +120,7 @@ class MaildirAppend:
                     with suppress(OSError):
                         os.unlink(mailbox.path(path))
                 raise
+            mailbox.keep_private([uid for uid, bits in zip(uids, all_bits, strict=True) if bits & SEEN], on=True)
             mailbox.add_rows(uids, paths)
             mailbox.own_change()
         return uids

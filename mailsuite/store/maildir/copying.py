@@ -11,8 +11,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mailsuite.store.api import CopyResult, MessageGone, NoPermission, StoreError
+from mailsuite.store.flags import SEEN
 from mailsuite.store.maildir.append import sync_folders
-from mailsuite.store.maildir.filename import base_of, letters_for, sizes_of
+from mailsuite.store.maildir.filename import base_of, sizes_of
 
 if TYPE_CHECKING:
     from mailsuite.store.maildir.mailbox import MaildirMailbox
@@ -23,6 +24,7 @@ def copy_messages(source: "MaildirMailbox", uids: Sequence[int], target: "Maildi
     target.look()
     files: list[tuple[int, bytes, bytes, bytes]] = []          # source uid, base, fields, target path
     taken: set[bytes] = set()
+    seen: list[bool] = []
     for uid in uids:
         at = source.rows.position(uid)
         if at is None:
@@ -30,8 +32,8 @@ def copy_messages(source: "MaildirMailbox", uids: Sequence[int], target: "Maildi
         bits = target.flag_bits(source.table.names(source.rows.flags[at]))
         base, fields = _name(source, uid, at, target, taken)
         taken.add(base)
-        path = b"cur/" + base + b":2," + letters_for(bits, b"") if bits else b"new/" + base
-        files.append((uid, base, fields, path))
+        files.append((uid, base, fields, target.new_path(base, bits)))
+        seen.append(bool(bits & SEEN))
     made: list[bytes] = []
     try:
         with target.uidlist.locked():
@@ -40,6 +42,7 @@ def copy_messages(source: "MaildirMailbox", uids: Sequence[int], target: "Maildi
                 made.append(path)
             sync_folders(target, made)
             new = target.assign_new([(base, fields) for _, base, fields, _ in files])
+            target.keep_private([uid for uid, was_seen in zip(new, seen, strict=True) if was_seen], on=True)
             target.add_rows(new, made)
             target.own_change()
     except BaseException as error:

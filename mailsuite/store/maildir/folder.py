@@ -9,13 +9,14 @@ import stat
 from collections.abc import Callable, Mapping, Sequence
 
 from mailsuite.store.api import StoreError
-from mailsuite.store.flags import KEYWORD_SHIFT
+from mailsuite.store.flags import KEYWORD_SHIFT, SEEN
 from mailsuite.store.index import Index
 from mailsuite.store.mailbox import BaseMailbox
 from mailsuite.store.maildir.filename import KEYWORD_LETTERS, UniqueNames, base_of, bases_of, bits_of, letters_of
 from mailsuite.store.maildir.keywords import read_keywords
 from mailsuite.store.maildir.uidlist import UNWRITABLE, UidList
 from mailsuite.store.options import StoreOptions
+from mailsuite.store.private_seen import PrivateSeen
 
 Path = bytes            # b"cur/NAME" or b"new/NAME"
 
@@ -26,8 +27,10 @@ class MaildirFolder(BaseMailbox):
     flags_in_files = True
 
     def __init__(self, name: str, folder: str, root: str, index: Index, options: StoreOptions, *,
-                 control: str | None = None) -> None:
+                 control: str | None = None, private: PrivateSeen | None = None) -> None:
+        """private: \\Seen is the user's own, and not in the files' names."""
         super().__init__(name, index, options)
+        self.private = private
         self.folder, self.root = folder, root
         self._prefix = os.fsencode(folder) + b"/"
         self.sync_files = options.fsync != "never"
@@ -105,10 +108,21 @@ class MaildirFolder(BaseMailbox):
             self._letter_bits[letters] = bits
         return bits
 
-    def bits_of_all(self, paths: Sequence[Path]) -> list[int]:
-        """The flags that stand in these names."""
+    def bits_of_all(self, paths: Sequence[Path], uids: Sequence[int]) -> list[int]:
+        """The flags that stand in these names, as this user sees them."""
         known = _BitsOf(self.bits)
-        return [known[path.partition(b":")[2]] for path in paths]
+        all_bits = [known[path.partition(b":")[2]] for path in paths]
+        return all_bits if self.private is None else list(map(self.own_bits, uids, all_bits))
+
+    def own_bits(self, uid: int, bits: int) -> int:
+        """What a file's name says, as this user sees it."""
+        if self.private is None:
+            return bits
+        return bits | SEEN if uid in self.private.uids else bits & ~SEEN
+
+    def file_bits(self, bits: int, old: int = 0) -> int:
+        """What of a message's flags belongs into its file's name; old: what stands there."""
+        return bits if self.private is None else bits & ~SEEN | old & SEEN
 
     def watch_paths(self) -> list[str]:
         return [self._in("new"), self._in("cur")]

@@ -7,6 +7,7 @@ renamed first, too. Implements store/layout.Layout.
 import os
 import shutil
 import stat
+from contextlib import suppress
 
 from mailsuite.base.files import fsync_directory
 from mailsuite.store.index import Index
@@ -16,6 +17,7 @@ from mailsuite.store.maildir import measure
 from mailsuite.store.maildir.mailbox import MaildirMailbox
 from mailsuite.store.names import INBOX, Parts
 from mailsuite.store.options import StoreOptions
+from mailsuite.store.private_seen import PrivateSeen
 from mailsuite.store.quota import Usage
 
 TRASH = "..DOVECOT-TRASHED"
@@ -62,18 +64,36 @@ class MaildirPlusPlus:
             return MAILDIR
         return None
 
+    def acl_folder(self, parts: Parts) -> str:
+        return self.folder(parts) if parts else self._root
+
+    def prepare_for(self, parts: Parts) -> None:
+        if not os.path.isdir(self._root):
+            os.makedirs(self._root, self.mode())
+
     def prepare(self) -> None:
         """The root is made with INBOX."""
 
-    def mode(self) -> int:
-        """Rights of new folders: as the root has them."""
-        try:
-            return stat.S_IMODE(os.stat(self._root).st_mode) & 0o777 | 0o700
-        except FileNotFoundError:
-            return 0o700
+    def mode(self, parts: Parts = INBOX) -> int:
+        """Rights of a new folder: as the folder above has them."""
+        above = self._above(parts)
+        return stat.S_IMODE(above.st_mode) & 0o777 | 0o700 if above is not None else 0o700
+
+    def _above(self, parts: Parts) -> os.stat_result | None:
+        """Of the nearest folder above, or the root."""
+        for depth in range(len(parts) - 1, 0, -1):
+            with suppress(OSError):
+                return os.stat(self.folder(parts[:depth]))
+        with suppress(OSError):
+            return os.stat(self._root)
+        return None
+
+    def alike(self, one: Parts, other: Parts) -> bool:
+        first, second = self._above(one), self._above(other)
+        return first is None or second is None or (first.st_mode, first.st_gid) == (second.st_mode, second.st_gid)
 
     def make(self, parts: Parts, *, parent_only: bool) -> None:
-        folder, mode = self.folder(parts), self.mode()
+        folder, mode = self.folder(parts), self.mode(parts)
         if os.path.isdir(folder):
             for name in sorted(_PARTS):             # a root that holds folders, but no mail of its own yet
                 if not os.path.isdir(os.path.join(folder, name)):
@@ -109,7 +129,8 @@ class MaildirPlusPlus:
         if self._location.control != self._root:
             control = os.path.join(self._location.control, os.path.basename(folder) if parts != INBOX else "")
             os.makedirs(control, 0o700, exist_ok=True)
-        return MaildirMailbox(name, folder, self._location.control, index, options, control=control)
+        private = PrivateSeen(self._location.private, parts) if self._location.private and not options.inbox else None
+        return MaildirMailbox(name, folder, self._location.control, index, options, control=control, private=private)
 
 
 class MaildirTree(MaildirPlusPlus):
@@ -144,6 +165,9 @@ class MaildirTree(MaildirPlusPlus):
         if os.path.isdir(os.path.join(folder, "cur")):
             return MAILDIR
         return None
+
+    def prepare_for(self, parts: Parts) -> None:
+        os.makedirs(os.path.dirname(self.folder(parts)), self.mode(), exist_ok=True)
 
     def make(self, parts: Parts, *, parent_only: bool) -> None:
         folder = self.folder(parts)

@@ -6,13 +6,14 @@ since we looked: then it is looked for by its base name and tried again, once.
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from io import FileIO
 
 from mailsuite.base.cached import read_cached
 from mailsuite.message.crlf import BlockConverter, to_crlf
 from mailsuite.message.message import Message
 from mailsuite.store.api import Append, CopyResult, IdentityChange, MessageGone, StoreError
+from mailsuite.store.flags import SEEN
 from mailsuite.store.mailbox import BaseMailbox, Change
 from mailsuite.store.maildir.append import MaildirAppend
 from mailsuite.store.maildir.copying import copy_messages
@@ -192,6 +193,9 @@ class MaildirMailbox(ScannedMaildir):
                             state=state)
 
     def apply_flags(self, changes: list[Change]) -> list[Change]:
+        if self.private is not None:
+            self.keep_private([self.rows.uids[at] for at, bits in changes if bits & SEEN], on=True)
+            self.keep_private([self.rows.uids[at] for at, bits in changes if not bits & SEEN], on=False)
         done: list[Change] = []
         missing: list[tuple[int, int]] = []
         for at, bits in changes:
@@ -210,10 +214,21 @@ class MaildirMailbox(ScannedMaildir):
                     done.append((again, bits))
         return done
 
+    def keep_private(self, uids: Collection[int], *, on: bool) -> None:
+        """\\Seen of messages that others use, too, where it is the user's own."""
+        if self.private is not None and any((uid in self.private.uids) != on for uid in uids):
+            self.private.change(uids, on=on, there=self.rows.uids)
+
+    def new_path(self, base: bytes, bits: int) -> Path:
+        """Where a new message with these flags is put."""
+        bits = self.file_bits(bits)
+        return b"cur/" + base + b":2," + letters_for(bits, b"") if bits else b"new/" + base
+
     def _rename(self, at: int, bits: int) -> bool:
         old = self.rows.keys[at]
-        base = base_of(old[4:])
-        return self._move(at, b"cur/" + base + b":2," + letters_for(bits, letters_of(old)))
+        base, letters = base_of(old[4:]), letters_of(old)
+        bits = self.file_bits(bits, self.bits(letters))
+        return self._move(at, b"cur/" + base + b":2," + letters_for(bits, letters))
 
     def _move(self, at: int, new: Path) -> bool:
         old = self.rows.keys[at]

@@ -75,6 +75,8 @@ class ScannedMaildir(MaildirFolder):
         self.uid_validity, self.uid_next = self.uidlist.uid_validity, self.uidlist.next_uid
         self.index = self._database.mailbox(self.name, self.uid_validity)
         self.highest_modseq = max(self.index.highest_modseq, read_log(self._in("dovecot.index.log")).modseq)
+        if self.private is not None:
+            self.private.load(self.uid_validity)
         self.read_keywords()
         self._add_high_keywords()
         self._opened = True
@@ -136,7 +138,7 @@ class ScannedMaildir(MaildirFolder):
         """Rows of files that have a UID: what the index knows of them, or knows no more, is compared."""
         uids, paths = list(map(self.uidlist.uids.__getitem__, bases)), list(map(files.__getitem__, bases))
         known = self.index.load()
-        all_bits = self.bits_of_all(paths)
+        all_bits = self.bits_of_all(paths, uids)
         modseqs = array("Q", [self.highest_modseq]) * len(uids)
         changed: Sequence[int] = range(len(uids))
         later = False                   # something happened since the index was written
@@ -220,7 +222,7 @@ class ScannedMaildir(MaildirFolder):
                     self._doubles.append((rows.keys[at], path))
                     continue
                 self.now_at(at, path)
-                bits = self.bits(letters_of(path)) | rows.flags[at] & _HIGH
+                bits = self.own_bits(rows.uids[at], self.bits(letters_of(path))) | rows.flags[at] & _HIGH
                 if bits != rows.flags[at]:
                     changes.append((at, bits))
         vanished = [uid for path in removed if (uid := self.by_base.get(base_of(path[4:]))) is not None
@@ -259,7 +261,8 @@ class ScannedMaildir(MaildirFolder):
                 self.forget_file(self.rows.keys[at])
             else:
                 self.now_at(at, path)
-                changes.append((at, self.bits(letters_of(path)) | self.rows.flags[at] & _HIGH))
+                bits = self.own_bits(uid, self.bits(letters_of(path)))
+                changes.append((at, bits | self.rows.flags[at] & _HIGH))
         self.set_flags([(at, bits) for at, bits in changes if bits != self.rows.flags[at]])
         if self.drop_rows(gone):
             self._gone_from_list = True
@@ -340,7 +343,7 @@ class ScannedMaildir(MaildirFolder):
             return
         self.highest_modseq += 1
         first = len(self.rows)
-        self._extend(uids, self.bits_of_all(paths), array("Q", [self.highest_modseq]) * len(uids), paths)
+        self._extend(uids, self.bits_of_all(paths, uids), array("Q", [self.highest_modseq]) * len(uids), paths)
         self.unclaimed.update(uids)
         self.uid_next = max(self.uid_next, uids[-1] + 1, self.uidlist.next_uid)
         self.save_rows(range(first, len(self.rows)), [])

@@ -70,6 +70,15 @@ class MboxTree:
             return FOLDER
         return Found(True, parts != INBOX)
 
+    def acl_folder(self, parts: Parts) -> str:
+        return os.path.join(self._root, ".imap", *parts)
+
+    def alike(self, one: Parts, other: Parts) -> bool:
+        return True
+
+    def prepare_for(self, parts: Parts) -> None:
+        os.makedirs(os.path.dirname(self.path(parts)), 0o700, exist_ok=True)
+
     def prepare(self) -> None:
         os.makedirs(self._root, 0o700, exist_ok=True)
 
