@@ -8,10 +8,14 @@ The worker says the first word: for IMAP "TAG OK [CAPABILITY ...] Logged in", or
 had already sent behind its login.
 """
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mailsuite.base.dialogue import Peer, TlsInfo
+
+# Why a worker sends a hand-over back: it cannot read the grant; the user is another worker's.
+GRANT, SHARE = "grant", "share"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,11 @@ class HandOver:
             mechanism=_text(message, "mechanism"), capability_asked=bool(message["capability_asked"]),
             secured=bool(message["secured"]), utf8=bool(message["utf8"]),
             peer=_peer(message["peer"]), tls=None if tls is None else _tls(tls))
+
+
+def share_of(user: str, workers: int) -> int:
+    """Which of the workers of some rights has this user: all sessions of a user meet in one process."""
+    return zlib.crc32(user.encode("utf-8", "surrogateescape")) % workers
 
 
 def _text(message: Mapping[str, object], name: str) -> str:

@@ -1,13 +1,13 @@
-"""Gives logged-in connections to the access service: the login process's end.
+"""Gives logged-in connections to those who serve them: the login process's end.
 
     access = AccessChannel("/run/dovecot/imap")                 one per process; connects when first asked
     result = await access.ask(handover, ticket, fd)             HandedOver | Refused
     access.start(handover, ticket, fd, then)                    the same without a coroutine, while `access.connected`
 
-All hand-overs of a process go through one SOCK_SEQPACKET channel, a packet each with the client's descriptor beside it;
-login_channel.py has the other end. The channel is made by sending one half of a pair over the access service's socket.
+The access service says for a first login which worker has users of such rights, and gives a link to it; for ROUTE_S
+logins of these rights (sasl/grant.py) and that share of their users go straight to the worker. It may also take a
+connection itself. A worker that does not take one sends it back, and the access service is asked once more.
 What cannot be handed over is Refused(FAILED), and the reason is in the log.
-Limits: ANSWER_TIMEOUT_S for an answer, WAITING_LIMIT hand-overs under way.
 """
 
 import asyncio
@@ -15,50 +15,37 @@ import json
 import logging
 import os
 import socket
-from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Any
 
-from mailsuite.access.handover import HandOver
+from mailsuite.access.handover import GRANT, HandOver, share_of
+from mailsuite.access.handover_link import WAITING_LIMIT, Asked, HandOverLink, Then, Ticket
 from mailsuite.access.login import HandedOver, Refused, Why
 from mailsuite.net import packets
+from mailsuite.sasl.grant import rights_in
 
-ANSWER_TIMEOUT_S = 60.0
-LOOK_EVERY_S = 5.0               # how often that is looked at
+__all__ = ["AccessChannel", "Ticket", "ask_access"]
+
 ANSWER_LIMIT = 65536
-WAITING_LIMIT = 5000
+ROUTE_S = 20.0                   # how long a link is used before the access service is asked again
+LINKS_LIMIT = 256                # links of one process
 
 log = logging.getLogger("mailsuite.dovecot.access")
 
-Then = Callable[[HandedOver | Refused], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Ticket:
-    """What proves the login: who asked the auth service, which request, the connection's cookie; and its grant
-    (sasl/grant.py), "" where it gave none."""
-
-    client_pid: int
-    request_id: int
-    cookie: str
-    grant: str = ""
-
 
 class AccessChannel:
-    """The channel of one login process."""
+    """The channels of one login process."""
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._sock: socket.socket | None = None
-        self._last = 0
-        self._waiting: dict[int, tuple[float, Then]] = {}           # until when, and who
-        self._unsent: deque[tuple[bytes, int]] = deque()            # packets, and duplicates of their descriptors
-        self._timer: asyncio.TimerHandle | None = None
+        self._access: HandOverLink | None = None
+        self._workers: dict[str, int] = {}                          # by rights: how many share their users
+        self._links: dict[tuple[str, int], HandOverLink] = {}       # by rights and share
         self._connecting = asyncio.Lock()
 
     @property
     def connected(self) -> bool:
-        return self._sock is not None
+        return self._access is not None
 
     async def ask(self, handover: HandOver, ticket: Ticket, fd: int) -> HandedOver | Refused:
         """Hand over; the caller's descriptor stays the caller's."""
@@ -73,39 +60,57 @@ class AccessChannel:
 
     def start(self, handover: HandOver, ticket: Ticket, fd: int, then: Then) -> None:
         """As `ask`: then(result) is called later."""
-        loop = asyncio.get_running_loop()
-        if self._sock is None or len(self._waiting) >= WAITING_LIMIT:
-            log.error("cannot hand over a connection to %s: %s", self.path,
-                      "connection lost" if self._sock is None else "too many are under way")
-            loop.call_soon(then, Refused(Why.FAILED))
-            return
-        self._last += 1
-        self._waiting[self._last] = loop.time() + ANSWER_TIMEOUT_S, then
-        if self._timer is None:
-            self._timer = loop.call_later(LOOK_EVERY_S, self._look)
-        packet = packets.encode({"n": self._last, "h": handover.to_message(), "g": ticket.grant,
-                                 "t": [ticket.client_pid, ticket.request_id, ticket.cookie]})
-        try:
-            if self._unsent:
-                raise BlockingIOError
-            packets.send_encoded(self._sock, packet, [fd])
-        except BlockingIOError:
-            if not self._unsent:
-                loop.add_writer(self._sock.fileno(), self._writable)
-            self._unsent.append((packet, os.dup(fd)))       # the client's may be closed meanwhile
-        except OSError as error:
-            loop.call_soon(self._lose, self._sock, str(error))
+        asked = Asked(handover, ticket, then)
+        link = self._link(asked)
+        if link is not None:
+            link.ask(asked, fd)
+        else:
+            self._ask_access(asked, fd)
 
     def close(self) -> None:
         """What waits for an answer fails."""
-        if self._sock is not None:
-            self._lose(self._sock, "closed")
+        for link in (self._access, *self._links.values()):
+            if link is not None:
+                link.close()
 
-    # --- the channel ------------------------------------------------------------------------------------------------
+    def _link(self, asked: Asked) -> HandOverLink | None:
+        rights = rights_in(asked.ticket.grant)
+        workers = self._workers.get(rights)
+        if not workers:
+            return None
+        link = self._links.get((rights, share_of(asked.handover.user, workers)))
+        return link if link is not None and link.waiting < WAITING_LIMIT else None
+
+    # --- the access service ---------------------------------------------------------------------------------------
+
+    def _ask_access(self, asked: Asked, fd: int) -> None:
+        access = self._access
+        if access is None or access.waiting >= WAITING_LIMIT:
+            why = "connection lost" if access is None else "too many are under way"
+            log.error("cannot hand over a connection to %s: %s", self.path, why)
+            asyncio.get_running_loop().call_soon(asked.end, Refused(Why.FAILED))
+            return
+        if asked.ticket.grant and asked.fd < 0:
+            asked.fd = os.dup(fd)           # a worker may have to get it, and the client's may be closed by then
+        access.ask(asked, fd)
+
+    def _answered(self, access: HandOverLink, packet: Mapping[str, Any], fds: list[int], asked: Asked) -> None:
+        workers, share = packet.get("workers"), packet.get("share")
+        if not isinstance(workers, int) or workers < 1 or len(fds) != 1 or asked.fd < 0:
+            packets.close_all(fds)
+            asked.end(_result(packet))
+            return
+        link = HandOverLink(socket.socket(fileno=fds[0]), "the user's worker", self._answered_by_worker, self._lost)
+        if share == share_of(asked.handover.user, workers):
+            self._add((rights_in(asked.ticket.grant), share), workers, link)
+        else:                               # a user database calls the user by another name
+            link.retired = True
+        link.ask(asked, asked.fd)
+        asked.drop()
 
     async def _connect(self) -> None:
         async with self._connecting:
-            if self._sock is not None:
+            if self._access is not None:
                 return
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             try:
@@ -115,79 +120,53 @@ class AccessChannel:
             except OSError:
                 ours.close()
                 raise
-            ours.setblocking(False)
-            self._sock = ours
-            asyncio.get_running_loop().add_reader(ours.fileno(), self._readable, ours)
+            self._access = HandOverLink(ours, self.path, self._answered, self._lost)
 
-    def _readable(self, sock: socket.socket) -> None:
-        if sock is not self._sock:
-            return
-        try:
-            found, fds = packets.receive(sock)              # the loop calls again while there is more
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._lose(sock, str(error))
-            return
-        packets.close_all(fds)
-        if found is None:
-            self._lose(sock, "the access service is gone")
-            return
-        for packet in found:
-            waiting = self._waiting.pop(packet.get("n", 0), None)
-            if waiting is not None:
-                waiting[1](_result(packet))
-
-    def _writable(self) -> None:
-        sock = self._sock
-        if sock is None:
-            return
-        try:
-            while self._unsent:
-                packet, fd = self._unsent[0]
-                packets.send_encoded(sock, packet, [fd])
-                self._unsent.popleft()
-                os.close(fd)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._lose(sock, str(error))
-            return
-        asyncio.get_running_loop().remove_writer(sock.fileno())
-
-    def _lose(self, sock: socket.socket, why: str) -> None:
-        """All who wait are told; the next hand-over connects anew."""
-        if sock is not self._sock:
-            return
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(sock.fileno())
-        loop.remove_writer(sock.fileno())
-        self._sock = None
-        sock.close()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        while self._unsent:
-            os.close(self._unsent.popleft()[1])
-        waiting, self._waiting = self._waiting, {}
+    def _lost(self, link: HandOverLink, why: str, waiting: list[Asked]) -> None:
+        """All who waited are told; the next hand-over finds another way."""
+        if link is self._access and not link.open:
+            self._access = None
+        elif not link.open:
+            self._forget(link)
         if waiting:
-            log.error("cannot hand over %d connections to %s: %s", len(waiting), self.path, why)
-        for _, then in waiting.values():
-            then(Refused(Why.FAILED))
+            log.error("cannot hand over %d connections to %s: %s", len(waiting), link.name, why)
+        for asked in waiting:
+            asked.end(Refused(Why.FAILED))
 
-    def _look(self) -> None:
-        """Who waits too long is told; the oldest stand first."""
-        self._timer = None
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        for number, (end, then) in list(self._waiting.items()):
-            if end > now:
-                break
-            del self._waiting[number]
-            log.error("cannot hand over a connection to %s: no answer", self.path)
-            then(Refused(Why.FAILED))
-        if self._waiting:
-            self._timer = loop.call_later(LOOK_EVERY_S, self._look)
+    # --- workers --------------------------------------------------------------------------------------------------
+
+    def _answered_by_worker(self, link: HandOverLink, packet: Mapping[str, Any], fds: list[int], asked: Asked) -> None:
+        if "again" in packet and len(fds) == 1 and not asked.again:
+            asked.again, asked.fd = True, fds[0]
+            if packet["again"] == GRANT:    # the keys have changed
+                self._retire(link)
+            self._ask_access(asked, asked.fd)
+        else:
+            packets.close_all(fds)
+            asked.end(_result(packet))
+        if link.retired and not link.waiting:
+            link.close()
+
+    def _add(self, place: tuple[str, int], workers: int, link: HandOverLink) -> None:
+        if (before := self._links.get(place)) is not None:
+            self._retire(before)
+        elif len(self._links) >= LINKS_LIMIT:
+            self._retire(next(iter(self._links.values())))
+        self._workers[place[0]], self._links[place] = workers, link
+        asyncio.get_running_loop().call_later(ROUTE_S, self._retire, link)
+
+    def _retire(self, link: HandOverLink) -> None:
+        """It is not used any more; who waits for an answer still gets it."""
+        self._forget(link)
+        link.retired = True
+        if not link.waiting:
+            link.close()
+
+    def _forget(self, link: HandOverLink) -> None:
+        for place in [place for place, each in self._links.items() if each is link]:
+            del self._links[place]
+            if not any(rights == place[0] for rights, _ in self._links):
+                self._workers.pop(place[0], None)
 
 
 def _result(packet: Mapping[str, object]) -> HandedOver | Refused:

@@ -1,10 +1,13 @@
-"""Hand-overs of one login process, at the access service's end (handover_client.py has the other).
+"""Hand-overs of one login process, at the access service's or a worker's end (handover_link.py has the other).
 
     channel = LoginChannel(sock, take)          take(Entry), from the event loop, for each connection that comes
     entry.accepted(pid)  /  entry.refused(Why.LIMIT, "text")        the answer; entry.fds are the taker's
+    entry.routed(sock, workers, share)  give it, and others like it, to the worker at the other end of sock
 
 A packet is {"n": 7, "h": HandOver, "t": [client pid, request, cookie], "g": grant} with the client's descriptor, its
-answer {"n": 7, "pid": 123} or {"n": 7, "refused": "limit", "text": "..."}. The channel ends with the login process.
+answer {"n": 7, "pid": 123}, {"n": 7, "refused": "limit", "text": "..."}, from a worker {"n": 7, "again": "grant"} with
+the descriptor, or from the access service, with another one, {"n": 7, "workers": 2, "share": 0}: how many share the
+users of these rights, and which this is. The channel ends with the login process.
 """
 
 import asyncio
@@ -42,13 +45,25 @@ class Entry:
         self.fds = []
         self._channel.answer({"n": self._number, "refused": why.value, "text": text})
 
+    def routed(self, link: socket.socket, workers: int, share: int) -> None:
+        """A worker takes it at the other end of link, which is closed here, as are the descriptors."""
+        packets.close_all(self.fds)
+        self.fds = []
+        self._channel.answer({"n": self._number, "workers": workers, "share": share}, link.detach())
+
+    def again(self, why: str) -> None:
+        """A worker sends it back, with the client's descriptor: the access service has to be asked."""
+        fds, self.fds = self.fds, []
+        self._channel.answer({"n": self._number, "again": why}, fds[0] if fds else -1)
+
 
 class LoginChannel:
-    """Reads from its making to the end of the channel, which closes the socket."""
+    """Reads from its making to the end of the channel, which closes the socket, and calls `closed`."""
 
-    def __init__(self, sock: socket.socket, take: Callable[[Entry], None]) -> None:
-        self._sock, self._take = sock, take
-        self._unsent: deque[bytes] = deque()
+    def __init__(self, sock: socket.socket, take: Callable[[Entry], None],
+                 closed: Callable[[], None] = lambda: None) -> None:
+        self._sock, self._take, self._on_close = sock, take, closed
+        self._unsent: deque[tuple[bytes, list[int]]] = deque()
         self._loop = asyncio.get_running_loop()
         sock.setblocking(False)
         self._loop.add_reader(sock.fileno(), self._readable)
@@ -69,30 +84,35 @@ class LoginChannel:
             if self._sock.fileno() < 0:
                 return
 
-    def answer(self, message: Mapping[str, Any]) -> None:
-        """Who is gone needs none."""
-        if self._sock.fileno() < 0:
-            return
-        octets = packets.encode(message)
+    def answer(self, message: Mapping[str, Any], fd: int = -1) -> None:
+        """Who is gone needs none. fd is closed here."""
+        octets, fds = packets.encode(message), [fd] if fd >= 0 else []
         try:
-            if self._unsent:
+            if self._sock.fileno() < 0:
+                pass
+            elif self._unsent:
                 raise BlockingIOError
-            packets.send_encoded(self._sock, octets, [])
+            else:
+                packets.send_encoded(self._sock, octets, fds)
         except BlockingIOError:
             if not self._unsent:
                 self._loop.add_writer(self._sock.fileno(), self._writable)
-            self._unsent.append(octets)
+            self._unsent.append((octets, fds))
             if len(self._unsent) > UNSENT_LIMIT:
                 log.error("a login process does not read its answers")
                 self.close()
+            return
         except OSError:
             self.close()
+        packets.close_all(fds)
 
     def _writable(self) -> None:
         try:
             while self._unsent:
-                packets.send_encoded(self._sock, self._unsent[0], [])
+                octets, fds = self._unsent[0]
+                packets.send_encoded(self._sock, octets, fds)
                 self._unsent.popleft()
+                packets.close_all(fds)
         except BlockingIOError:
             return
         except OSError:
@@ -106,4 +126,7 @@ class LoginChannel:
             self._loop.remove_reader(self._sock.fileno())
             self._loop.remove_writer(self._sock.fileno())
             self._sock.close()
+            for _, fds in self._unsent:
+                packets.close_all(fds)
             self._unsent.clear()
+            self._on_close()

@@ -7,7 +7,9 @@ POP3's and ManageSieve's XCLIENT. Nobody else is believed.
 import binascii
 import ipaddress
 from base64 import b64decode
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from mailsuite.base.dialogue import Peer
 from mailsuite.sasl import wire
@@ -119,7 +121,7 @@ class Origin:
 
     def _change(self, **values: str | int) -> None:
         self.changed = True
-        self.peer = replace(self.peer, **values)    # type: ignore[arg-type]  # names and types are those above
+        self.peer = replace(self.peer, **values)
 
 
 FORWARD = "x-forward-"

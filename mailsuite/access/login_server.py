@@ -7,7 +7,6 @@ Limits: process_limit connections in all processes of the service together, and 
 """
 
 import asyncio
-import ipaddress
 import logging
 import os
 import socket
@@ -376,8 +375,9 @@ def _cipher(session: LoginSession) -> str:
 def session_id(peer: Peer) -> str:
     """Unique for some years: the time, the client's port and address, as in Dovecot, whose tools take it apart."""
     try:
-        address = ipaddress.ip_address(peer.address).packed
-    except ValueError:
+        family = socket.AF_INET6 if ":" in peer.address else socket.AF_INET
+        address = socket.inet_pton(family, peer.address.partition("%")[0])
+    except OSError:
         address = bytes(4)
     moment = (time.time_ns() // 1000) & (1 << 48) - 1
     return b64encode(moment.to_bytes(6, "little") + (peer.port & 0xFFFF).to_bytes(2, "little") + address).decode()

@@ -4,6 +4,7 @@
 """
 
 import ipaddress
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from mailsuite.base.log import access_logger
@@ -27,4 +28,10 @@ class Networks:
         """Whether an address, e.g. "192.0.2.9", lies in one of them; "" (a Unix socket) never does."""
         if not address or not self._networks:
             return False
-        return any(ipaddress.ip_address(address) in network for network in self._networks)
+        parsed = _parsed(address)
+        return any(parsed in network for network in self._networks)
+
+
+@lru_cache(maxsize=1000)
+def _parsed(address: str) -> "ipaddress.IPv4Address | ipaddress.IPv6Address":
+    return ipaddress.ip_address(address)

@@ -1,8 +1,8 @@
 """A user's worker: the process in which mail is read, with the rights of one uid.
 
 All sessions of a user meet here (the parent sees to it), so that what they share is one object in memory (world.py).
-A request of the parent is one logged-in connection with the client's descriptor, answered when the session is over; so
-the parent knows who has how many connections.
+Logged-in connections come from login processes, over links that the parent has made (worker_logins.py), or from the
+parent itself: then the request is answered when the session is over. So the parent knows who has which connections.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mailsuite.access.handover import HandOver
+from mailsuite.access.worker_logins import WorkerLogins
 from mailsuite.access.world import UserWorld
 from mailsuite.base import privilege
 from mailsuite.base.eager import StandIn, begin
@@ -46,6 +47,7 @@ class Worker:
         self._sessions: set[asyncio.Task[None]] = set()
         self._held: dict[int, tuple[Mapping[str, Any], list[int]]] = {}     # until newer settings have come
         self._ended: list[tuple[int, Mapping[str, Any] | BaseException]] = []      # not told yet
+        self._logins = WorkerLogins(channel, world, self._begin)
         self._done = asyncio.Event()
 
     async def run(self) -> None:
@@ -56,9 +58,11 @@ class Worker:
         loop.add_signal_handler(signal.SIGTERM, self._world.stop)
         await self._done.wait()
         self._world.stop()
+        self._logins.close()
         if self._sessions:
             await asyncio.wait(self._sessions, timeout=END_WAIT_S)
         self._tell_ends()
+        self._logins.tell()
 
     def _readable(self) -> None:
         for _ in range(64):
@@ -91,6 +95,11 @@ class Worker:
                 return
             if "kick" in message:
                 self._world.end(map(str, message["kick"]))
+            elif "tell" in message:
+                self._logins.tell()
+            elif "link" in message:
+                self._logins.open(message["link"], socket.socket(fileno=fds[0]))
+                answer = {"pid": os.getpid()}
             elif "doveadm" in message:
                 await self._doveadm(message, fds)
             elif "deliver" in message:
@@ -128,11 +137,28 @@ class Worker:
         self._generation = message["generation"]
 
     async def _session(self, message: Mapping[str, Any], fds: list[int]) -> None:
-        client = socket.socket(fileno=fds[0])
+        """One that the parent gives us, and counts."""
+        handover, user = HandOver.from_message(message["handover"]), UserInfo.from_message(message["user"])
+        await self._serve_user(handover, user, fds[0], told=False)
+
+    async def _serve_user(self, handover: HandOver, user: UserInfo, fd: int, *, told: bool) -> None:
+        client = socket.socket(fileno=fd)
         client.setblocking(False)
-        handover = HandOver.from_message(message["handover"])
-        user = UserInfo.from_message(message["user"])
-        await self._protocols[handover.protocol](client, handover, user, self._world)
+        with self._logins.counted(user, handover, told=told):
+            await self._protocols[handover.protocol](client, handover, user, self._world)
+
+    def _begin(self, handover: HandOver, user: UserInfo, fd: int) -> None:
+        """A session that came from a login process; its first steps are made here and now."""
+        task = begin(asyncio.get_running_loop(), self._direct(handover, user, fd), StandIn()).task
+        if task is not None:
+            self._sessions.add(task)
+            task.add_done_callback(self._sessions.discard)
+
+    async def _direct(self, handover: HandOver, user: UserInfo, fd: int) -> None:
+        try:
+            await self._serve_user(handover, user, fd, told=True)
+        except Exception:
+            log.exception("unforeseen in a user's session")
 
     async def _doveadm(self, message: Mapping[str, Any], fds: list[int]) -> None:
         """A command of doveadm; it waits at the other end of the first descriptor, the second is its input."""

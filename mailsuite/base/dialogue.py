@@ -17,35 +17,32 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Send:
+
+class Send(Struct, frozen=True):
     """Octets for the peer. Sessions hand over large output in blocks of 16-64 KB."""
 
     octets: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class StartTls:
+class StartTls(Struct, frozen=True):
     """Do the handshake now, after what was sent before it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Close:
+class Close(Struct, frozen=True):
     """End the connection after what was sent before it. reason is for the log."""
 
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(Struct, frozen=True):
     """A question that needs the world (tables, disk, other processes); `answered` brings what came of it."""
 
     question: object
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(Struct, frozen=True):
     """Message content for the sink that the server opened; never answered, so it costs no round trip."""
 
     octets: bytes
@@ -108,8 +105,7 @@ class Proxied:
     certificate_name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
+class Peer(Struct, frozen=True):
     """Both ends of a connection; after a PROXY header, the ends that it named.
 
     address "" for a Unix socket. name: the verified host name or "unknown"; reverse_name: the unverified one.

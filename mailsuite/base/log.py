@@ -31,6 +31,16 @@ _SYSLOG_LEVEL = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LIBRARIES = ("cleanup", "bounce", "trivial-rewrite")
 ACCESS = "mailsuite.dovecot"
+_pid = os.getpid()
+
+
+def _note_pid() -> None:
+    """In a child: a system call for each line less."""
+    global _pid
+    _pid = os.getpid()
+
+
+os.register_at_fork(after_in_child=_note_pid)
 _top = logging.getLogger("mailsuite")
 _side = logging.getLogger(ACCESS)
 _files: "dict[logging.Logger, FileTarget]" = {}     # where all lines of a side go, if that is a file
@@ -132,10 +142,9 @@ class PostfixFormat:
         """One line of a file, as file_lines makes it."""
         if not text.isprintable():
             text = _CONTROL.sub("?", text)
-        pid = os.getpid()
-        if self._head_of != (name, pid):
-            self._head_of = name, pid
-            self._head = f" {self.host} {self.syslog_name}/{name.rpartition('.')[2]}[{pid}]: "
+        if self._head_of != (name, _pid):
+            self._head_of = name, _pid
+            self._head = f" {self.host} {self.syslog_name}/{name.rpartition('.')[2]}[{_pid}]: "
         return f"{self._stamp.at(now)}{self._head}{_WORDS.get(level, '')}{text}\n"
 
     def lines(self, record: logging.LogRecord) -> list[str]:

@@ -141,12 +141,17 @@ class Connection(asyncio.Protocol):
             return
         if self._pace is None:
             self._last_octet = self._loop.time()
-            self.perform(self.session.feed(octets))
+            actions = self.session.feed(octets)
+            if len(actions) == 1 and type(actions[0]) is Send:
+                self.send(actions[0].octets)        # the answer to most
+            else:
+                self.perform(actions)
         else:
             self.perform(self.session.feed(octets))
             self._keep_pace(self._pace, len(octets))
         if self._task is None:
-            self._wait_for_reader()
+            if self._can_write is not None:
+                self._wait_for_reader()
         elif self.session.backlog > BACKLOG_LIMIT:
             self._pause()
 

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from msgspec import structs
+
 from mailsuite.base.dialogue import Peer, Proxied
 
 _CLIENT_SSL = 0x01        # PP2_CLIENT_SSL
@@ -56,13 +58,13 @@ async def read_header(sock: socket.socket, peer: Peer) -> Peer:
         raise ValueError(f"bad PROXY header: {proxy.error or 'not one'}")
     real = Proxied(peer.address, peer.port, peer.server_address, peer.server_port)
     if proxy.command == V2_CMD.LOCAL or not isinstance(proxy.src_addr, _ADDRESS) or proxy.dst_addr is None:
-        return replace(peer, proxied=real)
+        return structs.replace(peer, proxied=real)
     try:
         told = ProxyTLV.from_raw(proxy.rest) if proxy.version == 2 and proxy.rest else None
     except (MalformedTLV, IndexError) as error:
         raise ValueError("bad PROXY header: truncated TLV") from error
-    return replace(peer, address=str(proxy.src_addr), port=int(proxy.src_port or 0),
-                   server_address=str(proxy.dst_addr), server_port=int(proxy.dst_port or 0),
+    return structs.replace(peer, address=str(proxy.src_addr), port=int(proxy.src_port or 0),
+                           server_address=str(proxy.dst_addr), server_port=int(proxy.dst_port or 0),
                    proxied=_with_details(real, told or {}))
 
 

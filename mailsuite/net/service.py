@@ -176,8 +176,6 @@ class Acceptor:
                 except (ValueError, TimeoutError) as error:
                     self._proxy_failed(sock, peer, str(error) or "timeout error")
                     raise
-            if sock.family != socket.AF_UNIX:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             handler = self._handler(peer)
             if handler is None:
                 sock.close()
@@ -235,9 +233,8 @@ async def serve_connections(context: ServiceContext, acceptors: list[Acceptor],
 
 def peer_of(sock: socket.socket, address: object) -> Peer:
     """Both ends of an accepted socket; an IPv4 address in IPv6 clothes is undressed."""
-    if sock.family == socket.AF_UNIX:
-        return Peer("")
-    assert isinstance(address, tuple)
+    if not isinstance(address, tuple):
+        return Peer("")                 # a Unix socket's
     here = sock.getsockname()
     return Peer(address=_plain(address[0]), port=address[1], server_address=_plain(here[0]), server_port=here[1])
 

@@ -92,6 +92,10 @@ class WorkerChannel:
         """
         packets.send(self._sock, {"busy": count}, [])
 
+    def tell(self, what: object) -> None:
+        """Say something unasked (WorkerPool's `told`). Raises OSError."""
+        packets.send(self._sock, {"told": what}, [])
+
 
 def _failed(number: int, error: BaseException) -> dict[str, Any]:
     if not isinstance(error, MailError):

@@ -97,13 +97,15 @@ class WorkerPool:
     no_new_privileges: set-uid programs give a worker's children nothing; off where users' commands need them.
     batch: requests that travel and are answered together; 1: each alone. alone: requests that never travel with
     others. umask: of the workers. allow_root: uid 0 may be asked for; main must then run nothing but our own code.
+    told: what a worker said unasked (WorkerChannel.tell), with its process id; None: it is gone.
     """
 
     def __init__(self, main: Main, *, name: str = "worker", most: int = 100, most_each: int = 1, depth: int = 4,
                  batch: int = 1, backlog: int = 20000, idle_s: float = 100.0, no_new_privileges: bool = True,
                  alone: Callable[[Mapping[str, Any]], bool] = lambda message: False,
-                 umask: int = 0o077, allow_root: bool = False) -> None:
-        self._alone = alone
+                 umask: int = 0o077, allow_root: bool = False,
+                 told: Callable[[int, Any], None] = lambda pid, what: None) -> None:
+        self._alone, self._told = alone, told
         self._main, self._name, self._most, self._most_each = main, name, most, most_each
         self._depth, self._backlog, self._idle_s = depth, backlog, idle_s
         self._batch = min(batch, packets.FDS_LIMIT)
@@ -296,6 +298,7 @@ class WorkerPool:
                                  detail=f"{self._name} {worker.pid} died"))
         worker.in_hand.clear()
         worker.queue.clear()
+        self._told(worker.pid, None)
         self._wake_one()
 
     def _reap(self) -> None:
@@ -385,6 +388,9 @@ class WorkerPool:
     def _take(self, worker: _Worker, packet: dict[str, Any]) -> None:
         if "busy" in packet:
             worker.busy = int(packet["busy"])
+            return
+        if "told" in packet:
+            self._told(worker.pid, packet["told"])
             return
         item = worker.in_hand.pop(packet.get("n", 0), None)
         if item is not None:

@@ -4,22 +4,21 @@
     message.pending == 0                        the round is over: rounds.py settles what becomes of the file
 """
 
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from mailsuite.queue.agent import BOUNCED, DEFERRED, SENT, MemberEnd, RecipientReport
 from mailsuite.queue.envelope import Envelope, Notify, Recipient
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """One recipient's outcome in this round. site: which host or agent said so, for a bounce's text."""
 
     recipient: Recipient
     report: RecipientReport
 
 
-@dataclass(slots=True, eq=False)
-class Message:
+class Message(Struct, eq=False):
     """One message of the active queue. pending: deliveries of this round that have not ended.
 
     fresh: it never was deferred, so there is no log of reasons to remove. flush: this round was asked for by somebody,
@@ -43,11 +42,11 @@ class Message:
     clears_delay: bool = False
     more: int = 0
     pending: int = 0
-    sent: list[Ended] = field(default_factory=list)
-    deferred: list[Ended] = field(default_factory=list)
-    bounced: list[Ended] = field(default_factory=list)
-    unmarked: list[int] = field(default_factory=list)
-    traced: list[Ended] = field(default_factory=list)
+    sent: list[Ended] = []
+    deferred: list[Ended] = []
+    bounced: list[Ended] = []
+    unmarked: list[int] = []
+    traced: list[Ended] = []
     _facts: dict[str, str] | None = None
 
     def take(self, ended: Ended) -> None:

@@ -20,8 +20,9 @@ import errno
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from mailsuite.base.errors import MailError
 from mailsuite.base.log import logger
@@ -56,8 +57,7 @@ _UTF8_CLASS = {"pickup": "sendmail", "smtpd": "smtpd", "local": "forward", "boun
 _FROM_OUTSIDE = frozenset({"smtpd", "pickup"})
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(Struct, frozen=True):
     """The message is on disk under its name; or another server has it, and said `reply`."""
 
     queue_id: str

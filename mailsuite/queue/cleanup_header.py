@@ -98,10 +98,16 @@ class HeaderPass:
             if self.mime is not None:
                 for line in await self.work.checks.header(self.case, field, self.mime.field(field)):
                     if not self.case.stopped and (open_field := self._look(line, out)) is not None:
-                        self._keep(await self._rewritten(open_field), out)
+                        out.append(await self._rewritten(open_field))
             elif (open_field := self._look(field, out)) is not None:
-                self._keep(await self._rewritten(open_field), out)
-        return b"".join(out)
+                out.append(await self._rewritten(open_field))
+        if not out:
+            return b""
+        out.append(b"")
+        text = b"\n".join(out)
+        if not text.isascii():
+            self.case.envelope.utf8_header = True
+        return text
 
     def _look(self, field: bytes, out: list[bytes]) -> bytes | None:
         """Take a field into out; one that has to be rewritten first comes back."""
@@ -126,14 +132,8 @@ class HeaderPass:
             kind = self.work.kind(name)
             if kind is FieldKind.MAPPED or (kind is FieldKind.ADDRESSES and not STANDARD_FIELD.fullmatch(field)):
                 return field
-        self._keep(field, out)
-        return None
-
-    def _keep(self, field: bytes, out: list[bytes]) -> None:
-        if not field.isascii():
-            self.case.envelope.utf8_header = True
         out.append(field)
-        out.append(b"\n")
+        return None
 
     async def _rewritten(self, field: bytes) -> bytes:
         label, _, value = field.partition(b":")

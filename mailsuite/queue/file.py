@@ -25,9 +25,9 @@ import os
 import re
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import IO
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from mailsuite.base import wire
@@ -53,8 +53,7 @@ class Unfinished(Damaged):
     """A file whose writer died, or still writes."""
 
 
-@dataclass(slots=True)
-class Stored:
+class Stored(Struct):
     """What a queue file holds. recipients: those still to be delivered; done: how many are not."""
 
     envelope: Envelope

@@ -26,6 +26,8 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Generic, Protocol, TypeVar
 
+from msgspec import Struct
+
 from mailsuite.queue.feedback import Feedback
 from mailsuite.queue.turns import Job, Line, SlotRules, Ticket
 
@@ -81,8 +83,7 @@ class TransportLimits:
         return max(1, min(self.initial, self.most) if self.most else self.initial)
 
 
-@dataclass(slots=True, eq=False)
-class Entry(Generic[T]):
+class Entry(Struct, Generic[T], eq=False):
     """One delivery to be made: work is the caller's (a message and its recipients).
 
     job: the message, compared by identity. size: its deliveries through this transport in this round.

@@ -8,8 +8,9 @@ A local domain is stripped as long as the rest holds another route ("user%far@he
 Source: trivial-rewrite(8), postconf(5).
 """
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from mailsuite.address import tokens as t
 from mailsuite.address.hostname import is_ipv4, is_mail_domain
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
     from mailsuite.config.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class Resolution:
+class Resolution(Struct, frozen=True):
     """Where a recipient goes.
 
     address_class: "local", "virtual_alias", "virtual_mailbox", "relay" or "default".

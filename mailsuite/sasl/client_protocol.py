@@ -266,7 +266,7 @@ class ClientSession:
         if found is None:
             return ""
         about = grants.about(self._pid, number, self._cookie, request.service, request.facts.get("session", ""))
-        return sealer.seal(about, wire.line(*login_words(request, *found)))
+        return sealer.seal(about, grants.rights_of(request.service, found[1]), wire.line(*login_words(request, *found)))
 
     def _time_out(self, number: int) -> None:
         self._drop(number)

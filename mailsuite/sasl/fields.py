@@ -14,7 +14,7 @@ documentation of extra fields, and what its auth process does (tests/sasl/test_f
 import copy
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from mailsuite.sasl import schemes, system
 from mailsuite.sasl.passdb import Field
@@ -160,11 +160,13 @@ class PassdbFields:
                                       now + DELAY_LIMIT_S)
 
 
-def expanded(request: AuthRequest, pairs: Iterable[tuple[str, str]], *, prefix: str = _PREFIX) -> tuple[Field, ...]:
+def expanded(request: AuthRequest, pairs: Collection[tuple[str, str]], *, prefix: str = _PREFIX) -> tuple[Field, ...]:
     """Fields with their %-variables replaced: a later one may use an earlier (%{passdb:a}, %{userdb:b}).
 
     prefix: what the names of userdb fields begin with; "" in a user database. The user's name stays the one asked for.
     """
+    if not any("%{" in raw for _, raw in pairs):        # none can refer to another
+        return tuple([(name, request.expand(raw)) for name, raw in pairs])
     now = copy.copy(request)
     now.fields, now.userdb_fields = dict(request.fields), dict(request.userdb_fields)
     found = []

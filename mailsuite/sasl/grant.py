@@ -1,27 +1,36 @@
-"""Grants: what spares the access service asking the auth service who has just logged in.
+"""Grants: what spares asking the auth service who has just logged in.
 
     key = new_key()                                     the access service makes one for each connection to auth
-    grant = Sealer(key).seal(about, user)               auth, for a login that succeeded; text for a line
-    grants = Opened(key);  user = grants.open(about, grant)      access: the user's octets, once; None: no such grant
+    rights = rights_of("imap", fields)                  what decides as whom a user's mail is served
+    grant = Sealer(key).seal(about, rights, user)       auth, for a login that succeeded; text for a line
+    Keys(key).open(about, grant)                        access: the user's octets, once; None: no such grant
+    Keys(key).open(about, grant, use=False)             the same, and it may be used later
+    grants = Opened(Keys(key).of(rights))               a worker, which access gives the key of its users' rights
+    grants.open(about, grant)
 
-A login process carries the grant from auth to access. It can neither read it (user databases hold passwords for other
-servers) nor make or change one: AES-GCM with a key that only these two have. `about` binds it to one authentication:
-the login's process id, request, cookie and session, and the protocol. It is good for KEEP_S seconds and once; a new
-access service or a new connection has a new key, so that nothing old is ever good again.
+A login process carries the grant from auth to who serves the user. It can neither read it (user databases hold
+passwords for other servers) nor make or change one: AES-GCM. Each kind of rights has a key of its own, derived from the
+one that only auth and access have, so that a worker that was broken into can make grants for nobody whose mail it could
+not read anyway. `about` binds a grant to one authentication: the login's process id, request, cookie and session, and
+the protocol. It is good for KEEP_S seconds and once; a new access service or a new connection has a new key, so that
+nothing old is ever good again. The rights (uid and gid, no names of users) stand before it in the clear.
 
-Limits: KEPT_LIMIT grants used within KEEP_S are remembered; beyond that none is taken.
+Limits: KEPT_LIMIT used grants of one kind of rights are remembered; beyond that none is taken. RIGHTS_LIMIT kinds.
 """
 
+import hmac
 import os
 import struct
 import time
 from base64 import b64decode, b64encode
+from collections.abc import Mapping
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 KEEP_S = 60.0
 KEPT_LIMIT = 200_000
+RIGHTS_LIMIT = 10_000
 SIZE_LIMIT = 8192                # of a grant in base64; a user of whom more is known goes without
 _NONCE = 12
 _TIME = struct.Struct("!d")
@@ -36,19 +45,15 @@ def about(client_pid: int, request_id: int, cookie: str, service: str, session_i
     return f"{client_pid}\0{request_id}\0{cookie}\0{service}\0{session_id}".encode("utf-8", "surrogateescape")
 
 
-class Sealer:
-    """Makes grants with one key. The clock is the machine's, the same in all processes."""
+def rights_of(service: str, fields: Mapping[str, str]) -> str:
+    """From a user database's fields; equal texts mean equal rights (identity.py)."""
+    words = [service, *(fields.get(name, "") for name in ("uid", "gid", "system_groups_user", "chroot"))]
+    return b64encode("\0".join(words).encode("utf-8", "surrogateescape")).decode()
 
-    def __init__(self, key: bytes) -> None:
-        self._cipher = AESGCM(key)
 
-    def seal(self, about: bytes, user: bytes) -> str:
-        """The grant, "" when it would be too long. user: what access is told."""
-        if len(user) > SIZE_LIMIT * 3 // 4 - 64:
-            return ""
-        nonce = os.urandom(_NONCE)
-        return b64encode(nonce + self._cipher.encrypt(nonce, _TIME.pack(time.monotonic() + KEEP_S) + user,
-                                                      about)).decode()
+def rights_in(grant: str) -> str:
+    """Those that a grant names; anybody could have written them."""
+    return grant.partition(".")[0]
 
 
 class Opened:
@@ -58,10 +63,10 @@ class Opened:
         self._cipher = AESGCM(key)
         self._used: dict[bytes, float] = {}         # nonce -> when it would be too old anyway, the oldest first
 
-    def open(self, about: bytes, grant: str) -> bytes | None:
+    def open(self, about: bytes, grant: str, *, use: bool = True) -> bytes | None:
         """The user's octets; None when it is forged, too old, used already, or about something else."""
         try:
-            octets = b64decode(grant, validate=True)
+            octets = b64decode(grant.partition(".")[2], validate=True)
             nonce = octets[:_NONCE]
             content = self._cipher.decrypt(nonce, octets[_NONCE:], about)
         except (ValueError, InvalidTag):
@@ -70,9 +75,59 @@ class Opened:
         self._forget(now)
         if end < now or nonce in self._used or len(self._used) >= KEPT_LIMIT:
             return None
-        self._used[nonce] = end
+        if use:
+            self._used[nonce] = end
         return content[_TIME.size:]
+
+    def give_back(self, grant: str) -> None:
+        """It is not used up after all."""
+        self._used.pop(b64decode(grant.partition(".")[2])[:_NONCE], None)
 
     def _forget(self, now: float) -> None:
         while self._used and self._used[oldest := next(iter(self._used))] < now:
             del self._used[oldest]
+
+
+class Keys:
+    """All keys that come from one."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self._opened: dict[str, Opened] = {}
+
+    def of(self, rights: str) -> bytes:
+        """The key of these rights."""
+        return hmac.digest(self._key, rights.encode("utf-8", "surrogateescape"), "sha256")
+
+    def open(self, about: bytes, grant: str, *, use: bool = True) -> bytes | None:
+        """As Opened.open, by the rights that the grant names."""
+        rights = rights_in(grant)
+        known = self._opened.get(rights)
+        opened = known or Opened(self.of(rights))
+        user = opened.open(about, grant, use=use)
+        if user is not None and known is None:
+            if len(self._opened) >= RIGHTS_LIMIT:       # who forgets what was used must not take it
+                return None if use else user
+            self._opened[rights] = opened
+        return user
+
+
+class Sealer:
+    """Makes grants. The clock is the machine's, the same in all processes."""
+
+    def __init__(self, key: bytes) -> None:
+        self._keys = Keys(key)
+        self._ciphers: dict[str, AESGCM] = {}
+
+    def seal(self, about: bytes, rights: str, user: bytes) -> str:
+        """The grant, "" when it would be too long. user: what access is told."""
+        if len(user) > SIZE_LIMIT * 3 // 4 - 64:
+            return ""
+        cipher = self._ciphers.get(rights)
+        if cipher is None:
+            if len(self._ciphers) >= RIGHTS_LIMIT:
+                return ""
+            cipher = self._ciphers[rights] = AESGCM(self._keys.of(rights))
+        nonce = os.urandom(_NONCE)
+        sealed = cipher.encrypt(nonce, _TIME.pack(time.monotonic() + KEEP_S) + user, about)
+        return f"{rights}.{b64encode(nonce + sealed).decode()}"

@@ -16,7 +16,7 @@ from mailsuite.base.dialogue import Peer
 from mailsuite.base.errors import TemporaryError
 from mailsuite.base.streams import put
 from mailsuite.sasl import wire
-from mailsuite.sasl.grant import Opened, new_key
+from mailsuite.sasl.grant import Keys, new_key
 from mailsuite.sasl.user import UserInfo
 
 ANSWER_TIMEOUT_S = 150.0
@@ -33,7 +33,7 @@ class AuthMaster:
 
     def __init__(self, path: str, *, takes_grants: bool = False) -> None:
         self.path, self._takes_grants = path, takes_grants
-        self._grants: Opened | None = None
+        self._keys: Keys | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._waiting: dict[str, asyncio.Queue[list[str]]] = {}
         self._last_id = 0
@@ -55,13 +55,15 @@ class AuthMaster:
         words = await self._ask("REQUEST", str(client_pid), str(request_id), cookie)
         return None if words[0] == "NOTFOUND" else user_info(words[2], wire.fields(words[3:]))
 
-    def granted(self, about: bytes, grant: str) -> UserInfo | None:
-        """The user of a login whose process brought a grant; None when it is not good, or not any more."""
-        octets = self._grants.open(about, grant) if self._grants is not None else None
-        if octets is None:
-            return None
-        words = wire.words(octets.rstrip(b"\n"))
-        return user_info(words[0], wire.fields(words[1:]))
+    def granted(self, about: bytes, grant: str, *, use: bool) -> UserInfo | None:
+        """The user of a login whose process brought a grant; None when it is not good, or not any more. use: it is used
+        up by this."""
+        octets = self._keys.open(about, grant, use=use) if self._keys is not None else None
+        return None if octets is None else granted_user(octets)
+
+    def key_of(self, rights: str) -> bytes | None:
+        """What opens grants of these rights; None while there is no connection."""
+        return None if self._keys is None else self._keys.of(rights)
 
     async def users(self, pattern: str = "*", *, service: str = "doveadm") -> list[str]:
         """Names of all users that the databases can enumerate and that fit the pattern (*, ?)."""
@@ -133,7 +135,7 @@ class AuthMaster:
                 raise TemporaryError("authentication is not available", detail=f"{self.path}: {error}") from error
             if self._takes_grants:
                 key = new_key()
-                self._grants = Opened(key)
+                self._keys = Keys(key)
                 writer.write(wire.line("GRANT-KEY", key.hex()))
             self._writer = writer
             self._reading = asyncio.get_running_loop().create_task(self._read(reader, writer))
@@ -153,11 +155,17 @@ class AuthMaster:
 
     def _lose(self) -> None:
         writer, self._writer = self._writer, None
-        self._grants = None
+        self._keys = None
         if writer is not None:
             writer.close()
         for number, answers in self._waiting.items():
             answers.put_nowait(["FAIL", number, "reason=connection lost"])
+
+
+def granted_user(octets: bytes) -> UserInfo:
+    """What a grant holds. Raises TemporaryError."""
+    words = wire.words(octets.rstrip(b"\n"))
+    return user_info(words[0], wire.fields(words[1:]))
 
 
 def _refuse_failure(words: list[str]) -> None:

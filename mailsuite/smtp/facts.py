@@ -1,9 +1,10 @@
 """What is known of a client and its transaction. The session fills it; restrictions, logs and headers read it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from mailsuite.base.dialogue import TlsInfo
 
@@ -11,8 +12,7 @@ if TYPE_CHECKING:
     from mailsuite.smtp.syntax import Word
 
 
-@dataclass(frozen=True, slots=True)
-class Deferral:
+class Deferral(Struct, frozen=True):
     """A problem that decides only if all else permits (or rejects): "450 4.7.1 text" as code, status, text."""
 
     code: int
@@ -37,8 +37,7 @@ class BdatState(Enum):
     FAILED = 2
 
 
-@dataclass(slots=True)
-class Client:
+class Client(Struct):
     """name: verified (its addresses hold this one), else "unknown". reverse_name: what PTR said, unverified.
 
     address "" for a program on a pipe. log_port: the port stands in the log too.
@@ -66,22 +65,20 @@ class Client:
         return f"IPv6:{self.address}" if ":" in self.address else self.address
 
 
-@dataclass(slots=True)
-class Treatment:
+class Treatment(Struct):
     """What access tables decided for the message as a whole."""
 
     hold: str | None = None
     discard: str | None = None
     filter: str = ""
     redirect: str = ""
-    bcc: list[str] = field(default_factory=list)
-    prepend: list[str] = field(default_factory=list)
+    bcc: list[str] = []
+    prepend: list[str] = []
     reply: str = ""                 # instead of "250 2.0.0 Ok: queued as ..."
-    dmarc: set[str] = field(default_factory=set)        # what is to be done when DMARC fails: auth_results/verifier.py
+    dmarc: set[str] = set()        # what is to be done when DMARC fails: auth_results/verifier.py
 
 
-@dataclass(slots=True)
-class Forwarded:
+class Forwarded(Struct):
     """What XFORWARD told of the next message. local: its source; None: not said."""
 
     client: Client
@@ -95,8 +92,7 @@ class Forwarded:
         return self.client.host if self.client.address else self.client.name
 
 
-@dataclass(slots=True)
-class Facts:
+class Facts(Struct):
     """helo None: not said yet. sender None: no transaction. where: the command under way, as the log names it.
 
     recipient: the one being judged. recipients: how many were accepted; first_recipient: the first of them.

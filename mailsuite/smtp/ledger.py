@@ -27,35 +27,44 @@ class Ledger:
         self._config, self._facts = config, facts
         self.errors = self.junk = 0
         self.trouble: set[str] = set()
-        self._history: list[str | bytes] | None = [] if config.keep_history else None     # lines
+        self._history: list[str | bytes] | None = [] if config.keep_history else None     # lines, replies
+        self._lines = 0                 # in it
         self.reason = ""
         self.transcripts: list[tuple[frozenset[str], list[str]]] = []
         self._counts: dict[str, list[int]] = {}
 
     def heard(self, line: str) -> None:
         """A command, for the transcript."""
-        if self._history is not None and len(self._history) < HISTORY_LIMIT:
+        if self._history is not None and self._lines < HISTORY_LIMIT:
             self._history.append(line)
+            self._lines += 1
 
     def said(self, reply: bytes) -> None:
         """A reply, for the transcript."""
-        if self._history is not None and len(self._history) < HISTORY_LIMIT:
-            self._history += reply.split(b"\r\n")[:-1]
+        if self._history is not None and self._lines < HISTORY_LIMIT:
+            self._history.append(reply)
+            self._lines += reply.count(b"\n")
 
     @property
     def history(self) -> list[str]:
         """The transcript; nearly no session needs it."""
-        return [" In:  " + said if isinstance(said, str) else " Out: " + said.decode("utf-8", "replace")
-                for said in self._history or ()]
+        lines: list[str] = []
+        for said in self._history or ():
+            if isinstance(said, str):
+                lines.append(" In:  " + said)
+            else:
+                lines += [" Out: " + line for line in said.decode("utf-8", "replace").split("\r\n")[:-1]]
+        return lines
 
     def turn_page(self) -> None:
         """A transaction begins anew; of what was before, only trouble is worth keeping."""
-        if self._history is None or len(self._history) <= self._config.history_flush:
+        if self._history is None or self._lines <= self._config.history_flush:
             return
         if self.trouble and len(self.transcripts) < TRANSCRIPTS_LIMIT:
             self.transcripts.append((frozenset(self.trouble), self.history))
         self.trouble.clear()
         self._history.clear()
+        self._lines = 0
 
     def count(self, entry: Entry | None, ok: bool, *, blameless: bool = False) -> None:
         """A command is over. entry None: it was none."""

@@ -10,8 +10,9 @@ Limits: LmtpConfig's; after bad_commands commands in a row that were answered 50
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import cast
+
+from msgspec.structs import replace
 
 from mailsuite.base.dialogue import Action, Peer, Send, StartTls, TlsInfo
 from mailsuite.base.errors import PeerError

@@ -8,14 +8,14 @@
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Union
+
+from msgspec import Struct
 
 from mailsuite.base.dialogue import Action
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(Struct, frozen=True):
     """reply: text without CRLF, or octets that are ready; "" for none. ok False counts as an error of the client.
 
     actions follow the reply. close: the connection ends (421 and 521 do so by themselves).
@@ -29,26 +29,22 @@ class Done:
     blameless: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(Struct, frozen=True):
     question: object
     then: "Callable[[object], Outcome]"
 
 
-@dataclass(frozen=True, slots=True)
-class NextLine:
+class NextLine(Struct, frozen=True):
     reply: str
     then: "Callable[[bytes], Outcome]"
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(Struct, frozen=True):
     reply: str
     then: "Callable[[], Outcome]"
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(Struct, frozen=True):
     size: int
     then: "Callable[[], Outcome]"
     keep: bool = True

@@ -6,8 +6,9 @@ dialogue without a commit throws it away (`closed`).
 
 import asyncio
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from mailsuite.base.dialogue import Peer, Session, TlsInfo
 from mailsuite.base.errors import Bug, MailError, TemporaryError
@@ -314,7 +315,8 @@ class SmtpHandler:
             assert self._intake is not None
             address = question.recipient
             orcpt = question.orcpt or f"{'rfc822' if address.isascii() else 'utf-8'};{address}"
-            await self._intake.recipient(Recipient(address, orcpt=orcpt, notify=Notify(question.notify)))
+            notify = Notify(question.notify) if question.notify else Notify.NONE
+            await self._intake.recipient(Recipient(address, orcpt=orcpt, notify=notify))
         except MailError as error:
             return self._refusal(error)
         return answer
@@ -343,7 +345,7 @@ class SmtpHandler:
         envelope = Envelope(
             sender=facts.sender or "", local=await self._is_local(), handling=server.handling,
             arrival_time=time.time(), encoding=facts.encoding, smtputf8=facts.smtputf8, envid=facts.envid,
-            ret=Ret(facts.ret), size_hint=facts.size, verp=facts.verp,
+            ret=Ret(facts.ret) if facts.ret else Ret.NONE, size_hint=facts.size, verp=facts.verp,
             require_tls="yes" if facts.require_tls else "",
             origin=self._origin())
         if server.proxy is not None:

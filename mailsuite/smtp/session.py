@@ -100,6 +100,10 @@ class ServerSession:
         if self._dots is not None and not self._buffer and self._then is None:
             actions: list[Action] = []
             self._take_content(octets, actions)      # message content is not copied into the line buffer
+        elif self._is_one_line(octets):
+            actions = []
+            self._line(octets[:-2], actions)
+            return actions
         else:
             self._buffer += octets
             if self._then is not None:
@@ -107,6 +111,12 @@ class ServerSession:
             actions = []
         self._run(actions)
         return actions
+
+    def _is_one_line(self, octets: bytes) -> bool:
+        """Whether a line and nothing else was waited for and came: most clients wait for each reply."""
+        return (octets.find(b"\n") == len(octets) - 1 and octets[-2:] == b"\r\n" and not self._buffer
+                and self._then is None and not self._chunk_left
+                and len(octets) < (self.config.line_limit if self._on_line is None else self.config.sasl_line_limit))
 
     def answered(self, result: object) -> list[Action]:
         then, self._then = self._then, None
@@ -376,6 +386,9 @@ class ServerSession:
         return actions
 
     def _next(self, outcome: Outcome, actions: list[Action]) -> None:
+        if isinstance(outcome, Done) and self.ledger.errors < self.config.soft_errors:
+            self._done(outcome, actions)
+            return
         if isinstance(outcome, Pending):
             self._then = outcome.then
             actions.append(Ask(outcome.question))

@@ -61,7 +61,7 @@ class Login:
 
 async def with_grants(login: Login, parent: AccessParent) -> None:
     """The first login has no grant: access brings its key when it first asks."""
-    while isinstance(await login.hand_over(await login.ticket(grant="")), Refused) or parent._auth._grants is None:
+    while isinstance(await login.hand_over(await login.ticket(grant="")), Refused) or parent.auth._keys is None:
         await asyncio.sleep(0.01)
 
 
@@ -74,7 +74,7 @@ def test_a_grant_spares_the_question(tmp_path: Path, monkeypatch: pytest.MonkeyP
             async def nobody_asks(*_: object) -> None:
                 raise AssertionError("the auth service was asked")
 
-            monkeypatch.setattr(parent._auth, "request", nobody_asks)
+            monkeypatch.setattr(parent.auth, "request", nobody_asks)
             ticket = await login.ticket(grant="")
             assert ticket.grant
             assert isinstance(await login.hand_over(ticket), HandedOver)
@@ -138,7 +138,7 @@ def test_a_grant_of_an_earlier_connection_is_worthless(tmp_path: Path) -> None:
             login = Login(tmp_path)
             await with_grants(login, parent)
             old = await login.ticket(grant="")
-            parent._auth._lose()
+            parent.auth._lose()
             await with_grants(login, parent)
             assert isinstance(await login.hand_over(old), Refused)
             assert isinstance(await login.hand_over(await login.ticket(grant="")), HandedOver)
@@ -153,18 +153,18 @@ def test_an_access_service_that_goes_away_is_told_of(tmp_path: Path) -> None:
     async def work() -> None:
         async with suite(tmp_path) as (plain, _, parent, _):
             reader, writer = await client(plain, False)
-            taken = parent._take
+            taken = parent.admission.take
 
             def die(entry: Entry) -> None:
                 packets.close_all(entry.fds)
                 entry._channel.close()
 
-            parent._take = die  # type: ignore[method-assign]
+            parent.admission.take = die  # type: ignore[method-assign]
             writer.write(b"a LOGIN alice secret-alice\r\n")
             line = await asyncio.wait_for(reader.readline(), 5)
             assert line.startswith(b"a NO [UNAVAILABLE] Internal login failure.")
             assert await reader.read() == b""
-            parent._take = taken  # type: ignore[method-assign]
+            parent.admission.take = taken  # type: ignore[method-assign]
             writer.close()
             reader, writer = await client(plain, False)
             writer.write(b"a LOGIN alice secret-alice\r\n")
@@ -190,7 +190,7 @@ def test_many_hand_overs_at_once(tmp_path: Path) -> None:
                 octets = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 1000), 5)
                 assert octets == b"a1 OK alice 5000 plain b''\r\n"
             login.close()
-            while parent._connections:
+            while list(parent.workers.sessions):
                 await asyncio.sleep(0.01)
 
     asyncio.run(work())

@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime
+import json
 import os
 import socket
 import ssl
@@ -45,11 +46,15 @@ async def echo(sock: socket.socket, handover: HandOver, user: UserInfo, world: U
 class PoolInside:
     """A WorkerPool whose one worker lives in this process."""
 
-    def __init__(self, world: UserWorld) -> None:
+    count = 1
+
+    def __init__(self, world: UserWorld, told: Callable[[int, Any], None]) -> None:
         self.answers: dict[int, Any] = {}
         self.tasks: set[asyncio.Task[None]] = set()
         self.worker = Worker(cast(WorkerChannel, self), world, 0, {"imap": echo, "pop3": echo})
-        self.count = 0
+        self.requests, self.busy, self._told = 0, 0, told
+
+    # --- the worker's channel ---
 
     def answer(self, number: int, message: object) -> None:
         self.answers[number] = message
@@ -57,10 +62,18 @@ class PoolInside:
     def answer_batch(self, answers: Sequence[tuple[int, object]]) -> None:
         self.answers.update(answers)
 
+    def report_busy(self, count: int) -> None:
+        self.busy = count
+
+    def tell(self, what: object) -> None:
+        self._told(os.getpid(), json.loads(json.dumps(what)))
+
+    # --- the pool ---
+
     async def ask(self, identity: object, message: dict[str, Any], fds: Sequence[int] = (), *, key: str = "",
                   taken: Callable[[], None] = lambda: None) -> Any:
-        self.count += 1
-        number = self.count
+        self.requests += 1
+        number = self.requests
         request = Request(number, message, [os.dup(fd) for fd in fds])
         taken()
         await self.worker._serve(request)
@@ -68,11 +81,11 @@ class PoolInside:
 
     def start(self, identity: object, message: dict[str, Any], fds: list[int],
               over: Callable[[dict[str, Any] | MailError], None], *, key: str = "") -> int:
-        self.count += 1
-        number = self.count
+        self.requests += 1
+        number = self.requests
 
         async def run() -> None:
-            await self.worker._serve(Request(number, message, fds))
+            await self.worker._serve(Request(number, message, list(fds)))
             while number not in self.answers:           # ends of sessions are told together
                 await asyncio.sleep(0.005)
             over(self.answers.pop(number))
@@ -97,8 +110,8 @@ async def suite(folder: Path, more: str = "") -> AsyncIterator[tuple[int, int, A
                     f"login_trusted_networks = 127.0.0.1\n{more}", conf=CONF)
     async with auth_service(folder, conf):
         parent = AccessParent(conf, cast(Settings, None), {"imap": echo})
-        pool = PoolInside(UserWorld(conf, cast(Settings, None)))
-        parent._pool = pool  # type: ignore[assignment]
+        pool = PoolInside(UserWorld(conf, cast(Settings, None)), parent.workers.told)
+        parent.workers.pool = pool  # type: ignore[assignment]
         entrance = listener(folder, "imap")
         entrance.sock.setblocking(False)
         Accepting(entrance.sock, parent.accept).start()
@@ -125,7 +138,7 @@ async def suite(folder: Path, more: str = "") -> AsyncIterator[tuple[int, int, A
             entrance.sock.close()
             server.auth.close()
             server.access.close()
-            parent._auth.close()
+            parent.auth.close()
             await asyncio.sleep(0)
 
 
@@ -152,10 +165,10 @@ def test_the_worker_gets_the_connection(tmp_path: Path, tls: bool) -> None:
             await sending
             writer.close()
             for _ in range(100):
-                if not parent._connections:
+                if not list(parent.workers.sessions):
                     break
                 await asyncio.sleep(0.01)
-            assert not parent._connections and not parent._tasks
+            assert not list(parent.workers.sessions) and not parent.workers._counts and not parent._tasks
 
     asyncio.run(work())
 
@@ -196,7 +209,7 @@ def test_new_settings_reach_an_old_worker(tmp_path: Path) -> None:
             reader, writer = await client(plain, False)
             writer.write(b"a LOGIN alice secret-alice\r\n")
             assert (await reader.readline()).startswith(b"a OK alice")
-            worker = cast(PoolInside, parent._pool).worker
+            worker = cast(PoolInside, parent.workers.pool).worker
             assert worker._world.dovecot.text("mail_location") == "mbox:~/m"
             writer.close()
             await asyncio.sleep(0.02)

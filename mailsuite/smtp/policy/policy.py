@@ -64,6 +64,9 @@ class Policy:
                                          default="check_address_map")
         relay_first = settings.text("smtpd_relay_before_recipient_restrictions") != "no"
         self._recipient_lists = ("relay", "recipient") if relay_first else ("recipient", "relay")
+        # What has something to say when the recipient is known.
+        self._early = tuple(name for name in ("client", "helo", "sender")
+                            if self._lists[name] or (name == "sender" and self._unlisted_sender))
         both = [step.name for name in self._recipient_lists for step in self._lists[name]]
         if not any(name in STOPS_RELAYING for name in both):
             raise ConfigError("in parameter smtpd_relay_restrictions or smtpd_recipient_restrictions, specify at least "
@@ -108,7 +111,7 @@ class Policy:
             return None
         judge = Judge(self.resources, facts)
         if self._delay:
-            for stage in ("client", "helo", "sender"):
+            for stage in self._early:
                 refusal = await self._stage(judge, stage)
                 if refusal is not None:
                     return refusal

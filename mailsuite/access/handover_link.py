@@ -1,0 +1,171 @@
+"""One channel of a login process for hand-overs: to the access service, or to a user's worker.
+
+    link = HandOverLink(sock, "what it is", answered, lost)
+    link.ask(asked, fd)                 a packet with the client's descriptor, which stays the caller's
+    answered(link, packet, fds, asked)  the answer; the descriptors are the callee's
+    lost(link, why, [asked, ...])       the other end is gone, and who waited
+
+A SOCK_SEQPACKET socket; login_channel.py and worker_logins.py have the other ends.
+Limits: ANSWER_TIMEOUT_S for an answer, WAITING_LIMIT hand-overs under way.
+"""
+
+import asyncio
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mailsuite.access.handover import HandOver
+from mailsuite.access.login import HandedOver, Refused
+from mailsuite.net import packets
+
+ANSWER_TIMEOUT_S = 60.0
+LOOK_EVERY_S = 5.0               # how often that is looked at
+WAITING_LIMIT = 5000
+
+Then = Callable[[HandedOver | Refused], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What proves the login: who asked the auth service, which request, the connection's cookie; and its grant
+    (sasl/grant.py), "" where it gave none."""
+
+    client_pid: int
+    request_id: int
+    cookie: str
+    grant: str = ""
+
+
+@dataclass(eq=False, slots=True)
+class Asked:
+    """A hand-over under way. fd: a duplicate of the client's descriptor, -1 where none is kept. again: a worker did not
+    take it."""
+
+    handover: HandOver
+    ticket: Ticket
+    then: Then
+    fd: int = -1
+    again: bool = False
+
+    def end(self, result: HandedOver | Refused) -> None:
+        """It is over."""
+        self.drop()
+        self.then(result)
+
+    def drop(self) -> None:
+        """The duplicate is needed no more."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+Answered = Callable[["HandOverLink", Mapping[str, Any], list[int], Asked], None]
+Lost = Callable[["HandOverLink", str, list[Asked]], None]
+
+
+class HandOverLink:
+    """Reads from its making until `close`, or the end of the other side."""
+
+    def __init__(self, sock: socket.socket, name: str, answered: Answered, lost: Lost) -> None:
+        self.name, self.retired = name, False       # retired: no longer asked; it closes after the last answer
+        self._sock, self._answered, self._lost = sock, answered, lost
+        self._last = 0
+        self._waiting: dict[int, tuple[float, Asked]] = {}          # until when, and who
+        self._unsent: deque[tuple[bytes, int]] = deque()            # packets, and duplicates of their descriptors
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        sock.setblocking(False)
+        self._loop.add_reader(sock.fileno(), self._readable)
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for an answer."""
+        return len(self._waiting)
+
+    @property
+    def open(self) -> bool:
+        return self._sock.fileno() >= 0
+
+    def ask(self, asked: Asked, fd: int) -> None:
+        """Hand over. What cannot be sent is told by `lost`, later."""
+        self._last += 1
+        self._waiting[self._last] = self._loop.time() + ANSWER_TIMEOUT_S, asked
+        if self._timer is None:
+            self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)
+        ticket = asked.ticket
+        packet = packets.encode({"n": self._last, "h": asked.handover.to_message(), "g": ticket.grant,
+                                 "t": [ticket.client_pid, ticket.request_id, ticket.cookie]})
+        try:
+            if self._unsent:
+                raise BlockingIOError
+            packets.send_encoded(self._sock, packet, [fd])
+        except BlockingIOError:
+            if not self._unsent:
+                self._loop.add_writer(self._sock.fileno(), self._writable)
+            self._unsent.append((packet, os.dup(fd)))       # the client's may be closed meanwhile
+        except OSError as error:
+            self._loop.call_soon(self.close, str(error))
+
+    def close(self, why: str = "closed") -> None:
+        """May be called twice."""
+        if not self.open:
+            return
+        self._loop.remove_reader(self._sock.fileno())
+        self._loop.remove_writer(self._sock.fileno())
+        self._sock.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        while self._unsent:
+            os.close(self._unsent.popleft()[1])
+        waiting, self._waiting = self._waiting, {}
+        self._lost(self, why, [asked for _, asked in waiting.values()])
+
+    def _readable(self) -> None:
+        try:
+            found, fds = packets.receive(self._sock)            # the loop calls again while there is more
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.close(str(error))
+            return
+        if found is None or len(found) != 1:
+            packets.close_all(fds)
+            self.close("connection lost")
+            return
+        waiting = self._waiting.pop(found[0].get("n", 0), None)
+        if waiting is None:
+            packets.close_all(fds)
+        else:
+            self._answered(self, found[0], fds, waiting[1])
+
+    def _writable(self) -> None:
+        try:
+            while self._unsent:
+                packet, fd = self._unsent[0]
+                packets.send_encoded(self._sock, packet, [fd])
+                self._unsent.popleft()
+                os.close(fd)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.close(str(error))
+            return
+        self._loop.remove_writer(self._sock.fileno())
+
+    def _look(self) -> None:
+        """Who waits too long is told; the oldest stand first."""
+        self._timer = None
+        now = self._loop.time()
+        late = []
+        for number, (end, asked) in list(self._waiting.items()):
+            if end > now:
+                break
+            del self._waiting[number]
+            late.append(asked)
+        if late:
+            self._lost(self, "no answer", late)
+        if self._waiting and self._timer is None and self.open:
+            self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)

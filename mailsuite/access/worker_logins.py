@@ -1,0 +1,190 @@
+"""Hand-overs that come to a worker straight from login processes, and what the access service is told of its sessions.
+
+    logins = WorkerLogins(channel, world, serve)        serve(handover, user, fd) begins a session
+    logins.open(message, sock)          a link to a login process, as the access service wants it
+    with logins.counted(user, handover, told=True): ...         every session of this process, however it came
+
+A link's packets are those of login_channel.py. The worker takes whose grant it can read and who is of its share,
+refuses who has too many connections, and sends back what it cannot judge: {"n": 7, "again": "grant"} with the client's
+descriptor. Beginnings and ends of sessions are told within TELL_S, or at once when somebody wants to know.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from mailsuite.access.handover import GRANT, SHARE, HandOver, share_of
+from mailsuite.access.login import Why
+from mailsuite.access.login_channel import Entry, LoginChannel
+from mailsuite.base.errors import TemporaryError
+from mailsuite.net.workers import WorkerChannel
+from mailsuite.sasl import grant as grants
+from mailsuite.sasl.master_client import granted_user
+from mailsuite.sasl.user import UserInfo
+
+if TYPE_CHECKING:
+    from mailsuite.access.world import UserWorld
+
+TELL_S = 0.02                    # how long the access service may be in the dark about a session...
+TELL_MOST = 200                  # ...or about so many
+LEAVING_WAIT_S = 0.3             # how long a login over the user's limit waits for a session that is just ending
+KEYS_LIMIT = 16                  # of grants; the oldest go first
+
+Key = tuple[str, str, str]       # user, address, protocol: by what connections are counted
+
+
+def too_many(most: int) -> str:
+    """What the client hears."""
+    return f"Maximum number of connections from user+IP exceeded (mail_max_userip_connections={most})"
+
+
+class Link:
+    """One login process's link, for users of one share of some rights."""
+
+    def __init__(self, protocol: str, workers: int, share: int, grants_of: grants.Opened) -> None:
+        self.protocol, self.workers, self.share, self.grants = protocol, workers, share, grants_of
+        self.channel: LoginChannel | None = None
+
+    def user_of(self, entry: Entry) -> UserInfo | str:
+        """Who logs in, or why the access service has to be asked. Raises KeyError, TypeError, ValueError."""
+        handover, (pid, number, cookie), grant = entry.packet["h"], entry.packet["t"], str(entry.packet["g"])
+        about = grants.about(pid, number, cookie, self.protocol, handover["session_id"])
+        octets = self.grants.open(about, grant) if handover["protocol"] == self.protocol else None
+        if octets is None:
+            return GRANT
+        user = granted_user(octets)
+        if share_of(user.user, self.workers) != self.share:
+            self.grants.give_back(grant)
+            return SHARE
+        return user
+
+
+class WorkerLogins:
+    """One worker's."""
+
+    def __init__(self, channel: WorkerChannel, world: "UserWorld",
+                 serve: Callable[[HandOver, UserInfo, int], None]) -> None:
+        self._channel, self._world, self._serve = channel, world, serve
+        self._links: set[Link] = set()
+        self._grants: dict[str, grants.Opened] = {}         # by key: a grant is good once, by whatever link it comes
+        self._counts: dict[Key, int] = {}
+        self._told: list[list[object]] = []                 # not yet
+        self._direct = self._last = 0                       # sessions that came by a link, and the last one's number
+        self._busy = False
+        self._waiting: set[asyncio.Task[None]] = set()
+
+    # --- links ------------------------------------------------------------------------------------------------------
+
+    def open(self, message: Mapping[str, Any], sock: socket.socket) -> None:
+        """message: {"protocol", "key" in hex, "workers", "share"}. Raises KeyError, ValueError."""
+        key = message["key"]
+        if key not in self._grants:
+            self._grants[key] = grants.Opened(bytes.fromhex(key))
+            if len(self._grants) > KEYS_LIMIT:
+                del self._grants[next(iter(self._grants))]
+        link = Link(message["protocol"], message["workers"], message["share"], self._grants[key])
+        self._links.add(link)
+        self._report()
+        link.channel = LoginChannel(sock, lambda entry: self._take(link, entry), lambda: self._closed(link))
+
+    def close(self) -> None:
+        """No more of them."""
+        for link in list(self._links):
+            if link.channel is not None:
+                link.channel.close()
+
+    def _closed(self, link: Link) -> None:
+        self._links.discard(link)
+        self._report()
+
+    def _report(self) -> None:
+        """While there are links or sessions of theirs, the worker is not idle."""
+        busy = bool(self._links or self._direct)
+        if busy != self._busy:
+            self._busy = busy
+            with contextlib.suppress(OSError):
+                self._channel.report_busy(int(busy))
+
+    def _take(self, link: Link, entry: Entry) -> None:
+        """One hand-over."""
+        try:
+            user = link.user_of(entry) if len(entry.fds) == 1 else GRANT
+            if isinstance(user, str):
+                entry.again(user)
+                return
+            handover = HandOver.from_message(entry.packet["h"])
+        except (ValueError, KeyError, TypeError, TemporaryError):
+            entry.refused(Why.FAILED)
+            return
+        if self._most(user, handover):
+            task = asyncio.get_running_loop().create_task(self._when_there_is_room(entry, handover, user))
+            self._waiting.add(task)
+            task.add_done_callback(self._waiting.discard)
+        else:
+            self._begin(entry, handover, user)
+
+    def _begin(self, entry: Entry, handover: HandOver, user: UserInfo) -> None:
+        """The client hears its greeting before the login process hears anything."""
+        self._serve(handover, user, entry.fds.pop())
+        entry.accepted(os.getpid())
+
+    def _most(self, user: UserInfo, handover: HandOver) -> int:
+        """mail_max_userip_connections where the user has so many from that address, in this protocol; else 0."""
+        most = self._world.dovecot.for_protocol(handover.protocol).number("mail_max_userip_connections")
+        return most if handover.peer.address and self._counts.get(_key(user, handover), 0) >= most else 0
+
+    async def _when_there_is_room(self, entry: Entry, handover: HandOver, user: UserInfo) -> None:
+        end = time.monotonic() + LEAVING_WAIT_S
+        while most := self._most(user, handover):
+            if time.monotonic() > end:
+                entry.refused(Why.LIMIT, too_many(most))
+                return
+            await asyncio.sleep(0.02)
+        self._begin(entry, handover, user)
+
+    # --- sessions ---------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def counted(self, user: UserInfo, handover: HandOver, *, told: bool) -> Iterator[None]:
+        """Around a session. told: the access service does not know of it yet."""
+        key = _key(user, handover)
+        self._counts[key] = self._counts.get(key, 0) + 1
+        number = self._last = self._last + 1
+        if told:
+            self._direct += 1
+            self._tell([number, user.user, handover.protocol, handover.peer.address, handover.session_id,
+                        time.monotonic()])
+        try:
+            yield
+        finally:
+            left = self._counts[key] - 1
+            if left:
+                self._counts[key] = left
+            else:
+                del self._counts[key]
+            if told:
+                self._direct -= 1
+                self._tell([number, time.monotonic()])
+                self._report()
+
+    def _tell(self, row: list[object]) -> None:
+        self._told.append(row)
+        if len(self._told) == 1:
+            asyncio.get_running_loop().call_later(TELL_S, self.tell)
+        elif len(self._told) >= TELL_MOST:
+            self.tell()
+
+    def tell(self) -> None:
+        """The access service is to know now."""
+        told, self._told = self._told, []
+        if told:
+            with contextlib.suppress(OSError):
+                self._channel.tell(told)
+
+
+def _key(user: UserInfo, handover: HandOver) -> Key:
+    return user.user, handover.peer.address, handover.protocol
