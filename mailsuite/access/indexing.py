@@ -23,6 +23,7 @@ SLICE_S = 0.002         # how long the thread works at a time
 IDLE_RESTS = 1          # rests of this length in between...
 BUSY_RESTS = 4          # ...while sessions have something to do
 WAITING = 1000          # mailboxes
+DELAY_S = 1.0           # before a mailbox is begun with: who wanted it is still at work
 
 log = access_logger("indexer")
 
@@ -43,8 +44,8 @@ class Pace:
 class Indexer:
     """The thread, and what waits for it."""
 
-    def __init__(self, busy: Callable[[], bool] = lambda: False) -> None:
-        self._busy = busy
+    def __init__(self, busy: Callable[[], bool] = lambda: False, *, delay_s: float = DELAY_S) -> None:
+        self._busy, self._delay_s = busy, delay_s
         self._changed = threading.Condition()
         self._waiting: dict[tuple[int, str], MailStore] = {}
         self._current: tuple[int, str] | None = None
@@ -72,6 +73,7 @@ class Indexer:
             self._leaving.add(id(store))
             for key in [key for key in self._waiting if key[0] == id(store)]:
                 del self._waiting[key]
+            self._changed.notify_all()
             self._changed.wait_for(lambda: not any(number == id(store) for number, _ in self._all()))
             self._leaving.discard(id(store))
 
@@ -85,8 +87,10 @@ class Indexer:
                 if not self._waiting:
                     self._runs = False
                     return
-                key = self._current = next(iter(self._waiting))
-                store = self._waiting.pop(key)
+                key = next(iter(self._waiting))
+                if self._changed.wait_for(lambda: key not in self._waiting, timeout=self._delay_s):  # noqa: B023
+                    continue
+                self._current, store = key, self._waiting.pop(key)
             try:
                 self._look_at(store, key[1])
             except MailError as error:

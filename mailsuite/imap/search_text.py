@@ -75,19 +75,21 @@ class Texts:
         return found
 
     def _find(self, text: str, uids: list[int], *, headers: bool) -> set[int]:
-        found, unread = set[int](), uids
         fulltext = self._mailbox.fulltext
-        if fulltext is not None:
-            if fulltext.options.enforced:
-                self._complete()
-            pieces = text.split()
-            kept, hits = fulltext.find(list(map(encoded, pieces)), headers=headers) if pieces else (set(), set())
-            if pieces == [text]:
-                found, unread = hits.intersection(uids), [uid for uid in uids if uid not in kept]
-            else:
-                unread = [uid for uid in uids if uid in hits or uid not in kept]
-            self._have_completed(fulltext, [uid for uid in unread if uid not in kept])
-        return found | self._read(text, unread, headers=headers)
+        if fulltext is None:
+            return self._read(text, uids, headers=headers)
+        if fulltext.options.enforced:
+            self._complete()
+        pieces, found = text.split(), set[int]()
+        kept, hits = fulltext.find(list(map(encoded, pieces)), headers=headers) if pieces else (set[int](), set[int]())
+        unknown = [uid for uid in uids if uid not in kept]
+        if pieces == [text]:
+            found, unread = hits.intersection(uids), unknown
+        else:
+            unread = [uid for uid in uids if uid in hits or uid not in kept]
+        found |= self._read(text, unread, headers=headers)
+        self._have_completed(fulltext, unknown)         # not before: it would take the processor from this search
+        return found
 
     def _have_completed(self, fulltext: MailboxText, unknown: Sequence[int]) -> None:
         """The next search should not have to read so many messages."""
