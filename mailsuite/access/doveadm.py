@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from mailsuite.access.doveadm_folders import COMMANDS as FOLDER_COMMANDS
+from mailsuite.access.doveadm_fulltext import COMMANDS as FULLTEXT_COMMANDS
 from mailsuite.access.doveadm_import import COMMANDS as IMPORT_COMMANDS
 from mailsuite.access.doveadm_maintain import COMMANDS as MAINTENANCE_COMMANDS
 from mailsuite.access.doveadm_messages import COMMANDS as MESSAGE_COMMANDS
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 COMMANDS: Mapping[str, Callable[[Run], None]] = {
     **FOLDER_COMMANDS, **MESSAGE_COMMANDS, **MAINTENANCE_COMMANDS, **IMPORT_COMMANDS,
-    **QUOTA_COMMANDS}
+    **FULLTEXT_COMMANDS, **QUOTA_COMMANDS}
 
 log = access_logger("doveadm")
 

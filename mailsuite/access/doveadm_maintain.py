@@ -10,6 +10,7 @@ from mailsuite.access.doveadm_messages import found
 from mailsuite.access.doveadm_query import Query
 from mailsuite.access.doveadm_run import EX_DATAERR, EX_NOTFOUND, EX_USAGE, Failed, Run
 from mailsuite.imap.commands.metadata import Annotated, visible
+from mailsuite.imap.search_words import looked_at
 from mailsuite.store.api import Column, Mailbox, MailError
 from mailsuite.store.attributes import SERVER
 from mailsuite.store.names import to_mutf7
@@ -41,6 +42,8 @@ def index(run: Run) -> None:
         try:
             for start in range(0, len(view.uids), BATCH):
                 mailbox.columns(list(view.uids[start:start + BATCH]), INDEXED)
+            for _ in looked_at(mailbox):
+                pass
         except MailError as error:
             run.error(f"Mailbox {shown(name)}: Mail search failed", error)
         finally:

@@ -21,6 +21,7 @@ from mailsuite.check.folders import (
     check_queue_files,
     check_queue_folders,
 )
+from mailsuite.check.fulltext import check_fulltext
 from mailsuite.check.mailboxes import check_locks, check_mailbox_places, check_virtual_owners
 from mailsuite.check.relay import check_mynetworks, check_open_relay
 from mailsuite.check.site import Site
@@ -61,6 +62,7 @@ CHECKS = (
     Check("virtual owners", check_virtual_owners, cheap=True),
     Check("mailbox places", check_mailbox_places),
     Check("locks", check_locks),
+    Check("full text", check_fulltext),
     Check("sasl socket", check_sasl_socket, cheap=True),
     Check("lmtp socket", check_lmtp_socket, cheap=True),
     Check("transports", check_transports, cheap=True),

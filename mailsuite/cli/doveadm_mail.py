@@ -46,6 +46,10 @@ FORMS: dict[str, Form] = {
     "flags remove": Form(least=2),
     "flags replace": Form(least=2),
     "force-resync": Form("f", least=1),
+    "fts lookup": _QUERY,
+    "fts optimize": Form(most=1),
+    "fts rescan": Form(most=1),
+    "fts tokenize": Form(least=1),
     "import": Form("s", "U", least=3),
     "index": Form("q", "n", least=1),
     "mailbox cache decision": Form(least=1, formatter="table"),
@@ -94,7 +98,7 @@ def mail(doveadm: Doveadm, arguments: list[str]) -> int:
 def _check(doveadm: Doveadm, form: Form, found: dict[str, list[str]], rest: list[str]) -> None:
     """Raises Exit for arguments that cannot be."""
     if len(rest) > form.most and doveadm.command.words in ("purge", "mailbox rename", "save", "quota get",
-                                                                   "quota recalc"):
+                                                                   "quota recalc", "fts optimize", "fts rescan"):
         raise Exit(EX_USAGE, f"Error: Extraneous arguments found: {' '.join(rest[form.most:])}")
     if not form.least <= len(rest) <= form.most:
         doveadm.usage()

@@ -250,6 +250,13 @@ class FullText:
                 _forget(db, new)
                 db.execute("UPDATE mailbox SET name = ? WHERE name = ?", (new, old))
 
+    def compact(self) -> None:
+        """Leave nothing in the file that is not used."""
+        with self.using() as db:
+            if db is not None:
+                db.execute("VACUUM")
+                db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
     def shrink(self) -> None:
         """Give room that is not used back to the file system."""
         with self.using() as db:
@@ -455,6 +462,19 @@ class MailboxText:
                 self._save_left_out(db)
         self._text.shrink()
         return True
+
+    def rescan(self) -> None:
+        """Read everything, so that what is damaged is noticed; what was left out is not known any more."""
+        self._checked.clear()
+        for number in self._numbers():
+            with self._text.using() as db:
+                if db is not None:
+                    self._read(db, number, headers=True)
+        with self._text.using(write=True) as db:
+            if db is not None:
+                self._load(db)
+                self._left_out = set()
+                self._save_left_out(db)
 
     def drop(self, uids: Collection[int]) -> None:
         """Forget these messages."""

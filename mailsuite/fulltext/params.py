@@ -21,6 +21,7 @@ from fnmatch import fnmatchcase
 
 _OFF = frozenset({"no", "none", "off", "false", "0"})
 _SIZE = re.compile(r"(\d{1,15})\s*([bkmgt]?)(?:i?b)?", re.I)
+SIZES = ("fts_autoindex_max_recent_msgs", "fts_message_max_size", "fts_index_max_size", "fts_least_messages")
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -61,6 +62,11 @@ class FullTextOptions:
 
 def _yes(text: str) -> bool:
     return text.strip().lower() in ("yes", "y", "1", "true", "on")
+
+
+def readable_size(text: str) -> bool:
+    """Can a value of SIZES be read?"""
+    return _SIZE.fullmatch(text.strip()) is not None
 
 
 def _size(plugin: Mapping[str, str], name: str, default: int) -> int:

@@ -173,7 +173,8 @@ class BaseMailbox(ABC):
             self.refresh()
             view = MailboxView(self, read_only=read_only or not self.writable, claim_recent=claim_recent)
             self._views.append(view)
-        self.arrived(len(view.recent))
+        if claim_recent:                        # a client's; who looks at words does not want itself
+            self.arrived(len(view.recent))
         return view
 
     def arrived(self, recent: int) -> None:

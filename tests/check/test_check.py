@@ -148,6 +148,13 @@ def _write(name: str, text: str) -> Fault:
     return lambda site: None if (site / name).write_text(text.replace("SITE", str(site))) else None
 
 
+def _plugin(line: str) -> Fault:
+    def append(site: Path) -> None:
+        with (site / "dovecot.conf").open("a") as file:
+            file.write(f"plugin {{\n  {line}\n}}\n")
+    return append
+
+
 def _replace(name: str, old: str, new: str) -> Fault:
     return lambda site: replace(site, name, old, new)
 
@@ -265,6 +272,12 @@ E, W, N = Severity.ERROR, Severity.WARNING, Severity.NOTE
                  "default_transport", "gone unix", id="a transport without service"),
     pytest.param(_all(_set(transport_maps="texthash:SITE/transport"), _write("transport", "# to\nx.test gone:[y]\n")),
                  "transports", W, "transport gone", "transport:2", "gone unix", id="a table's transport"),
+    pytest.param(_plugin("fts = solr"), "full text", Severity.NOTE, "that of solr is not read", "", "",
+                 id="another full text"),
+    pytest.param(_plugin("fts_languages = en"), "full text", Severity.NOTE, "fts_languages has no effect", "", "",
+                 id="languages"),
+    pytest.param(_plugin("fts_message_max_size = lots"), "full text", W, "a number is wanted", "", "",
+                 id="a size that is none"),
 ])
 def test_fault(site: Path, fault: Fault, check: str, severity: Severity, text: str, place: str, mend: str) -> None:
     fault(site)
