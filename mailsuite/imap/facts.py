@@ -8,6 +8,7 @@ together, in batches. Cost in memory: some hundred octets a message. Blocks.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -16,10 +17,11 @@ from mailsuite.imap.subject import base_subject
 from mailsuite.imap.text import decode_header, fold
 from mailsuite.imap.threads import Mail, message_ids
 from mailsuite.message.address import parse_addresses
-from mailsuite.message.header import split_fields, unfold
+from mailsuite.message.header import first_fields
 from mailsuite.store.api import Mailbox
 
 BATCH = 1000            # messages whose headers are asked for at once
+KEPT_OCTETS = 256       # longest subject that is remembered with its base
 V = TypeVar("V")
 _THREAD_FIELDS = (b"date", b"subject", b"message-id", b"in-reply-to", b"references")
 _facts: "WeakKeyDictionary[Mailbox, Facts]" = WeakKeyDictionary()
@@ -49,7 +51,7 @@ class Facts:
     def subjects(self, uids: Sequence[int]) -> dict[int, tuple[str, bool]]:
         """Folded base subjects, and whether the subject was that of a reply or forward."""
         return self._complete("subject", uids, lambda missing: {
-            uid: base_subject(decode_header(value)) for uid, value in self._values(b"subject", missing)})
+            uid: _subject(value) for uid, value in self._values(b"subject", missing)})
 
     def first_mailboxes(self, name: str, uids: Sequence[int]) -> dict[int, str]:
         """Local part of the first address of FROM, TO or CC."""
@@ -85,10 +87,7 @@ class Facts:
     def _fields(self, names: Sequence[bytes], uids: Sequence[int]) -> Iterable[tuple[int, dict[bytes, bytes]]]:
         """The first of each field."""
         for uid, octets in zip(uids, self._mailbox.header_fields(uids, names), strict=True):
-            fields: dict[bytes, bytes] = {}
-            for name, value, _ in split_fields(octets or b""):
-                fields.setdefault(name, unfold(value))
-            yield uid, fields
+            yield uid, first_fields(octets or b"")
 
     def _values(self, name: bytes, uids: Sequence[int]) -> Iterable[tuple[int, bytes]]:
         name = name.lower()
@@ -110,9 +109,19 @@ class Facts:
         for uid, fields in read.items():
             own = message_ids(fields.get(b"message-id"))
             above = message_ids(fields.get(b"references")) or message_ids(fields.get(b"in-reply-to"))[:1]
-            subject, reply = base_subject(decode_header(fields.get(b"subject", b"")))
+            subject, reply = _subject(fields.get(b"subject", b""))
             mails[uid] = Mail(uid, dates[uid], subject, reply, own[0] if own else b"", above)
         return mails
+
+
+def _subject(value: bytes) -> tuple[str, bool]:
+    return _kept_subject(value) if len(value) <= KEPT_OCTETS else base_subject(decode_header(value))
+
+
+@lru_cache(maxsize=2048)
+def _kept_subject(value: bytes) -> tuple[str, bool]:
+    """Most subjects come again: in the answers."""
+    return base_subject(decode_header(value))
 
 
 def _date(value: bytes) -> int | None:

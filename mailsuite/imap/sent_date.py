@@ -7,6 +7,7 @@ RFC 5322 section 3.3 with the obsolete forms: two-digit years, zone names, comme
 
 import calendar
 import re
+from functools import lru_cache
 
 _MONTHS = {name: number for number, name in enumerate(
     (b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec"), 1)}
@@ -35,4 +36,10 @@ def sent_date(value: bytes) -> tuple[int, int] | None:
         offset = (int(match[8]) * 60 + int(match[9])) * (60 if match[7] == b"+" else -60)
     else:
         offset = _ZONES.get((match[10] or b"").upper(), 0) * 3600
-    return calendar.timegm((year, month, 1, hour, minute, second)) + (day - 1) * 86400 - offset, offset
+    return _month(year, month) + (day - 1) * 86400 + hour * 3600 + minute * 60 + second - offset, offset
+
+
+@lru_cache(maxsize=1024)
+def _month(year: int, month: int) -> int:
+    """When it began."""
+    return calendar.timegm((year, month, 1, 0, 0, 0))

@@ -36,6 +36,7 @@ class Node:
 
 
 _ID = re.compile(rb"<([^<>]*)>")
+_PLAIN_ID = re.compile(rb"<([^<>\s@]*@[^<>\s]*)>")
 MAX_REFERENCES = 1000
 MAX_WALK = 10_000       # steps up a chain of replies in search of a loop
 
@@ -44,6 +45,9 @@ def message_ids(value: bytes | None) -> tuple[bytes, ...]:
     """The ids in a References or Message-ID field; white space in one does not count."""
     if not value:
         return ()
+    found = _PLAIN_ID.findall(value)
+    if len(found) == value.count(b"<") <= MAX_REFERENCES:
+        return tuple(found)
     found = _ID.findall(value)[:MAX_REFERENCES]
     return tuple(b"".join(each.split()) for each in found if b"@" in each)
 
@@ -155,9 +159,12 @@ def _sort(roots: list[Node], *, by_last: bool) -> None:
         waiting += node.children
     newest: dict[int, int] = {}
     for node in reversed(order):
-        node.date = node.mail.date if node.mail is not None else min((child.date for child in node.children), default=0)
-        newest[id(node)] = max([node.date, *(newest[id(child)] for child in node.children)])
-        node.children.sort(key=lambda child: (child.date, child.mail.uid if child.mail else 0))
+        children = node.children
+        node.date = node.mail.date if node.mail is not None else min((child.date for child in children), default=0)
+        if by_last:
+            newest[id(node)] = max([node.date, *(newest[id(child)] for child in children)])
+        if len(children) > 1:
+            children.sort(key=lambda child: (child.date, child.mail.uid if child.mail else 0))
     if by_last:
         for root in roots:
             root.date = newest[id(root)]

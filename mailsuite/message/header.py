@@ -2,6 +2,7 @@
 
     header_size(octets) -> int                  octets up to and with the empty line; all when there is none
     split_fields(header) -> [(name, value, whole)]     name in lower case; value raw, folds and all
+    first_fields(header) -> {name: value}       the first of each name, unfolded
     unfold(value) -> bytes                      line ends removed, white space kept
     pick_fields(header, names, negate) -> bytes        BODY[HEADER.FIELDS ...]
 
@@ -40,6 +41,34 @@ def split_fields(header: bytes) -> list[Field]:
         name, colon, value = text.partition(b":")
         fields.append((name.rstrip(b" \t").lower(), value if colon else b"", text))
     return fields
+
+
+def first_fields(header: bytes) -> dict[bytes, bytes]:
+    """The unfolded value of the first field of each name (lower case). For headers of a few fields, and quick there."""
+    found: dict[bytes, bytes] = {}
+    here: bytes | None = b""            # the field that a fold goes on with; None: one that does not count
+    if header.count(b"\r") == header.count(b"\n") == header.count(b"\r\n"):
+        for line in header.split(b"\r\n"):
+            if line.startswith((b" ", b"\t")):
+                if here == b"":
+                    break               # of a line without a colon, or the first
+                if here is not None:
+                    found[here] += line
+                continue
+            name, colon, value = line.partition(b":")
+            if colon:
+                name = name.rstrip(b" \t").lower()
+                here = None if name in found else name
+                if here is not None:
+                    found[name] = value.lstrip(b" \t") or value[1:]
+            elif line:
+                break
+        else:
+            return found
+    found = {}
+    for name, value, _ in split_fields(header):
+        found.setdefault(name, unfold(value))
+    return found
 
 
 def first_text(value: bytes) -> bytes:

@@ -76,7 +76,8 @@ def stored_envelope(octets: bytes) -> bytes:
         found[name] = value
     get = found.get
     from_ = _addresses(get(b"from"))
-    sender, reply_to = _addresses(get(b"sender")), _addresses(get(b"reply-to"))
+    sender = _addresses(get(b"sender")) if b"sender" in found else b"NIL"
+    reply_to = _addresses(get(b"reply-to")) if b"reply-to" in found else b"NIL"
     return b"(%b %b %b %b %b %b %b %b %b %b)" % (
         _text(get(b"date")), human(get(b"subject")),
         from_, from_ if sender == b"NIL" else sender, from_ if reply_to == b"NIL" else reply_to,

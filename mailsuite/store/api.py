@@ -306,9 +306,9 @@ class Mailbox(Protocol):
         none of these, or gone, or this store cannot tell."""
         ...
 
-    def read_some(self, uids: Sequence[int]) -> list[bytes | None]:
-        """Messages as stored (LF or CRLF), for who reads many: of the first of uids, at least one, until they are some
-        MB together. None for a message that is gone. Nothing is kept. Raises StoreError."""
+    def read_some(self, uids: Sequence[int], octets: int = ...) -> list[bytes | None]:
+        """Messages as stored (LF or CRLF), for who reads many: of the first of uids, at least one, until they are so
+        many octets together (by default 1 MB). None for a message that is gone. Nothing is kept. Raises StoreError."""
         ...
 
     @property

@@ -12,7 +12,9 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
 
 from mailsuite.message.crlf import wire_size
 from mailsuite.message.message import Message
@@ -27,11 +29,10 @@ KEPT_OCTETS = 32 * 1024 * 1024
 KEPT_MESSAGES = 16
 MAX_KEY = 1000          # octets of names of header fields that are kept
 
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_CACHED: dict[Column, Callable[[Cached], bytes | int | None]] = {
-    Column.SIZE: lambda row: row.size, Column.INTERNALDATE: lambda row: row.date,
-    Column.ENVELOPE: lambda row: row.envelope, Column.BODY: lambda row: row.body,
-    Column.BODYSTRUCTURE: lambda row: row.structure}
+_MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
+_CACHED: dict[Column, Callable[[Cached], Any]] = {
+    Column.SIZE: attrgetter("size"), Column.INTERNALDATE: attrgetter("date"), Column.ENVELOPE: attrgetter("envelope"),
+    Column.BODY: attrgetter("body"), Column.BODYSTRUCTURE: attrgetter("structure")}
 _BESIDE = {Column.SIZE, Column.INTERNALDATE}            # often known without reading the message
 _STRUCTURES = {Column.BODY, Column.BODYSTRUCTURE}
 
@@ -42,16 +43,19 @@ def render_date(seconds: int) -> bytes:
         at = time.localtime(seconds)
     except (OverflowError, OSError, ValueError):
         at = time.localtime(0)
-    east = at.tm_gmtoff // 60
-    sign = "-" if east < 0 else "+"
-    return (f'"{at.tm_mday:02}-{_MONTHS[at.tm_mon - 1]}-{at.tm_year:04} {at.tm_hour:02}:{at.tm_min:02}:{at.tm_sec:02} '
-            f'{sign}{abs(east) // 60:02}{abs(east) % 60:02}"').encode()
+    year, month, day, hour, minute, second, *_ = at
+    return b'"%02d-%b-%04d %02d:%02d:%02d %b"' % (day, _MONTHS[month - 1], year, hour, minute, second,
+                                                  _offset(at.tm_gmtoff))
 
 
-def _rendered(column: Column, value: bytes | int) -> bytes:
-    if isinstance(value, bytes):
-        return value
-    return render_date(value) if column is Column.INTERNALDATE else b"%d" % value
+@lru_cache(maxsize=256)
+def _offset(seconds: int) -> bytes:
+    """Of the zone, as it stands in a date."""
+    east = seconds // 60
+    return b"%b%02d%02d" % (b"-" if east < 0 else b"+", abs(east) // 60, abs(east) % 60)
+
+
+_RENDER: dict[Column, Callable[[int], bytes]] = {Column.INTERNALDATE: render_date, Column.SIZE: b"%d".__mod__}
 
 
 class Reader:
@@ -64,15 +68,18 @@ class Reader:
 
     def columns(self, uids: Sequence[int], columns: Sequence[Column]) -> list[list[bytes | None]]:
         slow = [column for column in columns if column in _CACHED]
-        rows = self._rows(uids, slow) if slow else {}
+        known, gone = self._rows(uids, slow) if slow else {}, Cached()
+        rows = [known.get(uid, gone) for uid in uids] if slow else []
         result: list[list[bytes | None]] = []
         for column in columns:
-            if column in _CACHED:
-                take = _CACHED[column]
-                values = [take(rows[uid]) if uid in rows else None for uid in uids]
-                result.append([None if value is None else _rendered(column, value) for value in values])
-            else:
+            if column not in _CACHED:
                 result.append(self._fast(uids, column))
+                continue
+            values: list[Any] = list(map(_CACHED[column], rows))
+            if column in _RENDER:
+                render = _RENDER[column]
+                values = [None if value is None else render(value) for value in values]
+            result.append(values)
         return result
 
     def _fast(self, uids: Sequence[int], column: Column) -> list[bytes | None]:
@@ -94,7 +101,7 @@ class Reader:
         """What the columns need of each message that is there, found out where the index doesn't know it."""
         known = self._mailbox.index.cached(uids)
         takes = [_CACHED[column] for column in columns]
-        missing = [uid for uid in uids if uid not in known or any(take(known[uid]) is None for take in takes)]
+        missing = [uid for uid in uids if uid not in known or None in [take(known[uid]) for take in takes]]
         if missing:
             found = dict(self._find_out(missing, known, frozenset(columns)))
             self._mailbox.index.store(list(found.items()))

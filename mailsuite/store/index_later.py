@@ -35,7 +35,7 @@ class Cached(NamedTuple):
     structure: bytes | None = None
 
     def octets(self) -> int:
-        return ROW_OCTETS + sum(len(text) for text in self[2:] if text is not None)
+        return ROW_OCTETS + len(self.envelope or b"") + len(self.body or b"") + len(self.structure or b"")
 
 
 @dataclass

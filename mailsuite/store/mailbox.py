@@ -37,7 +37,7 @@ from mailsuite.store.view import MailboxView
 
 Change = tuple[int, int]        # position, flags
 KEYWORDS = -1 << KEYWORD_SHIFT
-READ_OCTETS = 1 << 20           # read_some() stops behind the message that passes it
+READ_OCTETS = 1 << 20           # read_some() stops behind the message that passes it, unless told otherwise
 
 
 @contextmanager
@@ -61,6 +61,15 @@ def copy_through(source: "BaseMailbox", uids: Sequence[int], target: "BaseMailbo
         append.abort()
         raise
     return CopyResult(uid_validity, list(uids), new)
+
+
+def _change(action: FlagAction, wanted: int, mask: int) -> Callable[[int], int]:
+    """What becomes of flags. mask: those that the user may set."""
+    if action is FlagAction.ADD:
+        return wanted.__or__
+    if action is FlagAction.REMOVE:
+        return (~wanted).__and__
+    return lambda old: old & ~mask | wanted
 
 
 class BaseMailbox(ABC):
@@ -266,20 +275,18 @@ class BaseMailbox(ABC):
     def message_at_once(self, uid: int) -> Message | None:
         return None
 
-    def read_some(self, uids: Sequence[int]) -> list[bytes | None]:
+    def read_some(self, uids: Sequence[int], octets: int = READ_OCTETS) -> list[bytes | None]:
         found: list[bytes | None] = []
-        octets = 0
-        with self.lock, self.bulk():
-            for uid in uids:
-                try:
-                    stored = self.read_stored(uid)
-                except MessageGone:
-                    stored = None
+        asked = iter(uids)
+        with self.lock:
+            for uid, stored, _ in self.read_many(uids):
+                while next(asked) != uid:
+                    found.append(None)
                 found.append(stored)
-                octets += len(stored or b"")
-                if octets > READ_OCTETS:
-                    break
-        return found
+                octets -= len(stored)
+                if octets < 0:
+                    return found
+        return found + [None for _ in asked]
 
     @property
     def fulltext(self) -> MailboxText | None:
@@ -363,22 +370,15 @@ class BaseMailbox(ABC):
             self.look()
             mask = self._flag_mask()
             wanted = self.table.bits(flags) & mask if action is FlagAction.REMOVE else self.flag_bits(flags)
-            changes: list[Change] = []
-            departed: list[Change] = []
-            refused = []
-            for uid, at in zip(uids, self.rows.positions(uids), strict=True):
-                if at is not None and unchanged_since is not None and self.rows.modseqs[at] > unchanged_since:
-                    refused.append(uid)
-                    continue
-                old = self.rows.flags[at] if at is not None else self.rows.departed.get(uid)
-                if old is None:
-                    continue
-                new = (old & ~mask | wanted if action is FlagAction.REPLACE else
-                       old | wanted if action is FlagAction.ADD else old & ~wanted)
-                if new != old and at is not None:
-                    changes.append((at, new))
-                elif new != old:
-                    departed.append((uid, new))
+            positions: Sequence[int | None] = self.rows.positions(uids)
+            refused: list[int] = []
+            if unchanged_since is not None:
+                refused = [uid for uid, at in zip(uids, positions, strict=True)
+                           if at is not None and self.rows.modseqs[at] > unchanged_since]
+                barred = set(refused)
+                positions = [at for uid, at in zip(uids, positions, strict=True) if uid not in barred]
+                uids = [uid for uid in uids if uid not in barred]
+            changes, departed = self._flag_changes(uids, positions, _change(action, wanted, mask))
             changed = self.set_flags(self.apply_flags(changes), silent_for) if changes else []
             changed += self.rows.set_departed(departed, silent_for)
             if changes:
@@ -386,6 +386,16 @@ class BaseMailbox(ABC):
         if changed:
             self.tell()
         return StoreResult(changed, refused)
+
+    def _flag_changes(self, uids: Sequence[int], positions: Sequence[int | None], change: Callable[[int], int]) -> (
+            "tuple[list[Change], list[Change]]"):
+        """What would be different: (position, flags); (uid, flags) of messages that are gone, but that views show."""
+        flags, gone = self.rows.flags, self.rows.departed
+        changes = [(at, new) for at in positions if at is not None and (new := change(flags[at])) != flags[at]]
+        if not gone or None not in positions:
+            return changes, []
+        return changes, [(uid, new) for uid, at in zip(uids, positions, strict=True)
+                         if at is None and uid in gone and (new := change(gone[uid])) != gone[uid]]
 
     def flag_bits(self, names: Sequence[str]) -> int:
         """The bits of those flags and keywords that the user may set; new keywords are made."""

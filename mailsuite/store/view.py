@@ -72,8 +72,11 @@ class MailboxView:
         keywords, self._keywords = self._keywords != len(self._mailbox.keywords), len(self._mailbox.keywords)
         if arrived:
             self._mailbox.arrived(recent)
-        new = set(arrived)
-        changed = [number for uid in sorted(touched - new) if (number := self.sequence(uid)) is not None]
+        touched.difference_update(arrived)
+        if len(touched) * 8 < len(self.uids):
+            changed = [number for uid in sorted(touched) if (number := self.sequence(uid)) is not None]
+        else:
+            changed = [number for number, uid in enumerate(self.uids, 1) if uid in touched]
         self._mailbox.trim_log()
         return Changes(expunged, expunged_uids, len(self.uids) if arrived else None,
                        recent if recent != told or arrived and recent else None, changed, keywords)

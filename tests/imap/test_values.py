@@ -1,6 +1,10 @@
 """Tables for what IMAP parses and orders: dates, flags, subjects, threads, patterns, FETCH items, search keys."""
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mailsuite.base.errors import MailError, PeerError
 from mailsuite.imap.commands.listing import matcher
@@ -13,7 +17,7 @@ from mailsuite.imap.sieve import Sieve
 from mailsuite.imap.subject import base_subject
 from mailsuite.imap.syntax import ArgumentParser, Atom
 from mailsuite.imap.text import decode_header, fold
-from mailsuite.imap.threads import Mail, render, thread_references, thread_subjects
+from mailsuite.imap.threads import Mail, message_ids, render, thread_references, thread_subjects
 
 
 def arguments(text: bytes) -> list[object]:
@@ -212,3 +216,9 @@ def test_fold() -> None:
 ])
 def test_sieve(octets: bytes, passes: bool) -> None:
     assert Sieve(fold("needle")).passes(octets) is passes
+
+
+@given(st.lists(st.sampled_from([b"<", b">", b"@", b"a", b" ", b"\t", b"<a@b>", b"<c@d> "]), max_size=20).map(b"".join))
+def test_ids_of_any_octets(value: bytes) -> None:
+    found = re.findall(rb"<([^<>]*)>", value)
+    assert message_ids(value) == tuple(b"".join(each.split()) for each in found if b"@" in each)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailsuite.message.header import pick_fields
+from mailsuite.message.header import first_fields, pick_fields, split_fields, unfold
 from mailsuite.message.message import Message
 from mailsuite.message.stored import QUICK_OCTETS, stored_envelope, stored_fields, stored_header
 from tests.message import corpus
@@ -55,3 +55,12 @@ def test_awkward_messages() -> None:
 ])
 def test_edges(octets: bytes) -> None:
     check(octets)
+
+
+@given(texts)
+def test_first_fields(octets: bytes) -> None:
+    for header in (octets, octets.replace(b"\r", b"").replace(b"\n", b"\r\n")):
+        wanted: dict[bytes, bytes] = {}
+        for name, value, _ in split_fields(header):
+            wanted.setdefault(name, unfold(value))
+        assert first_fields(header) == wanted

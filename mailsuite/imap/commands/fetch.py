@@ -20,12 +20,14 @@ from mailsuite.imap.reply import OK, Refusal, Reply, astring, string
 from mailsuite.imap.session import Command
 from mailsuite.imap.syntax import Atom
 from mailsuite.imap.view import BLOCK, Selected
+from mailsuite.message.crlf import to_wire
 from mailsuite.message.section import Kind, Section
 from mailsuite.store.api import Column, FlagAction, Message, MessageGone
 from mailsuite.store.fetching import render_date
 
 MEMORY = {Column.UID, Column.FLAGS, Column.MODSEQ}     # columns that never touch a file
 MANY, SOME, FEW = 2000, 300, 20                        # messages in a block: from memory, index or header, file
+BODIES = 256 * 1024                                    # octets of whole messages in a block
 _FORMATS = {Column.FLAGS: b"FLAGS (%b)", Column.MODSEQ: b"MODSEQ (%b)"}
 
 
@@ -93,13 +95,17 @@ class Rows:
         self.has_flags = any(item.what is Column.FLAGS for item in items)
         self.columns = [item.what for item in items if isinstance(item.what, Column)]
         self.needs_message = [item for item in items if _needs_message(item)]
+        self.whole = bool(self.needs_message) and all(map(_is_whole, self.needs_message))
+        self._stored: Sequence[bytes | None] = ()       # with `whole`: the messages of the block
         formats = [_format(item) for item in items]
         self.opening = b"* %d UIDFETCH (" if selected.uid_only else b"* %d FETCH ("
         self.template = self.opening + b" ".join(formats) + b")\r\n"
         # The same for rows that are put together piece by piece: what stands in front of each value.
         pieces = self.template.removeprefix(self.opening).split(b"%b")
         self.forms, self.closing = [piece.replace(b"%%", b"%") for piece in pieces[:-1]], pieces[-1]
-        if self.needs_message:
+        if self.whole:
+            self.needs_message, self.size = [], SOME
+        elif self.needs_message:
             self.size = FEW
         elif all(item.what in MEMORY for item in items):
             self.size = MANY
@@ -108,9 +114,16 @@ class Rows:
 
     def blocks(self, ranges: Iterable[range]) -> Generator[Iterable[bytes], None, None]:
         for each in ranges:
-            for start in range(each.start, each.stop, self.size):
+            start = each.start
+            while start < each.stop:
                 stop = min(start + self.size, each.stop)
-                yield self._block(range(start + 1, stop + 1), self.selected.uids_at([range(start, stop)]))
+                uids = self.selected.uids_at([range(start, stop)])
+                if self.whole:
+                    self._stored = self.mailbox.read_some(uids, BODIES)
+                    uids = uids[:len(self._stored)]
+                    stop = start + len(uids)
+                yield self._block(range(start + 1, stop + 1), uids)
+                start = stop
 
     def _block(self, sequence: Sequence[int], uids: list[int]) -> Iterable[bytes]:
         if self.selected.uid_only:
@@ -118,7 +131,7 @@ class Rows:
         newly_seen = self._mark(uids) if self.mark_seen else set()
         columns = self._values(uids)
         if not self.needs_message and not newly_seen:
-            yield b"".join(map(self.template.__mod__, zip(sequence, *columns, strict=True)))
+            yield from _pieces(b"".join(map(self.template.__mod__, zip(sequence, *columns, strict=True))))
             return
         flags = self.selected.flags_text(uids) if newly_seen and not self.has_flags else []
         out: list[bytes] = []
@@ -153,8 +166,10 @@ class Rows:
                 result.append(self.selected.with_recent(uids, next(fetched)))
             elif isinstance(item.what, Column):
                 result.append(self._present(next(fetched)))
-            elif _needs_message(item):
+            elif item in self.needs_message:
                 result.append([b""] * len(uids))
+            elif _is_whole(item):
+                result.append(self._bodies(item))
             elif isinstance(item.what, Section):
                 result.append(self._fields(uids, item))
             else:
@@ -166,6 +181,12 @@ class Rows:
             self.gone = True
             return [b"NIL" if value is None else value for value in column]
         return column  # type: ignore[return-value]  # no None is left
+
+    def _bodies(self, item: Item) -> list[bytes]:
+        bodies = [None if stored is None else to_wire(stored) for stored in self._stored]
+        self.context.counts.bodies += len(bodies)
+        self.context.counts.body_octets += sum(map(len, filter(None, bodies)))
+        return [self._literal(item, octets) for octets in bodies]
 
     def _fields(self, uids: list[int], item: Item) -> list[bytes]:
         assert isinstance(item.what, Section)
@@ -209,7 +230,7 @@ class Rows:
                 self.gone = True
         size = 0
         for item, form, value in zip(self.items, self.forms, values, strict=True):
-            if _needs_message(item):
+            if item in self.needs_message:
                 value = self._from_message(item, message)
             out.append(form)
             out.append(value)
@@ -254,6 +275,11 @@ def _needs_message(item: Item) -> bool:
     if isinstance(item.what, Section):
         return item.what.path != () or item.what.kind not in (Kind.FIELDS, Kind.FIELDS_NOT)
     return item.what in (Special.BINARY, Special.BINARY_SIZE, Special.PREVIEW, Special.SNIPPET)
+
+
+def _is_whole(item: Item) -> bool:
+    """The whole message, and all of it."""
+    return item.what == Section() and item.partial is None
 
 
 def _format(item: Item) -> bytes:

@@ -196,22 +196,15 @@ class MaildirMailbox(ScannedMaildir):
         if self.private is not None:
             self.keep_private([self.rows.uids[at] for at, bits in changes if bits & SEEN], on=True)
             self.keep_private([self.rows.uids[at] for at, bits in changes if not bits & SEEN], on=False)
-        done: list[Change] = []
-        missing: list[tuple[int, int]] = []
-        for at, bits in changes:
-            if self._rename(at, bits):
-                done.append((at, bits))
-            else:
-                missing.append((self.rows.uids[at], bits))
+        done = self._rename_all(changes)
         self.own_change()
-        if missing:
+        if len(done) < len(changes):
+            there = {at for at, _ in done}
+            missing = [(self.rows.uids[at], bits) for at, bits in changes if at not in there]
             self.set_flags(done)            # positions move when the next look finds messages gone
-            done = []
             self.rescan()
-            for uid, bits in missing:
-                again = self.rows.position(uid)
-                if again is not None and self._rename(again, bits):
-                    done.append((again, bits))
+            done = self._rename_all([(at, bits) for uid, bits in missing
+                                     if (at := self.rows.position(uid)) is not None])
         return done
 
     def keep_private(self, uids: Collection[int], *, on: bool) -> None:
@@ -224,11 +217,39 @@ class MaildirMailbox(ScannedMaildir):
         bits = self.file_bits(bits)
         return b"cur/" + base + b":2," + letters_for(bits, b"") if bits else b"new/" + base
 
-    def _rename(self, at: int, bits: int) -> bool:
-        old = self.rows.keys[at]
-        base, letters = base_of(old[4:]), letters_of(old)
-        bits = self.file_bits(bits, self.bits(letters))
-        return self._move(at, b"cur/" + base + b":2," + letters_for(bits, letters))
+    def _rename_all(self, changes: list[Change]) -> list[Change]:
+        """Give files the names that have these flags; returns those that were where we thought. Raises StoreError."""
+        keys, in_new, ends = self.rows.keys, self.in_new, dict[tuple[bytes, int], bytes]()
+        missing: set[int] = set()
+        number = 0
+        try:
+            folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                for number, (at, bits) in enumerate(changes):
+                    old = keys[at]
+                    path, _, info = old.partition(b":")
+                    end = ends.get((info, bits))
+                    if end is None:
+                        letters = letters_of(b":" + info)
+                        end = b":2," + letters_for(self.file_bits(bits, self.bits(letters)), letters)
+                        ends[info, bits] = end
+                    new = b"cur" + path[3:] + end
+                    if new == old:
+                        continue
+                    try:
+                        os.rename(old, new, src_dir_fd=folder, dst_dir_fd=folder)
+                    except FileNotFoundError:
+                        missing.add(number)
+                        continue
+                    keys[at] = new
+                    if in_new:
+                        in_new.pop(old, None)
+            finally:
+                os.close(folder)
+        except OSError as error:
+            self.set_flags([change for at, change in enumerate(changes[:number]) if at not in missing])
+            raise StoreError(str(error)) from error
+        return [change for at, change in enumerate(changes) if at not in missing] if missing else changes
 
     def _move(self, at: int, new: Path) -> bool:
         old = self.rows.keys[at]
