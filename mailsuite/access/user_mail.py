@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, TypeVar
 from mailsuite.access.indexing import indexer
 from mailsuite.access.threads import Job, pool
 from mailsuite.access.user_store import is_simple, location_of, open_user_store, specs_of
+from mailsuite.access.watching import Watched, Watching
 from mailsuite.base.errors import ConfigError, MailError
 from mailsuite.base.log import access_logger
 from mailsuite.quota.user_quota import has_quotas
@@ -29,7 +30,7 @@ from mailsuite.store.api import Mailbox, MailStore
 from mailsuite.store.expiry import expire, expiring
 from mailsuite.store.opening import check_location, opens_without_files
 from mailsuite.store.options import MailboxRule, StoreOptions
-from mailsuite.store.watch import POLL_S, Watch
+from mailsuite.store.watch import POLL_S, Event
 
 if TYPE_CHECKING:
     from mailsuite.config.dovecot import DovecotSettings
@@ -214,27 +215,22 @@ def _has_quotas(settings: "DovecotSettings") -> bool:
 
 
 class _Watcher:
-    """Notices for one mailbox, shared by all sessions that idle in it: a descriptor each would run out."""
+    """Notices for one mailbox, shared by all sessions that idle in it."""
 
     def __init__(self, mailbox: Mailbox) -> None:
         self.mailbox, self.wakes = mailbox, list[Callable[[], None]]()
         self._loop = asyncio.get_running_loop()
-        self._watch = Watch(mailbox.watch_paths())
-        self._fd = self._watch.fileno()
-        self._timer: asyncio.TimerHandle | None = None
-        if self._fd is not None:
-            self._loop.add_reader(self._fd, self._noticed)
-        else:
-            self._timer = self._loop.call_later(POLL_S, self._poll)
+        self._watched = Watched(Watching.of(self._loop))
+        self._watched.update(dict.fromkeys(mailbox.watch_paths(), self._noticed))
+        self._timer = self._loop.call_later(POLL_S, self._poll) if self._watched.missed else None
         self._unlisten = mailbox.listen(self._from_thread)
 
     def _from_thread(self) -> None:
         with contextlib.suppress(RuntimeError):         # the loop may be closed
             self._loop.call_soon_threadsafe(self._wake)
 
-    def _noticed(self) -> None:
-        if self._watch.clear():
-            self._wake()
+    def _noticed(self, event: Event) -> None:
+        self._wake()
 
     def _poll(self) -> None:
         self._timer = self._loop.call_later(POLL_S, self._poll)
@@ -248,6 +244,4 @@ class _Watcher:
         self._unlisten()
         if self._timer is not None:
             self._timer.cancel()
-        if self._fd is not None:
-            self._loop.remove_reader(self._fd)
-        self._watch.close()
+        self._watched.stop()

@@ -25,7 +25,7 @@ from mailsuite.quota.user_quota import user_quota
 from mailsuite.sasl.master_client import AuthMaster
 from mailsuite.sasl.user import UserInfo
 from mailsuite.store.api import MailStore
-from mailsuite.store.attributes import open_attributes
+from mailsuite.store.attributes import Attributes, open_attributes
 from mailsuite.store.location import Location, parse_location
 from mailsuite.store.namespace import NamespaceSpec, namespaces_of
 from mailsuite.store.namespaces import Namespaces, NoOwner
@@ -113,16 +113,21 @@ class _Opener:
         options = replace(self.options, separator=spec.separator, prefix=prefix, mailboxes=spec.mailboxes,
                           inbox=spec.inbox, kind=spec.kind)
         text, quota = location_of(self.user, self.settings, spec.location), self.quota
+        shared: Attributes | None = None            # what all see of METADATA is the owner's
         if owner:
             info = self._owner(owner, needs_home="%h" in text)
             values = user_variables(owner, home=info.home)
             text = expand_variables(text, values)
             quota = user_quota(info, self.settings) if quota is not None else None
+            shared = open_attributes(options.attribute_dict, owner, info.home) if info.home else None
         acl = None
         if self.acls is not None and not any(_fits(prefix, pattern) for pattern in self.acls.ignored):
             acl = NamespaceAcls(self.acls, owner=owner or (self.user.user if spec.kind == "private" else ""),
                                 inbox=spec.inbox or bool(owner))
-        return UserStore(self.user.user, self._parsed(spec, text), options, quota, self.attributes, acl=acl,
+        location = self._parsed(spec, text)
+        if spec.kind == "public" and self.attributes is not None:
+            shared = Attributes(os.path.join(location.root, "dovecot-attributes"))      # Dovecot's place, too
+        return UserStore(self.user.user, location, options, quota, self.attributes, shared_attributes=shared, acl=acl,
                          keeper=None if spec.kind == "private" else self._all.keeper, sole=bool(owner))
 
     def _owner(self, name: str, *, needs_home: bool) -> UserInfo:

@@ -12,7 +12,7 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -28,6 +28,7 @@ from mailsuite.config.variables import expand_variables
 from mailsuite.imap import commands
 from mailsuite.imap.commands.append import Appending
 from mailsuite.imap.commands.context import Context, Run
+from mailsuite.imap.notify_server import Notifier
 from mailsuite.imap.params import Params
 from mailsuite.imap.reply import BAD, OK, Reply, took
 from mailsuite.imap.session import AppendEnd, AppendPart, Command, Done, Go, IdleEnd, Session
@@ -56,6 +57,7 @@ class Handler:
         self._turn = asyncio.Lock()             # commands and notices, one at a time
         self._idle: _Idle | None = None
         self._idle_began = 0.0
+        self._notifier: Notifier | None = None
         self._running: Job[Any] | None = None
         self.octets_in = self.octets_out = 0
 
@@ -76,11 +78,14 @@ class Handler:
             match question:
                 case Command(name="IDLE"):
                     return await self._begin_idle()
-                case Command() if self.context.selected is None and question.name in commands.INSTANT:
+                case Command() if (self.context.selected is None and self.context.notices is None
+                                   and question.name in commands.INSTANT):
                     return self._at_once(question, started)
                 case Command():
-                    return await self._drive(question.tag, commands.run(self.context, question), started,
+                    done = await self._drive(question.tag, commands.run(self.context, question), started,
                                              searches=question.name in commands.SEARCHES)
+                    await self._arrange_notices()
+                    return done
                 case AppendPart():
                     return await self._append_part(question, started)
                 case AppendEnd():
@@ -96,6 +101,8 @@ class Handler:
     def closed(self, reason: str) -> None:
         self.context.left = True
         self._stop_idle()
+        if self._notifier is not None:
+            self._notifier.stop()
         if not self.ended.done():
             self.ended.set_result(reason)
 
@@ -160,6 +167,8 @@ class Handler:
             return await self._drive(question.tag, commands.answered("APPEND", self._appending.end(question)), started)
         finally:
             await self._drop_append()
+            if self._notifier is not None:
+                self._notifier.wake()           # nothing was told meanwhile
 
     async def _drop_append(self) -> None:
         appending, self._appending = self._appending, None
@@ -190,20 +199,36 @@ class Handler:
             self._idle.stop()
             self._idle = None
 
-    async def tell_news(self, idle: "_Idle") -> None:
-        """Something may have happened in the mailbox that idles."""
+    # --- news, in IDLE and by NOTIFY ------------------------------------------------------------------------------
+
+    async def tell_news(self) -> None:
+        """Something may have happened that the client wants to know. Not while it sends a message."""
         async with self._turn:
-            selected = self.context.selected
-            if self._idle is not idle or selected is None:
+            if self._appending is not None or self.ended.done() or (
+                    self._idle is None and self.context.notices is None):
                 return
-            out = await self._run(lambda: selected.sync(expunges=True))
-            if selected.gone:
-                self.channel.send(b"* BYE IMAP session state is inconsistent, please relogin.\r\n")
+            steps = self.context.news(idle=self._idle is not None)
+            over = False
+            while not over:
+                out, over = await self._run(lambda: _news_step(steps))
+                if out:
+                    self.octets_out += len(out)
+                    self.channel.send(out)
+                    await self.channel.drain()
+            if self.context.farewell:
+                self.channel.send(self.context.farewell)
                 self.channel.abort()
-            elif out:
-                self.octets_out += len(out)
-                self.channel.send(out)
-                await self.channel.drain()
+            else:
+                await self._arrange_notices()
+
+    async def _arrange_notices(self) -> None:
+        """After a command or news: other mailboxes may have to be watched now."""
+        if self._notifier is None:
+            if self.context.notices is None:
+                return
+            self._notifier = Notifier(self)
+        if not self.ended.done():
+            await self._notifier.arranged()
 
     # --- the end --------------------------------------------------------------------------------------------------
 
@@ -249,7 +274,7 @@ class _Idle:
     async def _tell(self) -> None:
         try:
             with contextlib.suppress(ConnectionError):
-                await self.handler.tell_news(self)
+                await self.handler.tell_news()
         except MailError as error:
             log.error("IDLE: %s", error.detail or error.public, extra=self.handler.extra)
         except Exception:
@@ -282,6 +307,18 @@ def _step(steps: Run) -> tuple[bytes, Reply | None]:
         out.append(octets)
         size += len(octets)
     return b"".join(out), None
+
+
+def _news_step(steps: Iterator[bytes]) -> tuple[bytes, bool]:
+    """As _step, of what has no reply at its end. True: it was all."""
+    out: list[bytes] = []
+    size = 0
+    for octets in steps:
+        out.append(octets)
+        size += len(octets)
+        if size >= STEP:
+            return b"".join(out), False
+    return b"".join(out), True
 
 
 class _Counted(DeflatingConnection):

@@ -8,9 +8,10 @@ The position in ADDTO is 0: the client need not keep an order.
 Limits: MAX_UPDATES a mailbox; more are refused with NOUPDATE.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from mailsuite.imap import numbers
+from mailsuite.imap.fetch_items import Item
 from mailsuite.imap.reply import string
 
 MAX_UPDATES = 32
@@ -18,11 +19,16 @@ Number = Callable[[int], int | None]
 
 
 class Update:
-    """found: UIDs as the client knows them."""
+    """found: UIDs as the client knows them. items: what is fetched of new messages that match."""
 
-    def __init__(self, tag: bytes, find: Callable[[], list[int]], *, uid: bool, found: list[int]) -> None:
+    def __init__(self, tag: bytes, find: Callable[[], list[int]], *, uid: bool, found: list[int],
+                 items: Sequence[Item] = ()) -> None:
+        self.items = tuple(items)
         self.tag, self._find, self._uid = tag, find, uid
         self._found = set(found)
+
+    def holds(self, uid: int) -> bool:
+        return uid in self._found
 
     def _line(self, what: bytes, uids: Iterable[int], number: Number) -> bytes:
         shown = sorted(uids) if self._uid else sorted(each for each in map(number, uids) if each is not None)

@@ -11,10 +11,12 @@ the UID forms of these commands may tell them.
 Blocks: run it in a thread.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
 from mailsuite.base.errors import PeerError
 from mailsuite.imap import numbers
+from mailsuite.imap.fetch_items import Item
 from mailsuite.imap.reply import uid_required
 from mailsuite.imap.syntax import Argument, Atom
 from mailsuite.imap.updates import Update
@@ -45,6 +47,10 @@ class Selected:
         self.recent = len(view.recent)
         self.saved: list[int] = []             # UIDs of the last SEARCH RETURN (SAVE)
         self.updates: list[Update] = []        # searches that the client wants to be told about
+        self.items: tuple[Item, ...] = ()      # what NOTIFY wants to see of new messages
+        self.own_uids: set[int] = set()        # messages that this session put here: their maker knows them
+        self.fresh: list[tuple[list[int], list[Item]]] = []     # after sync(): what is to be fetched of new messages
+        self.late = b""                        # after sync(): said behind that
         self._mentioned: list[str] = []        # keywords that no message has, and this client spoke of
         self._told: set[str] = set()           # keywords that the client has seen in FLAGS, in lower case
 
@@ -125,12 +131,15 @@ class Selected:
         return [(b"%b \\Recent" % flags if flags else b"\\Recent") if uid in recent else flags or b""
                 for uid, flags in zip(uids, column, strict=True)]
 
-    def sync(self, *, expunges: bool, refresh: bool = True, uid: bool = False, recent: bool | None = None) -> bytes:
+    def sync(self, *, expunges: bool, refresh: bool = True, uid: bool = False, recent: bool | None = None,
+             flags: bool = True) -> bytes:
         """Take over what happened and say it. uid: the FETCHes of a UID command name the UID.
 
         recent: say that there are more recent messages; by default with refresh only, as Dovecot does.
+        flags: say which flags have changed. What `fresh` and `late` hold afterwards is to be said, too.
         """
-        before = self.exists
+        before, last = self.exists, self.view.uids[-1] if self.view.uids else 0
+        self.fresh, self.late = [], b""
         changes = self.view.sync(expunges=expunges, refresh=refresh)
         if changes.gone:
             self.gone = True
@@ -138,13 +147,13 @@ class Selected:
         out: list[bytes] = []
         if any(name.lower() not in self._told for name in self._keywords()):
             out.append(self.flags_lines())
-        if changes.flags:
+        if changes.flags and flags:
             out += self._flag_lines(changes, uid or self.vanished or self.rev2)
         if changes.expunged:
             before -= len(changes.expunged)
             if self.updates:
-                told = dict(zip(changes.expunged_uids, changes.expunged, strict=True))
-                out += [update.without(changes.expunged_uids, told.get) for update in self.updates]
+                known = dict(zip(changes.expunged_uids, changes.expunged, strict=True))
+                out += [update.without(changes.expunged_uids, known.get) for update in self.updates]
             if self.vanished or self.uid_only:
                 out.append(b"* VANISHED %b\r\n" % numbers.format_set(sorted(changes.expunged_uids)))
             else:
@@ -156,8 +165,27 @@ class Selected:
         if not self.rev2 and (count < self.recent or (count > self.recent and (refresh if recent is None else recent))):
             self.recent = count
             out.append(b"* %d RECENT\r\n" % count)
-        out += [update.news(self.view.sequence) for update in self.updates]
+        told = b"".join([update.news(self.view.sequence) for update in self.updates])
+        self._find_fresh(last)
+        if any(update.items for update in self.updates):        # RFC 5465 section 7; else as in section 5.2
+            self.late = told
+        else:
+            out.append(told)
         return b"".join(out)
+
+    def _find_fresh(self, last: int) -> None:
+        """What NOTIFY and searches that are kept up to date want to see of messages that are new."""
+        if not self.items and not any(update.items for update in self.updates):
+            self.own_uids.clear()
+            return
+        found: dict[tuple[Item, ...], list[int]] = {}
+        for uid in self.view.uids[bisect_right(self.view.uids, last):]:
+            if uid not in self.own_uids:
+                items = dict.fromkeys([*self.items, *(item for update in self.updates if update.holds(uid)
+                                                      for item in update.items)])
+                found.setdefault(tuple(items), []).append(uid)
+        self.fresh = [(uids, list(items)) for items, uids in found.items() if items]
+        self.own_uids.clear()
 
     def _flag_lines(self, changes: Changes, uid: bool) -> list[bytes]:
         """FETCHes come before the EXPUNGEs, so with the numbers of before."""

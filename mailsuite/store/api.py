@@ -565,6 +565,16 @@ class MailStore(Protocol):
         """Where a mailbox lies or would lie; kind: mailbox, index or control. Raises InvalidName, BadEncoding."""
         ...
 
+    def stamp(self, name: str) -> object | None:
+        """What changes when a mailbox's messages or their flags do, from its files' times: cheap, and not of the last
+        few milliseconds. None: there is no such mailbox. Raises InvalidName, BadEncoding, StoreError."""
+        ...
+
+    def name_places(self) -> list[tuple[str, str]]:
+        """Where names of mailboxes and subscriptions come and go: folders, each with the file's name in it, "*" for all
+        files and folders, "*/" for all folders."""
+        ...
+
     def close(self) -> None:
         """Write what was delayed, close files and index. The store can't be used afterwards."""
         ...

@@ -158,6 +158,12 @@ class MailboxEntries:
         return {**{name: value for name, value in own.items() if name.startswith("/private/")},
                 **{name: value for name, value in others.items() if name.startswith("/shared/")}}
 
+    def forget(self) -> None:
+        """The mailbox is no more."""
+        self.private.forget(self.guid)
+        if self.shared is not self.private:
+            self.shared.forget(self.guid)
+
     def change(self, changes: Mapping[str, bytes | None]) -> None:
         """All or none, where they lie in one file."""
         if self.shared is self.private:

@@ -51,6 +51,10 @@ class Layout(Protocol):
         """Make what a mailbox of that name would lie in."""
         ...
 
+    def name_folders(self) -> list[str]:
+        """Folders in which mailboxes come and go."""
+        ...
+
     def prepare(self) -> None:
         """Make the root, which need not be there before the first login."""
         ...

@@ -379,6 +379,15 @@ class Namespaces:
         store, own = self._store(name)
         return store.attributes_of(own)
 
+    def stamp(self, name: str) -> object | None:
+        store, own = self._store(name)
+        return store.stamp(own)
+
+    def name_places(self) -> list[tuple[str, str]]:
+        """Of all that is open: what others share is watched once somebody has looked there."""
+        _ = self._inbox.store
+        return list(dict.fromkeys(place for store in self._made() for place in store.name_places()))
+
     def open(self, name: str, *, right: str = "r") -> Mailbox:
         store, own = self._store(name)
         return store.open(own, right=right)

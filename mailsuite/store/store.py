@@ -72,11 +72,12 @@ class UserStore:
     """Made by open_store()."""
 
     def __init__(self, user: str, location: Location, options: StoreOptions, quota: Quota | None = None,
-                 attributes: Attributes | None = None, *, acl: NamespaceAcl | None = None,
-                 keeper: "Callable[[], UserStore] | None" = None, sole: bool = True) -> None:
+                 attributes: Attributes | None = None, *, shared_attributes: Attributes | None = None,
+                 acl: NamespaceAcl | None = None, keeper: "Callable[[], UserStore] | None" = None, sole: bool = True
+                 ) -> None:
         """keeper: of index and full text, for mailboxes that others use, too. sole: the quotas have no other namespace
         to ask."""
-        self.attributes = attributes
+        self.attributes, self._shared_attributes = attributes, shared_attributes or attributes
         self.user, self._location, self._options, self.quota = user, location, options, quota
         self._layout = make_layout(location)
         self._naming = Naming(self._layout.own, options.separator, options.prefix, self._layout.reserved,
@@ -179,8 +180,18 @@ class UserStore:
         rule = self._rules.get(parts)
         return parts == INBOX and self._options.inbox or rule is not None and rule.auto in ("create", "subscribe")
 
-    def list_mailboxes(self, beginnings: Sequence[str] = ("",), reference: str = "") -> list[MailboxInfo]:
+    def stamp(self, name: str) -> object | None:
         with _file_errors():
+            return self._layout.stamp(self._naming.parts(name))
+
+    def name_places(self) -> list[tuple[str, str]]:
+        folder, name = os.path.split(self._location.subscriptions)
+        kind = "*" if self._location.kind == "mbox" else "*/"
+        with _file_errors():
+            return [*((each, kind) for each in self._layout.name_folders()), (folder, name)]
+
+    def list_mailboxes(self, beginnings: Sequence[str] = ("",), reference: str = "") -> list[MailboxInfo]:
+        with self._lock, _file_errors():        # nobody sees half of a rename
             found = dict(self._layout.find_all())
             root = self._layout.kind(INBOX) if not self._options.inbox else None
         nothing = Found(True, False)
@@ -271,11 +282,11 @@ class UserStore:
         return {name: value.encode("utf-8", "surrogateescape") for name, value in values.items() if value}
 
     def attributes_of(self, name: str) -> MailboxEntries | None:
-        if self.attributes is None:
+        if self.attributes is None or self._shared_attributes is None:
             return None
         mailbox = self.open(name)
         assert isinstance(mailbox, BaseMailbox)
-        return MailboxEntries(self._attribute_guid(mailbox), self.attributes, self.attributes)
+        return MailboxEntries(self._attribute_guid(mailbox), self.attributes, self._shared_attributes)
 
     def _attribute_guid(self, mailbox: BaseMailbox) -> str:
         """What a mailbox's entries are found by. An mbox has no GUID of its own in its file: its name stands in for it,
@@ -284,7 +295,7 @@ class UserStore:
 
     def _entries_to_go(self, name: str) -> MailboxEntries | None:
         """What goes with a mailbox that is deleted, if there is anything."""
-        if self.attributes is None or not self.attributes.everything():
+        if not any(each is not None and each.everything() for each in (self.attributes, self._shared_attributes)):
             return None
         try:
             return self.attributes_of(name)
@@ -435,7 +446,7 @@ class UserStore:
             self.index.forget(self._naming.name(parts))
             self._uses.forget(parts)
             if entries is not None:
-                entries.private.forget(entries.guid)
+                entries.forget()
             if (text := self._known_text()) is not None:
                 text.forget(self._naming.name(parts))
             if self._acl is not None:

@@ -1,23 +1,37 @@
-"""Notices of change for IDLE: inotify where the system has it, else the clock.
+"""inotify: which folder or file changed, and how. One descriptor watches all that a process wants to know.
 
-    watch = Watch(mailbox.watch_paths())
-    loop.add_reader(watch.fileno(), noticed)        noticed(): watch.clear(), then mailbox.refresh() in a thread
-    watch.close()
+    inotify = Inotify()                             Raises OSError where the system has no more of them
+    number = inotify.add("/home/anna/Maildir/new")  None: the folder is missing, or the limit of watches
+    inotify.read() -> [Event(number, CREATED, "1700000000.M1P1.mx")]
+    inotify.remove(number); inotify.close()
 
-When watch.fileno() is None (no inotify, or too many watches), poll with refresh() every POLL_S seconds. A notice says
-only that something may have changed; several changes may give one notice.
+A path that is another one's file has that one's number: who adds it twice has to count. After an event GONE the number
+means nothing any more; LOST says that some events are missing. Whoever gets no watch polls, every POLL_S seconds.
+Source: inotify(7).
 """
 
 import ctypes
 import os
-from collections.abc import Iterable
+import struct
 from contextlib import suppress
 from functools import cache
+from typing import NamedTuple
 
 POLL_S = 30
 
-_IN_MODIFY, _IN_MOVED_FROM, _IN_MOVED_TO, _IN_CREATE, _IN_DELETE = 0x2, 0x40, 0x80, 0x100, 0x200
-_MASK = _IN_MODIFY | _IN_MOVED_FROM | _IN_MOVED_TO | _IN_CREATE | _IN_DELETE
+CHANGED, MOVED_AWAY, CREATED, DELETED, FOLDER = 0x2, 0x40, 0x180, 0x200, 0x4000_0000     # CREATED: or moved here
+GONE, LOST = 0x8000, 0x4000
+NAMES = MOVED_AWAY | CREATED | DELETED
+_MASK = CHANGED | NAMES
+_HEAD = struct.Struct("iIII")
+
+
+class Event(NamedTuple):
+    """mask: bits of the above. name: in the folder; "" for the watched file itself."""
+
+    number: int
+    mask: int
+    name: str
 
 
 @cache
@@ -26,42 +40,41 @@ def _libc() -> "ctypes.CDLL | None":
     return library if hasattr(library, "inotify_init1") else None
 
 
-class Watch:
-    """An inotify descriptor on some files and folders."""
+class Inotify:
+    """add() and remove() may be called in any thread."""
 
-    def __init__(self, paths: Iterable[str]) -> None:
-        self._fd = -1
-        library = _libc()
-        if library is None:
-            return
-        fd = library.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-        if fd < 0:
-            return
-        watched = [library.inotify_add_watch(fd, os.fsencode(path), _MASK) for path in paths]
-        if any(number < 0 for number in watched) or not watched:
-            os.close(fd)        # a folder that is missing or the limit of watches: polling sees all
-            return
-        self._fd = fd
+    def __init__(self) -> None:
+        self._library = _libc()
+        if self._library is None:
+            raise OSError("no inotify here")
+        self.fd: int = self._library.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        if self.fd < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
 
-    def fileno(self) -> int | None:
-        """A descriptor that becomes readable at a change; None: there is none, poll."""
-        return self._fd if self._fd >= 0 else None
+    def add(self, path: str) -> int | None:
+        assert self._library is not None
+        number: int = self._library.inotify_add_watch(self.fd, os.fsencode(path), _MASK)
+        return number if number >= 0 else None
 
-    def clear(self) -> bool:
-        """Take what was noticed; True when there was something."""
-        noticed = False
+    def remove(self, number: int) -> None:
+        assert self._library is not None
+        self._library.inotify_rm_watch(self.fd, number)
+
+    def read(self) -> list[Event]:
+        """What happened since the last time, [] for nothing."""
+        events: list[Event] = []
         with suppress(BlockingIOError, InterruptedError):
-            while self._fd >= 0 and os.read(self._fd, 65536):
-                noticed = True
-        return noticed
+            while octets := os.read(self.fd, 65536):
+                at = 0
+                while at < len(octets):
+                    number, mask, _, length = _HEAD.unpack_from(octets, at)
+                    at += _HEAD.size
+                    events.append(Event(number, mask, os.fsdecode(octets[at:at + length].rstrip(b"\0"))))
+                    at += length
+        return events
 
     def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-    def __enter__(self) -> "Watch":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1

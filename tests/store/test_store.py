@@ -25,7 +25,7 @@ from mailsuite.store.location import parse_location
 from mailsuite.store.names import Naming, from_mutf7, to_mutf7
 from mailsuite.store.options import MailboxRule, StoreOptions, seconds
 from mailsuite.store.subscriptions import Subscriptions
-from mailsuite.store.watch import Watch
+from mailsuite.store.watch import CREATED, Inotify
 from tests.store.support import ONE, append, numbered, store_at
 
 
@@ -252,12 +252,16 @@ def test_options_from_a_configuration() -> None:
                                    fulltext=FullTextOptions(autoindex=True))
 
 
-def test_watch_notices_a_delivery(tmp_path: Path) -> None:
+def test_inotify_tells_of_a_delivery(tmp_path: Path) -> None:
     inbox = store_at(tmp_path, "maildir").open("INBOX")
-    with Watch(inbox.watch_paths()) as watch:
-        if watch.fileno() is None:
-            pytest.skip("no inotify here")
-        assert not watch.clear()
-        (tmp_path / "Maildir" / "new" / "1.M1P1.mx").write_text("Subject: x\n\n")
-        assert watch.clear() and not watch.clear()
-    assert Watch([str(tmp_path / "none")]).fileno() is None
+    try:
+        inotify = Inotify()
+    except OSError as error:
+        pytest.skip(f"no inotify here: {error}")
+    numbers = [inotify.add(path) for path in inbox.watch_paths()]
+    assert inotify.read() == [] and None not in numbers
+    (tmp_path / "Maildir" / "new" / "1.M1P1.mx").write_text("Subject: x\n\n")
+    assert [(event.number, event.name) for event in inotify.read() if event.mask & CREATED] == [
+        (numbers[0], "1.M1P1.mx")]
+    assert inotify.add(str(tmp_path / "none")) is None
+    inotify.close()

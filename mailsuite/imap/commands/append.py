@@ -105,7 +105,9 @@ class Appending:
         validity, uids = self.append.commit()
         self.append = None
         assert self.mailbox is not None
-        yield from self.context.sync(refresh=self.context.has_selected(self.mailbox))
+        self.context.added(self.mailbox, uids)
+        yield from self.context.sync(refresh=self.context.has_selected(self.mailbox),
+                                     own=self.context.has_selected(self.mailbox))
         if not self.mailbox.may("r"):
             return Reply(OK, "Append completed")
         return Reply(OK, "Append completed", f"APPENDUID {validity} {numbers.format_set(uids).decode()}")

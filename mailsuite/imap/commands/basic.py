@@ -15,6 +15,8 @@ def do_capability(context: Context, command: Command) -> Run:
 
 def do_noop(context: Context, command: Command) -> Run:
     """RFC 3501 section 6.1.2: the client's way to ask what is new."""
+    if context.notices is not None:
+        yield from context.notices.news()
     yield from context.sync()
     return Reply(OK, "NOOP completed", context.modseq_code())
 

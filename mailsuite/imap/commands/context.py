@@ -13,9 +13,9 @@ Raises: PeerError for wrong arguments (BAD), MailError for what can't be done (N
 turns them into replies.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mailsuite.base.errors import PeerError
 from mailsuite.imap.commands.names import shown_name, stored_name
@@ -24,6 +24,9 @@ from mailsuite.imap.reply import Reply, mailbox_name
 from mailsuite.imap.syntax import Argument, Atom, String, text_of
 from mailsuite.imap.view import Selected
 from mailsuite.store.api import Mailbox, MailStore
+
+if TYPE_CHECKING:
+    from mailsuite.imap.commands.notices import Notices
 
 Run = Generator[bytes, None, Reply]
 REV2, UTF8, UIDONLY = "IMAP4REV2", "UTF8=ACCEPT", "UIDONLY"        # of ENABLE
@@ -62,6 +65,7 @@ class Context:
     farewell: bytes = b""
     compress: bool = False              # from the next octet on
     left: bool = False                  # the client went away: long work may end
+    notices: "Notices | None" = None    # after NOTIFY
 
     @property
     def store(self) -> MailStore:
@@ -102,15 +106,48 @@ class Context:
         return self.selected
 
     def sync(self, *, expunges: bool = True, refresh: bool = True, uid: bool = False,
-             recent: bool | None = None) -> Generator[bytes, None, None]:
-        """What happened in the selected mailbox, if there is one."""
-        if self.selected is None:
+             recent: bool | None = None, own: bool = False) -> Generator[bytes, None, None]:
+        """What happened in the selected mailbox, if there is one, and if the client wants to know.
+
+        own: this command changed it.
+        """
+        selected, notices = self.selected, self.notices
+        if selected is None or notices is not None and not (own or notices.tells_messages):
             return
-        out = self.selected.sync(expunges=expunges, refresh=refresh, uid=uid, recent=recent)
-        if self.selected.gone:
+        selected.items = notices.items if notices is not None else ()
+        out = selected.sync(expunges=expunges, refresh=refresh, uid=uid or notices is not None, recent=recent,
+                            flags=own or notices is None or notices.tells_flags)
+        if selected.gone:
             self.farewell = b"* BYE IMAP session state is inconsistent, please relogin.\r\n"
         if out:
             yield out
+        if selected.fresh:
+            from mailsuite.imap.commands.fetch import show  # which needs this module
+            for uids, items in selected.fresh:
+                yield from show(self, selected, uids, items)
+        if selected.late:
+            yield selected.late
+
+    def news(self, *, idle: bool) -> Generator[bytes, None, None]:
+        """What is told between commands, or in IDLE."""
+        notices = self.notices
+        if notices is None:
+            yield from self.sync()
+            return
+        yield from notices.news()
+        yield from self.sync(expunges=idle or notices.tells_expunges_at_once)
+
+    def added(self, mailbox: Mailbox, uids: Sequence[int]) -> None:
+        """This session put messages into a mailbox: its client need not be told what they are."""
+        if self.selected is not None and self.selected.mailbox is mailbox:
+            self.selected.own_uids.update(uids)
+        elif self.notices is not None:
+            self.notices.added(mailbox, uids)
+
+    def names_changed(self, *names: str) -> None:
+        """This session made, renamed, deleted or subscribed to mailboxes."""
+        if self.notices is not None:
+            self.notices.names_changed(*names)
 
     def modseq_code(self) -> str:
         """HIGHESTMODSEQ for the tagged reply, when a QRESYNC client has to learn a new one."""
@@ -140,6 +177,8 @@ class Context:
         if self.selected is None:
             return False
         selected, self.selected = self.selected, None
+        if self.notices is not None and not selected.gone:
+            self.notices.left(selected)
         selected.close()
         return True
 

@@ -38,16 +38,17 @@ def _copy(context: Context, command: Command, *, move: bool) -> Run:
     except MessageGone as error:
         yield from context.sync()
         return Reply(NO, error.public, "EXPUNGEISSUED")
+    context.added(target, result.target_uids)
     code = _copyuid(result) if target.may("r") else ""      # who may not read there learns no UIDs
     if move:
         if code:
             yield b"* OK [%b] Moved UIDs.\r\n" % code.encode()
         context.counts.expunged += len(result.source_uids)
-        yield from context.sync()
+        yield from context.sync(own=True)
         code = context.modseq_code()
         yield from limited.notice(code)
         return Reply(OK, "Move completed", limited.code(code))
-    yield from context.sync(refresh=context.has_selected(target))
+    yield from context.sync(refresh=context.has_selected(target), own=context.has_selected(target))
     return Reply(OK, "Copy completed", code)
 
 

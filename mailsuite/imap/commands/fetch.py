@@ -262,6 +262,14 @@ class Rows:
         return b"~" + literal if content.decoded else literal
 
 
+def show(context: Context, selected: Selected, uids: Sequence[int], items: Sequence[Item]
+         ) -> Generator[bytes, None, None]:
+    """FETCH replies that nobody asked for just now: of new messages, for NOTIFY."""
+    rows = Rows(context, selected, ordered(list(items)))
+    for block in rows.blocks(selected.ranges_of_uids(uids)):
+        yield from block
+
+
 def _pieces(octets: bytes) -> Iterable[bytes]:
     """A large block is handed over piece by piece."""
     if len(octets) <= 4 * BLOCK:

@@ -24,6 +24,7 @@ def do_create(context: Context, command: Command) -> Run:
         uses = _uses(context, command.arguments[1])
     context.store.create(name, uses)
     plain = name.removesuffix(context.store.separator)
+    context.names_changed(plain)
     if context.rev2 and readable(plain) != text_of(command.arguments[0]).removesuffix(context.store.separator):
         yield told_mailbox(context, plain, command.arguments[0])
     code = ""
@@ -67,6 +68,7 @@ def do_delete(context: Context, command: Command) -> Run:
         context.store.delete(name)
     except NoSuchMailbox as error:
         raise Refusal(error.public, "NONEXISTENT") from error
+    context.names_changed(name)
     yield from ()
     return Reply(OK, "Delete completed")
 
@@ -75,10 +77,12 @@ def do_rename(context: Context, command: Command) -> Run:
     """RFC 3501 section 6.3.5."""
     at_least(command.arguments, 2)
     new = context.mailbox(command.arguments[1], new=True)
+    old = context.mailbox(command.arguments[0])
     try:
-        context.store.rename(context.mailbox(command.arguments[0]), new)
+        context.store.rename(old, new)
     except NoSuchMailbox as error:
         raise Refusal(error.public, "NONEXISTENT") from error
+    context.names_changed(old, new)
     if context.rev2 and readable(new) != text_of(command.arguments[1]):
         yield told_mailbox(context, new, command.arguments[0])
     return Reply(OK, "Rename completed")
@@ -96,5 +100,6 @@ def do_subscribe(context: Context, command: Command) -> Run:
         if on:
             raise NoSuchMailbox(name) from error
         raise
+    context.names_changed(name)
     yield from ()
     return Reply(OK, "Subscribe completed" if on else "Unsubscribe completed")

@@ -234,6 +234,8 @@ def do_setmetadata(context: Context, command: Command) -> Run:
     if changes:
         _annotated(context, name).change(changes, max_size=context.params.metadata_max_size,
                                          max_entries=context.params.metadata_max_entries)
+        if context.notices is not None:
+            context.notices.annotated()
     yield from ()
     return Reply(OK, "Setmetadata completed")
 

@@ -176,7 +176,7 @@ def do_expunge(context: Context, command: Command) -> Run:
         return Reply(OK, "Expunge ignored: Permission denied")
     if not selected.read_only and uids != []:
         context.counts.expunged += len(selected.mailbox.expunge(uids))
-    yield from context.sync()
+    yield from context.sync(own=True)
     code = context.modseq_code()
     yield from limited.notice(code)
     return Reply(OK, "Expunge completed", limited.code(code))

@@ -53,7 +53,7 @@ def do_store(context: Context, command: Command) -> Run:
         context.counts.deleted += len(result.changed)
     if silent and selected.modseqs and result.changed:
         yield _modseq_lines(selected, result.changed, command.uid)
-    yield from context.sync(expunges=command.uid, refresh=False, recent=True,
+    yield from context.sync(expunges=command.uid, refresh=False, recent=True, own=True,
                             uid=command.uid and (not silent or selected.modseqs))
     if result.refused:
         code = f"MODIFIED {_modified(selected, result.refused, command.uid)}"

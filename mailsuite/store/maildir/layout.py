@@ -71,6 +71,9 @@ class MaildirPlusPlus:
         if not os.path.isdir(self._root):
             os.makedirs(self._root, self.mode())
 
+    def name_folders(self) -> list[str]:
+        return [self._root]
+
     def prepare(self) -> None:
         """The root is made with INBOX."""
 
@@ -168,6 +171,9 @@ class MaildirTree(MaildirPlusPlus):
 
     def prepare_for(self, parts: Parts) -> None:
         os.makedirs(os.path.dirname(self.folder(parts)), self.mode(), exist_ok=True)
+
+    def name_folders(self) -> list[str]:
+        return [self._root, *(self.folder(parts) for parts in self.find_all())]
 
     def make(self, parts: Parts, *, parent_only: bool) -> None:
         folder = self.folder(parts)

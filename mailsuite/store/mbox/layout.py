@@ -79,6 +79,9 @@ class MboxTree:
     def prepare_for(self, parts: Parts) -> None:
         os.makedirs(os.path.dirname(self.path(parts)), 0o700, exist_ok=True)
 
+    def name_folders(self) -> list[str]:
+        return [self._root, *(self.path(parts) for parts, found in self.find_all().items() if found == FOLDER)]
+
     def prepare(self) -> None:
         os.makedirs(self._root, 0o700, exist_ok=True)
 
