@@ -6,7 +6,7 @@ SHARED ?= ../shared
 READY = $(VENV)/.ready
 PYTHON = $(VENV)/bin/python
 
-.PHONY: run test check docs unit system interop faults soak swap fuzz bench bench-tables bench-queue lock clean
+.PHONY: run test check docs unit system interop faults soak swap fuzz bench bench-tables bench-queue bench-scale lock clean
 
 run: $(READY)
 	@$(VENV)/bin/mailsuite setup $(SITE)
@@ -63,6 +63,10 @@ bench-tables: $(READY)
 # A deferred queue of 100,000 messages, and mail beside a dead host; the figures go into docs/queue.md.
 bench-queue: $(READY)
 	$(PYTHON) scripts/bench_queue.py --output docs/queue.md
+
+# One Maildir of a million messages, ten thousand folders; some 2 GB of room in /var/tmp and ten minutes.
+bench-scale: $(READY)
+	$(PYTHON) scripts/bench_scale.py --output docs/performance.md
 
 $(READY): pyproject.toml requirements.lock
 	@scripts/make-venv $(VENV)

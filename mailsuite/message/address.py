@@ -22,6 +22,7 @@ _ATOM_OR_DOT = re.compile(rb"[%b.]*" % _ATEXT)
 _SPACE = re.compile(rb"[ \t\r\n]*")
 _QUOTED = re.compile(rb'"([^"\\]*(?:\\.[^"\\]*)*)"', re.S)
 _ESCAPE = re.compile(rb"\\(.)", re.S)
+_FLUSHED = re.compile(rb"\\.|\0", re.S)
 _WORD_START = re.compile(rb"[%b\".]" % _ATEXT)
 _COMMENT_STEP = re.compile(rb"\\.|[()]", re.S)
 # Unambiguous at each octet, so a mismatch costs linear time.
@@ -48,11 +49,11 @@ class _Bad(Exception):
 
 
 def parse_addresses(value: bytes) -> list[Address]:
-    """value: unfolded; what follows a NUL is not looked at."""
+    """value: unfolded."""
     simple = _parse_simple(value)
     if simple is not None:
         return simple
-    return _Parser(value.partition(b"\0")[0]).all()
+    return _Parser(value).all()
 
 
 def _parse_simple(value: bytes) -> list[Address] | None:
@@ -112,7 +113,7 @@ class _Parser:
 
     def after_comma(self) -> bool:
         self.at += 1
-        if not self.try_space():        # an open comment is an address of which nothing can be read
+        if not self.try_space() and not self.in_group:     # an open comment is an address of which nothing can be read
             self.found.append(MISSING)
         return self.at < len(self.text)
 
@@ -164,12 +165,11 @@ class _Parser:
             if self.peek() != b">":
                 raise _Bad
             self.at += 1
+            self.space()
         except _Bad:
             broken = True
         self.found.append(Address(name or None, route or None, mailbox or b"MISSING_MAILBOX",
                                   b"SYNTAX_ERROR" if broken else domain or b"MISSING_DOMAIN"))
-        if not broken:
-            self.try_space()
 
     def route(self) -> bytes:
         start = self.at
@@ -222,18 +222,32 @@ class _Parser:
         try:
             while self.at < len(self.text):
                 if self.peek() == b'"':
-                    words.append(self.quoted())
+                    closed = self.quoted_word(words)
+                    if not closed:
+                        return b" ".join(words) if len(words) > 1 else b""
                 else:
                     match = _ATOM_OR_DOT.match(self.text, self.at)
                     assert match is not None
                     words.append(match[0])
                     self.at = match.end()
-                    self.space()
+                self.space()
                 if not _WORD_START.match(self.text, self.at):
                     break
         except _Bad:
-            words.append(b"")
+            pass                        # a comment that is not closed
         return b" ".join(words)
+
+    def quoted_word(self, words: list[bytes]) -> bool:
+        """Add a quoted string; of one that is not closed, what stands before its last escape."""
+        match = _QUOTED.match(self.text, self.at)
+        if match is not None:
+            self.at = match.end()
+            words.append(_ESCAPE.sub(rb"\1", match[1]))
+            return True
+        rest = self.text[self.at + 1:]
+        cut = max((match.start() if match[0] != b"\0" else match.end() for match in _FLUSHED.finditer(rest)), default=0)
+        words.append(_ESCAPE.sub(rb"\1", rest[:cut]))
+        return False
 
     def local_part(self) -> tuple[bytes, bool]:
         """What could be read, and whether it is a whole local-part."""
@@ -313,7 +327,7 @@ class _Parser:
                 self.at = match.end()
                 self.comment = _ESCAPE.sub(rb"\1", self.text[start: match.start()])
                 return
-        self.at = len(self.text)
+        self.at, self.comment = len(self.text), b""
         raise _Bad
 
 

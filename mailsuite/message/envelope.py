@@ -22,8 +22,7 @@ def render_envelope(header: bytes) -> bytes:
             if b":" in whole:
                 lists.setdefault(name, []).extend(parse_addresses(unfold(value)))
         elif name in _TEXTS and b":" in whole:
-            text = first_text(value) if name == b"subject" else unfold(value)
-            texts[name] = text.replace(b"\0", b"\xef\xbf\xbd") if b"\0" in text else text
+            texts[name] = first_text(value) if name == b"subject" else unfold(value)
     from_ = render_addresses(lists.get(b"from", []))
     sender, reply_to = lists.get(b"sender"), lists.get(b"reply-to")
     return b"(%b %b %b %b %b %b %b %b %b %b)" % (

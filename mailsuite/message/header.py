@@ -39,6 +39,8 @@ def split_fields(header: bytes) -> list[Field]:
         if not text or text == b"\r\n":
             continue
         name, colon, value = text.partition(b":")
+        if b"\0" in name:
+            name = name.partition(b"\0")[0]
         fields.append((name.rstrip(b" \t").lower(), value if colon else b"", text))
     return fields
 

@@ -28,7 +28,7 @@ class Message:
     """crlf: the message with CRLF line ends. Immutable; what is asked for is computed once and kept."""
 
     def __init__(self, crlf: bytes) -> None:
-        self.crlf = crlf        # as stored but for line ends: ENVELOPE shows a NUL in its own way
+        self.crlf = crlf        # as stored but for line ends: ENVELOPE and BODY show a NUL in their own way
         self.octets = crlf.replace(b"\0", b"\x80") if b"\0" in crlf else crlf
 
     @classmethod
@@ -70,7 +70,7 @@ class Message:
     @cached_property
     def structure(self) -> "Part":
         from mailsuite.message.mime import parse_structure
-        return parse_structure(self.octets)
+        return parse_structure(self.crlf)
 
     @cached_property
     def envelope(self) -> bytes:
@@ -81,13 +81,13 @@ class Message:
     def body_basic(self) -> bytes:
         """FETCH BODY."""
         from mailsuite.message.render import render_body
-        return render_body(self.structure, self.octets, extended=False)
+        return render_body(self.structure, self.crlf, extended=False)
 
     @cached_property
     def body_structure(self) -> bytes:
         """FETCH BODYSTRUCTURE."""
         from mailsuite.message.render import render_body
-        return render_body(self.structure, self.octets, extended=True)
+        return render_body(self.structure, self.crlf, extended=True)
 
     def section(self, section: "Section") -> bytes:
         """BODY[section] as octets; b"" for a part that is not there."""

@@ -9,14 +9,17 @@ Time is linear in size times depth. Limits: MAX_DEPTH levels and MAX_PARTS parts
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mailsuite.message.header import Field, header_size, split_fields, unfold
-from mailsuite.message.params import ContentType, parse_content_type
+from mailsuite.message.params import ContentType, parse_content_type, parse_disposition, parse_encoding, parse_languages
 
 MAX_DEPTH = 100
 MAX_PARTS = 10_000
 
+_READABLE: dict[bytes, Callable[[bytes], object]] = {
+    b"content-transfer-encoding": parse_encoding, b"content-language": parse_languages,
+    b"content-disposition": lambda value: parse_disposition(value)[1]}
 _DASHES = re.compile(rb"^--", re.M)
 
 
@@ -32,9 +35,9 @@ class Part:
         content: dict[bytes, bytes] = {}        # raw values of the first field of each name that matters
         for name, value, whole in fields:
             if (name.startswith(b"content-") or name == b"mime-version") and b":" in whole:
-                if name == b"content-disposition" and b";" not in content.get(name, b";"):
-                    content[name] = value       # the first with parameters counts, as Dovecot has it
-                content.setdefault(name, value)
+                readable = _READABLE.get(name)
+                if name not in content or readable is not None and not readable(unfold(content[name])):
+                    content[name] = value       # else the first counts, or the first that can be read
         self._content = content
         self.children: list[Part] = []
         self.content_type: ContentType | None = None        # None: there is no such field
@@ -123,10 +126,10 @@ class _Parser:
         elif digest:
             kind = b"message"
         subtype = part.content_type.subtype.lower() if part.content_type else b"rfc822"
-        if kind == b"multipart" and depth < MAX_DEPTH:
+        if kind == b"multipart" and subtype and depth < MAX_DEPTH:
             part.is_multipart = True
             # A header that a boundary cuts off ends its part: it was an outer one's.
-            if boundary and not (hit and not _is_whole(octets, start, body)):
+            if boundary is not None and not (hit and not _is_whole(octets, start, body)):
                 hit, least = self.multipart(part, boundary, depth)
         elif kind == b"message" and subtype == b"rfc822" and depth < MAX_DEPTH and self.count < MAX_PARTS:
             part.is_message = True
@@ -144,11 +147,14 @@ class _Parser:
         digest = part.content_type is not None and part.content_type.subtype.lower() == b"digest"
         self.boundaries.append(boundary)
         hit = self.find(part.body_start)
+        least = part.body_start
+        if hit is not None and hit.level == own:
+            part.header_end = part.body_start       # it is not an outer one of the same name that follows at once
         while hit is not None and hit.level == own and not hit.closes and self.count < MAX_PARTS:
             child, hit = self.part(hit.after, depth + 1, in_multipart=True, digest=digest)
             part.children.append(child)
+            least = child.end
         self.boundaries.pop()
-        least = part.body_start
         if hit is not None and hit.level == own:
             least = hit.after
             hit = self.find(least)              # the epilogue

@@ -102,7 +102,7 @@ class MimePass:
         return PART
 
     def _content_type(self, field: bytes, value: bytes) -> None:
-        kind = parse_content_type(value)
+        kind = parse_content_type(value, bare=True)
         main, sub = kind.type.lower(), kind.subtype.lower()
         self._container = main in (b"message", b"multipart") and (main, sub) != (b"message", b"global")
         # A message/global is encoded as a whole (RFC 6532 section 3.7), so there is no header to see in it then.

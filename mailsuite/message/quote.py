@@ -3,6 +3,8 @@
     nstring(octets | None)      as it is: b'"text"', a literal for 8-bit octets or many quotes, NIL for None
     human(octets | None)        text for people: runs of white space become one blank; a literal when anything
                                 had to be changed or escaped
+
+NUL, which no string can hold, is shown as U+FFFD.
 """
 
 import re
@@ -17,6 +19,8 @@ _RUNS = re.compile(rb"[ \t\r\n]+")
 
 
 def literal(octets: bytes) -> bytes:
+    if b"\0" in octets:
+        octets = octets.replace(b"\0", b"\xef\xbf\xbd")
     return b"{%d}\r\n%b" % (len(octets), octets)
 
 

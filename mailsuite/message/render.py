@@ -6,19 +6,14 @@ As Dovecot does: without a Content-Type a part is text/plain and nothing else is
 is us-ascii; a multipart without parts holds one empty text.
 """
 
-import re
-
 from mailsuite.message.envelope import render_envelope
 from mailsuite.message.mime import Part
-from mailsuite.message.params import Params, join_continuations, parse_disposition
-from mailsuite.message.quote import human, nstring
+from mailsuite.message.params import Params, join_continuations, parse_disposition, parse_encoding, parse_languages
+from mailsuite.message.quote import nstring
 
 _PLAIN = b'"text" "plain" ("charset" "us-ascii") NIL NIL "7bit"'
 _EMPTY = b'("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0%b)'
 _NO_EXTENSION = b" NIL NIL NIL NIL"
-_LANGUAGE = re.compile(rb"(?:^|,)\s*([^\s,()]+)")
-# A token and comments, nothing else.
-_ENCODING = re.compile(rb"[ \t]*([^\x00-\x20()<>@,;:\\\"/\[\]?=]+)(?:[ \t]|\([^()\\]*\))*$")
 
 
 def render_body(part: Part, octets: bytes, *, extended: bool) -> bytes:
@@ -59,14 +54,16 @@ def _single_head(part: Part) -> bytes:
     if part.is_message:
         names = b'"message" "rfc822"'
     elif kind is not None:
-        names = nstring(kind.type) + b" " + nstring(kind.subtype)
+        # A multipart that is none, for want of a subtype or nested too deep, says nothing of what it is.
+        odd = kind.type.lower() == b"multipart"
+        names = b'"application" "octet-stream"' if odd else nstring(kind.type) + b" " + nstring(kind.subtype)
     if not part.is_message and (kind is None or (kind.type.lower() == b"text" and kind.param(b"charset") is None)):
         params = [*params, (b"charset", b"us-ascii")]
     encoding = part.field(b"content-transfer-encoding")
-    token = _ENCODING.match(encoding) if encoding else None
+    token = parse_encoding(encoding) if encoding else None
     return b"%b %b %b %b %b" % (
         names, _params(params), nstring(part.field(b"content-id")),
-        human(part.field(b"content-description")), nstring(token[1] if token else b"7bit"))
+        nstring(part.field(b"content-description")), nstring(token or b"7bit"))
 
 
 def _params(params: Params) -> bytes:
@@ -79,10 +76,10 @@ def _disposition(part: Part) -> bytes:
     """disposition language location, a blank in front of each."""
     disposition, language = part.field(b"content-disposition"), part.field(b"content-language")
     shown = b"NIL"
-    if disposition:
+    if disposition is not None:
         name, params = parse_disposition(disposition)
         if name is not None:
             shown = b"(" + nstring(name) + b" " + _params(join_continuations(params)) + b")"
-    tags = _LANGUAGE.findall(language) if language else []
+    tags = parse_languages(language) if language else []
     spoken = b"(" + b" ".join([nstring(tag) for tag in tags]) + b")" if tags else b"NIL"
     return b" %b %b %b" % (shown, spoken, nstring(part.field(b"content-location")))

@@ -38,8 +38,9 @@ def peers(name: str) -> Path:
 
 
 def perl_has_it() -> bool:
+    words = ["perl", "-MMail::IMAPClient", "-MIO::Socket::SSL", "-e", "1"]
     return shutil.which("perl") is not None and subprocess.run(
-        ["perl", "-MMail::IMAPClient", "-MIO::Socket::SSL", "-e", "1"], check=False, stderr=subprocess.DEVNULL).returncode == 0
+        words, check=False, stderr=subprocess.DEVNULL).returncode == 0
 
 
 LIBRARIES = {

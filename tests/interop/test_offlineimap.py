@@ -44,8 +44,8 @@ MESSAGE = "From: a@b.test\nTo: c@d.test\nSubject: {0}\nMessage-ID: <{0}.{1}@b.te
 
 
 def sync(client: str, top: Path) -> None:
-    done = subprocess.run([client, "-c", str(top / "offlineimaprc"), "-o", "-u", "basic"], capture_output=True, text=True,
-                          check=False, timeout=120, env={**os.environ, "HOME": str(top)})
+    done = subprocess.run([client, "-c", str(top / "offlineimaprc"), "-o", "-u", "basic"], capture_output=True,
+                          text=True, check=False, timeout=120, env={**os.environ, "HOME": str(top)})
     assert done.returncode == 0 and "ERROR" not in done.stdout + done.stderr, done.stdout + done.stderr
 
 

@@ -59,3 +59,89 @@ def message(random: Random) -> bytes:
         if random.random() < 0.2:
             lines.append(b"")
     return b"\n".join(lines) + (b"\n" if random.random() < 0.7 else b"")
+
+
+# --- whole trees of parts --------------------------------------------------------------------------------------------
+
+_CHARSETS = [b"utf-8", b"iso-8859-1", b"us-ascii", b"\"UTF-8\"", b"x-unknown"]
+_ENCODINGS = [b"7bit", b"8bit", b"base64", b"quoted-printable", b"BINARY", b"x-uuencode"]
+_LEAVES = [b"plain text\n", b"", b"\n", b"one\n\ntwo", b"Z3LDvMOfZQ==\n", b"=C3=BC=\nx\n", b"--\n", b"--a\n",
+           b"From x\n", b"Content-Type: text/html\n\nlooks like a header\n", b"tab\there\r\nand CR\n", b"nul\0in\n",
+           b"\xe4\xf6\n", b"line\n" * 40]
+
+
+def tree(random: Random, depth: int = 4) -> bytes:
+    """A message of nested parts as mail programs make them, some of it left out or doubled."""
+    lines = [b"From: " + address_list(random), b"Subject: " + random.choice(_TEXTS), b"MIME-Version: 1.0",
+             b"Date: Tue, 14 Nov 2023 22:13:20 +0000"]
+    random.shuffle(lines)
+    return b"\n".join(lines[random.randint(0, 2):]) + b"\n" + _part(random, depth)
+
+
+def _part(random: Random, depth: int) -> bytes:
+    kind = random.random()
+    if depth == 0 or kind < 0.35:
+        return _leaf(random)
+    if kind < 0.5:
+        return b"Content-Type: message/rfc822" + random.choice([b"", b"; x=y", b"\nContent-Transfer-Encoding: 7bit"]) \
+            + b"\n\n" + tree(random, depth - 1)
+    boundary = random.choice([b"a", b"=_b", b"b c", b"x" * 70, b"--", b"b%d" % random.randint(0, 9)])
+    named = b'"%b"' % boundary if random.random() < 0.8 or b" " in boundary else boundary
+    subtype = random.choice([b"mixed", b"alternative", b"digest", b"related", b"signed; micalg=pgp-sha1", b"X-Own"])
+    parts = [b"Content-Type: multipart/%b; boundary=%b%b\n\n" % (
+        subtype, named, random.choice([b"", b"; charset=utf-8", b";\n\ttype=\"text/html\""]))]
+    if random.random() < 0.3:
+        parts.append(random.choice([b"preamble\n", b"This is MIME.\n\n", b"--" + boundary[:-1] + b"\n"]))
+    for _ in range(random.choice([0, 1, 1, 2, 2, 3])):
+        parts += [b"--", boundary, random.choice([b"\n", b"\n", b"\n", b" \n", b"\r\n", b"x\n"])]
+        parts += [_part(random, depth - 1), random.choice([b"\n", b"\n", b""])]
+    if random.random() < 0.85:
+        parts += [b"--", boundary, b"--", random.choice([b"\n", b"", b" \n", b"-\n"])]
+    if random.random() < 0.3:
+        parts.append(random.choice([b"epilogue\n", b"\n", b"--" + boundary + b"\n\nafter the end\n"]))
+    return b"".join(parts)
+
+
+def _leaf(random: Random) -> bytes:
+    lines = [b"Content-Type: " + random.choice(_TYPES)] if random.random() < 0.6 else []
+    if random.random() < 0.4:
+        lines = [b"Content-Type: text/plain; charset=" + random.choice(_CHARSETS)]
+    lines += [random.choice(_FIELDS) for _ in range(random.randint(0, 2))]
+    if random.random() < 0.4:
+        lines.append(b"Content-Transfer-Encoding: " + random.choice(_ENCODINGS))
+    random.shuffle(lines)
+    end = random.choice([b"\n", b"\n", b"\n", b""])
+    return b"".join([line + b"\n" for line in lines]) + end + random.choice(_LEAVES)
+
+
+# --- damage ----------------------------------------------------------------------------------------------------------
+
+_RUBBISH = [
+    b"\0", b"\r", b"\n", b"\r\n", b"\t", b" ", b":", b";", b'"', b"\\", b"(", b")", b"<", b">", b",", b"--", b"=",
+    b"\xff", b"\xc3\xa4", b"=?utf-8?q?=C3=A4?=", b"\n\n", b"\n ", b"\nContent-Type: ", b"boundary=", b"; ", b"@",
+    b"*0*="]
+
+
+def mutated(random: Random) -> bytes:
+    """One of the others with some octets or lines lost, doubled, moved or put in."""
+    octets = random.choice([message, tree])(random)
+    for _ in range(random.randint(1, 6)):
+        at, to = sorted(random.randint(0, len(octets)) for _ in range(2))
+        what = random.random()
+        if what < 0.45:
+            octets = octets[:at] + random.choice(_RUBBISH) + octets[at:]
+        elif what < 0.6:
+            octets = octets[:at] + octets[min(to, at + 20):]
+        elif what < 0.7:
+            octets = octets[:at]
+        elif what < 0.8:
+            octets = octets[:to] + octets[at:to] + octets[to:]
+        else:
+            lines = octets.split(b"\n")
+            one, other = random.randrange(len(lines)), random.randrange(len(lines))
+            lines[one], lines[other] = lines[other], lines[one]
+            octets = b"\n".join(lines)
+    return octets[:20_000]
+
+
+KINDS = {"pieces": message, "trees": tree, "damaged": mutated}

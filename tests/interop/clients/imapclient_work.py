@@ -2,7 +2,7 @@
 
 import ssl
 import sys
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from imapclient import IMAPClient
 from step import given, say
@@ -15,7 +15,7 @@ client.create_folder(other)
 client.subscribe_folder(box)
 for number in (1, 2, 3):
     client.append(box, given["message"].format(number=number).encode(), flags=["$Kept"] if number == 1 else [],
-                  msg_time=datetime(2020, 2, number, 10, 0, tzinfo=timezone.utc))
+                  msg_time=datetime(2020, 2, number, 10, 0, tzinfo=UTC))
 say("ready", listed=[name for _, _, name in client.list_folders()],
     subscribed=[name for _, _, name in client.list_sub_folders()])
 client.select_folder(box)
