@@ -32,6 +32,7 @@ FILE_NAME = "dovecot.fulltext.mailsuite"
 VERSION = 1 if sys.byteorder == "little" else 1001
 BUSY_S = 10.0
 PAGE_OCTETS = 16384
+WAL_PAGES = 256
 FULL = 1024             # messages of a segment: smaller ones are put together
 FANOUT = 8              # so many segments of one size become one
 STALE_SHARE = 0.25      # of a segment's messages that are gone: then it is written anew
@@ -112,6 +113,7 @@ class FullText:
                 db.executescript("BEGIN;" + _SCHEMA + "COMMIT;")
             db.execute("PRAGMA synchronous=NORMAL")
             db.execute("PRAGMA cache_size=-1024")
+            db.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
             db.execute("PRAGMA temp_store=MEMORY")
             self._inode = os.stat(self.path).st_ino
         except BaseException:

@@ -15,7 +15,7 @@ from mailsuite.imap.text import has_text, marked_texts, parts
 from mailsuite.message.message import Message
 from mailsuite.store.api import Mailbox
 
-SLICE = 64                          # messages that are read at once
+SLICE = 16                          # messages that are read at once, under the mailbox's lock
 SEGMENT_WORDS = 400_000             # words that are gathered before they are written
 SEGMENT_MESSAGES = 1024
 

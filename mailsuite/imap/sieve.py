@@ -27,8 +27,7 @@ _ODD = _label_but(_ASCII_BELOW)         # octets below 128 may be something else
 _NOT_UTF8 = _label_but(_UTF8)
 _BASE64_FIELD = re.compile(rb"\nCONTENT-TRANSFER-ENCODING: ?BASE64[ \t]*\r?\n")
 _HEADER_END = re.compile(rb"\n\r?\n")
-_BASE64_LINES = re.compile(rb"(?:[A-Za-z0-9+/]+={0,2}\r?\n)*(?:[A-Za-z0-9+/]+={0,2}\Z)?")
-_BLANK = re.compile(rb"(?:\r?\n)*")
+_BASE64_OCTETS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/\r\n"
 _BOUNDARY = re.compile(rb'\nCONTENT-TYPE:[ \t]*MULTIPART/[^\r\n]*(?:\r?\n[ \t][^\r\n]*)*?;\s*BOUNDARY="?([^"\s;]+)')
 
 
@@ -61,29 +60,29 @@ class Sieve:
 
     def _in_base64(self, octets: bytes, upper: bytes) -> bool:
         """Only plain messages with at most one multipart are decoded here; of all others, True."""
-        top = _HEADER_END.search(upper)
         boundary = b""
-        if b"MULTIPART/" in upper:
-            declared = _BOUNDARY.search(b"\n" + upper)
-            if declared is None or upper.count(b"MULTIPART/") > 1 or upper.count(b"BOUNDARY") > 1 or (
-                    top is None or declared.end() > top.end()):
+        if (multiparts := upper.count(b"MULTIPART/")):
+            top = _HEADER_END.search(upper)
+            declared = _BOUNDARY.search(b"\n" + upper[:top.end()]) if top is not None else None
+            if declared is None or multiparts > 1 or upper.count(b"BOUNDARY") > 1:
                 return True
             boundary = declared[1]
-        fields = list(_BASE64_FIELD.finditer(b"\n" + upper))
+        if upper.startswith(b"CONTENT-TRANSFER"):
+            octets, upper = b"\n" + octets, b"\n" + upper
+        fields = list(_BASE64_FIELD.finditer(upper))
         if len(fields) != upper.count(b"BASE64"):
             return True
         for field in fields:
-            body = _HEADER_END.search(upper, field.end() - 3)
+            body = _HEADER_END.search(upper, field.end() - 2)
             if body is None:
                 return True
-            run = _BASE64_LINES.match(octets, body.end())
-            assert run is not None
-            blank = _BLANK.match(octets, run.end())
-            assert blank is not None
-            rest = upper[blank.end(): blank.end() + len(boundary) + 4].split(b"\n")[0].rstrip(b"\r")
-            if rest and not (boundary and rest.startswith(b"--" + boundary)):
+            start = body.end()
+            end = upper.find(b"\n--", start - 1) + 1 or len(upper)
+            content = octets[start:end].rstrip(b"\r\n").rstrip(b"=")
+            if content.translate(None, _BASE64_OCTETS) or end < len(upper) and not (
+                    boundary and upper.startswith(b"--" + boundary, end)):
                 return True
-            if self._in_decoded(from_base64(run[0]), upper):
+            if self._in_decoded(from_base64(content), upper):
                 return True
         return False
 
