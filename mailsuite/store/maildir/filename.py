@@ -81,9 +81,10 @@ def sizes_of(base: bytes) -> bytes:
 
 def in_order(bases: Collection[bytes]) -> list[bytes]:
     """Sorted by the time in the names."""
-    if _SAME_LENGTH.fullmatch(b"\n".join(bases) + b"\n"):
-        return sorted(bases)
-    return sorted(bases, key=_time_key)
+    ordered = sorted(bases)
+    if all(_SAME_LENGTH.fullmatch(b"\n".join([*ordered[at: at + 1000], b""])) for at in range(0, len(ordered), 1000)):
+        return ordered
+    return sorted(ordered, key=_time_key)
 
 
 def _time_key(base: bytes) -> tuple[int, int, bytes]:

@@ -10,6 +10,7 @@ import operator
 import os
 import time
 from array import array
+from bisect import bisect_left
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import islice
@@ -105,9 +106,8 @@ class ScannedMaildir(MaildirFolder):
         self._mtimes[folder] = os.stat(path).st_mtime_ns
         self._settled[folder] = now - self._mtimes[folder] > TICK_NS
         names = os.listdir(os.fsencode(path))
-        if b"\n." in b"\n".join([b"", *names]):
-            names = [name for name in names if not name.startswith(b".")]
         names.sort()
+        del names[bisect_left(names, b"."):bisect_left(names, b"/")]            # hidden ones
         return list(map((folder.encode() + b"/").__add__, names))
 
     def _first_listing(self) -> tuple[list[bytes], list[Path]]:
