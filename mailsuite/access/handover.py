@@ -36,6 +36,7 @@ class HandOver:
     capability_asked: bool = False
     secured: bool = False
     utf8: bool = False               # POP3: the client said UTF8 (RFC 6856)
+    way_back: str = ""               # of a connection that may come back (way_back.py)
 
     def to_message(self) -> dict[str, object]:
         """As JSON between our processes."""
@@ -44,6 +45,7 @@ class HandOver:
             "protocol": self.protocol, "user": self.user, "tag": self.tag.decode("latin-1"),
             "octets": self.octets.decode("latin-1"), "session_id": self.session_id, "mechanism": self.mechanism,
             "capability_asked": self.capability_asked, "secured": self.secured, "utf8": self.utf8,
+            "way_back": self.way_back,
             "peer": [peer.address, peer.port, peer.server_address, peer.server_port, peer.name, peer.reverse_name],
             "tls": tls and [tls.protocol, tls.cipher, tls.cipher_bits, tls.cipher_algorithm_bits, tls.server_name],
         }
@@ -58,6 +60,7 @@ class HandOver:
             session_id=_text(message, "session_id"),
             mechanism=_text(message, "mechanism"), capability_asked=bool(message["capability_asked"]),
             secured=bool(message["secured"]), utf8=bool(message["utf8"]),
+            way_back=_text(message, "way_back"),
             peer=_peer(message["peer"]), tls=None if tls is None else _tls(tls))
 
 

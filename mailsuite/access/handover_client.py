@@ -15,7 +15,7 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mailsuite.access.handover import GRANT, HandOver, share_of
@@ -38,6 +38,8 @@ class AccessChannel:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        # Takes connections that come back: the HandOver's message, and the descriptor, which becomes its own.
+        self.take_back: Callable[[Mapping[str, Any], int], None] | None = None
         self._access: HandOverLink | None = None
         self._workers: dict[str, int] = {}                          # by rights: how many share their users
         self._links: dict[tuple[str, int], HandOverLink] = {}       # by rights and share
@@ -120,7 +122,7 @@ class AccessChannel:
             except OSError:
                 ours.close()
                 raise
-            self._access = HandOverLink(ours, self.path, self._answered, self._lost)
+            self._access = HandOverLink(ours, self.path, self._answered, self._lost, self.take_back)
 
     def _lost(self, link: HandOverLink, why: str, waiting: list[Asked]) -> None:
         """All who waited are told; the next hand-over finds another way."""

@@ -63,13 +63,17 @@ class Asked:
 
 
 Answered = Callable[["HandOverLink", Mapping[str, Any], list[int], Asked], None]
+GivenBack = Callable[[Mapping[str, Any], int], None]
 Lost = Callable[["HandOverLink", str, list[Asked]], None]
 
 
 class HandOverLink:
     """Reads from its making until `close`, or the end of the other side."""
 
-    def __init__(self, sock: socket.socket, name: str, answered: Answered, lost: Lost) -> None:
+    def __init__(self, sock: socket.socket, name: str, answered: Answered, lost: Lost,
+                 given_back: GivenBack | None = None) -> None:
+        """given_back: takes connections that come back (way_back.py): the message, and the descriptor."""
+        self._given_back = given_back
         self.name, self.retired = name, False       # retired: no longer asked; it closes after the last answer
         self._sock, self._answered, self._lost = sock, answered, lost
         self._last = 0
@@ -134,6 +138,9 @@ class HandOverLink:
         if found is None or len(found) != 1:
             packets.close_all(fds)
             self.close("connection lost")
+            return
+        if "back" in found[0] and len(fds) == 1 and self._given_back is not None:
+            self._given_back(found[0]["back"], fds[0])
             return
         waiting = self._waiting.pop(found[0].get("n", 0), None)
         if waiting is None:

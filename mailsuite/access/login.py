@@ -200,6 +200,7 @@ class LoginSession:
     # What holds after the handshake: the client may have asked for a name (SNI) that has settings of its own.
     facts_with: Callable[[TlsInfo], LoginFacts] | None = None
     note: Callable[[str], None] = field(default=lambda text: None)      # a line for the log
+    greeted: bool = False            # the connection is not new: somebody had logged in, and gave up the login
 
     def __post_init__(self) -> None:
         self.timeout_s = LOGIN_TIMEOUT_S

@@ -7,7 +7,8 @@
 A packet is {"n": 7, "h": HandOver, "t": [client pid, request, cookie], "g": grant} with the client's descriptor, its
 answer {"n": 7, "pid": 123}, {"n": 7, "refused": "limit", "text": "..."}, from a worker {"n": 7, "again": "grant"} with
 the descriptor, or from the access service, with another one, {"n": 7, "workers": 2, "share": 0}: how many share the
-users of these rights, and which this is. The channel ends with the login process.
+users of these rights, and which this is. {"back": HandOver} with a descriptor brings a connection back that goes on
+without a user (way_back.py). The channel ends with the login process.
 """
 
 import asyncio

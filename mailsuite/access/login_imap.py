@@ -161,6 +161,8 @@ class ImapLogin(LoginSession):
         return " ".join(words)
 
     def opened(self) -> list[Action]:
+        if self.greeted:
+            return self._flush()
         self.send(f"* OK [CAPABILITY {self.capability()}] {self.facts.greeting}")
         return self._flush()
 

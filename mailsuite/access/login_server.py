@@ -13,6 +13,7 @@ import socket
 import ssl
 import time
 from base64 import b64encode
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -40,6 +41,7 @@ from mailsuite.access.networks import Networks
 from mailsuite.access.proxy_login import pass_on
 from mailsuite.access.proxy_remote import ProxyOptions, proxy_options
 from mailsuite.access.relay import start_relay
+from mailsuite.access.way_back import Seals
 from mailsuite.base.dialogue import Peer, Session, TlsInfo
 from mailsuite.base.errors import ConfigError, TemporaryError
 from mailsuite.base.log import access_logger
@@ -72,6 +74,9 @@ class LoginServer:
         base_dir = settings.text("base_dir")
         self.auth = AuthClient(os.path.join(base_dir, "login", "login"))
         self.access = AccessChannel(os.path.join(base_dir, protocol))
+        # With imap_extensions = all a client may undo its login.
+        self.takes_back = protocol == "imap" and settings.text("imap_extensions") == "all"
+        self.seals = Seals()
         self.sites = Sites(protocol, settings, tls)
         self.log = access_logger(f"{PROGRAMS[protocol]}-login")
         self.next_warning = 0.0          # when a full service may be told of again
@@ -118,13 +123,16 @@ class LoginServer:
 class LoginHandler:
     """One connection (net.driver.Handler)."""
 
-    def __init__(self, server: LoginServer, peer: Peer, listener: str = "") -> None:
-        self._server, self._listener = server, listener
+    def __init__(self, server: LoginServer, peer: Peer, listener: str = "", given_back: HandOver | None = None) -> None:
+        """given_back: as the connection was when its client logged in, which it undid now (IMAP's UNAUTHENTICATE)."""
+        self._server, self._listener, self._given_back = server, listener, given_back
         self._origin = Origin(peer, session_id(peer))
         self._server_name = peer.proxied.host_name if peer.proxied is not None else ""
         self._site = server.sites.of(peer)
         self._trusted = peer.address in self._site.trusted
         self._secured = server.is_secured(peer, self._trusted)
+        if given_back is not None:
+            self._secured = given_back.secured and given_back.tls is None
         self.began = time.monotonic()
         self._session: LoginSession | None = None
         self._channel: Channel | None = None
@@ -133,7 +141,7 @@ class LoginHandler:
         self._channel = channel
         self._session = SESSIONS[self._server.protocol](
             self._facts() if channel.tls is None else self._facts_with(channel.tls), tls=channel.tls,
-            origin=self._origin, facts_with=self._facts_with, note=self._log)
+            origin=self._origin, facts_with=self._facts_with, note=self._log, greeted=self._given_back is not None)
         return self._session
 
     def _facts(self) -> LoginFacts:
@@ -218,7 +226,7 @@ class LoginHandler:
             elif isinstance(question, Proceed) and server.auth.connected:
                 server.auth.reply(question.request_id, question.response,
                                   lambda step: self._authenticated(step, pending))
-            elif isinstance(question, LogIn) and session.tls is None and server.access.connected:
+            elif isinstance(question, LogIn) and not self._is_relayed(session) and server.access.connected:
                 assert isinstance(self._channel, Connection)
                 transport = self._channel.hold()
                 if transport.get_write_buffer_size():
@@ -308,7 +316,7 @@ class LoginHandler:
         if not await _all_sent(transport):
             return Refused(Why.FAILED)
         handover, ticket = self._hand_over(question, session)
-        if session.tls is None:
+        if not self._is_relayed(session):
             fd: int = transport.get_extra_info("socket").fileno()
             result = await self._server.access.ask(handover, ticket, fd)
         else:
@@ -326,6 +334,8 @@ class LoginHandler:
             peer=self._origin.peer, tls=session.tls, session_id=self._origin.session_id, mechanism=question.mechanism,
             capability_asked=capability_asked, secured=session.is_secure,
             utf8=isinstance(session, Pop3Login) and session.utf8)
+        if self._server.takes_back:
+            handover = self._server.seals.sealed(handover)
         return handover, Ticket(auth.client_pid, success.request_id, auth.cookie, success.fields.get("grant", ""))
 
     def _note(self, result: HandedOver | Refused, session: LoginSession, handover: HandOver) -> None:
@@ -336,6 +346,10 @@ class LoginHandler:
             self._log("Login")
         else:
             session.put_back(handover.octets)
+
+    def _is_relayed(self, session: LoginSession) -> bool:
+        """TLS ends here. One that was given back by a worker may end in a relay that goes on."""
+        return session.tls is not None and (self._given_back is None or self._given_back.tls is None)
 
     async def _through_relay(self, channel: Connection, handover: HandOver, ticket: Ticket) -> HandedOver | Refused:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -434,11 +448,13 @@ async def serve_sieve(context: ServiceContext) -> None:
 
 async def _serve(context: ServiceContext, protocol: str) -> None:
     assert context.dovecot is not None
+    acceptors: list[Acceptor] = []
     tls, proxy = context.prepared if isinstance(context.prepared, tuple) else prepare(context)
     server = LoginServer(protocol, context.dovecot, tls, proxy)
+    if server.takes_back:
+        server.access.take_back = lambda message, fd: _take_back(server, acceptors, message, fd)
     await server.find_mechanisms()
     limit = max(1, context.process_limit // max(1, context.workers) if context.process_limit else PROCESS_CONNECTIONS)
-    acceptors: list[Acceptor] = []
     room = partial(_make_room, server, acceptors, _full_text(context))
     for listener in context.listeners:
         acceptors.append(Acceptor(
@@ -448,6 +464,19 @@ async def _serve(context: ServiceContext, protocol: str) -> None:
     await serve_connections(context, acceptors, _say_goodbye)
     server.auth.close()
     server.access.close()
+
+
+def _take_back(server: LoginServer, acceptors: list[Acceptor], message: Mapping[str, object], fd: int) -> None:
+    """A connection whose client gave up its login goes on here."""
+    sock = socket.socket(fileno=fd)
+    try:
+        sock.setblocking(False)
+        handover = server.seals.checked(message)
+        acceptors[0].adopt(sock, LoginHandler(server, handover.peer, given_back=handover), handover.peer,
+                           tls=handover.tls, first=handover.octets)
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        server.log.error("a connection cannot be taken back: %s", error)
+        sock.close()
 
 
 def _handler(server: LoginServer, listener: str, peer: Peer) -> LoginHandler:

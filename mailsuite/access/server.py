@@ -26,6 +26,7 @@ from mailsuite.access.identity import NotAllowed, identity_of
 from mailsuite.access.login import Why
 from mailsuite.access.login_channel import Entry, LoginChannel
 from mailsuite.access.user_workers import UserWorkers
+from mailsuite.access.way_back import Returns, maker_of
 from mailsuite.access.worker import ServeUser
 from mailsuite.base.errors import TemporaryError
 from mailsuite.base.log import access_logger
@@ -86,7 +87,7 @@ class AccessParent:
                 elif "about" in message:
                     await self._about(message["about"], login)
                 elif "channel" in message and len(fds) == 1:
-                    _open_channel(socket.socket(fileno=fds.pop()), self.admission.take)
+                    _open_channel(socket.socket(fileno=fds.pop()), self.admission.take, self.workers.returns)
                 else:
                     raise ValueError("none that is known")
             except (OSError, TimeoutError, ValueError, KeyError, TypeError) as error:
@@ -188,11 +189,12 @@ class AccessParent:
         self.auth.close()
 
 
-def _open_channel(sock: socket.socket, take: Callable[[Entry], None]) -> None:
+def _open_channel(sock: socket.socket, take: Callable[[Entry], None], returns: Returns) -> None:
     if sock.type != socket.SOCK_SEQPACKET:
         sock.close()
         raise ValueError("a channel is a SOCK_SEQPACKET")
-    LoginChannel(sock, take)
+    pid = maker_of(sock)
+    returns.add(LoginChannel(sock, take, lambda: returns.drop(pid)), pid)
 
 
 @cache

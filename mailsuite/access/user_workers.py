@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from mailsuite.access.handover import share_of
 from mailsuite.access.identity import identity_of
 from mailsuite.access.sessions import Session, Sessions
+from mailsuite.access.way_back import Returns
 from mailsuite.access.worker import ServeUser, run_worker
 from mailsuite.base.errors import MailError
 from mailsuite.base.log import access_logger
@@ -52,9 +53,9 @@ class UserWorkers:
     def __init__(self, dovecot: "DovecotSettings", settings: "Settings", protocols: Mapping[str, ServeUser]) -> None:
         self.dovecot, self.settings, self.protocols = dovecot, settings, protocols
         self.generation = 0
-        self.sessions = Sessions()
+        self.sessions, self.returns = Sessions(), Returns()
         self.pool = WorkerPool(self._main, name="access", most=WORKERS_LIMIT, depth=SESSIONS_LIMIT,
-                               backlog=SESSIONS_LIMIT, idle_s=IDLE_S, told=self.told)
+                               backlog=SESSIONS_LIMIT, idle_s=IDLE_S, told=self.told, given=self.returns.give)
         self._cores = len(os.sched_getaffinity(0))
         self._identities: dict[object, tuple[float, Identity]] = {}     # each with the time it is good until
         self._counts: dict[Key, int] = {}

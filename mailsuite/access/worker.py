@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mailsuite.access.handover import HandOver
+from mailsuite.access.way_back import GivenBack
 from mailsuite.access.worker_logins import WorkerLogins
 from mailsuite.access.world import UserWorld
 from mailsuite.base import privilege
@@ -33,7 +34,8 @@ TELL_S = 0.02                    # how long the parent may be in the dark about 
 TELL_MOST = 200                  # ...or of so many
 END_WAIT_S = 8.0                 # how long sessions may take to say goodbye when the suite stops
 
-ServeUser = Callable[[socket.socket, HandOver, UserInfo, UserWorld], Awaitable[None]]
+# The result: a connection that goes on without a user.
+ServeUser = Callable[[socket.socket, HandOver, UserInfo, UserWorld], Awaitable[GivenBack | None]]
 
 log = logging.getLogger("mailsuite.dovecot.access")
 
@@ -145,7 +147,18 @@ class Worker:
         client = socket.socket(fileno=fd)
         client.setblocking(False)
         with self._logins.counted(user, handover, told=told):
-            await self._protocols[handover.protocol](client, handover, user, self._world)
+            given_back = await self._protocols[handover.protocol](client, handover, user, self._world)
+        if given_back is not None:
+            self._give_back(given_back, handover)
+
+    def _give_back(self, given_back: GivenBack, handover: HandOver) -> None:
+        """A descriptor that cannot be sent is closed, and the client sees the end."""
+        try:
+            self._channel.give({"back": given_back.message(handover)}, [given_back.fd])
+        except OSError as error:
+            log.error("cannot give a connection back: %s", error)
+        finally:
+            os.close(given_back.fd)
 
     def _begin(self, handover: HandOver, user: UserInfo, fd: int) -> None:
         """A session that came from a login process; its first steps are made here and now."""

@@ -116,6 +116,8 @@ imap_logout_format = in=%i out=%o deleted=%{deleted} expunged=%{expunged} trashe
 imap_max_line_length = 64 k
 imap_message_limit = 0
 imap_metadata = no
+imap_output_timeout = 30 mins
+imap_progress_interval = 10 secs
 imap_metadata_max_entries = 1000
 imap_metadata_max_size = 32 k
 imap_notify_max_mailboxes = 10000

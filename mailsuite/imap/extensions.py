@@ -84,6 +84,8 @@ EXTENSIONS = (
     Extension("OBJECTID", "RFC 8474", dovecot=False),
     Extension("CREATE-SPECIAL-USE", "RFC 6154", dovecot=False),
     Extension("APPENDLIMIT", "RFC 7889", dovecot=False),                # APPENDLIMIT=n with imap_append_limit
+    Extension("UNAUTHENTICATE", "RFC 8437", commands=("UNAUTHENTICATE",), dovecot=False),
+    Extension("INPROGRESS", "RFC 9585", dovecot=False),
     # With their numbers, of the settings.
     Extension("MESSAGELIMIT", "RFC 9738", "", dovecot=False, setting="imap_message_limit"),
     Extension("SAVELIMIT", "RFC 9738", "", dovecot=False, setting="imap_save_limit"),

@@ -6,6 +6,8 @@ imap_max_line_length   octets of a command with its literals (not APPEND's messa
 imap_extensions        dovecot: what Dovecot 2.3 has; all: everything of extensions.py
 imap_capability        replaces the list of capabilities, or with "+" in front adds to it
 imap_literal_minus     LITERAL- in place of LITERAL+
+imap_progress_interval "* OK [INPROGRESS ...]" while a command takes long; 0 for never
+imap_output_timeout    how long a client may read nothing of what it asked for
 imap_append_limit      octets of a message in APPEND (APPENDLIMIT); 0: any that the quota allows
 imap_message_limit     messages that FETCH, STORE, SEARCH, COPY, MOVE... work on at once (MESSAGELIMIT); 0: any
 imap_save_limit        the same for COPY and APPEND alone (SAVELIMIT)
@@ -48,7 +50,7 @@ class Settings(Protocol):
 
 @dataclass(frozen=True)
 class Params:
-    """Limits and texts of an IMAP session. idle_notify_s: 0 for never.
+    """Limits and texts of an IMAP session. idle_notify_s, progress_s: 0 for never. output_timeout_s: 0 for no limit.
 
     offered: names in extensions.py. withheld: commands that are answered as unknown. append_limit: octets of a message
     in APPEND; message_limit, save_limit: messages that one command may work on (RFC 9738); 0: any.
@@ -63,6 +65,8 @@ class Params:
     withheld: frozenset[str] = withheld(OFFERED)
     compress_level: int = 6
     literal_minus: bool = False
+    progress_s: float = 0.0
+    output_timeout_s: float = 1800.0
     append_limit: int = 0
     message_limit: int = 0
     save_limit: int = 0
@@ -85,6 +89,8 @@ class Params:
         limits = {name: _number(settings, f"imap_{name}_limit") for name in ("append", "message", "save")}
         return cls(
             offered=names, withheld=withheld(offered),
+            progress_s=_get(lambda: settings.time_s("imap_progress_interval"), 10.0) if "INPROGRESS" in names else 0.0,
+            output_timeout_s=_get(lambda: settings.time_s("imap_output_timeout"), default.output_timeout_s),
             literal_minus=_get(lambda: settings.flag("imap_literal_minus"), False),
             append_limit=limits["append"], message_limit=limits["message"], save_limit=limits["save"],
             compress_level=_level(settings) if "COMPRESS" in names else default.compress_level,

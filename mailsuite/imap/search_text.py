@@ -107,6 +107,7 @@ class Texts:
     def _read(self, text: str, uids: Sequence[int], *, headers: bool) -> set[int]:
         found, sieve, at = set[int](), Sieve(text), 0
         while at < len(uids):
+            self._selected.progress = b"%d" % at, b"%d" % len(uids)
             some = self._mailbox.read_some(uids[at: at + SLICE])
             if self._stop():
                 raise Stopped
@@ -115,4 +116,5 @@ class Texts:
                         text in each for each in texts_of(Message.from_stored(stored), headers=headers)):
                     found.add(uid)
             at += len(some)
+        self._selected.progress = None
         return found

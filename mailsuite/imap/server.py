@@ -21,6 +21,7 @@ from mailsuite.access.conversation import converse
 from mailsuite.access.handover import HandOver
 from mailsuite.access.threads import Job, search_pool
 from mailsuite.access.user_mail import UserMail
+from mailsuite.access.way_back import GivenBack
 from mailsuite.access.world import UserWorld
 from mailsuite.base.errors import MailError
 from mailsuite.base.log import access_logger
@@ -30,10 +31,10 @@ from mailsuite.imap.commands.append import Appending
 from mailsuite.imap.commands.context import Context, Run
 from mailsuite.imap.notify_server import Notifier
 from mailsuite.imap.params import Params
-from mailsuite.imap.reply import BAD, OK, Reply, took
+from mailsuite.imap.reply import BAD, OK, Reply, string, took
 from mailsuite.imap.session import AppendEnd, AppendPart, Command, Done, Go, IdleEnd, Session
 from mailsuite.net.deflate import DeflatingConnection
-from mailsuite.net.driver import Channel
+from mailsuite.net.driver import Channel, Connection
 from mailsuite.sasl.user import UserInfo
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 log = access_logger("imap")
+UNSENT_WAIT_S = 30.0    # how long a client may take to read that it has no user any more
 STEP = 128 * 1024       # octets that a step makes before they are written: each costs two switches of threads
 FAILED = b"* BYE Internal error occurred. Refer to server log for more information.\r\n"
 
@@ -60,6 +62,8 @@ class Handler:
         self._notifier: Notifier | None = None
         self._running: Job[Any] | None = None
         self.octets_in = self.octets_out = 0
+        self._why = ""                          # the end, in our words
+        self.given_back: GivenBack | None = None
 
     # --- net.driver.Handler ---------------------------------------------------------------------------------------
 
@@ -116,13 +120,45 @@ class Handler:
 
     async def _drive(self, tag: bytes, steps: Run, started: float, *, searches: bool = False) -> Done:
         """Run the steps in threads; write each block and wait until it is read. The last goes with the tagged line."""
+        # Between a command's own replies nothing else may be said, so progress is told only before the first.
+        progress = _Progress(self, tag) if self.params.progress_s else None
         while True:
-            octets, reply = await self._run(lambda: _step(steps), searches=searches)
+            try:
+                octets, reply = await self._run(lambda: _step(steps), searches=searches)
+            finally:
+                if progress is not None:
+                    progress.stop()
             if reply is not None:
-                return self._done(tag, octets, reply, started)
-            self.octets_out += len(octets)
-            self.channel.send(octets)
-            await self.channel.drain()
+                done = self._done(tag, octets, reply, started)
+                return await self._give_back(done) if self.context.given_back else done
+            await self._write(octets)
+
+    async def _give_back(self, done: Done) -> Done:
+        """UNAUTHENTICATE: say OK to the last octet, then keep the descriptor and what was read behind the command."""
+        assert isinstance(self.channel, Connection)
+        await self._write(done.octets)
+        transport = self.channel.hold()
+        end = time.monotonic() + UNSENT_WAIT_S
+        while transport.get_write_buffer_size():
+            if time.monotonic() > end or transport.is_closing():
+                return Done(b"", close=True)
+            await asyncio.sleep(0.005)
+        if not transport.is_closing():
+            fd = os.dup(transport.get_extra_info("socket").fileno())
+            self.given_back = GivenBack(fd, self.session.remaining())
+        return Done(b"", close=True)
+
+    async def _write(self, octets: bytes) -> None:
+        """Say it and wait until the client has read enough. Raises ConnectionError: it is gone, or does not read."""
+        self.octets_out += len(octets)
+        self.channel.send(octets)
+        try:
+            async with asyncio.timeout(self.params.output_timeout_s or None):
+                await self.channel.drain()
+        except TimeoutError:
+            self._why = "Disconnected for inactivity in reading our output"
+            self.channel.abort()
+            raise ConnectionResetError(self._why) from None
 
     def _at_once(self, command: Command, started: float) -> Done:
         """A command that waits for nothing needs no thread."""
@@ -212,9 +248,7 @@ class Handler:
             while not over:
                 out, over = await self._run(lambda: _news_step(steps))
                 if out:
-                    self.octets_out += len(out)
-                    self.channel.send(out)
-                    await self.channel.drain()
+                    await self._write(out)
             if self.context.farewell:
                 self.channel.send(self.context.farewell)
                 self.channel.abort()
@@ -246,8 +280,28 @@ class Handler:
                   "trashed": "0", "fetch_hdr_count": str(counts.headers), "appended": "0", "autoexpunged": str(expired),
                   "fetch_hdr_bytes": str(counts.header_octets), "fetch_body_count": str(counts.bodies),
                   "fetch_body_bytes": str(counts.body_octets)}
-        log.info("Disconnected: %s %s", reason or "Connection closed",
+        log.info("Disconnected: %s %s", self._why or reason or "Connection closed",
                  expand_variables(self.params.logout_format, values), extra=self.extra)
+
+
+class _Progress:
+    """INPROGRESS (RFC 9585): a command that takes long says every progress_s that it is under way."""
+
+    def __init__(self, handler: Handler, tag: bytes) -> None:
+        self._handler, self._tag = handler, tag
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(handler.params.progress_s, self._tell)
+
+    def _tell(self) -> None:
+        selected = self._handler.context.selected
+        done, goal = selected.progress if selected is not None and selected.progress is not None else (b"NIL", b"NIL")
+        line = b"* OK [INPROGRESS (%b %b %b)] Still working.\r\n" % (string(self._tag), done, goal)
+        self._handler.octets_out += len(line)
+        self._handler.channel.send(line)
+        self._timer = self._loop.call_later(self._handler.params.progress_s, self._tell)
+
+    def stop(self) -> None:
+        self._timer.cancel()
 
 
 class _Idle:
@@ -353,8 +407,11 @@ def _say(sock: socket.socket, octets: bytes) -> bytes:
         return octets
 
 
-async def serve_user(sock: socket.socket, handover: HandOver, user: UserInfo, world: UserWorld) -> None:
-    """One session from its greeting to its end. Owns the socket; raises nothing that concerns one session only."""
+async def serve_user(sock: socket.socket, handover: HandOver, user: UserInfo, world: UserWorld) -> GivenBack | None:
+    """One session from its greeting to its end. Owns the socket; raises nothing that concerns one session only.
+
+    Returns the connection when it is to go on without a user.
+    """
     settings = world.dovecot.for_protocol("imap")
     params = _params(settings)
     prefix = f"imap({user.user})<{os.getpid()}><{handover.session_id}>"
@@ -367,7 +424,7 @@ async def serve_user(sock: socket.socket, handover: HandOver, user: UserInfo, wo
                       exc_info=not isinstance(error, MailError))
             with contextlib.suppress(OSError), sock:
                 await asyncio.get_running_loop().sock_sendall(sock, greeting(handover, params, failed=True))
-            return
+            return None
         said = greeting(handover, params)
         handler = Handler(mail, params, _say(sock, said), prefix)
         handler.octets_out = len(said)
@@ -377,3 +434,4 @@ async def serve_user(sock: socket.socket, handover: HandOver, user: UserInfo, wo
             await handler.finish(reason)
         except Exception:
             log.exception("unforeseen at a session's end", extra=handler.extra)
+        return handler.given_back

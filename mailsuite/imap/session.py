@@ -166,6 +166,11 @@ class Session:
         self._closed = True
         return []
 
+    def remaining(self) -> bytes:
+        """What the client has sent behind the command that is being answered; the session is over."""
+        self._closed = True
+        return self._lines.take_octets(len(self._lines))
+
     def end(self, why: str) -> list[Action]:
         """The server ends the dialogue: BYE."""
         return [] if self._closed else self._close([Send(b"* BYE %b.\r\n" % why.encode())], why)

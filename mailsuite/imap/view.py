@@ -41,6 +41,7 @@ class Selected:
         self.powerless = not view.read_only and not mailbox.may_write()     # STORE is answered, and does nothing
         self.read_only = view.read_only or self.powerless
         self.modseqs = self.vanished = False
+        self.progress: tuple[bytes, bytes] | None = None       # of a long search: messages looked at, and of how many
         self.gone = False                      # the mailbox was deleted under the session
         self.known_modseq = 0                  # told to the client with its last full picture (QRESYNC)
         self.exists, self.uid_next = len(view.uids), mailbox.uid_next

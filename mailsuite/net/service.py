@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from mailsuite.base.dialogue import Peer
+from mailsuite.base.dialogue import Peer, TlsInfo
 from mailsuite.base.eager import StandIn, begin
 from mailsuite.net.driver import Connection, Handler
 from mailsuite.net.exclusive import share_fairly
@@ -200,6 +200,34 @@ class Acceptor:
             sock.close()
         finally:
             # While it was in both numbers the place count may have looked full: accept again then.
+            self._opening -= 1
+            self._check_idle()
+
+    def adopt(self, sock: socket.socket, handler: Handler, peer: Peer, *, tls: TlsInfo | None, first: bytes) -> None:
+        """A connection that another process had: it counts as one of this listener's.
+
+        tls: what it runs through elsewhere. first: what its client has said already. The socket is ours, but when there
+        is no room, which is an OSError.
+        """
+        if self.limit and len(self.connections) + self._opening >= self.limit:
+            raise OSError("too many connections")
+        tls_for = self._tls_for
+        made = Connection(handler, peer=peer, tls=self._tls if tls_for is None else lambda: tls_for(peer),
+                          on_close=self._forget, handshake_timeout_s=self._handshake_timeout_s)
+        made.tls, made.first = tls, first
+        self._opening += 1
+        self.idle.clear()
+        begin(self._loop, self._adopted(sock, made), StandIn())
+
+    async def _adopted(self, sock: socket.socket, made: Connection) -> None:
+        self.connections.add(made)
+        try:
+            await self._loop.connect_accepted_socket(lambda: made, sock)
+        except OSError as error:
+            self.connections.discard(made)
+            log.info("connection to %s could not go on: %s", self.listener.name, error)
+            sock.close()
+        finally:
             self._opening -= 1
             self._check_idle()
 

@@ -96,6 +96,10 @@ class WorkerChannel:
         """Say something unasked (WorkerPool's `told`). Raises OSError."""
         packets.send(self._sock, {"told": what}, [])
 
+    def give(self, what: object, fds: Sequence[int]) -> None:
+        """Say something unasked with descriptors beside it, which stay the caller's (`given`). Raises OSError."""
+        packets.send(self._sock, {"told": what}, list(fds))
+
 
 def _failed(number: int, error: BaseException) -> dict[str, Any]:
     if not isinstance(error, MailError):

@@ -97,15 +97,17 @@ class WorkerPool:
     no_new_privileges: set-uid programs give a worker's children nothing; off where users' commands need them.
     batch: requests that travel and are answered together; 1: each alone. alone: requests that never travel with
     others. umask: of the workers. allow_root: uid 0 may be asked for; main must then run nothing but our own code.
-    told: what a worker said unasked (WorkerChannel.tell), with its process id; None: it is gone.
+    told: what a worker said unasked (WorkerChannel.tell), with its process id; None: it is gone. given: the same with
+    descriptors, which are its own then; without it a worker has no business sending any.
     """
 
     def __init__(self, main: Main, *, name: str = "worker", most: int = 100, most_each: int = 1, depth: int = 4,
                  batch: int = 1, backlog: int = 20000, idle_s: float = 100.0, no_new_privileges: bool = True,
                  alone: Callable[[Mapping[str, Any]], bool] = lambda message: False,
                  umask: int = 0o077, allow_root: bool = False,
-                 told: Callable[[int, Any], None] = lambda pid, what: None) -> None:
-        self._alone, self._told = alone, told
+                 told: Callable[[int, Any], None] = lambda pid, what: None,
+                 given: Callable[[int, Any, list[int]], None] | None = None) -> None:
+        self._alone, self._told, self._given = alone, told, given
         self._main, self._name, self._most, self._most_each = main, name, most, most_each
         self._depth, self._backlog, self._idle_s = depth, backlog, idle_s
         self._batch = min(batch, packets.FDS_LIMIT)
@@ -374,7 +376,10 @@ class WorkerPool:
             return
         except OSError:
             found, fds = None, []
-        packets.close_all(fds)                 # a worker has no business sending any
+        if fds and self._given is not None and found and len(found) == 1 and "told" in found[0]:
+            self._given(worker.pid, found.pop()["told"], fds)
+        else:
+            packets.close_all(fds)
         if found is None:
             self._dismiss(worker)
             return

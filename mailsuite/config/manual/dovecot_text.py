@@ -85,6 +85,8 @@ imap_literal_minus: LITERAL- in place of LITERAL+.
 imap_logout_format: The log line at the end of an IMAP session.
 imap_max_line_length: Octets of an IMAP command line.
 imap_message_limit: How many messages one IMAP command works on; 0: any number. Not in Dovecot.
+imap_output_timeout: How long a client may read nothing of what it asked for; 0: no limit. Not in Dovecot.
+imap_progress_interval: How often a long command says that it goes on (INPROGRESS); 0: never. Not in Dovecot.
 imap_save_limit: How many messages one COPY or APPEND makes; 0: any number. Not in Dovecot.
 imapc_cmd_timeout: How long the other IMAP server may be silent.
 imapc_connection_retry_count: How often a lost connection is made anew; sync tries at least three times.

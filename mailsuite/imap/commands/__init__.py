@@ -28,6 +28,7 @@ from mailsuite.imap.commands import (
     sort,
     status,
     store,
+    unauthenticate,
 )
 from mailsuite.imap.commands.context import UIDONLY, Context, Run
 from mailsuite.imap.commands.errors import reply_of
@@ -87,6 +88,7 @@ COMMANDS: Mapping[str, Entry] = {
     "GETQUOTAROOT": Entry(quota.do_getquotaroot),
     "SETQUOTA": Entry(quota.do_setquota),
     "APPEND": Entry(append.do_append),
+    "UNAUTHENTICATE": Entry(unauthenticate.do_unauthenticate),
     "CHECK": Entry(basic.do_check, Rule.SELECTED),
     "CLOSE": Entry(select.do_close, Rule.SELECTED),
     "UNSELECT": Entry(select.do_unselect, Rule.SELECTED),

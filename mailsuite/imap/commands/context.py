@@ -64,6 +64,7 @@ class Context:
     counts: Counts = field(default_factory=Counts)
     farewell: bytes = b""
     compress: bool = False              # from the next octet on
+    given_back: bool = False            # after this command the connection belongs to a login process again
     left: bool = False                  # the client went away: long work may end
     notices: "Notices | None" = None    # after NOTIFY
 

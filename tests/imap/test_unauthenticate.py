@@ -1,0 +1,118 @@
+"""UNAUTHENTICATE (RFC 8437) through a whole suite: a connection goes back to a login process, plain and through TLS."""
+
+import socket
+import ssl
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.suite import Suite, open_folder, wait_for
+
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("unauthenticate")]
+
+
+@pytest.fixture(scope="module")
+def suite() -> Iterator[Suite]:
+    with open_folder() as folder:
+        suite = Suite(folder)
+        conf = suite.top / "dovecot.conf"
+        conf.write_text(conf.read_text() + "disable_plaintext_auth = no\n")
+        suite.start()
+        try:
+            yield suite
+        finally:
+            suite.stop()
+
+
+class Client:
+    """A connection and its lines."""
+
+    def __init__(self, suite: Suite, name: str) -> None:
+        sock = socket.create_connection(("127.0.0.1", suite.ports[name]), timeout=20)
+        if name == "imaps":
+            sock = _wrapped(sock)
+        self.sock, self.file = sock, sock.makefile("rb")
+
+    def say(self, line: str) -> None:
+        self.sock.sendall(line.encode() + b"\r\n")
+
+    def until(self, tag: str) -> str:
+        """The tagged line."""
+        while line := self.file.readline().decode():
+            if line.startswith(tag):
+                return line.rstrip()
+        raise AssertionError(f"closed before {tag}")
+
+    def ask(self, line: str) -> str:
+        self.say(line)
+        return self.until(line.split()[0] + " ")
+
+    def close(self) -> None:
+        self.file.close()
+        self.sock.close()
+
+
+def _wrapped(sock: socket.socket) -> socket.socket:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context.wrap_socket(sock)
+
+
+def sessions(suite: Suite, user: str) -> int:
+    return suite.program("doveadm", "who", "-1", user).stdout.count(f"{user} ")
+
+
+@pytest.mark.parametrize("port", ["imap", "imaps"])
+def test_one_connection_for_two_users(suite: Suite, port: str) -> None:
+    (first, one), (second, other) = list(suite.users.items())[:2]
+    client = Client(suite, port)
+    try:
+        assert " OK " in client.file.readline().decode()
+        assert client.ask(f"a1 LOGIN {first} {one}").startswith("a1 OK [CAPABILITY ")
+        assert client.ask("a2 CREATE of-the-first").startswith(("a2 OK", "a2 NO [ALREADYEXISTS]"))
+        assert client.ask("a3 ENABLE IMAP4rev2").startswith("a3 OK")
+        assert client.ask("a4 SELECT INBOX").startswith("a4 OK")
+        assert client.ask("a5 UNAUTHENTICATE").startswith("a5 OK Unauthenticate completed")
+        # Nothing of the user is left
+        assert client.ask("a6 SELECT INBOX").startswith("a6 BAD Error in IMAP command received by server")
+        assert client.ask("a7 UNAUTHENTICATE").startswith("a7 BAD")
+        wait_for(lambda: sessions(suite, first) == 0, what="the session's end")
+        assert client.ask(f"a8 LOGIN {second} wrong").startswith("a8 NO [AUTHENTICATIONFAILED]")
+        assert client.ask(f"a9 LOGIN {second} {other}").startswith("a9 OK [CAPABILITY ")
+        client.say('b1 LIST "" of-the-first')
+        assert client.file.readline().startswith(b"b1 OK")
+        # What was enabled is not any more: names are modified UTF-7, SEARCH answers SEARCH
+        assert client.ask("b2 SELECT INBOX").startswith("b2 OK")
+        client.say("b3 SEARCH ALL")
+        assert client.file.readline().startswith(b"* SEARCH")
+        assert client.until("b3 ").startswith("b3 OK")
+        # And once more, with everything that follows already sent
+        client.say(f"b4 UNAUTHENTICATE\r\nb5 NOOP\r\nb6 LOGIN {first} {one}\r\nb7 SELECT INBOX")
+        assert client.until("b5 ").startswith("b5 OK NOOP completed")
+        assert client.until("b6 ").startswith("b6 OK")
+        assert client.until("b7 ").startswith("b7 OK")
+        assert client.ask("b8 LOGOUT").startswith("b8 OK")
+    finally:
+        client.close()
+    wait_for(lambda: sessions(suite, first) == 0, what="the last session's end")
+
+
+def test_starttls_after_it(suite: Suite) -> None:
+    user, password = next(iter(suite.users.items()))
+    client = Client(suite, "imap")
+    try:
+        client.file.readline()
+        assert client.ask(f"a1 LOGIN {user} {password}").startswith("a1 OK")
+        assert client.ask("a2 UNAUTHENTICATE").startswith("a2 OK")
+        assert client.ask("a3 STARTTLS").startswith("a3 OK")
+        client.file.close()
+        client.sock = _wrapped(client.sock)
+        client.file = client.sock.makefile("rb")
+        assert client.ask("a4 STARTTLS").startswith("a4 BAD TLS is already active")
+        assert client.ask(f"a5 LOGIN {user} {password}").startswith("a5 OK")
+        assert client.ask("a6 UNAUTHENTICATE").startswith("a6 OK")
+        assert client.ask("a7 NOOP").startswith("a7 OK")
+    finally:
+        client.close()
+
+
