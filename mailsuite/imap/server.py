@@ -136,6 +136,7 @@ class Handler:
     async def _give_back(self, done: Done) -> Done:
         """UNAUTHENTICATE: say OK to the last octet, then keep the descriptor and what was read behind the command."""
         assert isinstance(self.channel, Connection)
+        self.octets_out -= len(done.octets)     # counted already
         await self._write(done.octets)
         transport = self.channel.hold()
         end = time.monotonic() + UNSENT_WAIT_S
