@@ -13,6 +13,7 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
+from mailsuite.access.doveadm_acl import COMMANDS as ACL_COMMANDS
 from mailsuite.access.doveadm_folders import COMMANDS as FOLDER_COMMANDS
 from mailsuite.access.doveadm_fulltext import COMMANDS as FULLTEXT_COMMANDS
 from mailsuite.access.doveadm_import import COMMANDS as IMPORT_COMMANDS
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 COMMANDS: Mapping[str, Callable[[Run], None]] = {
     **FOLDER_COMMANDS, **MESSAGE_COMMANDS, **MAINTENANCE_COMMANDS, **IMPORT_COMMANDS,
-    **FULLTEXT_COMMANDS, **QUOTA_COMMANDS}
+    **FULLTEXT_COMMANDS, **QUOTA_COMMANDS, **ACL_COMMANDS}
 
 log = access_logger("doveadm")
 

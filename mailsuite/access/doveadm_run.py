@@ -100,6 +100,11 @@ class Run:
         """A part of the command failed; the rest goes on."""
         self.complain(f"{text}: {reason(error)}{end}", status_of(error))
 
+    def inform(self, text: str) -> None:
+        """A line that is no row of the result."""
+        self.flush()
+        self.say({"info": text})
+
     def complain(self, text: str, status: int) -> None:
         """As error(), with a status of one's own."""
         self.flush()

@@ -41,10 +41,10 @@ class NamespaceAcls:
         self._shared = SharedBoxes(settings.shared) if settings.shared else None
         self._files: dict[Parts, AclFile] = {}
         self._lock = threading.Lock()
-        self._place: Place
+        self.place: Place
 
     def attach(self, place: Place) -> None:
-        self._place = place
+        self.place = place
 
     # --- what there is ----------------------------------------------------------------------------------------------
 
@@ -55,7 +55,7 @@ class NamespaceAcls:
             if file is None:
                 if len(self._files) >= MAX_FILES:
                     self._files.clear()
-                file = self._files[parts] = AclFile(os.path.join(self._place.acl_folder(parts), NAME))
+                file = self._files[parts] = AclFile(os.path.join(self.place.acl_folder(parts), NAME))
             return file
 
     def _own(self, parts: Parts) -> list[Entry]:
@@ -67,7 +67,7 @@ class NamespaceAcls:
         """Of the mailbox, then of the administrator. Raises StoreError."""
         found = list(self._own(parts))
         if self._everywhere is not None and parts:
-            found += self._everywhere.entries(self._place.shown_name(parts))
+            found += self._everywhere.entries(self.place.shown_name(parts))
         return found
 
     def rights(self, parts: Parts) -> Rights:
@@ -81,8 +81,8 @@ class NamespaceAcls:
         """The nearest mailbox above that is there or has an ACL; () for the root."""
         for depth in range(len(parts) - 1, 0, -1):
             above = parts[:depth]
-            if self._place.is_there(above) or self._file(above).there or (
-                    self._everywhere is not None and self._everywhere.entries(self._place.shown_name(above))):
+            if self.place.is_there(above) or self._file(above).there or (
+                    self._everywhere is not None and self._everywhere.entries(self.place.shown_name(above))):
                 return above
         return ()
 
@@ -90,7 +90,7 @@ class NamespaceAcls:
         """The rights that decide whether parts may be made: those of what it would be below of."""
         above = self._above(parts)
         if not above and not self._inbox and self._everywhere is not None:
-            return granted([*self._own(()), *self._everywhere.entries(self._place.shown_name(()))], self.who)
+            return granted([*self._own(()), *self._everywhere.entries(self.place.shown_name(()))], self.who)
         return self.rights(above)
 
     # --- changes ----------------------------------------------------------------------------------------------------
@@ -117,15 +117,20 @@ class NamespaceAcls:
                 del self._files[one]
         self.tell_shared(quietly=True)
 
+    def told_shared(self) -> bool | None:
+        if self._shared is None:
+            return None
+        return self.owner in self._shared.owners(self.who.user, self.who.groups)
+
     def tell_shared(self, *, quietly: bool = False) -> None:
         """Have acl_shared_dict name those who may see something of the owner's, and Dovecot make its list anew."""
         with suppress(OSError):
-            os.unlink(os.path.join(self._place.acl_folder(()), CACHE))
+            os.unlink(os.path.join(self.place.acl_folder(()), CACHE))
         if self._shared is None or not self.owner:
             return
         whom: set[Identifier] = set()
         try:
-            for parts in self._place.all_parts():
+            for parts in self.place.all_parts():
                 with suppress(StoreError):          # a damaged file gives nobody anything
                     whom.update(entry.who for entry in self.entries(parts) if entry.rights and "l" in entry.rights)
             self._shared.tell(self.owner, whom)

@@ -42,6 +42,11 @@ def _mail(words: str, usage: str) -> Command:
 
 COMMANDS = (
     _mail("altmove", "[-r] <search query>"),
+    Command("acl", "", "doveadm_mail:plugin"),
+    *(Command(f"acl {words}", _MAIL + usage, "doveadm_mail:plugin") for words, usage in (
+        ("add", "<mailbox> <id> <right> [<right> ...]"), ("debug", "<mailbox>"), ("delete", "<mailbox> <id>"),
+        ("get", "[-m] <mailbox>"), ("recalc", ""), ("remove", "<mailbox> <id> <right> [<right> ...]"),
+        ("rights", "<mailbox>"), ("set", "<mailbox> <id> <right> [<right> ...]"))),
     Command("auth cache flush", "[-a <master socket path>] [<user> [...]]", "doveadm_auth:cache_flush"),
     Command("auth login", "[-a <auth-login socket path>] [-m <auth-master socket path>] [-x <auth info>] "
             "[-M <master user>] <user> [<password>]", "doveadm_auth:login"),
@@ -99,9 +104,9 @@ COMMANDS = (
             "doveadm_who:not_here"),
     Command("proxy list", "[-a <ipc socket path>]", "doveadm_who:not_here"),
     Command("pw", "[-l] [-p plaintext] [-r rounds] [-s scheme] [-t hash] [-u user] [-V]", "doveadm_pw:pw"),
-    Command("quota", "", "doveadm_mail:quota"),
-    Command("quota get", "", "doveadm_mail:quota"),
-    Command("quota recalc", "", "doveadm_mail:quota"),
+    Command("quota", "", "doveadm_mail:plugin"),
+    Command("quota get", "", "doveadm_mail:plugin"),
+    Command("quota recalc", "", "doveadm_mail:plugin"),
     Command("rebuild attachments", _MAIL + "<search query>", "doveadm_local:rebuild"),
     Command("reload", "", "doveadm_control:reload"),
     _mail("save", "[-m mailbox]"),
@@ -203,7 +208,7 @@ def print_usage(prefix: str = "") -> None:
     lines: dict[str, list[str]] = {}
     for command in COMMANDS:
         words = command.words.removeprefix(prefix + " ") if prefix else command.words
-        if not command.words.startswith(prefix + " " if prefix else "") or command.words == "quota":
+        if not command.words.startswith(prefix + " " if prefix else "") or command.words in ("acl", "quota"):
             continue
         first, _, rest = words.partition(" ")
         lines.setdefault(first, []).append(rest.partition(" ")[0] if rest else command.usage)

@@ -36,6 +36,14 @@ class Form(NamedTuple):
 _QUERY = Form(least=1)
 _NAMES = Form("s", least=1)
 FORMS: dict[str, Form] = {
+    "acl add": Form(least=3),
+    "acl debug": Form(least=1, most=1),
+    "acl delete": Form(least=2, most=2),
+    "acl get": Form("m", least=1, most=1, formatter="table"),
+    "acl recalc": Form(most=0),
+    "acl remove": Form(least=3),
+    "acl rights": Form(least=1, most=1, formatter="table"),
+    "acl set": Form(least=3),
     "altmove": Form("r", least=1),
     "copy": Form(least=2),
     "deduplicate": Form("m", least=1),
@@ -89,6 +97,11 @@ def mail(doveadm: Doveadm, arguments: list[str]) -> int:
     else:
         updates = {}
     found, rest = doveadm.options(arguments, "uSF" + form.values, "A" + form.flags)
+    if doveadm.command.words.startswith("acl "):
+        end = rest.index("--") if "--" in rest else len(rest)
+        if any(re.match("-[a-z-]+=", word) for word in rest[:end]):
+            doveadm.usage()                     # Dovecot looks for options behind the names, too
+        rest = rest[:end] + rest[end + 1:]
     _check(doveadm, form, found, rest)
     content = _content(doveadm, found, rest) if doveadm.command.words == "save" else None
     with content or nullcontext():
@@ -309,6 +322,8 @@ class Command:
             sys.stdout.flush()
             if self.several and said.get("error") == NO_USER:
                 print(f"doveadm({user}): Info: User no longer exists, skipping", file=sys.stderr)
+            elif "info" in said:
+                print(f"doveadm({user}): Info: {said['info']}", file=sys.stderr)
             elif "fatal" in said:
                 print(f"{said.get('before', '')}Fatal: {said['fatal']}", file=sys.stderr)
             else:
@@ -358,12 +373,13 @@ def mutf7(doveadm: Doveadm, arguments: list[str]) -> int:
     return status
 
 
-def quota(doveadm: Doveadm, arguments: list[str]) -> int:
-    """quota get and recalc, which there are only where the plugin is."""
-    if "quota" not in doveadm.settings.for_protocol("doveadm").text("mail_plugins").split():
+def plugin(doveadm: Doveadm, arguments: list[str]) -> int:
+    """acl and quota with what follows them, which there are only where the plugin is."""
+    name = doveadm.command.words.partition(" ")[0]
+    if name not in doveadm.settings.for_protocol("doveadm").text("mail_plugins").split():
         raise Exit(EX_TEMPFAIL,
-                   "Fatal: Unknown command 'quota', but plugin quota exists. Try to set mail_plugins=quota")
-    if doveadm.command.words == "quota":
-        print_usage("quota")
+                   f"Fatal: Unknown command '{name}', but plugin {name} exists. Try to set mail_plugins={name}")
+    if doveadm.command.words == name:
+        print_usage(name)
         raise Exit(EX_USAGE)
     return mail(doveadm, arguments)

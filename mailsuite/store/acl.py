@@ -32,6 +32,21 @@ class Place(Protocol):
         """As users see it, in UTF-8."""
         ...
 
+    @property
+    def prefix(self) -> str: ...
+
+    @property
+    def own(self) -> str:
+        """What separates the parts of a name on disk."""
+        ...
+
+    @property
+    def own_flags(self) -> bool:
+        """\\Seen is each user's own (INDEXPVT)."""
+        ...
+
+    def name_of(self, parts: "Parts") -> str: ...
+
     def is_there(self, parts: "Parts") -> bool: ...
 
     def all_parts(self) -> "Iterable[Parts]": ...
@@ -43,6 +58,9 @@ class NamespaceAcl(Protocol):
     who: "Who"
     owner: str
     anyone_allowed: bool
+
+    @property
+    def place(self) -> Place: ...
 
     def attach(self, place: Place) -> None: ...
 
@@ -66,6 +84,10 @@ class NamespaceAcl(Protocol):
 
     def tell_shared(self) -> None:
         """Look up anew who may see something of this namespace's owner."""
+        ...
+
+    def told_shared(self) -> bool | None:
+        """Does acl_shared_dict say that the owner shares something with the user? None: there is none."""
         ...
 
 

@@ -124,6 +124,10 @@ class UserStore:
         """What separates the parts of a name on disk."""
         return self._naming.own
 
+    @property
+    def own_flags(self) -> bool:
+        return bool(self._location.private)
+
     def name_of(self, parts: Parts) -> str:
         return self._naming.name(parts)
 
@@ -259,6 +263,8 @@ class UserStore:
     def _exists(self, parts: Parts) -> bool:
         with _file_errors():
             kind = self._layout.kind(parts)
+        if parts == INBOX and self._options.kind == "shared" and kind is None:
+            return os.path.isdir(self._location.root)           # it comes with its first message
         return self._made_at_use(parts) or kind is not None and kind.selectable
 
     def exists(self, name: str) -> bool:
@@ -358,6 +364,8 @@ class UserStore:
         parts = self._naming.parts(name)
         with self._lock, _file_errors():
             self._demand(parts, right, name)
+            if parts == INBOX and self.unlisted_root and not self._options.inbox:
+                raise NotSelectable                     # the folder of mbox files
             mailbox = self._open.get(parts)
             if mailbox is not None:
                 mailbox.refresh()
@@ -410,7 +418,7 @@ class UserStore:
             kind = self._layout.kind(parts)
             self._demand_below(parts)
             if kind is not None and (kind.selectable or self._layout.own == "/") or (
-                    parts == INBOX and self._options.kind != "public"):
+                    parts == INBOX and (self._options.inbox or self._options.kind == "shared")):
                 raise MailboxExists
             self._layout.make(parts, parent_only=name.endswith(self.separator))
             if self._acl is not None:

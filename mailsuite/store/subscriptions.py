@@ -8,6 +8,8 @@ two lines and with the store's separator, is read too. Changed under FILE.lock, 
 """
 
 import os
+import stat
+from contextlib import suppress
 from pathlib import Path
 
 from mailsuite.base.files import write_whole
@@ -55,6 +57,13 @@ class Subscriptions:
             names = [tuple(line.split(self._own)) for line in lines if line]
         return list(dict.fromkeys(names))
 
+    def _mode(self) -> int:
+        """As the file has it, or a new one gets it from its folder: the mail may be several users'."""
+        for path in (self._path, os.path.dirname(self._path)):
+            with suppress(OSError):
+                return stat.S_IMODE(os.stat(path).st_mode) & 0o666
+        return 0o600
+
     def change(self, parts: Parts, *, on: bool) -> None:
         """Raises MailboxInUse, NoPermission, StoreError."""
         lock = MailboxLock(self._path, ("dotlock",), wait_s=10, delay_s=0.02, stale_s=60)
@@ -69,7 +78,8 @@ class Subscriptions:
                 else:
                     names.remove(parts)
                 lines = ["\t".join(escape(part) for part in name) + "\n" for name in names]
-                write_whole(Path(self._path), (HEADER + "".join(lines)).encode("utf-8", "surrogateescape"), mode=0o600)
+                write_whole(Path(self._path), (HEADER + "".join(lines)).encode("utf-8", "surrogateescape"),
+                            mode=self._mode())
         except LockBusy as error:
             raise MailboxInUse(error.detail) from error
         except PermissionError as error:

@@ -230,7 +230,8 @@ def _chosen(context: Context, request: _Request, matches: Matcher) -> Iterable[t
     told = [info for info in infos if matches(info.name)]
     if any(info.veiled for info in told):
         above = _parents(context, [info.name for info in told if not info.veiled])
-        told = [info for info in told if not info.veiled or info.name not in above]
+        told = [info for info in told if not info.veiled or info.name not in above
+                or info.subscribed and "SUBSCRIBED" in selecting]
     for info in told:
         childinfo = recursive and info.name in parents
         if not selecting or _is_selected(info, selecting) or childinfo:
