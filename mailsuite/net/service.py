@@ -18,7 +18,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mailsuite.base.dialogue import Peer, TlsInfo
 from mailsuite.base.eager import StandIn, begin
@@ -104,6 +104,8 @@ class Acceptor:
         self.limit, self._proxy_timeout_s, self._proxy_trusted = limit, proxy_timeout_s, proxy_trusted
         self.connections: set[Connection] = set()
         self._opening = 0
+        self._introduces = listener.kind == "pass" or listener.haproxy
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._loop = asyncio.get_running_loop()
         self._accepting = False
         self.idle = asyncio.Event()
@@ -146,7 +148,17 @@ class Acceptor:
                 return
             self._opening += 1
             self.idle.clear()
-            begin(self._loop, self._run(sock, address), StandIn())
+            if self._introduces:
+                task = self._loop.create_task(self._introduced(sock, address))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+                continue
+            try:
+                self._serve(sock, peer_of(sock, address))
+            except Exception as error:
+                if not isinstance(error, OSError):          # that is a client who has gone already
+                    log.exception("unforeseen on a new connection to %s", self.listener.name)
+                self._not_begun(sock, error)
 
     _full = False
 
@@ -158,7 +170,8 @@ class Acceptor:
             make_room()
         self._loop.call_later(ROOM_PAUSE_S, self._look_for_room, make_room)
 
-    async def _run(self, sock: socket.socket, address: object) -> None:
+    async def _introduced(self, sock: socket.socket, address: object) -> None:
+        """Find out who it is, then serve: a socket that another process passes, a PROXY header."""
         try:
             sock.setblocking(False)
             if self.listener.kind == "pass":
@@ -167,41 +180,65 @@ class Acceptor:
             else:
                 peer = peer_of(sock, address)
             if self.listener.haproxy:
-                from mailsuite.net.proxy import read_header
-                if not self._proxy_trusted(peer.address):
-                    self._proxy_failed(sock, peer, NOT_TRUSTED)
-                    raise ValueError(f"{peer.address} is not trusted to send a PROXY header")
-                try:
-                    peer = await asyncio.wait_for(read_header(sock, peer), self._proxy_timeout_s)
-                except (ValueError, TimeoutError) as error:
-                    self._proxy_failed(sock, peer, str(error) or "timeout error")
-                    raise
-            handler = self._handler(peer)
-            if handler is None:
-                sock.close()
-                return
-            tls_for = self._tls_for
-            tls = self._tls if tls_for is None else lambda: tls_for(peer)
-            made = Connection(handler, peer=peer, tls=tls, on_close=self._forget,
-                              handshake_timeout_s=self._handshake_timeout_s)
-            context = tls() if self.listener.tls else None
-            if self.listener.tls and context is None:
-                raise ssl.SSLError("no certificate")
-            self.connections.add(made)
-            try:
-                await self._loop.connect_accepted_socket(lambda: made, sock, ssl=context,
-                                                         ssl_handshake_timeout=self._handshake_timeout_s
-                                                         if context else None)
-            except BaseException:
-                self.connections.discard(made)
-                raise
-        except (OSError, ssl.SSLError, TimeoutError, ValueError) as error:
-            log.info("connection to %s failed before it began: %s", self.listener.name, error)
+                peer = await self._proxied(sock, peer)
+        except (OSError, TimeoutError, ValueError) as error:
+            self._not_begun(sock, error)
+        else:
+            self._serve(sock, peer)
+
+    async def _proxied(self, sock: socket.socket, peer: Peer) -> Peer:
+        """Whom a PROXY header names. Raises OSError, ValueError, TimeoutError."""
+        from mailsuite.net.proxy import read_header
+        if not self._proxy_trusted(peer.address):
+            self._proxy_failed(sock, peer, NOT_TRUSTED)
+            raise ValueError(f"{peer.address} is not trusted to send a PROXY header")
+        try:
+            return await asyncio.wait_for(read_header(sock, peer), self._proxy_timeout_s)
+        except (ValueError, TimeoutError) as error:
+            self._proxy_failed(sock, peer, str(error) or "timeout error")
+            raise
+
+    def _serve(self, sock: socket.socket, peer: Peer) -> None:
+        """Give the socket to the event loop, with a Connection behind it."""
+        handler = self._handler(peer)
+        if handler is None:
             sock.close()
-        finally:
-            # While it was in both numbers the place count may have looked full: accept again then.
-            self._opening -= 1
-            self._check_idle()
+            self._begun()
+            return
+        tls_for = self._tls_for
+        tls = self._tls if tls_for is None else lambda: tls_for(peer)
+        made = Connection(handler, peer=peer, tls=tls, on_close=self._forget,
+                          handshake_timeout_s=self._handshake_timeout_s)
+        context = tls() if self.listener.tls else None
+        if self.listener.tls and context is None:
+            self._not_begun(sock, ssl.SSLError("no certificate"))
+            return
+        self.connections.add(made)
+        task = self._loop.create_task(self._loop.connect_accepted_socket(
+            lambda: made, sock, ssl=context, ssl_handshake_timeout=self._handshake_timeout_s if context else None))
+        self._tasks.add(task)
+        task.add_done_callback(lambda task: self._connected(task, made, sock))
+
+    def _connected(self, task: "asyncio.Task[Any]", made: Connection, sock: socket.socket) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is None and not task.cancelled():
+            self._begun()
+            return
+        self.connections.discard(made)
+        if error is not None and not isinstance(error, OSError | TimeoutError | ValueError):     # SSLError among them
+            log.error("unforeseen on a new connection to %s", self.listener.name, exc_info=error)
+        self._not_begun(sock, error)
+
+    def _not_begun(self, sock: socket.socket, error: BaseException | None) -> None:
+        log.info("connection to %s failed before it began: %s", self.listener.name, error)
+        sock.close()
+        self._begun()
+
+    def _begun(self) -> None:
+        """While it was in both numbers the place count may have looked full: accept again then."""
+        self._opening -= 1
+        self._check_idle()
 
     def adopt(self, sock: socket.socket, handler: Handler, peer: Peer, *, tls: TlsInfo | None, first: bytes) -> None:
         """A connection that another process had: it counts as one of this listener's.
