@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import gc
 import logging
 import os
 import shutil
@@ -13,6 +14,8 @@ import pytest
 # How long one example takes says more about the machine than about the code.
 hypothesis.settings.register_profile("tests", deadline=None)
 hypothesis.settings.load_profile("tests")
+
+DESCRIPTORS = 300           # open in the tests' process before it is tidied up
 
 
 # A folder of its own for each run (its xdist workers inherit it): pytest closes /tmp/pytest-of-USER to others with each
@@ -39,6 +42,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         name = mark.args[0]
         if shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/bin") is None:
             pytest.skip(f"{name} is not installed")
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Queue stores, rings and event loops that refer to each other keep their descriptors until somebody looks for such
+    circles: with hundreds of tests in a process that would be too late for programs that take 1,024 at most."""
+    if len(os.listdir("/proc/self/fd")) > DESCRIPTORS:
+        gc.collect()
 
 
 @pytest.fixture

@@ -164,6 +164,13 @@ class QueueStore:
             self._ring.close()
             self._ring = None
 
+    def __del__(self) -> None:
+        """Whoever forgot to close it."""
+        descriptors = [fd for fd, _ in getattr(self, "_spares", ())] + list(getattr(self, "_folders", {}).values())
+        for fd in descriptors:
+            with suppress(OSError):
+                os.close(fd)
+
     def _give_away(self, fd: int, folder: str) -> None:
         """What root makes (a forward of local's) belongs to the queue's owner, who has to read it."""
         if self._owner is None:

@@ -1,6 +1,7 @@
 """The queue file: what is written comes back, what is broken is recognised."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
@@ -17,8 +18,10 @@ RECIPIENTS = [Recipient("a@b.test", "A@b.test", "rfc822;A@b.test", Notify.SUCCES
 
 
 @pytest.fixture
-def fd(tmp_path: Path) -> int:
-    return os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
+def fd(tmp_path: Path) -> Iterator[int]:
+    opened = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
+    yield opened
+    os.close(opened)
 
 
 def write(fd: int, content: bytes, pieces: int = 1 << 20) -> list[Recipient]:
