@@ -82,7 +82,8 @@ class Admission:
                 log.error("a login process brought a grant that is not good (user %s)", call.name)
                 raise RefusedLogin(Why.FAILED)
             identity = self._identity(user, call)
-            self._start(self._linked(entry, call, user, identity) if linked else self._admitted(entry, call, user))
+            if not (linked and self._link(entry, call, user, identity)):
+                self._start(self._admitted(entry, call, user))
         except Exception as error:
             self._refuse(entry, error)
 
@@ -107,17 +108,15 @@ class Admission:
             access_logger(program).error("%s", error.detail, extra={"prefix": f"{program}({user.user})"})
             raise RefusedLogin(Why.INITIALIZATION) from error
 
-    async def _linked(self, entry: Entry, call: Call, user: UserInfo, identity: Identity) -> None:
-        """Show the login process the way to the user's worker."""
-        try:
-            key = self._auth.key_of(grants.rights_in(call.grant))
-            if key is None:
-                raise TemporaryError("authentication is not available", detail="the auth service is gone")
-            link, workers, share = await self._workers.link(identity, user, call.protocol, key)
-        except Exception as error:
-            self._refuse(entry, error)
-            return
-        entry.routed(link, workers, share)
+    def _link(self, entry: Entry, call: Call, user: UserInfo, identity: Identity) -> bool:
+        """Show the login process the way to the user's worker; False when there is none now. Raises TemporaryError."""
+        key = self._auth.key_of(grants.rights_in(call.grant))
+        made = None if key is None else self._workers.link(identity, user, call.protocol, key)
+        if made is None:
+            self._auth.granted(call.about, call.grant, use=True)
+            return False
+        entry.routed(*made)
+        return True
 
     async def _asked(self, entry: Entry, call: Call) -> None:
         """A hand-over without a grant: the auth service is asked who that is."""

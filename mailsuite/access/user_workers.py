@@ -3,7 +3,7 @@
     workers = UserWorkers(dovecot, settings, protocols)
     identity = workers.identity(user, "imap")               raises NotAllowed
     pid = workers.begin(identity, user, handover, fd)       a session; 0: there is no room now (await workers.room())
-    link = await workers.link(identity, user, "imap", key)  a socket over which a login process reaches the worker
+    link = workers.link(identity, user, "imap", key)        a socket over which a login process reaches the worker
     answer = await workers.ask(identity, user, {...}, fds)  a command, or a delivery
     await workers.settled()                                 `sessions` is what it is now
 
@@ -139,21 +139,35 @@ class UserWorkers:
         """Whether login processes should reach workers by themselves."""
         return self.pool.count < LINKED_LIMIT
 
-    async def link(self, identity: Identity, user: UserInfo, protocol: str,
-                   key: bytes) -> tuple[socket.socket, int, int]:
+    def link(self, identity: Identity, user: UserInfo, protocol: str,
+             key: bytes) -> tuple[socket.socket, int, int] | None:
         """A link to the user's worker, for users of the rights that have this key for their grants; how many workers
-        share them, and which this is. Raises MailError."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        share them, and which this is. None: there is no room for a worker now. Raises WorkerGone.
+
+        It can be used at once: what comes before the worker has it waits there.
+        """
         worker = self._key(user)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         wanted = {"protocol": protocol, "key": key.hex(), "workers": self._cores, "share": int(worker)}
+
+        def over(answer: dict[str, Any] | MailError) -> None:
+            """The worker has it; one that is gone has let go of it."""
+            if not isinstance(answer, MailError) and "held" in answer:
+                with contextlib.suppress(MailError):
+                    self.pool.start(identity, self._settings_for(answer), [], over, key=worker)
+
+        fds = [os.dup(theirs.fileno())]
+        theirs.close()
+        pid = 0
         try:
-            with theirs:
-                answer = await self.ask(identity, user, {"link": wanted}, [theirs.fileno()])
-        except BaseException:
-            ours.close()
-            raise
-        if "pid" in answer:             # the real answer may have come to go_on
-            self._linked[answer["pid"]] = identity, worker
+            pid = self.pool.start(identity, {"link": wanted, "generation": self.generation}, fds, over, key=worker)
+        finally:
+            if not pid:
+                ours.close()
+                os.close(fds[0])
+        if not pid:
+            return None
+        self._linked[pid] = identity, worker
         return ours, self._cores, int(worker)
 
     def told(self, pid: int, rows: Any) -> None:

@@ -101,7 +101,6 @@ class Worker:
                 self._logins.tell()
             elif "link" in message:
                 self._logins.open(message["link"], socket.socket(fileno=fds[0]))
-                answer = {"pid": os.getpid()}
             elif "doveadm" in message:
                 await self._doveadm(message, fds)
             elif "deliver" in message:

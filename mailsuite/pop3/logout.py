@@ -10,6 +10,7 @@ CRC-32 of their UIDLs, all XORed; behind " -> " the same of what this session le
 Blocks: sizes may have to be read.
 """
 
+import re
 import zlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -25,12 +26,16 @@ if TYPE_CHECKING:
 _LONG = {"top_count": "t", "top_bytes": "p", "retr_count": "r", "retr_bytes": "b", "deleted_count": "d",
          "message_count": "m", "message_bytes": "s", "input": "i", "output": "o", "uidl_change": "u"}
 
+# These look at all messages: only for who wants to know.
+_UIDL_CHANGE = re.compile(r"%[-0-9.]*[A-Z]*(?:u|\{uidl_change\})")
+_SIZE = re.compile(r"%[-0-9.]*[A-Z]*(?:s|\{message_bytes\})")
+
 
 def logout_text(context: "Context", octets_in: int, octets_out: int, variables: Mapping[str, str]) -> str:
     maildrop, text = context.maildrop, context.params.logout_format
     values = {**variables, **_counted(context.counts), "m": str(maildrop.count), "i": str(octets_in),
-              "o": str(octets_out), "u": _uidl_change(maildrop),
-              "s": str(sum(maildrop.sizes)) if "%s" in text or "message_bytes" in text else "0"}
+              "o": str(octets_out), "u": _uidl_change(maildrop) if _UIDL_CHANGE.search(text) else "",
+              "s": str(maildrop.total) if _SIZE.search(text) else "0"}
     return expand_variables(text, {**values, **{long: values[letter] for long, letter in _LONG.items()}})
 
 

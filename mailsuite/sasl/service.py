@@ -300,7 +300,7 @@ class Attempt:
         except (MechError, SchemeError) as error:
             return self._broken(error)
         except TooManyGuesses:
-            return Denied(self.request, self.named, Verdict.INTERNAL.value, self.request.fields.get("reason", ""))
+            return self._unchecked()
 
     def _names(self, user: str, authzid: str = "") -> None:
         """The peer has said who it is. Raises BadName."""
@@ -381,6 +381,12 @@ class Attempt:
                     return self._judge(Verdict.MISMATCH if self._verdict is Verdict.OK else self._verdict)
         except MechError as error:
             return self._broken(error)
+        except TooManyGuesses:
+            return self._unchecked()
+
+    def _unchecked(self) -> Denied:
+        """Too many wait in front of it."""
+        return Denied(self.request, self.named, Verdict.INTERNAL.value, self.request.fields.get("reason", ""))
 
     async def _wait_turn(self, guess: Guess | None) -> None:
         """Who guesses passwords waits before the next is looked at. Raises TooManyGuesses."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mailsuite.sasl.service import AuthService, Continue, Granted, Reply
+from mailsuite.sasl.service import AuthService, Continue, Denied, Granted, Reply
 from tests.sasl.support import USERS, settings
 
 HERE = "192.0.2.1"
@@ -77,3 +77,21 @@ def test_a_former_password_is_one_guess(stage: Stage) -> None:
     for _ in range(10):
         assert not isinstance(stage.log_in("alice", "secret-alice"), Granted)
     assert stage.wrong("alice") == 1
+
+
+def test_who_guesses_side_by_side_is_refused_unchecked(tmp_path: Path) -> None:
+    """PLAIN's claim comes with the last step: being refused there was unforeseen, a traceback each time."""
+    async def work() -> None:
+        auth = AuthService(settings(tmp_path, "auth_penalty_waiting = 1\nauth_penalty_max_wait = 1s\n"))
+        attempts = [auth.attempt(auth.mechanisms["PLAIN"], "imap", {"rip": HERE}) for _ in range(5)]
+        tasks = [asyncio.create_task(attempt.start(b"\0alice\0guess%d" % number))
+                 for number, attempt in enumerate(attempts)]
+        done, waiting = await asyncio.wait(tasks, timeout=0.3)
+        replies = [task.result() for task in done]
+        refused = [reply for reply in replies if isinstance(reply, Denied) and reply.code == "temp_fail"]
+        assert refused and {reply.reason for reply in refused} == {"Too many failed logins, try again later"}
+        for task in waiting:
+            task.cancel()
+        auth.close()
+
+    asyncio.run(work())
