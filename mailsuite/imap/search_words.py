@@ -37,8 +37,8 @@ def text_octets(message: Message) -> int:
 class _Gathered:
     """Entries on their way into a segment."""
 
-    def __init__(self, text: MailboxText, pause: Callable[[], None]) -> None:
-        self._text, self._pause = text, pause
+    def __init__(self, mailbox: Mailbox, text: MailboxText, pause: Callable[[], None]) -> None:
+        self._mailbox, self._text, self._pause = mailbox, text, pause
         self.entries: list[Entry] = []
         self._left_out: list[int] = []
         self._words = 0
@@ -55,7 +55,7 @@ class _Gathered:
             self.write(self._pause)
 
     def write(self, pause: Callable[[], None] = no_pause) -> None:
-        if self.entries or self._left_out:
+        if (self.entries or self._left_out) and self._mailbox.fulltext is self._text:      # else it is gone
             self._text.add(self.entries, self._left_out, pause)
         self.entries, self._left_out, self._words = [], [], 0
 
@@ -72,18 +72,17 @@ def looked_at(mailbox: Mailbox, pause: Callable[[], None] = no_pause) -> Generat
     try:
         known = text.known
         missing = [uid for uid in view.uids if uid not in known]
-        if not (yield from _read(mailbox, text, missing, pause)):
-            return False
+        complete = yield from _read(mailbox, text, missing, pause)
         while text.tidy(set(view.uids), pause=pause):
             yield
-        return True
+        return complete
     finally:
         view.close()
 
 
 def _read(mailbox: Mailbox, text: MailboxText, uids: Sequence[int], pause: Callable[[], None]
           ) -> Generator[None, None, bool]:
-    gathered, at = _Gathered(text, pause), 0
+    gathered, at = _Gathered(mailbox, text, pause), 0
     try:
         while at < len(uids):
             if text.is_full:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mailsuite.base.errors import MailError
 from mailsuite.fulltext.params import FullTextOptions
 from mailsuite.imap.facts import facts_of
 from mailsuite.imap.search import Search
@@ -249,6 +251,21 @@ def test_a_full_file_takes_no_more(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_full_file_is_tidied_all_the_same(tmp_path: Path) -> None:
+    store = store_at(tmp_path, "maildir")
+    append(store.open("INBOX"), *mail("apple", "pear", "plum"))
+    for _ in looked_at(store.open("INBOX")):
+        pass
+    store.close()
+    store = store_at(tmp_path, "maildir", fulltext=FullTextOptions(index_size=1))
+    inbox = store.open("INBOX")
+    inbox.remove([1, 2])
+    for _ in looked_at(inbox):
+        pass
+    assert inbox.fulltext is not None and inbox.fulltext.known == {3}
+    store.close()
+
+
 def test_switched_off(tmp_path: Path) -> None:
     store = store_at(tmp_path, "maildir", fulltext=FullTextOptions.of({"fts": "no"}))
     inbox = store.open("INBOX")
@@ -300,6 +317,26 @@ def test_noise_is_looked_at(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("renamed", [True, False])
+def test_a_mailbox_that_goes_while_it_is_looked_at_leaves_nothing(tmp_path: Path, renamed: bool) -> None:
+    store = store_at(tmp_path, "maildir")
+    store.create("A")
+    append(store.open("A"), *mail(*(f"n{number}" for number in range(50))))
+    steps = looked_at(store.open("A"))
+    for _ in range(20):
+        next(steps)
+    if renamed:
+        store.rename("A", "B")
+    else:
+        store.delete("A")
+    with suppress(MailError):
+        for _ in steps:
+            pass
+    steps.close()
+    assert store.fulltext is not None and store.fulltext.names() == []
+    store.close()
+
+
+@pytest.mark.parametrize("renamed", [True, False])
 def test_mailboxes_that_are_renamed_or_deleted(tmp_path: Path, renamed: bool) -> None:
     store = store_at(tmp_path, "maildir")
     store.create("A")
@@ -317,3 +354,18 @@ def test_mailboxes_that_are_renamed_or_deleted(tmp_path: Path, renamed: bool) ->
         assert text is not None and text.known == set()
     assert store.fulltext is not None and store.fulltext.names() == (["B"] if renamed else [])
     store.close()
+
+
+LETTERS = ("Subject: x\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n"
+           "café naïve ＡＢＣ ﬁne straße ㎏ İstanbul foo\r\nbar two  blanks\r\n").encode()
+
+
+@pytest.mark.parametrize("looked", [False, True], ids=["read", "full text"])
+def test_letters_as_dovecot_finds_them(mailbox: Mailbox, looked: bool) -> None:
+    """Recorded from Dovecot 2.3.19 without fts."""
+    append(mailbox, LETTERS)
+    for _ in looked_at(mailbox) if looked else ():
+        pass
+    there = ("cafe", "café", "CAFÉ", "ABC", "ﬁne", "straße", "㎏", "İstanbul", "two  blanks", " ")
+    missing = ("naive", "fine", "strasse", "STRASSE", "kg", "istanbul", "foo bar", "two blanks")
+    assert [needle for needle in (*there, *missing) if search(mailbox, needle)] == list(there)
