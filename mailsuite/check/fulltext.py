@@ -19,6 +19,7 @@ _WITHOUT_EFFECT = {
     "fts_tika": "attachments are not turned into text",
     "fts_header_excludes": "all headers are kept",
     "fts_header_includes": "all headers are kept",
+    "language": "texts are found as they stand, in any language",
     "fts_index_timeout": "a search never waits for the index",
 }
 

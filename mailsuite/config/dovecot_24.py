@@ -44,6 +44,7 @@ class Modern:
         self.version = ""
         self._deferred: dict[int, tuple[Node, dict[str, Value]]] = {}
         self._blocks: list[tuple[Node, Node, str]] = []         # where, the block, what it is called
+        self._unindexed: list[tuple[Node, Value]] = []          # mailbox NAME { fts_autoindex = no }
 
     @property
     def rules(self) -> bool:
@@ -77,6 +78,10 @@ class Modern:
             return [(RENAMED_IN[section, name], value)]
         if section in ("passdb", "userdb"):
             return self._of_database(node, name, value)
+        if (section, name) == ("mailbox", "fts_autoindex"):
+            if not defaults.boolean(value.text):
+                self._unindexed.append((node, value))
+            return []
         if section not in ("", "namespace"):
             return None
         if name in LOCATION:
@@ -140,6 +145,8 @@ class Modern:
                 _list(root, parent, block, kind)
             else:
                 _plugin_block(root, block, kind)
+        for count, (node, value) in enumerate(self._unindexed):
+            _set(_plugin(root), f"fts_autoindex_exclude{count + 1 if count else ''}", node.name, value)
         for node in root.nodes:
             if node.type in ("passdb", "userdb") and "driver" not in node.values and node.name in DRIVERS:
                 node.values["driver"] = Value(node.name, node.name, path=node.path, line=node.line)
@@ -213,12 +220,18 @@ def _list(root: Node, parent: Node, block: Node, name: str) -> None:
     _set(parent, name, " ".join(words), next(iter(block.values.values()), Value("")))
 
 
-def _plugin_block(root: Node, block: Node, kind: str) -> None:
-    """quota NAME { } and sieve_script NAME { } as settings of plugin { }."""
+def _plugin(root: Node) -> Node:
+    """plugin { }, made when there is none."""
     plugin = root.child("plugin", "")
     if plugin is None:
         plugin = Node("plugin")
         root.nodes.append(plugin)
+    return plugin
+
+
+def _plugin_block(root: Node, block: Node, kind: str) -> None:
+    """quota NAME { } and sieve_script NAME { } as settings of plugin { }."""
+    plugin = _plugin(root)
     for name, text in BLOCKS[kind](block.name, {key: value.text for key, value in block.values.items()}, plugin.values):
         _set(plugin, name, text, next(iter(block.values.values()), Value("")))
 

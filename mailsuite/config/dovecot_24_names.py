@@ -58,8 +58,8 @@ LISTS = frozenset({
     "mail_attachment_detection_options", "ssl_options", "mail_always_cache_fields", "mail_never_cache_fields",
     "mail_cache_fields", "auth_realms", "login_trusted_networks", "haproxy_trusted_networks", "import_environment"})
 # Beginnings of names that 2.3 has in plugin { }.
-PLUGIN_PREFIXES = ("sieve_", "quota_", "acl_", "fts_", "mail_log_", "zlib_", "trash_", "welcome_", "last_login_",
-                   "notify_", "imapsieve_")
+PLUGIN_PREFIXES = ("sieve_", "quota_", "acl_", "fts_", "language_", "mail_log_", "zlib_", "trash_", "welcome_",
+                   "last_login_", "notify_", "imapsieve_")
 VARIABLES: Mapping[str, str] = {
     "local_ip": "lip", "remote_ip": "rip", "local_port": "lport", "remote_port": "rport", "mechanism": "mech",
     "protocol": "service", "original_user": "orig_user", "local_name": "local_name",
@@ -101,5 +101,19 @@ def _sieve_script(name: str, values: Mapping[str, str], known: Mapping[str, obje
         yield base + (str(number) if number > 1 else ""), path
 
 
+def _fts(name: str, values: Mapping[str, str], known: Mapping[str, object]) -> Pairs:
+    """fts flatcurve { substring_search = yes }"""
+    yield "fts", name
+    for key, value in values.items():
+        yield key if key.startswith("fts_") else f"fts_{name}_{key}", value
+
+
+def _language(name: str, values: Mapping[str, str], known: Mapping[str, object]) -> Pairs:
+    """language en { default = yes }"""
+    others = str(getattr(known.get("fts_languages"), "text", "")).split()
+    first = values.get("default", values.get("language_default", "no")) == "yes"
+    yield "fts_languages", " ".join([name, *others] if first else [*others, name])
+
+
 BLOCKS: Mapping[str, Callable[[str, Mapping[str, str], Mapping[str, object]], Pairs]] = {
-    "quota": _quota, "sieve_script": _sieve_script}
+    "quota": _quota, "sieve_script": _sieve_script, "fts": _fts, "language": _language}

@@ -15,7 +15,7 @@ Languages, filters, tokenizers, decoders and headers (fts_languages...) have no 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -52,11 +52,12 @@ class FullTextOptions:
             index_size=_size(plugin, "fts_index_max_size", cls.index_size),
             least_messages=_size(plugin, "fts_least_messages", cls.least_messages))
 
-    def takes_by_itself(self, name: str, special_use: tuple[str, ...] = ()) -> bool:
-        """Is a mailbox of this name indexed before anyone searches it?"""
-        uses = {use.lower() for use in special_use}
+    def takes_by_itself(self, names: Iterable[str], special_use: Iterable[str] = ()) -> bool:
+        """Is a mailbox indexed before anyone searches it? names: with its namespace's prefix, and without."""
+        called, uses = list(names), {use.lower() for use in special_use}
         return self.autoindex and not any(
-            mask.lower() in uses if mask.startswith("\\") else fnmatchcase(name, mask.replace("[", "[[]"))
+            mask.lower() in uses if mask.startswith("\\") else
+            any(fnmatchcase(name, mask.replace("[", "[[]")) for name in called)
             for mask in self.exclude)
 
 

@@ -391,7 +391,8 @@ class UserStore:
         mailbox = self._layout.open(parts, self._naming.name(parts), self.index, self._options)
         mailbox.quota, mailbox.texts = self.quota, lambda: self.fulltext
         mailbox.quota_name = self._quota_name(parts)
-        mailbox.autoindex = self._options.fulltext.takes_by_itself(mailbox.name, self._special(parts))
+        names = {from_mutf7(name) or name for name in (mailbox.name, self.separator.join(parts))}
+        mailbox.autoindex = self._options.fulltext.takes_by_itself(names, self._special(parts))
         if self._acl is not None:
             mailbox.rights = partial(self._acl.rights, parts)
         return mailbox

@@ -129,3 +129,13 @@ def test_letters_of_uidls() -> None:
     assert to_23("%{uidvalidity | hex(8)}%{uid | hex(8)}", letters=True) == "%08Xv%08Xu"
     with pytest.raises(ConfigError):
         to_23("%{uid | nosuch}", letters=True)
+
+
+def test_full_text() -> None:
+    settings = DovecotSettings.of('fts flatcurve {\n  substring_search = yes\n}\nlanguage de {\n}\n'
+                                  'language en {\n  default = yes\n}\n'
+                                  'fts_autoindex = yes\nnamespace inbox {\n  inbox = yes\n  mailbox Trash {\n'
+                                  '    fts_autoindex = no\n  }\n  mailbox Junk {\n    fts_autoindex = no\n  }\n}\n')
+    assert settings.plugin == {
+        "fts": "flatcurve", "fts_flatcurve_substring_search": "yes", "fts_languages": "en de", "fts_autoindex": "yes",
+        "fts_autoindex_exclude": "Trash", "fts_autoindex_exclude2": "Junk"}
