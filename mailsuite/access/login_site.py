@@ -96,7 +96,10 @@ class Sites:
 
 
 def _imap(settings: "DovecotSettings") -> dict[str, str]:
-    return {"capability": settings.text("imap_capability"), "id_send": id_fields(settings.text("imap_id_send")),
+    own = settings.text("imap_capability")
+    if settings.text("imap_extensions") == "all" and (not own or own.startswith("+")):
+        own = f"+IMAP4rev2 {own[1:]}".rstrip()
+    return {"capability": own, "id_send": id_fields(settings.text("imap_id_send")),
             "id_log": settings.text("imap_id_log")}
 
 

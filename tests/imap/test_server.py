@@ -1,6 +1,7 @@
 """imap/server.py: what one session may not do to others, and how sessions end."""
 
 import asyncio
+import logging
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -9,9 +10,11 @@ import pytest
 
 from mailsuite.imap import commands
 from mailsuite.imap.commands import Entry
+from mailsuite.imap.commands.context import Context
+from mailsuite.imap.reply import OK, Reply
 from mailsuite.imap.server import Handler
 from mailsuite.store.maildir.append import MaildirAppend
-from tests.support.mail_sessions import ImapServer
+from tests.support.mail_sessions import ImapServer, Settings
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter, ImapServer], Awaitable[None]]
 
@@ -166,3 +169,61 @@ def test_a_client_that_does_not_read_stops_only_itself(tmp_path: Path) -> None:
         server.world.stop()
 
     converse(tmp_path, talk)
+
+
+def served(home: Path, settings: dict[str, str], talk: Talk) -> None:
+    async def run() -> None:
+        async with ImapServer({"alice": home}, Settings(settings)) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1024)
+            writer.write(b"a LOGIN alice x\r\n")
+            await until_line(reader, b"a OK")
+            await asyncio.wait_for(talk(reader, writer, server), 20)  # type: ignore[arg-type]
+            writer.close()
+
+    asyncio.run(run())
+
+
+async def until_line(reader: asyncio.StreamReader, start: bytes) -> None:
+    """Read up to a line that begins so, however long the lines are."""
+    data = b"\r\n"
+    while b"\r\n" + start not in data:
+        octets = await reader.read(65536)
+        assert octets, "the server closed"
+        data += octets
+
+
+def test_a_long_command_tells_that_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 9585: the tag, and of a search in texts how far it is."""
+    go_on = threading.Event()
+
+    def slow(context: Context, command: object) -> commands.Run:
+        context.opened().progress = b"454", b"1000"
+        assert go_on.wait(20)
+        yield b"* OK so far\r\n"
+        return Reply(OK, "Check completed")
+
+    monkeypatch.setitem(commands.COMMANDS, "CHECK", Entry(slow))  # type: ignore[arg-type]
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: ImapServer) -> None:
+        writer.write(b"b SELECT INBOX\r\nc CHECK\r\n")
+        await until_line(reader, b"b OK")
+        for _ in range(2):
+            assert await reader.readline() == b'* OK [INPROGRESS ("c" 454 1000)] Still working.\r\n'
+        go_on.set()
+        await until_line(reader, b"* OK so far\r\nc OK")
+
+    served(tmp_path, {"imap_extensions": "all", "imap_progress_interval": "0.05"}, talk)
+
+
+def test_who_does_not_read_is_left(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: ImapServer) -> None:
+        message = b"x" * 2_000_000 + b"\r\n"
+        writer.write(b"b APPEND INBOX {%d+}\r\n%b\r\nc SELECT INBOX\r\n" % (len(message), message))
+        await until_line(reader, b"c OK")
+        writer.write(b"d FETCH 1 (" + b" ".join([b"BODY.PEEK[]<%d>" % at for at in range(50)]) + b")\r\n")
+        while "in reading our output" not in caplog.text:
+            await asyncio.sleep(0.05)
+
+    served(tmp_path, {"imap_output_timeout": "0.3"}, talk)
