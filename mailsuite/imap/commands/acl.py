@@ -12,7 +12,7 @@ from mailsuite.acl.rights import ALL, NONE, Rights, file_text, imap_text, parse_
 from mailsuite.base.errors import MailError, PeerError
 from mailsuite.base.log import access_logger
 from mailsuite.imap.commands.context import Context, Run, astring, at_least
-from mailsuite.imap.reply import NO, OK, Refusal, Reply, mailbox_name
+from mailsuite.imap.reply import NO, OK, Refusal, Reply
 from mailsuite.imap.reply import astring as shown
 from mailsuite.imap.session import Command
 from mailsuite.store.api import NoSuchMailbox, StoreError
@@ -30,7 +30,7 @@ INTERNAL = "Internal error occurred. Refer to server log for more information"
 def do_setacl(context: Context, command: Command) -> Run:
     """RFC 4314 section 3.1."""
     at_least(command.arguments, 3)
-    name, identifier = astring(command.arguments[0]), astring(command.arguments[1])
+    name, identifier = context.mailbox(command.arguments[0]), astring(command.arguments[1])
     sign, rights = parse_imap(astring(command.arguments[2]))
     _change(context, name, identifier, sign, rights)
     yield from ()
@@ -40,7 +40,7 @@ def do_setacl(context: Context, command: Command) -> Run:
 def do_deleteacl(context: Context, command: Command) -> Run:
     """RFC 4314 section 3.2."""
     at_least(command.arguments, 2)
-    _change(context, astring(command.arguments[0]), astring(command.arguments[1]), "", None)
+    _change(context, context.mailbox(command.arguments[0]), astring(command.arguments[1]), "", None)
     yield from ()
     return Reply(OK, "Deleteacl complete")
 
@@ -48,18 +48,19 @@ def do_deleteacl(context: Context, command: Command) -> Run:
 def do_getacl(context: Context, command: Command) -> Run:
     """RFC 4314 section 3.3."""
     at_least(command.arguments, 1)
-    name = astring(command.arguments[0])
+    name = context.mailbox(command.arguments[0])
     acl, parts = _administered(context, name)
     pairs = [b"%b %b" % (shown(text.encode("utf-8", "surrogateescape")), _rights(rights))
              for text, rights in _pairs(acl, acl.entries(parts))]
-    yield b"* ACL %b\r\n" % b" ".join([mailbox_name(name), *pairs])
+    yield b"* ACL %b\r\n" % b" ".join([context.shown(name), *pairs])
     return Reply(OK, "Getacl completed")
 
 
 def do_listrights(context: Context, command: Command) -> Run:
     """RFC 4314 section 3.4: any right can be given to anybody, each for itself."""
     at_least(command.arguments, 2)
-    name, identifier = mailbox_name(astring(command.arguments[0])), astring(command.arguments[1]).encode()
+    name = context.shown(context.mailbox(command.arguments[0]))
+    identifier = astring(command.arguments[1]).encode()
     yield b"* LISTRIGHTS %b %b \"\" %b\r\n" % (name, shown(identifier), " ".join(with_old(_LISTED)).encode())
     return Reply(OK, "Listrights completed")
 
@@ -67,7 +68,7 @@ def do_listrights(context: Context, command: Command) -> Run:
 def do_myrights(context: Context, command: Command) -> Run:
     """RFC 4314 section 3.5."""
     at_least(command.arguments, 1)
-    name = astring(command.arguments[0])
+    name = context.mailbox(command.arguments[0])
     try:
         rights = rights_of(context, name)
     except NoSuchMailbox as error:
@@ -77,7 +78,7 @@ def do_myrights(context: Context, command: Command) -> Run:
         return Reply(NO, INTERNAL)
     if rights <= {"p"}:         # who may only deliver does not learn that the mailbox is there
         raise Refusal(NoSuchMailbox(name).public, "NONEXISTENT")
-    yield b"* MYRIGHTS %b %b\r\n" % (mailbox_name(name), imap_text(rights).encode())
+    yield b"* MYRIGHTS %b %b\r\n" % (context.shown(name), imap_text(rights).encode())
     return Reply(OK, "Myrights completed")
 
 
