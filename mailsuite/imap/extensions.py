@@ -71,6 +71,7 @@ EXTENSIONS = (
     Extension("LITERAL", "RFC 7888", "LITERAL+"),           # LITERAL- with imap_literal_minus
     Extension("NOTIFY", "RFC 5465", commands=("NOTIFY",)),
     Extension("METADATA", "RFC 5464", setting="imap_metadata", free=True),         # its commands always answer
+    Extension("URLAUTH", "RFC 4467, RFC 5524", "URLAUTH URLAUTH=BINARY", setting="imap_urlauth_host", free=True),
     Extension("LIST-METADATA", "RFC 9590", dovecot=False),
     Extension("METADATA-SERVER", "RFC 5464", dovecot=False),
     Extension("SPECIAL-USE", "RFC 6154", setting="special_use", free=True),        # some mailbox has one

@@ -24,6 +24,7 @@ plugin/imap_compress_deflate_level      0 (none) to 9 (most); 6
 mail_max_userip_connections is the login's business.
 """
 
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -52,7 +53,8 @@ class Settings(Protocol):
 class Params:
     """Limits and texts of an IMAP session. idle_notify_s, progress_s: 0 for never. output_timeout_s: 0 for no limit.
 
-    offered: names in extensions.py. withheld: commands that are answered as unknown. append_limit: octets of a message
+    offered: names in extensions.py. withheld: commands that are answered as unknown. urlauth_any_domain: URLs may name
+    the user's mail domain in place of the host. append_limit: octets of a message
     in APPEND; message_limit, save_limit: messages that one command may work on (RFC 9738); 0: any.
     """
 
@@ -70,6 +72,9 @@ class Params:
     append_limit: int = 0
     message_limit: int = 0
     save_limit: int = 0
+    urlauth_host: str = ""
+    urlauth_any_domain: bool = False
+    urlauth_port: int = 143
     metadata_max_size: int = 32 * 1024
     metadata_max_entries: int = 1000
     notify_max_mailboxes: int = 10_000
@@ -98,6 +103,10 @@ class Params:
             capability=capabilities(_get(lambda: settings.text("imap_capability"), ""),
                                     capabilities_of(offered, _words(settings, limits))),
             idle_notify_s=float(_get(lambda: settings.time_s("imap_idle_notify_interval"), default.idle_notify_s)),
+            urlauth_host=_get(lambda: settings.text("imap_urlauth_host"), "") or _get(
+                lambda: settings.text("hostname"), "") or socket.gethostname(),
+            urlauth_any_domain=not _get(lambda: settings.text("imap_urlauth_host"), ""),
+            urlauth_port=_number(settings, "imap_urlauth_port", default.urlauth_port),
             metadata_max_size=_number(settings, "imap_metadata_max_size", default.metadata_max_size),
             metadata_max_entries=_number(settings, "imap_metadata_max_entries", default.metadata_max_entries),
             notify_max_mailboxes=_number(settings, "imap_notify_max_mailboxes", default.notify_max_mailboxes),

@@ -89,6 +89,10 @@ class Attributes:
 
         self._edit(edit)
 
+    def add(self, guid: str, name: str, value: bytes) -> None:
+        """Set an entry, unless there is one of the name."""
+        self._edit(lambda found: found.setdefault(guid, {}).setdefault(name, value))
+
     def forget(self, guid: str) -> None:
         """All entries of a mailbox go."""
         self._edit(lambda found: found.pop(guid, None))
@@ -157,6 +161,10 @@ class MailboxEntries:
         own, others = self.private.entries(self.guid), self.shared.entries(self.guid)
         return {**{name: value for name, value in own.items() if name.startswith("/private/")},
                 **{name: value for name, value in others.items() if name.startswith("/shared/")}}
+
+    def add(self, name: str, value: bytes) -> None:
+        """Set a private entry, unless there is one."""
+        self.private.add(self.guid, name, value)
 
     def forget(self) -> None:
         """The mailbox is no more."""

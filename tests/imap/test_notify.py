@@ -24,13 +24,14 @@ class Client:
         self.reader, self.writer, self.tag = reader, writer, 0
 
     async def line(self) -> str:
-        return (await asyncio.wait_for(self.reader.readline(), WAIT_S)).decode().rstrip("\r\n")
+        octets = await asyncio.wait_for(self.reader.readline(), WAIT_S)
+        assert octets, "the server closed the connection"
+        return octets.decode().rstrip("\r\n")
 
     async def until(self, start: str) -> list[str]:
         """Lines up to one that begins so."""
         lines = [await self.line()]
         while not lines[-1].startswith(start):
-            assert lines[-1], lines
             lines.append(await self.line())
         return lines
 

@@ -29,6 +29,7 @@ from mailsuite.imap.commands import (
     status,
     store,
     unauthenticate,
+    urlauth,
 )
 from mailsuite.imap.commands.context import UIDONLY, Context, Run
 from mailsuite.imap.commands.errors import reply_of
@@ -63,9 +64,9 @@ COMMANDS: Mapping[str, Entry] = {
     "NOTIFY": Entry(notify.do_notify),
     "GETMETADATA": Entry(metadata.do_getmetadata),
     "SETMETADATA": Entry(metadata.do_setmetadata),
-    "GENURLAUTH": Entry(basic.do_urlauth),
-    "URLFETCH": Entry(basic.do_urlauth),
-    "RESETKEY": Entry(basic.do_urlauth),
+    "GENURLAUTH": Entry(urlauth.do_genurlauth),
+    "URLFETCH": Entry(urlauth.do_urlfetch),
+    "RESETKEY": Entry(urlauth.do_resetkey),
     "CANCELUPDATE": Entry(basic.do_cancel_update),
     "X-CANCEL": Entry(basic.do_cancel),
     "SELECT": Entry(select.do_select),

@@ -18,6 +18,7 @@ from mailsuite.imap import numbers
 from mailsuite.imap.commands.context import Context, Run
 from mailsuite.imap.commands.copy import open_target
 from mailsuite.imap.commands.message_limit import check_save_limit
+from mailsuite.imap.commands.urlauth import catenated
 from mailsuite.imap.dates import parse_date_time
 from mailsuite.imap.flags import parse_flags
 from mailsuite.imap.reply import OK, Refusal, Reply
@@ -227,6 +228,11 @@ def _is_word(argument: Argument, word: bytes) -> bool:
 
 def fetch_url(context: Context, url: bytes) -> bytes:
     """Octets of an IMAP URL without a server (RFC 5092 section 7). Raises Refusal [BADURL]."""
+    if _SCHEME.match(url) and context.offers("LIST-METADATA"):
+        try:
+            return catenated(context, url)
+        except PeerError as error:
+            raise Refusal(f"Invalid IMAP URL: {error.public}", f"BADURL {url.decode('ascii', 'replace')}") from error
     if _SCHEME.match(url):
         raise Refusal("Invalid IMAP URL: Relative URL required", f"BADURL {url.decode('ascii', 'replace')}")
     match = _URL.match(url)

@@ -55,12 +55,6 @@ def do_namespace(context: Context, command: Command) -> Run:
     return Reply(OK, "Namespace completed")
 
 
-def do_urlauth(context: Context, command: Command) -> Run:
-    """RFC 4467: not offered."""
-    yield from ()
-    raise PeerError("URLAUTH disabled")
-
-
 def do_cancel_update(context: Context, command: Command) -> Run:
     """RFC 5267 section 4.3.1."""
     yield from ()

@@ -16,5 +16,6 @@ def do_unauthenticate(context: Context, command: Command) -> Run:
         # The octets behind the command are half a compressed stream's.
         return Reply(NO, "UNAUTHENTICATE is not possible once COMPRESS is active", "CANNOT")
     context.leave()
+    context.notices = None
     context.given_back = True
     return Reply(OK, "Unauthenticate completed")
