@@ -191,14 +191,18 @@ class ScannedMaildir(MaildirFolder):
             self._recheck_at = 0.0
         for folder in folders:
             now = set(self._list(folder))
-            before = set(self.in_new) if folder == "new" else set(self.rows.keys).difference(self.in_new)
-            for path in now - before:
+            # No set of all that is known: of a million names it would take 64 MB.
+            if folder == "new":
+                removed.update(path for path in self.in_new if path not in now)
+            else:
+                removed.update(path for path in self.rows.keys if path not in now and path not in self.in_new)
+            now.difference_update(self.rows.keys)
+            for path in now:
                 base = base_of(path[4:])
                 other = added.get(base)
                 if other is not None:
                     self._doubles.append((path, other))
                 added[base] = path
-            removed |= before - now
         if not added and not removed:
             return
         try:
