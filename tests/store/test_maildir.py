@@ -172,6 +172,10 @@ def test_uid_validity_is_never_given_twice(tmp_path: Path) -> None:
     values = [new_uid_validity(str(tmp_path)) for _ in range(3)]
     assert values == sorted(set(values))
     assert [path.name for path in tmp_path.iterdir()] == [f"dovecot-uidvalidity.{values[-1]:08x}"]
+    # Dovecot gave one in the meantime.
+    (tmp_path / f"dovecot-uidvalidity.{values[-1]:08x}").rename(tmp_path / f"dovecot-uidvalidity.{values[-1] + 5:08x}")
+    assert new_uid_validity(str(tmp_path)) == values[-1] + 6
+    assert [path.name for path in tmp_path.iterdir()] == [f"dovecot-uidvalidity.{values[-1] + 6:08x}"]
 
 
 def test_link_out_of_the_mailbox_is_not_followed(tmp_path: Path, maildir: Path, inbox: Mailbox) -> None:

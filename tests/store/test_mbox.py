@@ -1,6 +1,7 @@
 """mbox beside other programs: appended, rewritten and broken files; state headers; what a crash leaves."""
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,19 @@ def test_messages_that_moved_up_are_not_taken_for_the_old_ones(tmp_path: Path, p
     view.sync(expunges=True)
     assert [inbox.message(uid).fields(b"Subject")[0] for uid in view.uids] == [b"1", b"2", b"3", b"new", b"end"]
     assert list(view.uids) == [2, 3, 4, 5, 6]
+
+
+def test_a_large_message_that_moves_takes_little_memory(tmp_path: Path, path: Path) -> None:
+    large = b"x" * 79 + b"\n" + (b"y" * 79 + b"\n") * 400_000
+    path.write_bytes(TWO + FROM + b"Subject: large\n\n" + large + b"\n" + TWO)
+    inbox = open_inbox(tmp_path)
+    tracemalloc.start()
+    try:
+        assert inbox.remove([1]) == [1]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 8_000_000 and inbox.sizes([3]) == [81 * 400_001 + 18] and subjects(inbox)[-1] == b"two"
 
 
 def test_empty_file_keeps_its_uids(tmp_path: Path, path: Path) -> None:
