@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mailsuite.access.identity import NotAllowed
-from mailsuite.access.login import Why
 from mailsuite.access.login_channel import Entry
+from mailsuite.access.login_questions import Why
 from mailsuite.access.user_workers import UserWorkers
 from mailsuite.access.worker_logins import LEAVING_WAIT_S, too_many
 from mailsuite.base.errors import TemporaryError

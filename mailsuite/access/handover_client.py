@@ -20,7 +20,7 @@ from typing import Any
 
 from mailsuite.access.handover import GRANT, HandOver, share_of
 from mailsuite.access.handover_link import WAITING_LIMIT, Asked, HandOverLink, Then, Ticket
-from mailsuite.access.login import HandedOver, Refused, Why
+from mailsuite.access.login_questions import HandedOver, Refused, Why
 from mailsuite.net import packets
 from mailsuite.sasl.grant import rights_in
 

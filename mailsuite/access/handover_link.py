@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mailsuite.access.handover import HandOver
-from mailsuite.access.login import HandedOver, Refused
+from mailsuite.access.login_questions import HandedOver, Refused
 from mailsuite.net import packets
 
 ANSWER_TIMEOUT_S = 60.0

@@ -8,13 +8,23 @@ The texts are Dovecot 2.3.19's, which clients and fail2ban rules know.
 """
 
 import binascii
-import time
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 
 from mailsuite.access.login_origin import Origin
+from mailsuite.access.login_questions import (
+    Authenticate,
+    Cancel,
+    HandedOver,
+    LogIn,
+    NotPassedOn,
+    PassOn,
+    Proceed,
+    Refused,
+    Why,
+)
+from mailsuite.access.login_story import LoginFacts, LoginStory
 from mailsuite.base.dialogue import Action, Ask, Close, Peer, Send, TlsInfo
 from mailsuite.base.errors import PeerError
 from mailsuite.base.lines import LineBuffer
@@ -33,160 +43,6 @@ NO_CERTIFICATE = "Client didn't present valid SSL certificate"
 NOT_PROXIED = "Account is temporarily unavailable."
 INTERNAL_FAILURE = "Internal login failure. Refer to server log for more information."
 INITIALIZATION_FAILED = "Internal error occurred. Refer to server log for more information."
-
-
-@dataclass(frozen=True, slots=True)
-class Authenticate:
-    """Begin; initial in base64 as the client sent it."""
-
-    mechanism: str
-    initial: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
-class Proceed:
-    request_id: int
-    response: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Cancel:
-    """The client gave up on that request; answered with None."""
-
-    request_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class LogIn:
-    """Hand the connection over. The handler reads `octets` from the session once it reads no more from the client."""
-
-    success: Success
-    mechanism: str
-
-
-@dataclass(frozen=True, slots=True)
-class PassOn:
-    """The database wants the login to go on to another server."""
-
-    success: Success
-
-
-@dataclass(frozen=True, slots=True)
-class NotPassedOn:
-    """Why there is no other server for it: the name of a proxy_dialogue.Kind. reply: what that server said."""
-
-    kind: str
-    reply: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class HandedOver:
-    """It belongs to process pid now; nothing more may be said here."""
-
-    pid: int
-
-
-class Why(Enum):
-    """Why the access service did not take a connection."""
-
-    NOT_FOUND = "notfound"           # the user is in no user database
-    LIMIT = "limit"                  # mail_max_userip_connections
-    INITIALIZATION = "init"          # uid or gid not allowed, and the like
-    FAILED = "failed"                # it is away, or something unforeseen
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    why: Why
-    text: str = ""
-
-
-@dataclass(frozen=True)
-class LoginFacts:
-    """What a session is told when it begins.
-
-    secured: the connection is as good as TLS (same host, or trusted). plaintext_ok: disable_plaintext_auth is off.
-    trusted: of login_trusted_networks. retain_id: what a client says it is goes to the databases.
-    """
-
-    greeting: str
-    mechanisms: tuple[Mechanism, ...] = ()
-    secured: bool = False
-    plaintext_ok: bool = False
-    tls_offered: bool = False
-    tls_required: bool = False
-    capability: str = ""             # imap_capability
-    utf8: bool = False               # mail_utf8_extensions
-    id_send: str = ""                # imap_id_send
-    host_name: str = "localhost"
-    trusted: bool = False
-    certificate_required: bool = False      # auth_ssl_require_client_cert
-    retain_id: bool = False
-    id_log: str = ""                 # imap_id_log
-    literal_minus: bool = False      # imap_literal_minus
-    implementation: str = ""         # managesieve_implementation_string
-    sieve: str = ""                  # managesieve_sieve_capability
-    notify: str = ""                 # managesieve_notify_capability
-    apop_challenge: str = ""         # of POP3's greeting, where auth_mechanisms has apop
-
-
-@dataclass
-class LoginStory:
-    """What the log line about a connection that ended without a login tells."""
-
-    user: str = ""
-    original_user: str = ""
-    mechanism: str = ""
-    attempts: int = 0
-    successes: int = 0
-    tried_plaintext: bool = False
-    tried_unknown: bool = False
-    waiting: bool = False            # the auth service was being asked
-    sasl: bool = False               # the client had been asked for a response
-    handed_over: bool = False
-    reason: str = ""
-    tls_started: bool = False
-    tls_failed: bool = False
-    last_code: str = ""
-    certificate: str = ""            # why no client certificate is good enough, where one is required
-    aborted: bool = False            # the client gave up in the middle of an authentication
-    proxy_failed: bool = False       # the server behind refused the login
-
-    def detail(self, seconds: int) -> str:
-        """The words between parentheses."""
-        if self.certificate:
-            return self.certificate
-        if self.attempts == 1:
-            if self.sasl:
-                return f"client didn't finish SASL auth, waited {seconds} secs"
-            if self.waiting:
-                return f"disconnected while authenticating, waited {seconds} secs"
-            if self.aborted:
-                return "aborted authentication"
-        if self.proxy_failed:
-            return "proxy dest auth failed"
-        if self.successes:
-            return f"internal failure, {self.successes} successful auths"
-        if self.last_code == "authz_fail":
-            return f"authorization failed, {self.attempts} attempts in {seconds} secs"
-        if self.last_code in _CODES:
-            return _CODES[self.last_code]
-        if self.tried_plaintext:
-            return "tried to use disallowed plaintext auth"
-        if self.tried_unknown:
-            return "tried to use unsupported auth mechanism"
-        if not self.attempts:
-            return f"no auth attempts in {seconds} secs"
-        return f"auth failed, {self.attempts} attempts in {seconds} secs"
-
-
-_CODES = {"user_disabled": "user disabled", "pass_expired": "password expired", "login_disabled": "login disabled",
-          "temp_fail": "auth service reported temporary failure", "invalid_base64": "sent invalid base64 in response"}
-
-
-def stamped(text: str, facts: LoginFacts) -> str:
-    """Temporary failures name host and time, so that the administrator finds them in the log."""
-    return f"{text} [{facts.host_name}:{time.strftime('%Y-%m-%d %H:%M:%S')}]"
 
 
 @dataclass

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mailsuite.access.login import Why
+from mailsuite.access.login_questions import Why
 from mailsuite.net import packets
 
 AT_ONCE = 32                     # packets between two looks at the event loop

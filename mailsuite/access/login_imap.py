@@ -19,9 +19,9 @@ from mailsuite.access.login import (
     NOT_PROXIED,
     TEMPORARY_FAILURE,
     LoginSession,
-    stamped,
 )
 from mailsuite.access.login_origin import CLIENT_ID_LIMIT, is_reserved
+from mailsuite.access.login_story import stamped
 from mailsuite.base.dialogue import Action, StartTls
 from mailsuite.sasl.auth_client import Failure
 

@@ -17,8 +17,8 @@ from mailsuite.access.login import (
     NOT_PROXIED,
     TEMPORARY_FAILURE,
     LoginSession,
-    stamped,
 )
+from mailsuite.access.login_story import stamped
 from mailsuite.base.dialogue import Action, StartTls
 from mailsuite.pop3.syntax import lang_reply
 from mailsuite.sasl.auth_client import Failure

@@ -15,8 +15,8 @@ from mailsuite.access.login import (
     RESPONSE_LIMIT,
     TEMPORARY_FAILURE,
     LoginSession,
-    stamped,
 )
+from mailsuite.access.login_story import stamped
 from mailsuite.base.dialogue import Action, StartTls, TlsInfo
 from mailsuite.managesieve.reply import bye, capabilities, no, ok, string, tag
 from mailsuite.managesieve.syntax import Argument, BadArguments, Command, Reader, TooLarge, Unreadable, Word

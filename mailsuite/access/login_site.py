@@ -11,8 +11,8 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from mailsuite.access.login import LoginFacts
 from mailsuite.access.login_log import LineFormat
+from mailsuite.access.login_story import LoginFacts
 from mailsuite.access.networks import Networks
 from mailsuite.base.dialogue import Peer
 from mailsuite.base.errors import ConfigError

@@ -8,7 +8,8 @@ log(level, text) writes a line with the client's facts behind it, as of any logi
 import logging
 from collections.abc import Callable, Mapping
 
-from mailsuite.access.login import HandedOver, LoginSession, NotPassedOn, PassOn
+from mailsuite.access.login import LoginSession
+from mailsuite.access.login_questions import HandedOver, NotPassedOn, PassOn
 from mailsuite.access.proxy_dialogue import ClientSide, Kind, ProxyDialogue, ProxyFailed
 from mailsuite.access.proxy_imap import ImapDialogue
 from mailsuite.access.proxy_pop3 import Pop3Dialogue

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 from mailsuite.access.admission import Admission
 from mailsuite.access.entrance import peer_uid, read_message, say
 from mailsuite.access.identity import NotAllowed, identity_of
-from mailsuite.access.login import Why
 from mailsuite.access.login_channel import Entry, LoginChannel
+from mailsuite.access.login_questions import Why
 from mailsuite.access.user_workers import UserWorkers
 from mailsuite.access.way_back import Returns, maker_of
 from mailsuite.access.worker import ServeUser

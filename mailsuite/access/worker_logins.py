@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mailsuite.access.handover import GRANT, SHARE, HandOver, share_of
-from mailsuite.access.login import Why
 from mailsuite.access.login_channel import Entry, LoginChannel
+from mailsuite.access.login_questions import Why
 from mailsuite.base.errors import TemporaryError
 from mailsuite.net.workers import WorkerChannel
 from mailsuite.sasl import grant as grants

@@ -9,8 +9,8 @@ import pytest
 
 from mailsuite.access.handover import HandOver
 from mailsuite.access.handover_client import AccessChannel, Ticket
-from mailsuite.access.login import HandedOver, Refused, Why
 from mailsuite.access.login_channel import Entry
+from mailsuite.access.login_questions import HandedOver, Refused, Why
 from mailsuite.access.server import AccessParent
 from mailsuite.base.dialogue import Peer
 from mailsuite.net import packets

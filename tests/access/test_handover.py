@@ -15,7 +15,8 @@ import pytest
 
 from certs.authority import ensure_certificates
 from mailsuite.access.handover import HandOver
-from mailsuite.access.login_server import LoginHandler, LoginServer
+from mailsuite.access.login_handler import LoginHandler
+from mailsuite.access.login_server import LoginServer
 from mailsuite.access.server import AccessParent
 from mailsuite.access.worker import Worker
 from mailsuite.access.world import UserWorld

@@ -9,8 +9,8 @@ import pytest
 
 from mailsuite.access import handover_client
 from mailsuite.access.handover import share_of
-from mailsuite.access.login import HandedOver, Refused, Why
 from mailsuite.access.login_channel import Entry
+from mailsuite.access.login_questions import HandedOver, Refused, Why
 from mailsuite.access.server import AccessParent
 from mailsuite.access.user_workers import UserWorkers
 from tests.access.test_channel import Login, with_grants

@@ -2,18 +2,10 @@
 
 import pytest
 
-from mailsuite.access.login import (
-    Authenticate,
-    Cancel,
-    HandedOver,
-    LogIn,
-    LoginFacts,
-    LoginSession,
-    Proceed,
-    Refused,
-    Why,
-)
+from mailsuite.access.login import LoginSession
 from mailsuite.access.login_imap import ImapLogin
+from mailsuite.access.login_questions import Authenticate, Cancel, HandedOver, LogIn, Proceed, Refused, Why
+from mailsuite.access.login_story import LoginFacts
 from mailsuite.base.dialogue import Ask, Close, Send, StartTls, TlsInfo
 from mailsuite.sasl.auth_client import Challenge, Failure, Mechanism, Success
 

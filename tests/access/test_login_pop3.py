@@ -4,8 +4,9 @@ from base64 import b64encode
 
 import pytest
 
-from mailsuite.access.login import Authenticate, HandedOver, LogIn, LoginFacts, Refused, Why
 from mailsuite.access.login_pop3 import Pop3Login
+from mailsuite.access.login_questions import Authenticate, HandedOver, LogIn, Refused, Why
+from mailsuite.access.login_story import LoginFacts
 from mailsuite.base.dialogue import TlsInfo
 from mailsuite.sasl.auth_client import Challenge, Failure, Mechanism, Success
 from tests.access.test_login_imap import Play

@@ -4,8 +4,9 @@ from random import Random
 
 import pytest
 
-from mailsuite.access.login import Authenticate, HandedOver, LogIn, LoginFacts, Proceed
+from mailsuite.access.login_questions import Authenticate, HandedOver, LogIn, Proceed
 from mailsuite.access.login_sieve import SieveLogin
+from mailsuite.access.login_story import LoginFacts
 from mailsuite.base.dialogue import TlsInfo
 from mailsuite.sasl.auth_client import Challenge, Failure, Mechanism, Success
 from tests.access.test_login_imap import Play

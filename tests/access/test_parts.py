@@ -8,9 +8,9 @@ from typing import cast
 import pytest
 
 from mailsuite.access.identity import NotAllowed, identity_of
-from mailsuite.access.login import LoginStory
 from mailsuite.access.login_log import LineFormat
 from mailsuite.access.login_origin import Origin
+from mailsuite.access.login_story import LoginStory
 from mailsuite.access.networks import Networks
 from mailsuite.access.world import UserWorld
 from mailsuite.base.dialogue import Peer

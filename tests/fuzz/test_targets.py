@@ -10,9 +10,9 @@ from random import Random
 
 import pytest
 
-from mailsuite.access.login import LoginFacts
 from mailsuite.access.login_imap import ImapLogin
 from mailsuite.access.login_pop3 import Pop3Login
+from mailsuite.access.login_story import LoginFacts
 from mailsuite.address.syntax import quote_local, unquote_local
 from mailsuite.base.errors import ConfigError
 from mailsuite.config.dovecot import DovecotSettings
