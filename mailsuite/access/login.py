@@ -1,7 +1,7 @@
 """What IMAP and POP3 logins have in common: a session that authenticates, then gives its connection away.
 
-A session asks its handler (login_server.py):
-    Authenticate, Proceed -> AuthStep (sasl.auth_client)        Cancel -> None        LogIn -> HandedOver | Refused
+A session asks its handler (login_handler.py):
+    Authenticate, Proceed, Cancel, LogIn, PassOn (login_questions.py)
 and speaks its protocol's words for what came of it: `login_imap.py`, `login_pop3.py`.
 
 The texts are Dovecot 2.3.19's, which clients and fail2ban rules know.
