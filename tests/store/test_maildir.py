@@ -3,8 +3,11 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mailsuite.store.api import FlagAction, Mailbox, MessageGone, NoPermission, StoreError
 from mailsuite.store.maildir import scan
@@ -288,3 +291,60 @@ def test_names_of_files() -> None:
     alike = [b"1700000000.M000002P9.a", b"1700000000.M000001P10.b", b"1600000000.M999999P1.c",
              b"1700000000.M000001P2.\n"]
     assert in_order(alike) == in_order([*alike, b"x"])[1:] == [alike[2], alike[1], alike[3], alike[0]]
+
+
+def test_a_disk_that_fails_among_many_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was renamed before counts, and the rest can be tried again."""
+    store = store_at(tmp_path, "maildir")
+    inbox = store.open("INBOX")
+    append(inbox, *numbered(4))
+    view = inbox.open_view(read_only=False)
+    renamed, rename = [], os.rename
+
+    def failing(*args: Any, **kwargs: Any) -> None:
+        renamed.append(args)
+        if len(renamed) == 3:
+            raise OSError(28, "No space left on device")
+        rename(*args, **kwargs)
+
+    with monkeypatch.context() as patch, pytest.raises(StoreError):
+        patch.setattr(os, "rename", failing)
+        inbox.store_flags([1, 2, 3, 4], FlagAction.ADD, ["\\Seen"])
+    assert inbox.with_flag([1, 2, 3, 4], "\\Seen") == {1, 2}
+    assert inbox.store_flags([1, 2, 3, 4], FlagAction.ADD, ["\\Seen"]).changed == [3, 4]
+    assert view.sync(expunges=True).flags == [1, 2, 3, 4]
+    store.close()
+    assert store_at(tmp_path, "maildir").open("INBOX").with_flag([1, 2, 3, 4], "\\Seen") == {1, 2, 3, 4}
+
+
+odd_lists = st.lists(st.one_of(
+    st.builds(lambda uid, fields, base: b"%d%b :%b\n" % (uid, fields, base), st.integers(0, 60),
+              st.sampled_from([b"", b" ", b" W12", b" G1:2 P", b"  S1 "]),
+              st.sampled_from([b"a", b"b", b"c d", b"e :f"])),
+    st.sampled_from([b"", b"\n", b"x\n", b"7 b\n", b"12x :b\n", b"5 :cut"])), max_size=6).map(b"".join)
+
+
+@given(odd_lists)
+def test_a_uidlist_at_once_and_line_by_line(lines: bytes) -> None:
+    whole, slow = UidList("/nowhere"), UidList("/nowhere")
+    slow._parse_all = lambda content, start: False  # type: ignore[method-assign]
+    for uidlist in (whole, slow):
+        uidlist._parse(b"3 V5 N9 G0\n" + lines)
+    assert (whole.uids, whole.fields, whole.next_uid) == (slow.uids, slow.fields, slow.next_uid)
+    assert list(whole.uids.values()) == sorted(whole.uids.values())
+    assert whole.damaged == slow.damaged
+
+
+def test_files_come_after_the_tables_were_let_go(tmp_path: Path, maildir: Path) -> None:
+    for name in ("cur", "new", "tmp"):
+        (maildir / name).mkdir(parents=True)
+    for number in range(3):
+        (maildir / "cur" / f"170000000{number}.M1P1.mx:2,S").write_bytes(ONE)
+    inbox = store_at(tmp_path, "maildir").open("INBOX")
+    view = inbox.open_view(read_only=False)
+    (maildir / "new" / "1600000000.M1P1.mx").write_bytes(ONE)               # older by its name, but it came later
+    (maildir / "cur" / "1700000001.M1P1.mx:2,S").unlink()
+    os.rename(maildir / "cur" / "1700000002.M1P1.mx:2,S", maildir / "cur" / "1700000002.M1P1.mx:2,FS")
+    view.sync(expunges=True)
+    assert list(view.uids) == [1, 3, 4] and inbox.with_flag([1, 3, 4], "\\Flagged") == {3}
+    assert uidlist_lines(maildir)[1:] == ["1 :1700000000.M1P1.mx", "3 :1700000002.M1P1.mx", "4 :1600000000.M1P1.mx"]

@@ -35,7 +35,7 @@ HIGHEST_NEXT = 0xFFF00000       # a list whose next UID leaves fewer than this i
 # Why a uidlist cannot be written: it belongs to somebody else, or there is no room.
 UNWRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT})
 
-_LINE = re.compile(rb"\n(\d{1,10})((?: [^\n]*?)?) :([^\n]*)(?=\n)")        # a field may have a colon
+_LINE = re.compile(rb"\n(\d{1,10})((?: [^\n]*?)??) :([^\n]*)(?=\n)")        # a field may have a colon
 
 
 class Entry(NamedTuple):
@@ -183,7 +183,7 @@ class UidList:
                 self.damaged = True
                 break
             last = int(number)
-            self._put(Entry(last, fields.rstrip(b" "), base))
+            self._put(Entry(last, fields.strip(b" "), base))
 
     def _put(self, entry: Entry) -> None:
         """At the end, also when the base was there."""
