@@ -81,7 +81,7 @@ class UidList:
         self.uid_validity, self.next_uid, self.guid = 0, 1, ""
         self._uids: dict[bytes, int] | None = {}        # None: as the file has it, and nobody has asked
         self.fields: dict[bytes, bytes] = {}
-        self.damaged = False
+        self.damaged = self._new_name = False           # _new_name: the folder's entry is not on disk yet
 
     @property
     def uids(self) -> dict[bytes, int]:
@@ -270,6 +270,9 @@ class UidList:
                     view = view[os.write(fd, view):]
                 if self._fsync:
                     os.fdatasync(fd)
+                    if self._new_name:
+                        fsync_directory(self.folder)
+                        self._new_name = False
             except OSError:
                 with suppress(OSError):
                     os.ftruncate(fd, size)
@@ -300,7 +303,7 @@ class UidList:
                 os.fdatasync(fd)
             os.rename(temp, self._path)
             self._note(fd)
-        self.damaged = False
+        self.damaged, self._new_name = False, not sync
         if self._fsync and sync:
             fsync_directory(self.folder)
 
