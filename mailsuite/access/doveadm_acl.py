@@ -144,10 +144,10 @@ def debug(run: Run) -> None:
     run.inform(f"User {user} has rights: {names(held)}" if held else f"User {user} has no rights for mailbox")
     if "l" not in held:
         run.say({"error": f"User {user} is missing 'lookup' right"})
-    if acl.who.owner:
+    elif acl.who.owner:
         run.inform("Mailbox in user's private namespace")
     elif acl.owner:
-        _tell_sharing(run, acl, "l" in held)
+        _tell_sharing(run, acl)
     else:
         run.inform("Mailbox is in public namespace")
     seen = any(info.name == to_mutf7(name) or info.name == where.name_of(parts) for info in
@@ -155,13 +155,13 @@ def debug(run: Run) -> None:
     run.inform(f"Mailbox {name} is {'' if seen else 'NOT '}visible in LIST")
 
 
-def _tell_sharing(run: Run, acl: "NamespaceAcl", visible: bool) -> None:
+def _tell_sharing(run: Run, acl: "NamespaceAcl") -> None:
     told = acl.told_shared()
     if told is None:
         run.say({"error": "acl_shared_dict not set"})
     elif told:
         run.inform(f"User {acl.owner} found from ACL shared dict")
-    elif visible:
+    else:
         run.say({"error": f"User {acl.owner} not found from ACL shared dict"})
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mailsuite.acl.entries import BadAcl, Entry, parse, text
-from mailsuite.base.files import write_whole
+from mailsuite.base.files import own_group, write_whole
 from mailsuite.store.errors import MailboxInUse, NoPermission, StoreError
 from mailsuite.store.locks import LockBusy, MailboxLock
 
@@ -95,8 +95,7 @@ class AclFile:
             info = os.stat(self.path)
         except FileNotFoundError:
             info = folder
-        owner = None
-        if info.st_gid != os.getegid() and info.st_gid in os.getgroups():
-            owner = (-1, info.st_gid)
+        gid = own_group(os.path.dirname(self.path))
+        owner = (-1, gid) if gid >= 0 else None
         write_whole(Path(self.path), text(entries).encode("utf-8", "surrogateescape"),
                     mode=stat.S_IMODE(info.st_mode) & 0o666, owner=owner)

@@ -16,6 +16,19 @@ def fsync_directory(path: Path | str) -> None:
         os.close(fd)
 
 
+def give_group(fd: int, gid: int) -> None:
+    """gid as own_group() says it."""
+    if gid >= 0:
+        os.fchown(fd, -1, gid)
+
+
+def own_group(folder: str) -> int:
+    """The group that a new file in this folder should have: the folder's, where that is another than ours and we are in
+    it; -1: it has the right one already. Mail that several system users share belongs to their group."""
+    gid = os.stat(folder).st_gid
+    return gid if gid != os.getegid() and gid in os.getgroups() else -1
+
+
 def write_whole(path: Path, content: bytes, *, mode: int = 0o644, owner: tuple[int, int] | None = None) -> None:
     """Put content at path entirely or not at all, also across a power loss.
 

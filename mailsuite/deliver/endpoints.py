@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from mailsuite.address.syntax import quote_local
 from mailsuite.base.errors import ConfigError, MailError, TemporaryError
 from mailsuite.deliver import mailbox
@@ -139,9 +141,9 @@ class Endpoints:
         return bool(transport)
 
     async def _pass(self, expansion: "Expansion", node: "Node", transport: str) -> None:
-        recipient = replace(expansion.recipient, address=node.address, original=node.original, orcpt=node.orcpt,
-                            notify=node.notify)
-        request = replace(expansion.job.request, sender=node.sender)
+        recipient = structs.replace(expansion.recipient, address=node.address, original=node.original, orcpt=node.orcpt,
+                                    notify=node.notify)
+        request = structs.replace(expansion.job.request, sender=node.sender)
         self._world.log.info("%s: passing <%s> to transport=%s", request.queue_id, quote_local(node.address),
                              transport.partition(":")[0])
         try:

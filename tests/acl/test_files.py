@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 import string
 from pathlib import Path
 
@@ -109,3 +111,37 @@ def test_seen_uids_are_kept(tmp_path_factory: pytest.TempPathFactory, uids: set[
     assert again.uids == uids
     again.load(7)
     assert again.uids == set()                  # another mailbox of that name
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can take a group without being in it")
+def test_mail_of_a_group_stays_the_groups(tmp_path: Path) -> None:
+    """New folders and files take the mode and the group of what they are in, also copies of private mail."""
+    code = """
+import os, sys
+from mailsuite.store.opening import open_store
+os.setgroups([54321]); os.setgid(54322); os.setuid(54323); os.umask(0o077)
+store = open_store("a", home=sys.argv[1], location="maildir:" + sys.argv[1] + "/box")
+for name in ("INBOX", "Private", "Private/Below"):
+    if name != "INBOX": store.create(name.replace("/", "."))
+box = store.open("INBOX")
+append = box.begin_append(); append.write(b"Subject: x\\n\\nbody\\n"); append.finish(["k1"], None); append.commit()
+os.chmod(sys.argv[1] + "/box/.Private", 0o700)
+private = store.open("Private")
+append = private.begin_append(); append.write(b"Subject: y\\n\\nbody\\n"); append.finish([], None)
+private.copy(append.commit()[1], box)
+store.close()
+"""
+    box = tmp_path / "box"
+    for folder in (tmp_path, box):
+        folder.mkdir(exist_ok=True)
+        os.chown(folder, 54323, 54321)
+        os.chmod(folder, 0o770)
+    for parent in tmp_path.parents:
+        if not stat.S_IMODE(parent.stat().st_mode) & 0o001:
+            pytest.skip(f"{parent} keeps other users out")
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=60)
+    found = [box / "cur", box / ".Private.Below", *box.glob("new/*"), *box.glob("cur/*"), box / "dovecot-uidlist",
+             box / "dovecot-keywords"]
+    assert len(found) == 6
+    assert {(path.stat().st_gid, stat.S_IMODE(path.stat().st_mode) & 0o060) for path in found
+            if path.name != ".Private.Below"} == {(54321, 0o060)}

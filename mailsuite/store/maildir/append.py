@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO
 
-from mailsuite.base.files import fsync_directory
+from mailsuite.base.files import fsync_directory, give_group
 from mailsuite.message.crlf import BlockConverter
 from mailsuite.store.api import NoPermission, Refused, StoreError
 from mailsuite.store.flags import SEEN
@@ -33,6 +33,7 @@ class _Waiting:
         self.temp = mailbox.path(b"tmp/" + self.base)
         fd = os.open(self.temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         os.fchmod(fd, mailbox.mode)
+        give_group(fd, mailbox.gid)
         self.file: BinaryIO = open(fd, "wb", buffering=65536)      # noqa: SIM115 (closed by finish or abort)
         self.convert = BlockConverter()
         self.size = self.lines = 0

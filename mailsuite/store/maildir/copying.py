@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from mailsuite.base.files import give_group
 from mailsuite.store.api import CopyResult, MessageGone, NoPermission, StoreError
 from mailsuite.store.flags import SEEN
 from mailsuite.store.maildir.append import sync_folders
@@ -78,6 +79,9 @@ def _second_name(source: "MaildirMailbox", uid: int, target: "MaildirMailbox", p
             raise MessageGone
         old = source.path(source.rows.keys[at])
         try:
+            if (source.mode, source.group) != (target.mode, target.group):
+                _copy_file(old, target, path)       # a second name would keep out who may read the target
+                return
             os.link(old, target.path(path), follow_symlinks=False)
             return
         except FileNotFoundError:
@@ -99,6 +103,7 @@ def _copy_file(old: bytes, target: "MaildirMailbox", path: bytes) -> None:
         shutil.copyfileobj(source, copy, 1 << 20)
         copy.flush()
         os.fchmod(copy.fileno(), target.mode)
+        give_group(copy.fileno(), target.gid)
         info = os.fstat(source_fd)
         os.utime(copy.fileno(), ns=(info.st_atime_ns, info.st_mtime_ns))
         if target.sync_files:

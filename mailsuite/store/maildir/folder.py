@@ -8,6 +8,7 @@ import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
 
+from mailsuite.base.files import own_group
 from mailsuite.store.api import StoreError
 from mailsuite.store.flags import KEYWORD_SHIFT, SEEN
 from mailsuite.store.index import Index
@@ -35,9 +36,11 @@ class MaildirFolder(BaseMailbox):
         self._prefix = os.fsencode(folder) + b"/"
         self.sync_files = options.fsync != "never"
         self.names = UniqueNames(options.host)
-        self.mode = stat.S_IMODE(os.stat(folder).st_mode) & 0o666
+        info = os.stat(folder)
+        self.mode, self.group = stat.S_IMODE(info.st_mode) & 0o666, info.st_gid
+        self.gid = own_group(folder)                    # of new files; -1: the one they get
         self.control = control or folder
-        self.uidlist = UidList(self.control, fsync=self.sync_files, mode=self.mode)
+        self.uidlist = UidList(self.control, fsync=self.sync_files, mode=self.mode, gid=self.gid)
         self._letter_bits: dict[bytes, int] = {}               # of letters
         self._by_base: dict[bytes, int] | None = None   # uids; None: nobody has asked
         self.in_new: dict[Path, int] = {}               # those of rows.keys that are in new/, with their uids

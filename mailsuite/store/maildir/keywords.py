@@ -32,6 +32,7 @@ def read_keywords(folder: str) -> list[str]:
     return [names.get(number, f"unknown-{number}") for number in range(max(names, default=-1) + 1)]
 
 
-def write_keywords(folder: str, names: list[str], mode: int) -> None:
+def write_keywords(folder: str, names: list[str], mode: int, gid: int = -1) -> None:
     lines = [f"{number} {name}\n" for number, name in enumerate(names[:KEYWORD_LETTERS])]
-    write_whole(Path(folder, NAME), "".join(lines).encode("utf-8", "surrogateescape"), mode=mode)
+    write_whole(Path(folder, NAME), "".join(lines).encode("utf-8", "surrogateescape"), mode=mode,
+                owner=(-1, gid) if gid >= 0 else None)

@@ -9,7 +9,7 @@ import shutil
 import stat
 from contextlib import suppress
 
-from mailsuite.base.files import fsync_directory
+from mailsuite.base.files import fsync_directory, give_group, own_group
 from mailsuite.store.index import Index
 from mailsuite.store.layout import Found
 from mailsuite.store.location import Location
@@ -80,7 +80,7 @@ class MaildirPlusPlus:
     def mode(self, parts: Parts = INBOX) -> int:
         """Rights of a new folder: as the folder above has them."""
         above = self._above(parts)
-        return stat.S_IMODE(above.st_mode) & 0o777 | 0o700 if above is not None else 0o700
+        return stat.S_IMODE(above.st_mode) & 0o2777 | 0o700 if above is not None else 0o700
 
     def _above(self, parts: Parts) -> os.stat_result | None:
         """Of the nearest folder above, or the root."""
@@ -96,17 +96,18 @@ class MaildirPlusPlus:
         return first is None or second is None or (first.st_mode, first.st_gid) == (second.st_mode, second.st_gid)
 
     def make(self, parts: Parts, *, parent_only: bool) -> None:
-        folder, mode = self.folder(parts), self.mode(parts)
+        folder, mode, above = self.folder(parts), self.mode(parts), self._above(parts)
+        gid = above.st_gid if above is not None else -1
         if os.path.isdir(folder):
             for name in sorted(_PARTS):             # a root that holds folders, but no mail of its own yet
                 if not os.path.isdir(os.path.join(folder, name)):
-                    make_folder(os.path.join(folder, name), mode)
+                    make_folder(os.path.join(folder, name), mode, gid)
             return
         if parts == INBOX:
             os.makedirs(os.path.dirname(folder), 0o700, exist_ok=True)
         elif not os.path.isdir(self._root):
             self.make(INBOX, parent_only=False)
-        make_maildir(folder, mode, marked=self._marked)
+        make_maildir(folder, mode, gid, marked=self._marked)
 
     def delete(self, parts: Parts) -> None:
         remove_tree(self.folder(parts), self._root)
@@ -197,22 +198,26 @@ class MaildirTree(MaildirPlusPlus):
         return pairs
 
 
-def make_folder(path: str, mode: int) -> None:
+def make_folder(path: str, mode: int, gid: int = -1) -> None:
+    """gid: its group, where we are in it."""
     os.mkdir(path, 0o700)
+    if gid != os.stat(path).st_gid and gid in os.getgroups():
+        os.chown(path, -1, gid)
     os.chmod(path, mode)
 
 
-def make_maildir(folder: str, mode: int, *, marked: bool = True) -> None:
+def make_maildir(folder: str, mode: int, gid: int = -1, *, marked: bool = True) -> None:
     """A Maildir, with the marker file of Maildir++ if so wanted; whole or not there."""
     parent = os.path.dirname(folder)
     temp = os.path.join(parent, f"..new-{os.getpid()}-{os.path.basename(folder).lstrip('.')}"[:255])
     shutil.rmtree(temp, ignore_errors=True)
-    make_folder(temp, mode)
+    make_folder(temp, mode, gid)
     for name in sorted(_PARTS):
-        make_folder(os.path.join(temp, name), mode)
+        make_folder(os.path.join(temp, name), mode, gid)
     if marked:
         fd = os.open(os.path.join(temp, MARKER), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         os.fchmod(fd, mode & 0o666)
+        give_group(fd, own_group(temp))
         os.close(fd)
     try:
         os.rename(temp, folder)

@@ -184,7 +184,7 @@ class MaildirMailbox(ScannedMaildir):
             with self.uidlist.locked():
                 self.read_keywords()
                 super().make_keywords(self.table.unknown(names))
-                write_keywords(self.control, mine, self.mode)
+                write_keywords(self.control, mine, self.mode, self.gid)
         except OSError as error:
             raise StoreError(str(error)) from error
         if len(mine) > KEYWORD_LETTERS:

@@ -24,7 +24,7 @@ from contextlib import contextmanager, suppress
 from itertools import chain, islice
 from typing import NamedTuple
 
-from mailsuite.base.files import fsync_directory
+from mailsuite.base.files import fsync_directory, give_group
 from mailsuite.store.api import MailboxInUse
 from mailsuite.store.locks import LockBusy, MailboxLock
 
@@ -73,7 +73,10 @@ class UidList:
     """uids: by base, ascending. fields: of those bases that have some. Who changes them holds locked() and has called
     load() since."""
 
-    def __init__(self, folder: str, *, fsync: bool = True, mode: int = 0o600, wait_s: float = 120) -> None:
+    def __init__(self, folder: str, *, fsync: bool = True, mode: int = 0o600, gid: int = -1,
+                 wait_s: float = 120) -> None:
+        """gid: the file's group, -1: the one it gets."""
+        self._gid = gid
         self.folder, self._path, self._fsync, self._mode = folder, os.path.join(folder, NAME), fsync, mode
         self._lock = MailboxLock(self._path, ("dotlock",), wait_s=wait_s, delay_s=0.02, stale_s=120)
         self._held = 0
@@ -297,6 +300,7 @@ class UidList:
         fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, self._mode)
         with open(fd, "wb") as file:
             os.fchmod(fd, self._mode)
+            give_group(fd, self._gid)
             file.write(head + self._lines())
             file.flush()
             if self._fsync and sync:
