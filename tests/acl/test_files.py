@@ -2,9 +2,9 @@
 
 import os
 import stat
+import string
 import subprocess
 import sys
-import string
 from pathlib import Path
 
 import pytest
