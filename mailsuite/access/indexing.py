@@ -7,10 +7,11 @@ commands of sessions run.
 A mailbox waits once, however often it is wanted. What was looked at when the work is cut short is kept.
 """
 
+import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from functools import cache
 
 from mailsuite.access.threads import pool, search_pool
@@ -22,6 +23,7 @@ from mailsuite.store.api import MailStore
 SLICE_S = 0.002         # how long the thread works at a time
 IDLE_RESTS = 1          # rests of this length in between...
 BUSY_RESTS = 4          # ...while sessions have something to do
+SWITCH_S = 0.001        # after which the thread gives the interpreter to another that wants it
 WAITING = 1000          # mailboxes
 DELAY_S = 1.0           # before a mailbox is begun with: who wanted it is still at work
 
@@ -109,11 +111,22 @@ class Indexer:
             return number in self._leaving
 
         pace = Pace(leaving, self._busy)
-        with closing(looked_at(store.open(name), pace)) as steps:
+        with _polite(), closing(looked_at(store.open(name), pace)) as steps:
             for _ in steps:
                 if leaving():
                     return
                 pace()
+
+
+@contextmanager
+def _polite() -> Iterator[None]:
+    """Other threads wait less for the interpreter."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(min(before, SWITCH_S))
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 @cache
