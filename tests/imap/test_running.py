@@ -1,5 +1,8 @@
-"""UNAUTHENTICATE (RFC 8437) through a whole suite: a connection goes back to a login process, plain and through TLS."""
+"""IMAP extensions through a whole suite: UNAUTHENTICATE (a connection goes back to a login process, plain and through
+TLS), and UTF8=ACCEPT with a client that uses it.
+"""
 
+import imaplib
 import socket
 import ssl
 from collections.abc import Iterator
@@ -8,7 +11,7 @@ import pytest
 
 from tests.support.suite import Suite, open_folder, wait_for
 
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("unauthenticate")]
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("imap-running")]
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +119,22 @@ def test_starttls_after_it(suite: Suite) -> None:
         client.close()
 
 
+
+
+def test_python_s_client_in_utf8(suite: Suite) -> None:
+    """But for its APPEND, which puts "UTF8 (" into the message (Python 3.11)."""
+    user, password = next(iter(suite.users.items()))
+    with imaplib.IMAP4("127.0.0.1", suite.ports["imap"], timeout=20) as client:
+        assert "IMAP4REV2" in client.capabilities
+        client.login(user, password)
+        assert client.create("Entw&APw-rfe")[0] == "OK"
+        message = "From: Jürgen <jürgen@example.test>\r\nSubject: Grüße\r\n\r\nÄ\r\n".encode()
+        assert client.append("Entw&APw-rfe", "(\\Seen)", "", message)[0] == "OK"
+        assert client.enable("UTF8=ACCEPT")[0] == "OK"
+        assert client.select('"Entwürfe"') == ("OK", [b"1"])
+        assert client.search(None, "SUBJECT", '"grüße"') == ("OK", [b"1"])
+        fetched = client.fetch("1", "(FLAGS BODY.PEEK[])")[1][0]
+        assert isinstance(fetched, tuple) and fetched[1] == message
+        assert any('"Entwürfe"'.encode() in line for line in client.list()[1] if isinstance(line, bytes))
+    assert (suite.top / "vmail").is_dir()
+    assert list((suite.top / "vmail").glob("*/*/.Entw&APw-rfe"))
