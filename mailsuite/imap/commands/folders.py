@@ -69,7 +69,8 @@ def do_delete(context: Context, command: Command) -> Run:
     except NoSuchMailbox as error:
         raise Refusal(error.public, "NONEXISTENT") from error
     context.names_changed(name)
-    yield from ()
+    if context.rev2 and readable(name) != text_of(command.arguments[0]):
+        yield told_mailbox(context, name, command.arguments[0], gone=True)
     return Reply(OK, "Delete completed")
 
 

@@ -291,7 +291,7 @@ def _rights_line(context: Context, info: MailboxInfo) -> bytes:
         return b""                  # what cannot be found out is left out
 
 
-def told_mailbox(context: Context, name: str, given: Argument | None = None) -> bytes:
+def told_mailbox(context: Context, name: str, given: Argument | None = None, *, gone: bool = False) -> bytes:
     """LIST of one mailbox that a command is about; given: as the client spelled it, told when that differs.
 
     Source: RFC 9051 sections 6.3.2 and 6.3.9.7.
@@ -299,7 +299,9 @@ def told_mailbox(context: Context, name: str, given: Argument | None = None) -> 
     info = next((each for each in context.store.list_mailboxes() if each.name == name), MailboxInfo(name))
     flags = ["\\HasChildren" if info.has_children else "\\NoInferiors" if info.no_inferiors else "\\HasNoChildren",
              *(["\\Subscribed"] if info.subscribed else []), *info.special_use]
-    if not info.selectable:
+    if gone:
+        flags = ["\\NonExistent"]
+    elif not info.selectable:
         flags.insert(0, "\\NonExistent")
     more = b""
     if given is not None and (old := text_of(given)) != readable(name):
