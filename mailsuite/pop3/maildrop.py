@@ -165,7 +165,7 @@ class Maildrop:
         self.keep_seen()
         if doomed and self._params.delete_by_flag:
             self.mailbox.store_flags(doomed, FlagAction.ADD, [self._params.deleted_flag])
-        elif doomed:
+        elif doomed and self.mailbox.may("e"):      # else they stay, and nobody is told, as with Dovecot
             self.mailbox.remove(doomed)
 
     def close(self) -> None:

@@ -32,6 +32,7 @@ from mailsuite.pop3.params import Params
 from mailsuite.pop3.reply import INTERNAL, error, ok
 from mailsuite.pop3.session import Command, Done, Session
 from mailsuite.sasl.user import UserInfo
+from mailsuite.store.api import NoPermission
 
 log = access_logger("pop3")
 GREETING = ok("Logged in.")
@@ -141,7 +142,8 @@ async def serve_user(sock: socket.socket, handover: HandOver, user: UserInfo, wo
         except Exception as problem:
             detail = getattr(problem, "detail", "") or str(problem)
             log.error("Couldn't open INBOX: %s", detail, extra=extra, exc_info=not isinstance(problem, MailError))
-            await _refuse(sock, greeting + INTERNAL)
+            why = error(f"[SYS/PERM] {problem.public}") if isinstance(problem, NoPermission) else INTERNAL
+            await _refuse(sock, greeting + why)
         else:
             peer = handover.peer
             variables = user_variables(user.user, service="pop3", home=user.home, local_ip=peer.server_address,
