@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 log = access_logger("imap")
 UNSENT_WAIT_S = 30.0    # how long a client may take to read that it has no user any more
-STEP = 128 * 1024       # octets that a step makes before they are written: each costs two switches of threads
+STEP = 256 * 1024       # octets that a step makes before they are written: each costs two switches of threads
 FAILED = b"* BYE Internal error occurred. Refer to server log for more information.\r\n"
 
 

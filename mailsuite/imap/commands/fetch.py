@@ -27,7 +27,7 @@ from mailsuite.store.fetching import render_date
 
 MEMORY = {Column.UID, Column.FLAGS, Column.MODSEQ}     # columns that never touch a file
 MANY, SOME, FEW = 2000, 300, 20                        # messages in a block: from memory, index or header, file
-BODIES = 256 * 1024                                    # octets of whole messages in a block
+BODIES = 512 * 1024                                    # octets of whole messages in a block
 _FORMATS = {Column.FLAGS: b"FLAGS (%b)", Column.MODSEQ: b"MODSEQ (%b)"}
 
 
@@ -272,7 +272,7 @@ def show(context: Context, selected: Selected, uids: Sequence[int], items: Seque
 
 def _pieces(octets: bytes) -> Iterable[bytes]:
     """A large block is handed over piece by piece."""
-    if len(octets) <= 4 * BLOCK:
+    if len(octets) <= 16 * BLOCK:
         yield octets
         return
     for at in range(0, len(octets), BLOCK):
