@@ -62,7 +62,17 @@ def test_getmail(client: str, suite: Suite, tmp_path: Path, kind: str) -> None:
             if parent.name.startswith("pytest"):
                 parent.chmod(0o755)
     assert owner.st_uid == os.geteuid()
-    done = subprocess.run([client, "--getmaildir", str(tmp_path), "--rcfile", "getmailrc"], capture_output=True,
-                          text=True, check=False, timeout=60, env={**os.environ, "HOME": str(tmp_path)}, **account)
+    words = [client, "--getmaildir", str(tmp_path), "--rcfile", "getmailrc"]
+    for attempt in range(4):
+        try:
+            done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=20,
+                                  env={**os.environ, "HOME": str(tmp_path)}, **account)
+        except subprocess.TimeoutExpired:
+            # getmail 6.18 waits a minute for a child that ended before it began to wait (baseclasses.py,
+            # _wait_for_child), now and then on a busy machine. Nothing is lost: it fetches all of it again.
+            if attempt == 3:
+                raise
+        else:
+            break
     assert done.returncode == 0, done.stdout + done.stderr
     assert any(mark in path.read_text() for path in (tmp_path / "box/new").iterdir())

@@ -163,6 +163,18 @@ def test_messages_that_moved_up_are_not_taken_for_the_old_ones(tmp_path: Path, p
     assert list(view.uids) == [2, 3, 4, 5, 6]
 
 
+def test_change_of_one_size_whose_time_was_put_back(tmp_path: Path, path: Path) -> None:
+    path.write_bytes(TWO)
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+    inbox = open_inbox(tmp_path)
+    view = inbox.open_view(read_only=True)
+    with path.open("r+b") as file:
+        file.write(TWO.replace(b"Subject: one\n\nfirst", b"Status: R\n\nfirst..."))
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+    view.sync(expunges=True)
+    assert inbox.flags(view.uids[0]) == ["\\Seen"] and inbox.message(view.uids[0]).body.startswith(b"first...")
+
+
 def test_a_large_message_that_moves_takes_little_memory(tmp_path: Path, path: Path) -> None:
     large = b"x" * 79 + b"\n" + (b"y" * 79 + b"\n") * 400_000
     path.write_bytes(TWO + FROM + b"Subject: large\n\n" + large + b"\n" + TWO)

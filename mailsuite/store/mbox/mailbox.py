@@ -18,7 +18,7 @@ from mailsuite.store.mbox.headers import Wanted, strip_state
 from mailsuite.store.mbox.identity import MD5_FIELDS, header_md5
 from mailsuite.store.mbox.parse import Span, parse_from_line
 from mailsuite.store.mbox.rewrite import rewrite
-from mailsuite.store.mbox.sync import ScannedMbox
+from mailsuite.store.mbox.sync import ScannedMbox, stamp_of
 
 
 class MboxMailbox(ScannedMbox):
@@ -29,7 +29,7 @@ class MboxMailbox(ScannedMbox):
         """The file stays open and locked, so nobody moves messages meanwhile."""
         self.look()
         with self.file.reading() as opened:
-            if opened is not None and (opened[1].st_ino, opened[1].st_size, opened[1].st_mtime_ns) == self._stamp:
+            if opened is not None and stamp_of(opened[1]) == self._stamp:
                 self._held = opened[0]
             try:
                 yield
@@ -52,7 +52,7 @@ class MboxMailbox(ScannedMbox):
                 if opened is None:
                     raise MessageGone
                 data, info = opened
-                if (info.st_ino, info.st_size, info.st_mtime_ns) == self._stamp or not again:
+                if stamp_of(info) == self._stamp or not again:
                     return span, data[span.start: getattr(span, until)]
         raise MessageGone
 

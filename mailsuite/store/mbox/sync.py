@@ -25,7 +25,15 @@ TICK_NS = 50_000_000        # see maildir/scan.py
 
 HEAD = 65536                # octets of a header that are compared
 
+Stamp = tuple[int, int, int, int]
+
 _STATE = struct.Struct("<II")
+
+
+def stamp_of(info: os.stat_result) -> Stamp:
+    """What is another after each change. Programs put back a file's time (mutt does, in whole seconds), but not the
+    time of its inode."""
+    return info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns
 
 
 class ScannedMbox(BaseMailbox):
@@ -41,7 +49,7 @@ class ScannedMbox(BaseMailbox):
         self._digests: dict[int, bytes] = {}            # of messages whose X-UID is not in the file yet
         self._dirty: set[int] = set()                   # flags are newer than the file's
         self.old: set[int] = set()                      # those with O in Status
-        self._stamp: tuple[int, int, int] | None = None
+        self._stamp: Stamp | None = None
         self._settled = self._opened = False
         self._base = b""                                # X-IMAPbase as it is in the file
         self._doubtful = False
@@ -73,19 +81,19 @@ class ScannedMbox(BaseMailbox):
             data, info = opened
             self._read(data, info)
 
-    def _stat(self) -> tuple[int, int, int] | None:
+    def _stat(self) -> Stamp | None:
         try:
             info = os.stat(self.path)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise StoreError(str(error)) from error
-        return info.st_ino, info.st_size, info.st_mtime_ns
+        return stamp_of(info)
 
     def _read(self, data: Data, info: os.stat_result) -> None:
         """Take over the file's content; the caller holds a lock on it."""
-        stamp = (info.st_ino, info.st_size, info.st_mtime_ns)
-        self._settled = time.time_ns() - info.st_mtime_ns > TICK_NS
+        stamp = stamp_of(info)
+        self._settled = time.time_ns() - info.st_ctime_ns > TICK_NS
         if self._opened and stamp == self._stamp:
             return
         start = self.end if self._grew_only(data, info) else 0
@@ -103,7 +111,7 @@ class ScannedMbox(BaseMailbox):
 
     def note_end(self, data: Data, info: os.stat_result) -> None:
         """Memory shows the whole file."""
-        self._stamp, self.end = (info.st_ino, info.st_size, info.st_mtime_ns), info.st_size
+        self._stamp, self.end = stamp_of(info), info.st_size
         self._last = self._last_head(data)
 
     def _last_head(self, data: Data) -> bytes:
@@ -121,7 +129,7 @@ class ScannedMbox(BaseMailbox):
     def distrust(self) -> None:
         """The next look reads all of the file, if the last one did not."""
         if self._doubtful:
-            self._stamp, self._doubtful, self.end = (0, 0, 0), False, 0
+            self._stamp, self._doubtful, self.end = (0, 0, 0, 0), False, 0
 
     def _grew_only(self, data: Data, info: os.stat_result) -> bool:
         """Something was appended, and the last message we know is where it was."""
