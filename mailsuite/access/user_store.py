@@ -21,6 +21,7 @@ from mailsuite.acl.shared import SharedBoxes
 from mailsuite.base.errors import TemporaryError
 from mailsuite.base.log import access_logger
 from mailsuite.config.variables import expand_common, expand_variables, user_names, user_variables
+from mailsuite.fulltext.params import FullTextOptions
 from mailsuite.quota.user_quota import user_quota
 from mailsuite.sasl.master_client import AuthMaster
 from mailsuite.sasl.user import UserInfo
@@ -61,7 +62,14 @@ def location_of(user: UserInfo, settings: "DovecotSettings", text: str = "") -> 
                          lambda: user_variables(user.user, service=settings.protocol, home=user.home))
 
 
+def _for_user(user: UserInfo, settings: "DovecotSettings", options: StoreOptions) -> StoreOptions:
+    """With what the user databases say about full text (fts_autoindex=yes) in place of the settings."""
+    own = {name: text for name, text in user.fields.items() if name.startswith("fts")}
+    return replace(options, fulltext=FullTextOptions.of({**settings.plugin, **own})) if own else options
+
+
 def open_user_store(user: UserInfo, settings: "DovecotSettings", options: StoreOptions) -> MailStore:
+    options = _for_user(user, settings, options)
     acls = acl_settings(settings, user)
     specs = specs_of(settings)
     if len(specs) > 1:

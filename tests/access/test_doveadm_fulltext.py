@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from mailsuite.access.doveadm import COMMANDS
+from mailsuite.access.doveadm import COMMANDS, open_user
 from mailsuite.access.doveadm_run import Failed, Run
+from mailsuite.config.dovecot import DovecotSettings
 from mailsuite.fulltext.params import FullTextOptions
+from mailsuite.sasl.user import UserInfo
 from mailsuite.store.api import MailStore
 from tests.store.support import append, store_at
 
@@ -93,4 +95,14 @@ def test_switched_off(tmp_path: Path) -> None:
     assert run(store, "index", "INBOX") == ([], [], 0)
     with pytest.raises(Failed, match="fts not enabled"):
         run(store, "fts optimize")
+    store.close()
+
+
+@pytest.mark.parametrize(("fields", "there"), [({}, True), ({"fts": "no"}, False), ({"fts_least_messages": "7"}, True)])
+def test_a_user_databases_fields(tmp_path: Path, fields: dict[str, str], there: bool) -> None:
+    settings = DovecotSettings.of("mail_location = maildir:~/Maildir\nplugin {\n  fts_least_messages = 5\n}\n")
+    store = open_user(UserInfo("alice", home=str(tmp_path), fields=fields), settings)
+    text = store.fulltext
+    assert (text is not None) is there
+    assert text is None or text.options.least_messages == int(fields.get("fts_least_messages", 5))
     store.close()

@@ -61,6 +61,10 @@ def test_the_first_search_has_it_made(suite: Suite, box: str) -> None:
         wait_for(lambda: lookup(suite, box, "bung25") == "25,250:259\t" and other.noop()[0] == "OK", limit_s=60)
         assert found(other, "BODY", "ÜBUNG7") == want and found(other, "BODY", "s7") == []
         assert found(other, "OR", "TEXT", "s77", "NOT", "TEXT", "words") == [77]
+        assert other.uid("SORT", "(REVERSE SUBJECT)", "UTF-8", "TEXT", "bung25")[1][0].split()[:2] == [b"259", b"258"]
+        assert other.uid("THREAD", "REFERENCES", "UTF-8", "BODY", "bung77")[1] == [b"(77)"]
+        other.uid("SEARCH", "RETURN", "(COUNT MIN)", "BODY", "bung25")
+        assert b"UID MIN 25 COUNT 11" in other.response("ESEARCH")[1][-1]
         assert os.stat(path_of(suite, box)).st_mode & 0o777 == 0o600
         client.append(box, "", "", b"Subject: late\r\n\r\nnewly come words\r\n")
         other.noop()
