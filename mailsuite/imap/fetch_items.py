@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 from mailsuite.base.errors import PeerError
+from mailsuite.imap.partial import Page, parse_partial
 from mailsuite.imap.reply import string
 from mailsuite.imap.syntax import Argument, Atom, String, number
 from mailsuite.message.section import Kind, Section, parse_section
@@ -48,11 +49,12 @@ class Item:
 
 @dataclass
 class FetchRequest:
-    """changed_since: -1 for all."""
+    """changed_since: -1 for all. partial: only these of the messages (RFC 9394)."""
 
     items: list[Item] = field(default_factory=list)
     changed_since: int = -1
     vanished: bool = False
+    partial: Page | None = None
 
     def has(self, column: Column) -> bool:
         return any(item.what is column for item in self.items)
@@ -107,7 +109,7 @@ def parse_fetch(arguments: list[Argument], offered: Container[str] = ()) -> Fetc
     if rest:
         if not isinstance(rest[0], list):
             raise PeerError("Invalid arguments")
-        _modifiers(request, rest[0])
+        _modifiers(request, rest[0], offered)
     return request
 
 
@@ -216,7 +218,7 @@ def _partial(base: str, text: bytes) -> tuple[int, int | None] | None:
     return start, length
 
 
-def _modifiers(request: FetchRequest, arguments: list[Argument]) -> None:
+def _modifiers(request: FetchRequest, arguments: list[Argument], offered: Container[str]) -> None:
     words = iter(arguments)
     for each in words:
         name = each.decode("ascii").upper() if isinstance(each, Atom) else ""
@@ -226,6 +228,12 @@ def _modifiers(request: FetchRequest, arguments: list[Argument]) -> None:
             if modseq is None:
                 raise PeerError("Invalid CHANGEDSINCE modseq")
             request.changed_since = modseq
+        elif name == "PARTIAL" and "PARTIAL" in offered and request.partial is None:
+            value = next(words, None)
+            try:
+                request.partial = parse_partial(value if isinstance(value, Atom) else b"", from_end=True)
+            except ValueError:
+                raise PeerError("Invalid PARTIAL range") from None
         elif name == "VANISHED":
             request.vanished = True
         else:

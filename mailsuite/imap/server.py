@@ -29,6 +29,7 @@ from mailsuite.config.variables import expand_variables
 from mailsuite.imap import commands
 from mailsuite.imap.commands.append import Appending
 from mailsuite.imap.commands.context import Context, Run
+from mailsuite.imap.commands.replace import Replacing
 from mailsuite.imap.notify_server import Notifier
 from mailsuite.imap.params import Params
 from mailsuite.imap.reply import BAD, OK, Reply, string, took
@@ -182,7 +183,8 @@ class Handler:
 
     async def _append_part(self, question: AppendPart, started: float) -> Done | Go:
         if question.first:
-            self._appending = Appending(self.context)
+            replaces = question.name != "APPEND"
+            self._appending = Replacing(self.context, uid=question.uid) if replaces else Appending(self.context)
         appending = self._appending
         assert appending is not None
 
@@ -191,7 +193,7 @@ class Handler:
             yield from ()
             return Reply(OK, "")
 
-        _, reply = await self._run(lambda: _step(commands.answered("APPEND", announce())))
+        _, reply = await self._run(lambda: _step(commands.answered(question.name, announce())))
         assert reply is not None
         if reply.status == OK:
             return Go(b"+ OK\r\n" if question.literal.sync else b"")

@@ -40,13 +40,15 @@ class Command:
 class AppendPart:
     """APPEND announces a literal. arguments: all since the last literal; the first time the mailbox leads them.
 
-    first: nothing was announced before in this command.
+    first: nothing was announced before in this command. name: or REPLACE, whose message number leads, UID REPLACE.
     """
 
     tag: bytes
     arguments: list[Argument]
     literal: Literal
     first: bool
+    name: str = "APPEND"
+    uid: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,10 @@ class Go:
     octets: bytes = b""
 
 
+# Arguments in front of the first message.
+_BEFORE_MESSAGES = {"APPEND": 1, "REPLACE": 2, "UID REPLACE": 2}
+
+
 @dataclass(slots=True)
 class _Reading:
     """The command being read."""
@@ -92,6 +98,12 @@ class _Reading:
     parser: ArgumentParser = field(default_factory=ArgumentParser)
     octets: int = 0             # of lines and literals so far
     announced: bool = False     # APPEND: a literal was given to the sink
+
+    @property
+    def streams(self) -> bool:
+        """A literal that comes now is a message."""
+        least = _BEFORE_MESSAGES.get(self.name)
+        return self.announced or least is not None and len(self.parser.arguments) >= least
 
 
 class Session:
@@ -248,7 +260,7 @@ class Session:
             return self._whole(actions, reading)
         if self._literal_minus and not literal.sync and literal.size > LITERAL_MINUS:
             return self._end_for_literal(actions, reading)
-        if reading.name == "APPEND" and reading.parser.arguments or reading.announced:
+        if reading.streams:
             return self._announce(actions, reading, literal)
         reading.octets += literal.size
         if reading.octets > self._limit:
@@ -263,7 +275,7 @@ class Session:
     def _end_for_literal(self, actions: list[Action], reading: _Reading) -> bool:
         """What follows could be anything."""
         why = "Non-synchronizing literal size too large"
-        code = b"[TOOBIG] " if reading.name == "APPEND" and reading.parser.arguments or reading.announced else b""
+        code = b"[TOOBIG] " if reading.streams else b""
         actions.append(Send(b"* BYE %b%b\r\n" % (code, why.encode())))
         self._close(actions, why)
         return False
@@ -288,7 +300,8 @@ class Session:
     # --- APPEND ---------------------------------------------------------------------------------------------------
 
     def _announce(self, actions: list[Action], reading: _Reading, literal: Literal) -> bool:
-        part = AppendPart(reading.tag, reading.parser.arguments, literal, first=not reading.announced)
+        part = AppendPart(reading.tag, reading.parser.arguments, literal, first=not reading.announced,
+                          name=reading.name, uid=reading.uid)
         in_list = reading.parser.in_list
         if not in_list:
             reading.parser = ArgumentParser()

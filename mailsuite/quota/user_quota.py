@@ -110,7 +110,8 @@ class UserQuota:
             except (OSError, MailError) as error:
                 log.error("quota root %s: cannot make room: %s", root.settings.name, error)
 
-    def admit(self, mailbox: str, sizes: Sequence[int], *, delivery: bool = False, moved_from: str = "") -> None:
+    def admit(self, mailbox: str, sizes: Sequence[int], *, delivery: bool = False, moved_from: str = "",
+              replaces: bool = False) -> None:
         if self.settings.largest and sizes and max(sizes) > self.settings.largest and not moved_from:
             raise TooLarge
         for root in self._roots:
@@ -123,7 +124,7 @@ class UserQuota:
                 usage = root.usage()
             except OSError as error:
                 raise StoreError(f"quota root {root.settings.name}: {error}") from error
-            if not self._fits(limits, usage, sum(sizes), len(sizes), delivery):
+            if not self._fits(limits, usage, sum(sizes), 0 if replaces else len(sizes), delivery):
                 raise OverQuota(self.settings.exceeded)
 
     def _fits(self, limits: Limits, usage: Usage, octets: int, messages: int, delivery: bool) -> bool:

@@ -213,8 +213,10 @@ class Append(Protocol):
         """
         ...
 
-    def commit(self) -> "tuple[int, list[int]]":
+    def commit(self, *, replacing: str = "") -> "tuple[int, list[int]]":
         """Make all of them durable, then visible. Returns (UIDVALIDITY, UIDs).
+
+        replacing: the mailbox that a message of about this size leaves at once (admit() was asked with replaces).
 
         Raises OverQuota, TooLarge, StoreError.
         """
@@ -395,8 +397,11 @@ class Mailbox(Protocol):
         """Before `admit`: a full quota may have mailboxes that are emptied then (the trash plugin)."""
         ...
 
-    def admit(self, sizes: Sequence[int]) -> None:
-        """Would messages of these sizes be within the quota? Raises OverQuota, TooLarge."""
+    def admit(self, sizes: Sequence[int], *, replaces: bool = False) -> None:
+        """Would messages of these sizes be within the quota? replaces: sizes are by how much messages grow.
+
+        Raises OverQuota, TooLarge.
+        """
         ...
 
     def adopt(self, uid_validity: int) -> bool:

@@ -545,9 +545,10 @@ class BaseMailbox(ABC):
         if self.quota is not None and sizes:
             self.quota.make_room(self.quota_name, sizes, delivery=delivery)
 
-    def admit(self, sizes: Sequence[int], *, delivery: bool = False, moved_from: str = "") -> None:
+    def admit(self, sizes: Sequence[int], *, delivery: bool = False, moved_from: str = "", replaces: bool = False
+              ) -> None:
         if self.quota is not None:
-            self.quota.admit(self.quota_name, sizes, delivery=delivery, moved_from=moved_from)
+            self.quota.admit(self.quota_name, sizes, delivery=delivery, moved_from=moved_from, replaces=replaces)
 
     def counted(self, sizes: Sequence[int], *, removed: bool = False) -> None:
         """Messages came, or went."""

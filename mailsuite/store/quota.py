@@ -65,9 +65,11 @@ class Quota(Protocol):
         spare: a mailbox that messages are copied from. Never raises."""
         ...
 
-    def admit(self, mailbox: str, sizes: Sequence[int], *, delivery: bool = False, moved_from: str = "") -> None:
+    def admit(self, mailbox: str, sizes: Sequence[int], *, delivery: bool = False, moved_from: str = "",
+              replaces: bool = False) -> None:
         """May messages of these sizes come in? delivery: new mail, which may use the grace. moved_from: they leave
-        another mailbox of the user. Raises OverQuota, TooLarge, StoreError."""
+        another mailbox of the user. replaces: there are as many messages afterwards. Raises OverQuota, TooLarge,
+        StoreError."""
         ...
 
     def changed(self, mailbox: str, *, octets: int, messages: int) -> None:

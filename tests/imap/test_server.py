@@ -91,7 +91,7 @@ def test_a_session_that_is_ended_during_a_commit_does_not_disturb_it(tmp_path: P
     disturbed: list[bool] = []
     commit, abort, closed = MaildirAppend.commit, MaildirAppend.abort, Handler.closed
 
-    def slow_commit(append: MaildirAppend) -> object:
+    def slow_commit(append: MaildirAppend, *, replacing: str = "") -> object:
         began.set()
         assert left.wait(10)
         disturbed.append(aborted.wait(0.2))

@@ -49,7 +49,7 @@ def play(parts: list[bytes], session: Session | None = None) -> list[Action]:
 def test_whole_stream() -> None:
     said = play([STREAM])
     questions = [action.question for action in said if isinstance(action, Ask)]
-    assert [getattr(each, "name", type(each).__name__) for each in questions] == [
+    assert [each.name if isinstance(each, Command) else type(each).__name__ for each in questions] == [
         "NOOP", "SELECT", "UID FETCH", "AppendPart", "AppendPart", "AppendEnd", "IDLE", "IdleEnd", "AppendPart",
         "LOGOUT"]
     assert questions[1] == Command(b"a2", "SELECT", [b"INBOX"])

@@ -53,7 +53,7 @@ class Appending:
         """A literal is announced. Raises PeerError, MailError: it is not wanted."""
         arguments = list(question.arguments)
         if question.first:
-            self.begin(self.context.mailbox(arguments.pop(0)))
+            self.target(arguments)
         if self.catenate is not None:
             at = next(place for place, each in enumerate(arguments) if each is self.catenate)
             arguments = arguments[at + 1:]
@@ -62,8 +62,8 @@ class Appending:
                 return
         elif self.enclosing is not None:
             arguments = self._behind_enclosed(arguments)
-        self._finish()
-        self._count_message()
+        self.finish()
+        self.count_message()
         if len(arguments) >= 2 and isinstance(arguments[-1], list) and _is_word(arguments[-2], b"CATENATE"):
             self.catenate = arguments[-1]
             self._options(arguments[:-2])
@@ -76,9 +76,18 @@ class Appending:
             raise Refusal("Can't save a zero byte message")
         self._check_size(question.literal.size)
         assert self.mailbox is not None
-        self.mailbox.make_room([question.literal.size])
-        self.mailbox.admit([question.literal.size])     # before the client sends it; commit() counts all together
+        self.admit(question.literal.size)               # before the client sends it; commit() counts all together
         self.open_message = True
+
+    def admit(self, octets: int) -> None:
+        """Raises OverQuota, TooLarge."""
+        assert self.mailbox is not None
+        self.mailbox.make_room([octets])
+        self.mailbox.admit([octets])
+
+    def target(self, arguments: list[Argument]) -> None:
+        """Take what stands in front of the messages. Raises PeerError, MailError."""
+        self.begin(self.context.mailbox(arguments.pop(0)))
 
     def begin(self, name: str) -> None:
         """Raises MailError when the mailbox takes nothing."""
@@ -98,13 +107,7 @@ class Appending:
         """The line ended: make it durable and visible."""
         if question.error:
             raise PeerError(question.error)
-        self._last_arguments(list(question.arguments))
-        self._finish()
-        if self.failure is not None:
-            raise self.failure
-        assert self.append is not None
-        validity, uids = self.append.commit()
-        self.append = None
+        validity, uids = self.finished(question)
         assert self.mailbox is not None
         self.context.added(self.mailbox, uids)
         yield from self.context.sync(refresh=self.context.has_selected(self.mailbox),
@@ -113,6 +116,17 @@ class Appending:
             return Reply(OK, "Append completed")
         return Reply(OK, "Append completed", f"APPENDUID {validity} {numbers.format_set(uids).decode()}")
 
+    def finished(self, question: AppendEnd, *, replacing: str = "") -> tuple[int, list[int]]:
+        """Commit; UIDVALIDITY and UIDs. replacing: a mailbox that a message leaves."""
+        self._last_arguments(list(question.arguments))
+        self.finish()
+        if self.failure is not None:
+            raise self.failure
+        assert self.append is not None
+        validity, uids = self.append.commit(replacing=replacing)
+        self.append = None
+        return validity, uids
+
     def abort(self) -> None:
         if self.append is not None:
             self.append.abort()
@@ -120,7 +134,7 @@ class Appending:
 
     # --- limits ---------------------------------------------------------------------------------------------------
 
-    def _count_message(self) -> None:
+    def count_message(self) -> None:
         """RFC 9738 section 3.1: more messages than one command may make are refused before they come."""
         self.messages += 1
         check_save_limit(self.context, self.messages)
@@ -172,7 +186,7 @@ class Appending:
         if arguments:
             raise PeerError("Invalid arguments")
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
         """The message that was being written is whole."""
         if not self.open_message:
             return
@@ -183,7 +197,7 @@ class Appending:
 
     def catenate_all(self, options: list[Argument], parts: list[Argument]) -> None:
         """A message of URLs alone."""
-        self._count_message()
+        self.count_message()
         self._options(options)
         self._catenate_parts(parts, ends_in_literal=False)
 
@@ -261,6 +275,11 @@ def fetch_url(context: Context, url: bytes) -> bytes:
 
 def do_append(context: Context, command: Command) -> Run:
     """An APPEND without a literal: CATENATE of URLs alone, or a mistake."""
+    return (yield from append_without_literal(Appending(context), command))
+
+
+def append_without_literal(appending: Appending, command: Command) -> Run:
+    """Raises PeerError, MailError."""
     arguments = list(command.arguments)
     if not arguments:
         raise PeerError("Missing arguments")
@@ -271,10 +290,12 @@ def do_append(context: Context, command: Command) -> Run:
         raise PeerError("Invalid arguments")
     if not parts:
         raise PeerError("Empty CATENATE list")
-    appending = Appending(context)
+    del arguments[-2:]
+    if not arguments:
+        raise PeerError("Missing arguments")
     try:
-        appending.begin(context.mailbox(arguments[0]))
-        appending.catenate_all(arguments[1:-2], parts)
+        appending.target(arguments)
+        appending.catenate_all(arguments, parts)
         return (yield from appending.end(AppendEnd(command.tag, [])))
     finally:
         appending.abort()

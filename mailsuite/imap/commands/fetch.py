@@ -39,6 +39,10 @@ def do_fetch(context: Context, command: Command) -> Run:
     request = parse_fetch(command.arguments[1:], context.params.offered)
     _check_vanished(context, request, command.uid)
     ranges = selected.positions(command.arguments[0], uid=command.uid)
+    if request.partial is not None:
+        if not command.uid:
+            raise PeerError("PARTIAL is for UID FETCH")
+        ranges = selected.ranges_of_uids(request.partial.of(selected.uids_at(ranges)))
     if request.changed_since >= 0 or request.has(Column.MODSEQ):
         yield from context.use_modseqs()
     if request.vanished and command.arguments[0] != b"$":

@@ -1,15 +1,15 @@
 """SEARCH and UID SEARCH, with ESEARCH (RFC 4731), SEARCHRES (RFC 5182) and PARTIAL (RFC 5267)."""
 
-import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 from mailsuite.base.errors import PeerError
 from mailsuite.imap import numbers
 from mailsuite.imap.commands.context import UTF8, Context, Run
 from mailsuite.imap.commands.message_limit import Limited
+from mailsuite.imap.partial import Page, parse_partial
 from mailsuite.imap.reply import OK, Refusal, Reply, string, uid_required
 from mailsuite.imap.search import Search
 from mailsuite.imap.search_keys import And, HasFlag, Key, Not, Numbers, Or, parse_keys, uses_modseq, uses_numbers
@@ -19,7 +19,6 @@ from mailsuite.imap.text import codec
 from mailsuite.imap.updates import MAX_UPDATES, Update
 from mailsuite.imap.view import Selected
 
-_PARTIAL = re.compile(rb"([1-9]\d{0,9}):([1-9]\d{0,9})\Z")
 _OPTIONS = ("MIN", "MAX", "ALL", "COUNT", "SAVE", "CONTEXT", "UPDATE", "PARTIAL", "RELEVANCY")
 
 
@@ -28,7 +27,7 @@ class Return:
     """RETURN (...) of SEARCH and SORT; options None: the plain reply of RFC 3501."""
 
     options: set[str] | None = None
-    partial: tuple[int, int] | None = field(default=None)
+    partial: Page | None = None
 
     def wants(self, option: str) -> bool:
         return self.options is not None and option in self.options
@@ -38,7 +37,7 @@ def do_search(context: Context, command: Command) -> Run:
     """RFC 3501 sections 6.4.4 and 6.4.8."""
     selected = context.opened()
     words = list(command.arguments)
-    wanted = take_return(words)
+    wanted = take_return(words, from_end=context.offers("PARTIAL"))
     if context.rev2 and wanted.options is None:         # RFC 9051 section 6.4.4: the answer is always ESEARCH
         wanted = Return({"ALL"})
     charset = "utf-8"
@@ -105,8 +104,8 @@ def charset_of(argument: Argument) -> str:
     return name
 
 
-def take_return(words: list[Argument]) -> Return:
-    """RETURN (...) at the front, taken away. Raises PeerError."""
+def take_return(words: list[Argument], *, from_end: bool = False) -> Return:
+    """RETURN (...) at the front, taken away. from_end: PARTIAL may count from there. Raises PeerError."""
     if len(words) < 2 or not isinstance(words[0], Atom) or words[0].upper() != b"RETURN":
         return Return()
     listed = words[1]
@@ -124,11 +123,10 @@ def take_return(words: list[Argument]) -> Return:
             given = next(options, None)
             if given is None:
                 raise PeerError("PARTIAL range missing")
-            match = _PARTIAL.match(given) if isinstance(given, Atom) else None
-            if match is None:
-                raise PeerError("PARTIAL range broken")
-            first, last = int(match[1]), int(match[2])
-            result.partial = (first, last) if first <= last else (last, first)
+            try:
+                result.partial = parse_partial(given if isinstance(given, Atom) else b"", from_end=from_end)
+            except ValueError:
+                raise PeerError("PARTIAL range broken") from None
         result.options.add(name)
     if {"PARTIAL", "ALL"} <= result.options:
         raise PeerError("PARTIAL conflicts with ALL")
@@ -167,9 +165,8 @@ def extended_result(command: Command, shown: list[int], wanted: Return, highest:
     if shown and wanted.wants("ALL"):
         out += b" ALL " + numbers.format_set(shown)
     if wanted.partial is not None:
-        first, last = wanted.partial
-        part = numbers.format_set(shown[first - 1:last]) or b"NIL"
-        out += b" PARTIAL (%d:%d %b)" % (first, last, part)
+        part = numbers.format_set(wanted.partial.of(shown)) or b"NIL"
+        out += b" PARTIAL (%b %b)" % (wanted.partial.text, part)
     if wanted.wants("COUNT"):
         out += b" COUNT %d" % len(shown)
     if highest:
@@ -193,9 +190,12 @@ def _find_now(selected: Selected, key: Key) -> list[int]:
 
 
 def _save(selected: Selected, found: list[int], wanted: Return) -> None:
-    """RFC 5182 section 2.1: with MIN or MAX alone only those are kept."""
+    """RFC 5182 section 2.1: with MIN or MAX alone only those are kept; with PARTIAL its page, too (RFC 9394)."""
     options = wanted.options or set()
-    if options & {"MIN", "MAX"} and not options & {"ALL", "COUNT"}:
+    if wanted.partial is not None and "COUNT" not in options:
+        ends = found[:1] * ("MIN" in options) + found[-1:] * ("MAX" in options)
+        selected.saved = sorted({*wanted.partial.of(found), *ends})
+    elif options & {"MIN", "MAX"} and not options & {"ALL", "COUNT"}:
         ends = ([found[0]] if "MIN" in options else []) + ([found[-1]] if "MAX" in options else []) if found else []
         selected.saved = sorted(set(ends))
     else:

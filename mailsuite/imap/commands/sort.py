@@ -32,7 +32,7 @@ def do_sort(context: Context, command: Command) -> Run:
     """RFC 5256, BASE.6.4.SORT."""
     selected = context.opened()
     words = list(command.arguments)
-    wanted = take_return(words)
+    wanted = take_return(words, from_end=context.offers("PARTIAL"))
     if not words or not isinstance(words[0], list):
         raise PeerError("Invalid sort argument")
     program = parse_program(words[0])

@@ -81,7 +81,7 @@ class MaildirAppend:
         self._ready.append(message)
         self._current = None
 
-    def commit(self) -> tuple[int, list[int]]:
+    def commit(self, *, replacing: str = "") -> tuple[int, list[int]]:
         mailbox = self._mailbox
         if mailbox.sync_files:
             try:
@@ -90,10 +90,11 @@ class MaildirAppend:
                 raise StoreError(str(error)) from error
         wire = mailbox.quota is not None and mailbox.quota.wire
         sizes = [message.size + message.lines * wire for message in self._ready]
-        mailbox.make_room(sizes, delivery=self._delivery)
+        if not replacing:
+            mailbox.make_room(sizes, delivery=self._delivery)
         with mailbox.lock:
             mailbox.look()
-            mailbox.admit(sizes, delivery=self._delivery)
+            mailbox.admit(sizes, delivery=self._delivery, moved_from=replacing)
             all_bits = [mailbox.flag_bits(message.flags) for message in self._ready]
             try:
                 uids = self._give_names(all_bits)

@@ -61,16 +61,17 @@ class MboxAppend:
         self._ready.append(_Waiting(self._start, self._end - self._start, flags, date, uid))
         self._start, self._convert = self._end, None
 
-    def commit(self) -> tuple[int, list[int]]:
+    def commit(self, *, replacing: str = "") -> tuple[int, list[int]]:
         mailbox = self._mailbox
         messages = [Incoming(message.flags, _from_line(self._sender, message.date),
                              _Blocks(self._temp, message.offset, message.size), message.uid)
                     for message in self._ready]
         sizes = [message.size for message in self._ready]
-        mailbox.make_room(sizes, delivery=self._delivery)
+        if not replacing:
+            mailbox.make_room(sizes, delivery=self._delivery)
         with mailbox.lock:
             mailbox.look()
-            mailbox.admit(sizes, delivery=self._delivery)
+            mailbox.admit(sizes, delivery=self._delivery, moved_from=replacing)
             uids = put_messages(mailbox, messages)
             mailbox.counted(mailbox.quota_sizes(uids))
         self.abort()
