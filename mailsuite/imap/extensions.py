@@ -74,6 +74,7 @@ EXTENSIONS = (
     Extension("URLAUTH", "RFC 4467, RFC 5524", "URLAUTH URLAUTH=BINARY", setting="imap_urlauth_host", free=True),
     Extension("LIST-METADATA", "RFC 9590", dovecot=False),
     Extension("PARTIAL", "RFC 9394", dovecot=False),
+    Extension("MULTISEARCH", "RFC 7377", commands=("ESEARCH",), dovecot=False),
     Extension("REPLACE", "RFC 8508", commands=("REPLACE", "UID REPLACE"), dovecot=False),
     Extension("METADATA-SERVER", "RFC 5464", dovecot=False),
     Extension("SPECIAL-USE", "RFC 6154", setting="special_use", free=True),        # some mailbox has one

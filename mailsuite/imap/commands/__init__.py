@@ -21,6 +21,7 @@ from mailsuite.imap.commands import (
     folders,
     listing,
     metadata,
+    multisearch,
     notify,
     quota,
     replace,
@@ -93,6 +94,7 @@ COMMANDS: Mapping[str, Entry] = {
     "UNAUTHENTICATE": Entry(unauthenticate.do_unauthenticate),
     "REPLACE": Entry(replace.do_replace, Rule.SELECTED),
     "UID REPLACE": Entry(replace.do_replace, Rule.SELECTED),
+    "ESEARCH": Entry(multisearch.do_esearch),
     "CHECK": Entry(basic.do_check, Rule.SELECTED),
     "CLOSE": Entry(select.do_close, Rule.SELECTED),
     "UNSELECT": Entry(select.do_unselect, Rule.SELECTED),
@@ -116,7 +118,7 @@ COMMANDS: Mapping[str, Entry] = {
 # They look at no file while no mailbox is selected, and say less than server.STEP octets.
 INSTANT = frozenset(("CAPABILITY", "NOOP", "LOGOUT", "ID", "ENABLE", "NAMESPACE"))
 # They may read many messages: threads of their own.
-SEARCHES = frozenset(("SEARCH", "UID SEARCH", "SORT", "UID SORT", "THREAD", "UID THREAD"))
+SEARCHES = frozenset(("SEARCH", "ESEARCH", "UID SEARCH", "SORT", "UID SORT", "THREAD", "UID THREAD"))
 NAMES = frozenset((*COMMANDS, "IDLE"))
 
 

@@ -58,13 +58,16 @@ class NameWatch:
     def info(self, name: str) -> MailboxInfo:
         return self.now[name].info if name in self.now else MailboxInfo(name)
 
-    def _covers(self, group: Group, info: MailboxInfo) -> bool:
+    def covers(self, group: Group, info: MailboxInfo) -> bool:
+        """Whether a filter of NOTIFY or ESEARCH means a mailbox."""
         name, separator = info.name, self._store.separator
         match group.chosen:
             case "PERSONAL" | "INBOXES":
                 return not any(name.startswith(prefix) or name + separator == prefix for prefix in self._foreign)
             case "SUBSCRIBED":
                 return info.subscribed
+            case "SUBTREE-ONE":
+                return any(same_mailbox(name, each) or name.rpartition(separator)[0] == each for each in group.names)
             case "SUBTREE":
                 return any(same_mailbox(name, each) or name.startswith(each + separator) for each in group.names)
         return any(same_mailbox(name, each) for each in group.names)
@@ -72,7 +75,7 @@ class NameWatch:
     def events_of(self, info: MailboxInfo) -> frozenset[str]:
         found: frozenset[str] = frozenset()
         for group in self._groups:
-            if self._covers(group, info):
+            if self.covers(group, info):
                 found |= group.events
         return found
 

@@ -40,14 +40,7 @@ def do_search(context: Context, command: Command) -> Run:
     wanted = take_return(words, from_end=context.offers("PARTIAL"))
     if context.rev2 and wanted.options is None:         # RFC 9051 section 6.4.4: the answer is always ESEARCH
         wanted = Return({"ALL"})
-    charset = "utf-8"
-    if words and isinstance(words[0], Atom) and words[0].upper() == b"CHARSET":
-        if UTF8 in context.enabled:
-            raise PeerError("CHARSET is not allowed once UTF8=ACCEPT is enabled")       # RFC 6855 section 3
-        if len(words) < 2:
-            raise PeerError("Invalid charset argument")
-        charset = charset_of(words[1])
-        del words[:2]
+    charset = take_charset(context, words)
     key = parse_keys(words, charset, context.params.offered)
     check_numbers(selected, key)
     with_modseq = uses_modseq(key)
@@ -59,7 +52,7 @@ def do_search(context: Context, command: Command) -> Run:
     if wanted.wants("UPDATE"):
         yield keep_updated(selected, command, key, found)
     if wanted.wants("SAVE"):
-        _save(selected, found, wanted)
+        save_result(selected, found, wanted)
     if wanted.options != {"SAVE"}:
         shown = found if command.uid else numbers_of(selected, found)
         highest = _highest(selected, found) if with_modseq and found else 0
@@ -92,6 +85,19 @@ def check_numbers(selected: Selected, key: Key) -> None:
     """Raises PeerError when the key has message numbers and the client gave them up (RFC 9586)."""
     if selected.uid_only and uses_numbers(key):
         raise uid_required()
+
+
+def take_charset(context: Context, words: list[Argument]) -> str:
+    """CHARSET at the front, taken away: a codec's name. Raises PeerError, Refusal."""
+    if not words or not isinstance(words[0], Atom) or words[0].upper() != b"CHARSET":
+        return "utf-8"
+    if UTF8 in context.enabled:
+        raise PeerError("CHARSET is not allowed once UTF8=ACCEPT is enabled")       # RFC 6855 section 3
+    if len(words) < 2:
+        raise PeerError("Invalid charset argument")
+    charset = charset_of(words[1])
+    del words[:2]
+    return charset
 
 
 def charset_of(argument: Argument) -> str:
@@ -153,9 +159,10 @@ def plain_result(name: bytes, shown: list[int], highest: int = 0) -> bytes:
     return b"* %b%b%b\r\n" % (name, text, modseq)
 
 
-def extended_result(command: Command, shown: list[int], wanted: Return, highest: int = 0) -> bytes:
-    """ESEARCH: MIN is the first of what is shown, also of a SORT."""
-    out = b"* ESEARCH (TAG %b)" % string(command.tag)
+def extended_result(command: Command, shown: list[int], wanted: Return, highest: int = 0, *, about: bytes = b""
+                    ) -> bytes:
+    """ESEARCH: MIN is the first of what is shown, also of a SORT. about: more to tell it by than the tag."""
+    out = b"* ESEARCH (TAG %b%b)" % (string(command.tag), about)
     if command.uid:
         out += b" UID"
     if shown and wanted.wants("MIN"):
@@ -189,7 +196,7 @@ def _find_now(selected: Selected, key: Key) -> list[int]:
     return Search(selected, time.time()).find(key)
 
 
-def _save(selected: Selected, found: list[int], wanted: Return) -> None:
+def save_result(selected: Selected, found: list[int], wanted: Return) -> None:
     """RFC 5182 section 2.1: with MIN or MAX alone only those are kept; with PARTIAL its page, too (RFC 9394)."""
     options = wanted.options or set()
     if wanted.partial is not None and "COUNT" not in options:
