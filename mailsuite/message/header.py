@@ -49,7 +49,7 @@ def first_fields(header: bytes) -> dict[bytes, bytes]:
     """The unfolded value of the first field of each name (lower case). For headers of a few fields, and quick there."""
     found: dict[bytes, bytes] = {}
     here: bytes | None = b""            # the field that a fold goes on with; None: one that does not count
-    if header.count(b"\r") == header.count(b"\n") == header.count(b"\r\n"):
+    if b"\0" not in header and header.count(b"\r") == header.count(b"\n") == header.count(b"\r\n"):
         for line in header.split(b"\r\n"):
             if line.startswith((b" ", b"\t")):
                 if here == b"":
