@@ -53,7 +53,7 @@ def first_fields(header: bytes) -> dict[bytes, bytes]:
         for line in header.split(b"\r\n"):
             if line.startswith((b" ", b"\t")):
                 if here == b"":
-                    break               # of a line without a colon, or the first
+                    break               # of an empty line, or the first
                 if here is not None:
                     found[here] += line
                 continue
@@ -65,6 +65,8 @@ def first_fields(header: bytes) -> dict[bytes, bytes]:
                     found[name] = value.lstrip(b" \t") or value[1:]
             elif line:
                 break
+            else:
+                here = b""
         else:
             return found
     found = {}
