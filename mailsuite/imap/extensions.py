@@ -73,6 +73,7 @@ EXTENSIONS = (
     Extension("METADATA", "RFC 5464", setting="imap_metadata", free=True),         # its commands always answer
     Extension("URLAUTH", "RFC 4467, RFC 5524", "URLAUTH URLAUTH=BINARY", setting="imap_urlauth_host", free=True),
     Extension("LIST-METADATA", "RFC 9590", dovecot=False),
+    Extension("CONTEXT=SORT", "RFC 5267", dovecot=False),
     Extension("PARTIAL", "RFC 9394", dovecot=False),
     Extension("MULTISEARCH", "RFC 7377", commands=("ESEARCH",), dovecot=False),
     Extension("REPLACE", "RFC 8508", commands=("REPLACE", "UID REPLACE"), dovecot=False),

@@ -16,7 +16,7 @@ from mailsuite.imap.search_keys import And, HasFlag, Key, Not, Numbers, Or, pars
 from mailsuite.imap.session import Command
 from mailsuite.imap.syntax import Argument, Atom, String
 from mailsuite.imap.text import codec
-from mailsuite.imap.updates import MAX_UPDATES, Update
+from mailsuite.imap.updates import MAX_UPDATES, OrderedUpdate, Update
 from mailsuite.imap.view import Selected
 
 _OPTIONS = ("MIN", "MAX", "ALL", "COUNT", "SAVE", "CONTEXT", "UPDATE", "PARTIAL", "RELEVANCY")
@@ -181,14 +181,18 @@ def extended_result(command: Command, shown: list[int], wanted: Return, highest:
     return out + b"\r\n"
 
 
-def keep_updated(selected: Selected, command: Command, key: Key, found: list[int]) -> bytes:
-    """RETURN (UPDATE). Raises PeerError."""
+def keep_updated(selected: Selected, command: Command, key: Key, found: list[int],
+                 order: Callable[[list[int]], list[int]] | None = None) -> bytes:
+    """RETURN (UPDATE). order: of a SORT; found is in it. Raises PeerError."""
     if any(update.tag == command.tag for update in selected.updates):
         raise PeerError("Duplicate search update tag")
     if len(selected.updates) >= MAX_UPDATES:
         return b"* NO [NOUPDATE %b] Too many search updates\r\n" % string(command.tag)
     find = partial(_find_now, selected, key)
-    selected.updates.append(Update(command.tag, find, uid=command.uid, found=found))
+    if order is None:
+        selected.updates.append(Update(command.tag, find, uid=command.uid, found=found))
+    else:
+        selected.updates.append(OrderedUpdate(command.tag, lambda: order(find()), uid=command.uid, found=found))
     return b""
 
 

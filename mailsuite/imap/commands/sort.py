@@ -39,9 +39,12 @@ def do_sort(context: Context, command: Command) -> Run:
     del words[0]
     key = yield from _key(context, words)
     found = Search(selected, time.time(), context.has_left).find(key)
-    if wanted.wants("UPDATE"):
-        yield keep_updated(selected, command, key, found)
     ordered = sort(selected.mailbox, found, program)
+    if wanted.wants("UPDATE"):
+        if context.offers("CONTEXT=SORT"):
+            yield keep_updated(selected, command, key, ordered, lambda uids: sort(selected.mailbox, uids, program))
+        else:
+            yield keep_updated(selected, command, key, found)
     if wanted.wants("SAVE"):
         selected.saved = list(found)
     shown = ordered if command.uid else _numbers(selected, ordered)
