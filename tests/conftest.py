@@ -15,7 +15,8 @@ import pytest
 hypothesis.settings.register_profile("tests", deadline=None)
 hypothesis.settings.load_profile("tests")
 
-DESCRIPTORS = 300           # open in the tests' process before it is tidied up
+DESCRIPTORS = 200           # more than after the last time before the tests' process is tidied up
+_kept = 0
 
 
 # A folder of its own for each run (its xdist workers inherit it): pytest closes /tmp/pytest-of-USER to others with each
@@ -47,8 +48,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """Queue stores, rings and event loops that refer to each other keep their descriptors until somebody looks for such
     circles: with hundreds of tests in a process that would be too late for programs that take 1,024 at most."""
-    if len(os.listdir("/proc/self/fd")) > DESCRIPTORS:
-        gc.collect()
+    global _kept
+    if len(os.listdir("/proc/self/fd")) > _kept + DESCRIPTORS:
+        gc.collect()                    # takes some tenths of a second
+        _kept = len(os.listdir("/proc/self/fd"))
 
 
 @pytest.fixture
