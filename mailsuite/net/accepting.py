@@ -2,6 +2,8 @@
 
     watch = Accepting(listener.sock, take); watch.start(); ...; watch.stop()
 
+    watch = accept_protocols(listener.sock, make)       make() -> asyncio.Protocol for each connection; started
+
 take(connection): a connected, non-blocking socket, which is its to close. When accept(2) fails for want of descriptors
 or memory, the waiting connections stay in the kernel's backlog and are taken PAUSE_S later; a warning says so.
 """
@@ -51,3 +53,25 @@ class Accepting:
                 return
             connection.setblocking(False)
             self._take(connection)
+
+
+def accept_protocols(sock: socket.socket, make: Callable[[], asyncio.Protocol]) -> Accepting:
+    """What loop.create_unix_server does, which spins when descriptors run out."""
+    loop = asyncio.get_running_loop()
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def connect(connection: socket.socket) -> None:
+        try:
+            await loop.connect_accepted_socket(make, connection)
+        except OSError as error:
+            log.warning("cannot serve a connection: %s", error)
+            connection.close()
+
+    def take(connection: socket.socket) -> None:
+        task = loop.create_task(connect(connection))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    watch = Accepting(sock, take)
+    watch.start()
+    return watch

@@ -15,10 +15,12 @@ import struct
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mailsuite.base.errors import ConfigErrors
 from mailsuite.base.log import access_logger
+from mailsuite.net.accepting import accept_protocols
 from mailsuite.net.service import Listener, ServiceContext
 from mailsuite.sasl.client_protocol import ClientSession
 from mailsuite.sasl.grant import Sealer
@@ -158,15 +160,11 @@ async def serve(context: ServiceContext) -> None:
     loop = asyncio.get_running_loop()
     if threading.current_thread() is threading.main_thread():
         loop.add_signal_handler(signal.SIGUSR2, hub.report)
-    servers = []
-    for listener in context.listeners:
-        listener.sock.setblocking(False)
-        servers.append(await loop.create_unix_server(
-            lambda listener=listener: _Connection(hub, listener, kind_of(listener.name)),  # type: ignore[misc]
-            sock=listener.sock, backlog=512))
+    entrances = [accept_protocols(listener.sock, partial(_Connection, hub, listener, kind_of(listener.name)))
+                 for listener in context.listeners]
     context.ready()
     await context.stopping.wait()
-    for server in servers:
-        server.close()
+    for entrance in entrances:
+        entrance.stop()
     hub.service.close()
     pool.close()

@@ -93,7 +93,7 @@ class OurServer:
     """We, in a thread of this process. stop() forgets everything that is not in files."""
 
     def __init__(self, home: Path, kind: str) -> None:
-        self.loop = asyncio.new_event_loop()
+        self._home, self.loop = home, asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, name="ours")
         self._thread.start()
         settings = Settings({"mail_location": LOCATIONS[kind], "mail_fsync": "never", "hostname": "mx.test"})
@@ -111,9 +111,11 @@ class OurServer:
             client.logout()
 
     async def _forget(self) -> None:
-        for mail, _ in list(user_mail._lingering.values()):
+        """Of other servers of this process, which had loops of their own, something may be left."""
+        home = f"\0{self._home}\0"
+        for mail, _ in [waiting for key, waiting in user_mail._lingering.items() if home in key]:
             mail._forget()
-        for closing in list(user_mail._closing.values()):
+        for closing in [one for key, one in user_mail._closing.items() if home in key]:
             await closing.ended()
 
     def stop(self) -> None:
