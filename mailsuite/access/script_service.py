@@ -128,7 +128,7 @@ async def _read_request(sock: socket.socket) -> tuple[float, bool, list[bytes]]:
         raise ValueError(f"not script's protocol: {line[:60]!r}")
     line, limit_s = await _line(sock), RUN_S
     if line.startswith(b"alarm="):
-        limit_s = float(line[6:])
+        limit_s = max(1.0, float(line[6:]))
         line = await _line(sock)
     arguments: list[bytes] = []
     while argument := await _line(sock):

@@ -8,20 +8,16 @@ A change is told at once, several that come meanwhile together; what cannot be w
 """
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from mailsuite.access.user_mail import UserMail
 from mailsuite.access.watching import Told, Watched, Watching
-from mailsuite.base.errors import MailError
-from mailsuite.base.log import access_logger
 from mailsuite.imap.commands.context import Context
 from mailsuite.imap.commands.notices import Mark, Notices
+from mailsuite.imap.teller import Teller
 from mailsuite.imap.view import Selected
 from mailsuite.store.watch import GONE, POLL_S, Event
-
-log = access_logger("imap")
 
 
 class Session(Protocol):
@@ -48,8 +44,7 @@ class Notifier:
         self._timer: asyncio.TimerHandle | None = None
         self._selected: Selected | None = None
         self._unwatch: Callable[[], None] = lambda: None
-        self._task: asyncio.Task[None] | None = None
-        self._again = self._stopped = False
+        self._telling = Teller("NOTIFY", session.tell_news, session.extra)
 
     async def arranged(self) -> None:
         """Watch what matters now."""
@@ -96,7 +91,7 @@ class Notifier:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._watched.missed and not self._stopped:
+        if self._watched.missed and not self._telling.stopped:
             self._timer = self._loop.call_later(POLL_S, self._poll)
 
     def _poll(self) -> None:
@@ -116,26 +111,10 @@ class Notifier:
 
     def wake(self) -> None:
         """Tell now; a notice that comes meanwhile makes one more."""
-        if self._task is not None:
-            self._again = True
-        elif not self._stopped:
-            self._task = self._loop.create_task(self._tell())
-
-    async def _tell(self) -> None:
-        try:
-            with contextlib.suppress(ConnectionError):
-                await self._session.tell_news()
-        except MailError as error:
-            log.error("NOTIFY: %s", error.detail or error.public, extra=self._session.extra)
-        except Exception:
-            log.exception("unforeseen in NOTIFY", extra=self._session.extra)
-        self._task = None
-        if self._again:
-            self._again = False
-            self.wake()
+        self._telling.wake()
 
     def stop(self) -> None:
-        self._stopped = True
+        self._telling.stop()
         self._watch_selected(None)
         if self._timer is not None:
             self._timer.cancel()

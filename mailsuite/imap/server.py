@@ -34,6 +34,7 @@ from mailsuite.imap.notify_server import Notifier
 from mailsuite.imap.params import Params
 from mailsuite.imap.reply import BAD, OK, Reply, string, took
 from mailsuite.imap.session import AppendEnd, AppendPart, Command, Done, Go, IdleEnd, Session
+from mailsuite.imap.teller import Teller
 from mailsuite.net.deflate import DeflatingConnection
 from mailsuite.net.driver import Channel, Connection
 from mailsuite.sasl.user import UserInfo
@@ -221,7 +222,6 @@ class Handler:
     async def _begin_idle(self) -> Go:
         self._idle_began = time.monotonic()
         self._idle = _Idle(self)
-        self._idle.noticed()
         return Go(b"+ idling\r\n")
 
     async def _end_idle(self, question: IdleEnd) -> Done:
@@ -312,41 +312,21 @@ class _Idle:
 
     def __init__(self, handler: Handler) -> None:
         self.handler, self._loop = handler, asyncio.get_running_loop()
-        self._task: asyncio.Task[None] | None = None
-        self._again = self._stopped = False
+        self._teller = Teller("IDLE", handler.tell_news, handler.extra)
         selected = handler.context.selected
         self._unwatch: Callable[[], None] = lambda: None
         if selected is not None:
-            self._unwatch = handler.mail.watch(selected.mailbox, self.noticed)
+            self._unwatch = handler.mail.watch(selected.mailbox, self._teller.wake)
         self._interval_s = handler.params.idle_notify_s
         self._timer = self._loop.call_later(self._interval_s, self._still_here) if self._interval_s else None
-
-    def noticed(self) -> None:
-        """Sync now; a notice that comes meanwhile makes one more."""
-        if self._task is not None:
-            self._again = True
-        elif not self._stopped:
-            self._task = self._loop.create_task(self._tell())
-
-    async def _tell(self) -> None:
-        try:
-            with contextlib.suppress(ConnectionError):
-                await self.handler.tell_news()
-        except MailError as error:
-            log.error("IDLE: %s", error.detail or error.public, extra=self.handler.extra)
-        except Exception:
-            log.exception("unforeseen in IDLE", extra=self.handler.extra)
-        self._task = None
-        if self._again:
-            self._again = False
-            self.noticed()
+        self._teller.wake()
 
     def _still_here(self) -> None:
         self.handler.channel.send(b"* OK Still here\r\n")
         self._timer = self._loop.call_later(self._interval_s, self._still_here)
 
     def stop(self) -> None:
-        self._stopped = True
+        self._teller.stop()
         self._unwatch()
         if self._timer is not None:
             self._timer.cancel()
