@@ -56,8 +56,9 @@ class Worker:
     """A client at work."""
 
     def __init__(self, words: list[str], task: dict[str, object]) -> None:
+        # Unbuffered: a second line read together with the first would be in no pipe for select to see.
         self.process = subprocess.Popen(
-            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            words, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env={**os.environ, "TASK": json.dumps(task), "PYTHONPATH": str(peers("python")),
                  "NODE_PATH": str(peers("node") / "node_modules")})
 
