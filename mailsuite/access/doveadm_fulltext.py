@@ -12,7 +12,8 @@ from mailsuite.access.doveadm_fields import shown
 from mailsuite.access.doveadm_messages import selectable
 from mailsuite.access.doveadm_query import Query
 from mailsuite.access.doveadm_run import EX_NOTFOUND, Failed, Run
-from mailsuite.fulltext.database import FullText, MailboxText
+from mailsuite.fulltext.database import FullText
+from mailsuite.fulltext.mailbox import MailboxText
 from mailsuite.fulltext.segment import encoded
 from mailsuite.imap import numbers
 from mailsuite.imap.search_keys import And, Key, Text

@@ -29,10 +29,11 @@ from mailsuite.store.api import MailStore
 from mailsuite.store.attributes import Attributes, open_attributes
 from mailsuite.store.location import Location, parse_location
 from mailsuite.store.namespace import NamespaceSpec, namespaces_of
-from mailsuite.store.namespaces import Namespaces, NoOwner
+from mailsuite.store.namespaces import Namespaces
 from mailsuite.store.opening import open_store
 from mailsuite.store.options import StoreOptions
 from mailsuite.store.quota import Quota
+from mailsuite.store.spaces import NoOwner
 from mailsuite.store.store import UserStore
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from mailsuite.base.errors import TemporaryError
-from mailsuite.fulltext.database import MailboxText
+from mailsuite.fulltext.mailbox import MailboxText
 from mailsuite.fulltext.segment import encoded
 from mailsuite.imap.facts import facts_of
 from mailsuite.imap.search_words import SLICE, looked_at

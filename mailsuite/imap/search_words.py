@@ -9,7 +9,8 @@ thread.
 
 from collections.abc import Callable, Generator, Sequence
 
-from mailsuite.fulltext.database import Entry, MailboxText
+from mailsuite.fulltext.mailbox import MailboxText
+from mailsuite.fulltext.rows import Entry
 from mailsuite.fulltext.segment import no_pause
 from mailsuite.imap.text import has_text, marked_texts, parts
 from mailsuite.message.message import Message

@@ -27,7 +27,8 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
 from mailsuite.base.errors import MailError
-from mailsuite.fulltext.database import FullText, MailboxText
+from mailsuite.fulltext.database import FullText
+from mailsuite.fulltext.mailbox import MailboxText
 from mailsuite.message.message import Message
 from mailsuite.store.errors import (
     BadEncoding,

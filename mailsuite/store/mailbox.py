@@ -9,7 +9,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
-from mailsuite.fulltext.database import FullText, MailboxText
+from mailsuite.fulltext.database import FullText
+from mailsuite.fulltext.mailbox import MailboxText
 from mailsuite.message.message import Message
 from mailsuite.store.acl import WRITING, writable_flags
 from mailsuite.store.api import (

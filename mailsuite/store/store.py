@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from functools import partial
 
 from mailsuite.base.log import access_logger
-from mailsuite.fulltext.database import FILE_NAME as FULLTEXT_NAME
 from mailsuite.fulltext.database import FullText
+from mailsuite.fulltext.file import FILE_NAME as FULLTEXT_NAME
 from mailsuite.store.acl import SEEING, NamespaceAcl, demand
 from mailsuite.store.api import (
     HasChildren,

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from mailsuite.fulltext import database
-from mailsuite.fulltext.database import Entry, FullText, MailboxText
+from mailsuite.fulltext import file
+from mailsuite.fulltext.database import FullText
+from mailsuite.fulltext.mailbox import MailboxText
+from mailsuite.fulltext.rows import Entry
 
 
 def entries(uids: Sequence[int], word: str = "WORD") -> list[Entry]:
@@ -174,7 +176,7 @@ def test_a_locked_file_is_no_damage(text: FullText, monkeypatch: pytest.MonkeyPa
                                     caplog: pytest.LogCaptureFixture) -> None:
     box = text.mailbox("INBOX", 7)
     box.add(entries([1]))
-    monkeypatch.setattr(database, "BUSY_S", 0.0)
+    monkeypatch.setattr(file, "BUSY_S", 0.0)
     text.close()
     quick = FullText(text.path).mailbox("INBOX", 7)
     holder = sqlite3.connect(text.path, isolation_level=None)
