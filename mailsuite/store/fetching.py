@@ -23,7 +23,7 @@ from mailsuite.store.api import Column, MessageGone
 from mailsuite.store.index_later import Cached
 
 if TYPE_CHECKING:
-    from mailsuite.store.mailbox import BaseMailbox
+    from mailsuite.store.mailbox_reading import ReadMailbox
 
 KEPT_OCTETS = 32 * 1024 * 1024
 KEPT_MESSAGES = 16
@@ -61,7 +61,7 @@ _RENDER: dict[Column, Callable[[int], bytes]] = {Column.INTERNALDATE: render_dat
 class Reader:
     """Used under the mailbox's lock."""
 
-    def __init__(self, mailbox: "BaseMailbox") -> None:
+    def __init__(self, mailbox: "ReadMailbox") -> None:
         self._mailbox = mailbox
         self._kept: OrderedDict[int, Message] = OrderedDict()
         self._octets = 0

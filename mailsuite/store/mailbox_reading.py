@@ -1,0 +1,149 @@
+"""What is read of a mailbox: rendered columns, messages, flags, sizes, dates, words. Under the mailbox's lock."""
+
+from collections.abc import Sequence
+
+from mailsuite.fulltext.mailbox import MailboxText
+from mailsuite.message.message import Message
+from mailsuite.store.api import Column, Status, View
+from mailsuite.store.fetching import Reader
+from mailsuite.store.flags import DELETED, SEEN
+from mailsuite.store.index import Index
+from mailsuite.store.mailbox_kind import MailboxKind
+from mailsuite.store.options import StoreOptions
+
+READ_OCTETS = 1 << 20           # read_some() stops behind the message that passes it, unless told otherwise
+SAVED = b"\0saved"              # among the header fields that the index keeps: when messages came
+
+
+class ReadMailbox(MailboxKind):
+    """See store/mailbox_api.Mailbox for the public methods."""
+
+    def __init__(self, name: str, index: Index, options: StoreOptions) -> None:
+        super().__init__(name, index, options)
+        self._reader = Reader(self)
+
+    @property
+    def keywords(self) -> list[str]:
+        return list(self.table.keywords)
+
+    @property
+    def permanent_keywords(self) -> bool:
+        return True
+
+    @property
+    def guid(self) -> str:
+        """32 hex digits that stay with the mailbox."""
+        return f"{self.uid_validity:032x}"
+
+    def status(self, *, size: bool = False, deleted: bool = False) -> Status:
+        with self.lock:
+            self.doubt()
+            self.refresh()
+            rows = self.rows
+            unseen = len(rows) - sum(1 for bits in rows.flags if bits & SEEN)
+            total = sum(one or 0 for one in self.sizes(rows.uids)) if size else None
+            doomed = [uid for uid, bits in zip(rows.uids, rows.flags, strict=True) if bits & DELETED]
+            octets = sum(one or 0 for one in self.sizes(doomed)) if deleted else 0
+            return Status(len(rows), len(self.unclaimed), unseen, self.uid_next, self.uid_validity,
+                          self.highest_modseq, total, self.guid, len(doomed), octets)
+
+    def first_unseen(self, view: View) -> int | None:
+        with self.lock:
+            for uid, bits in zip(self.rows.uids, self.rows.flags, strict=True):
+                if not bits & SEEN and (number := view.sequence(uid)) is not None:
+                    return number
+            return None
+
+    # --- messages -----------------------------------------------------------------------------------------------------
+
+    def columns(self, uids: Sequence[int], columns: Sequence[Column]) -> list[list[bytes | None]]:
+        with self.lock:
+            return self._reader.columns(uids, columns)
+
+    def header_fields(self, uids: Sequence[int], names: Sequence[bytes], *, negate: bool = False) -> list[bytes | None]:
+        with self.lock:
+            return self._reader.header_fields(uids, names, negate)
+
+    def message(self, uid: int) -> Message:
+        with self.lock:
+            return self._reader.message(uid)
+
+    def read_some(self, uids: Sequence[int], octets: int = READ_OCTETS) -> list[bytes | None]:
+        found: list[bytes | None] = []
+        asked = iter(uids)
+        with self.lock:
+            for uid, stored, _ in self.read_many(uids):
+                while next(asked) != uid:
+                    found.append(None)
+                found.append(stored)
+                octets -= len(stored)
+                if octets < 0:
+                    return found
+        return found + [None for _ in asked]
+
+    @property
+    def fulltext(self) -> MailboxText | None:
+        text = self.texts() if not self.deleted else None
+        return text.mailbox(self.name, self.uid_validity) if text is not None else None
+
+    def forget_messages(self) -> None:
+        self._reader.forget()
+
+    def forget_cached(self, uids: Sequence[int]) -> None:
+        with self.lock:
+            self._reader.forget()
+            self.index.forget_cached(uids)
+            self.doubts += 1
+        if (text := self.fulltext) is not None:
+            text.drop(uids)
+
+    # --- what is known of each message --------------------------------------------------------------------------------
+
+    def _bits(self, uid: int) -> int | None:
+        at = self.rows.position(uid)
+        return self.rows.flags[at] if at is not None else self.rows.departed.get(uid)
+
+    def flags(self, uid: int) -> list[str] | None:
+        with self.lock:
+            bits = self._bits(uid)
+            return None if bits is None else self.table.names(bits)
+
+    def with_flag(self, uids: Sequence[int], flag: str) -> set[int]:
+        with self.lock:
+            bit, rows = self.table.bit(flag), self.rows
+            if not bit:
+                return set()
+            if len(uids) * 8 < len(rows):
+                return {uid for uid in uids if (self._bits(uid) or 0) & bit}
+            found = {uid for uid, bits in zip(rows.uids, rows.flags, strict=True) if bits & bit}
+            found.update(uid for uid, bits in rows.departed.items() if bits & bit)
+            return found.intersection(uids)
+
+    def dates(self, uids: Sequence[int]) -> list[int | None]:
+        with self.lock:
+            return self._reader.dates(uids)
+
+    def sizes(self, uids: Sequence[int]) -> list[int | None]:
+        with self.lock:
+            return self._reader.sizes(uids)
+
+    def saved_dates(self, uids: Sequence[int]) -> list[int | None]:
+        """Once asked for, a date stays as it was told (RFC 8514): what the files say changes with them."""
+        with self.lock:
+            known = {uid: int(octets) for uid, octets in self.index.fields(SAVED, uids).items()}
+            found = [(uid, date) for uid in uids if uid not in known and (date := self.find_saved(uid)) is not None]
+            if found:
+                known.update(found)
+                self.index.store_fields(SAVED, [(uid, b"%d" % date) for uid, date in found])
+            return [known.get(uid) for uid in uids]
+
+    def saved_date(self, uid: int) -> int | None:
+        return self.saved_dates([uid])[0]
+
+    def find_saved(self, uid: int) -> int | None:
+        """What the files tell."""
+        return self.dates([uid])[0]
+
+    def modseqs(self, uids: Sequence[int]) -> list[int | None]:
+        with self.lock:
+            return [None if at is None else self.rows.modseqs[at] for at in self.rows.positions(uids)]
