@@ -31,7 +31,7 @@ from mailsuite.base.dialogue import Peer, Session
 from mailsuite.base.errors import ConfigError, TemporaryError
 from mailsuite.base.log import access_logger
 from mailsuite.net.dovecot_tls import dovecot_tls
-from mailsuite.net.driver import Channel
+from mailsuite.net.handler import Channel
 from mailsuite.net.service import Acceptor, ServiceContext, serve_connections
 from mailsuite.net.tls import ServerSpec, ServerTls
 from mailsuite.sasl.master_client import AuthMaster

@@ -28,7 +28,8 @@ from mailsuite.access.proxy_login import pass_on
 from mailsuite.access.relay import start_relay
 from mailsuite.base.dialogue import Peer, Session, TlsInfo
 from mailsuite.base.errors import TemporaryError
-from mailsuite.net.driver import Channel, Connection, Pending
+from mailsuite.net.driver import Connection
+from mailsuite.net.handler import Channel, Pending
 from mailsuite.sasl import wire
 from mailsuite.sasl.auth_client import AuthFacts, AuthStep, Failure
 

@@ -24,6 +24,7 @@ from mailsuite.base.eager import StandIn, begin
 from mailsuite.base.errors import MailError
 from mailsuite.base.log import logger
 from mailsuite.deliver.status_filter import StatusFilter
+from mailsuite.net.accepting import accept_protocols
 from mailsuite.net.ipc import LINE_LIMIT
 from mailsuite.net.service import ServiceContext
 from mailsuite.queue.agent import (
@@ -263,11 +264,9 @@ class Frame:
 async def serve_agent(context: ServiceContext, deliver: Deliver) -> None:
     """Serve until the context stops; what is under way then is finished."""
     frame = Frame(context, deliver)
-    loop = asyncio.get_running_loop()
-    servers = [await loop.create_unix_server(lambda: QmgrLink(frame), sock=listener.sock)
-               for listener in context.listeners]
+    entrances = [accept_protocols(listener.sock, lambda: QmgrLink(frame)) for listener in context.listeners]
     context.ready()
     await context.stopping.wait()
-    for server in servers:
-        server.close()
+    for entrance in entrances:
+        entrance.stop()
     await frame.finish()

@@ -36,7 +36,8 @@ from mailsuite.imap.reply import BAD, OK, Reply, string, took
 from mailsuite.imap.session import AppendEnd, AppendPart, Command, Done, Go, IdleEnd, Session
 from mailsuite.imap.teller import Teller
 from mailsuite.net.deflate import DeflatingConnection
-from mailsuite.net.driver import Channel, Connection
+from mailsuite.net.driver import Connection
+from mailsuite.net.handler import Channel
 from mailsuite.sasl.user import UserInfo
 
 if TYPE_CHECKING:

@@ -25,7 +25,8 @@ from mailsuite.managesieve.commands import Context, Done
 from mailsuite.managesieve.scripts import Limits, Place, ScriptStore
 from mailsuite.managesieve.session import Answer, Session
 from mailsuite.managesieve.syntax import Command
-from mailsuite.net.driver import Channel, Connection
+from mailsuite.net.driver import Connection
+from mailsuite.net.handler import Channel
 from mailsuite.sasl.user import UserInfo
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
     watch = Accepting(listener.sock, take); watch.start(); ...; watch.stop()
 
     watch = accept_protocols(listener.sock, make)       make() -> asyncio.Protocol for each connection; started
+    watch = accept_streams(listener.sock, connected)    await connected(reader, writer) for each connection; started
 
 take(connection): a connected, non-blocking socket, which is its to close. When accept(2) fails for want of descriptors
 or memory, the waiting connections stay in the kernel's backlog and are taken PAUSE_S later; a warning says so.
@@ -11,7 +12,7 @@ or memory, the waiting connections stay in the kernel's backlog and are taken PA
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 AT_ONCE = 32            # connections between two looks at the event loop
 PAUSE_S = 1.0
@@ -75,3 +76,12 @@ def accept_protocols(sock: socket.socket, make: Callable[[], asyncio.Protocol]) 
     watch = Accepting(sock, take)
     watch.start()
     return watch
+
+
+def accept_streams(sock: socket.socket,
+                   connected: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> Accepting:
+    """What asyncio.start_unix_server does, likewise."""
+    def make() -> asyncio.Protocol:
+        return asyncio.StreamReaderProtocol(asyncio.StreamReader(), connected)
+
+    return accept_protocols(sock, make)

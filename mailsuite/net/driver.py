@@ -3,92 +3,29 @@
     connection = Connection(handler, context=ssl_context)         a protocol for loop.create_server / connect_accepted
     await serve(context, listener, handler_factory)               (service.py) accepts with limits
 
-A Handler is what a server module gives for one connection: it makes the session, answers its questions and takes
-message content. One task at most runs per connection: the answer to the outstanding question.
+A Handler (handler.py) is what a server module gives for one connection: it makes the session, answers its questions and
+takes message content. One task at most runs per connection: the answer to the outstanding question. How long a client
+may take is patience.py's.
 """
 
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
-from mailsuite.base.dialogue import Ask, Body, Close, NameUse, Pace, Peer, Send, Session, StartTls, TlsInfo
+from mailsuite.base.dialogue import Ask, Body, Close, Peer, Send, Session, StartTls, TlsInfo
 from mailsuite.base.eager import StandIn, begin
 from mailsuite.base.errors import TemporaryError
-from mailsuite.tls.binding import bindings
+from mailsuite.net.handler import Handler, Pending
+from mailsuite.net.patience import Patience
+from mailsuite.net.tls_info import tls_info
 
 BACKLOG_LIMIT = 256 * 1024       # octets that may wait in a session while its question is open
 AT_ONCE = 16                     # questions of one connection answered one after the other before others have a turn
 LINGER_S = 5.0                   # how long a closed connection may take to read our last words
 
 log = logging.getLogger("mailsuite.net")
-
-
-class Channel(Protocol):
-    """What a handler may do with its connection besides answering."""
-
-    peer: Peer
-    tls: TlsInfo | None
-
-    def send(self, octets: bytes) -> None:
-        """Write now; call drain between large blocks."""
-        ...
-
-    async def drain(self) -> None:
-        """Wait until the peer has read enough. Raises ConnectionError once the connection is gone."""
-        ...
-
-    def perform(self, actions: "list[Send | StartTls | Close | Ask | Body]") -> None:
-        """Carry out actions that a session returned outside of feed (a notice in IDLE, a shutdown)."""
-        ...
-
-    def abort(self) -> None:
-        """Drop the connection at once."""
-        ...
-
-
-class Handler(Protocol):
-    """The server's side of one connection."""
-
-    def open(self, channel: Channel) -> Session:
-        """The connection stands: return its session. Called once."""
-        ...
-
-    def answer(self, question: object) -> Coroutine[Any, Any, object]:
-        """Answer the session's question; what is raised goes to Session.failed with a traceback in the log."""
-        ...
-
-    def body(self, octets: bytes) -> None:
-        """Take message content; must not block."""
-        ...
-
-    # A handler may also have `take(question, pending: Pending) -> bool`, which is asked first: True when it will call
-    # pending.answer, later. That spares a task where an answer is one message of another process.
-
-    def closed(self, reason: str) -> None:
-        """The connection is gone; called once, after the last answer was cancelled or finished."""
-        ...
-
-
-class Pending:
-    """A question whose answer somebody will bring, unless the connection ends before: then nobody hears it."""
-
-    __slots__ = ("_connection", "question")
-
-    def __init__(self, connection: "Connection", question: object) -> None:
-        self._connection: Connection | None = connection
-        self.question = question
-
-    def answer(self, result: object) -> None:
-        """The answer; once, and not from within `take`. An exception is what a handler's `answer` would have raised."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.take_answer(result, self.question)
-
-    def cancel(self) -> None:
-        """The connection is gone."""
-        self._connection = None
 
 
 class Connection(asyncio.Protocol):
@@ -106,12 +43,9 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._task: asyncio.Task[Any] | StandIn | Pending | None = None
         self._take: Callable[[object, Pending], bool] | None = getattr(handler, "take", None)
-        self._timer: asyncio.TimerHandle | None = None
         self._linger: asyncio.TimerHandle | None = None
-        self._last_octet = 0.0
+        self._patience = Patience(self, self._loop)
         self._handshake_timeout_s = handshake_timeout_s
-        self._pace: Pace | None = None
-        self._requests = 0
         self._can_write: asyncio.Event | None = None
         self._reading = True
         self._closing = self._gone = self._handshaking = self._ended = False
@@ -125,12 +59,10 @@ class Connection(asyncio.Protocol):
             return
         assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
         self._transport = transport     # type: ignore[assignment]
-        if (already := _tls_info(transport)) is not None:
+        if (already := tls_info(transport)) is not None:
             self.tls = already
-        self._last_octet = self._loop.time()
         self.session = self.handler.open(self)
-        self._pace = getattr(self.session, "pace", None)
-        self._watch()
+        self._patience.begin(self.session)
         self.perform(self.session.opened())
         if self.first:
             octets, self.first = self.first, b""
@@ -139,8 +71,9 @@ class Connection(asyncio.Protocol):
     def data_received(self, octets: bytes) -> None:
         if self._closing or self._handshaking or self.session is None:
             return
-        if self._pace is None:
-            self._last_octet = self._loop.time()
+        patience = self._patience
+        if patience.pace is None:
+            patience.last_octet = self._loop.time()
             actions = self.session.feed(octets)
             if len(actions) == 1 and type(actions[0]) is Send:
                 self.send(actions[0].octets)        # the answer to most
@@ -148,20 +81,12 @@ class Connection(asyncio.Protocol):
                 self.perform(actions)
         else:
             self.perform(self.session.feed(octets))
-            self._keep_pace(self._pace, len(octets))
+            patience.keep_pace(len(octets))
         if self._task is None:
             if self._can_write is not None:
                 self._wait_for_reader()
         elif self.session.backlog > BACKLOG_LIMIT:
             self._pause()
-
-    def _keep_pace(self, pace: Pace, size: int) -> None:
-        """Time runs from the last whole request; content moves that on by what it is worth, never beyond now."""
-        now = self._loop.time()
-        if pace.requests != self._requests:
-            self._requests, self._last_octet = pace.requests, now
-        elif pace.content:
-            self._last_octet = min(now, self._last_octet + size / pace.min_rate)
 
     def eof_received(self) -> bool:
         """A client may close its side after QUIT and still wait for what we say (Exim does): RFC 793 section 3.5.
@@ -191,8 +116,7 @@ class Connection(asyncio.Protocol):
         if self._gone:
             return
         self._gone = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._patience.end()
         if self._linger is not None:
             self._linger.cancel()
         if self._can_write is not None:
@@ -236,6 +160,11 @@ class Connection(asyncio.Protocol):
         self._closing = True
         self._transport.set_protocol(protocol)
         return self._transport
+
+    @property
+    def over(self) -> bool:
+        """Nothing more is done for this peer."""
+        return self._gone or self._closing
 
     @property
     def busy(self) -> bool:
@@ -346,7 +275,7 @@ class Connection(asyncio.Protocol):
         assert self.session is not None
         if self._closing:
             return None
-        self._last_octet = self._loop.time()
+        self._patience.last_octet = self._loop.time()
         following = self.session.answered(result)
         if not following or type(following[-1]) is not Close:       # who is about to go is not read from again
             self._resume()
@@ -403,8 +332,8 @@ class Connection(asyncio.Protocol):
             return
         self._transport = transport
         self._reading = True
-        self.tls = _tls_info(transport) or TlsInfo()
-        self._last_octet = self._loop.time()
+        self.tls = tls_info(transport) or TlsInfo()
+        self._patience.last_octet = self._loop.time()
         self.perform(self.session.secured(self.tls))
 
     def _pause(self) -> None:
@@ -426,32 +355,3 @@ class Connection(asyncio.Protocol):
     def _abort_if_there(self) -> None:
         if not self._gone:
             self.abort()
-
-    # --- time ---------------------------------------------------------------------------------------------------
-
-    def _watch(self) -> None:
-        """One timer per connection that looks when the earliest time-out can be due, instead of one per octet."""
-        if self._gone or self._closing or self.session is None:
-            return
-        due = self._last_octet + self.session.timeout_s
-        now = self._loop.time()
-        if now >= due and not self.busy:
-            self.perform(self.session.timed_out())
-            self._last_octet = now
-            due = now + self.session.timeout_s
-        self._timer = self._loop.call_later(max(0.05, min(due - now, 5.0) if due > now else 1.0), self._watch)
-
-
-def _tls_info(transport: asyncio.BaseTransport) -> TlsInfo | None:
-    ssl_object = transport.get_extra_info("ssl_object")
-    if ssl_object is None:
-        return None
-    name, _, bits = ssl_object.cipher() or ("", "", 0)
-    certificate = ssl_object.getpeercert(binary_form=True) or b""
-    return TlsInfo(protocol=ssl_object.version() or "", cipher=name, cipher_bits=bits, cipher_algorithm_bits=bits,
-                   server_name=getattr(ssl_object, "mailsuite_server_name", ""),
-                   name_use=getattr(ssl_object, "mailsuite_name_use", NameUse.NONE), peer_certificate=certificate,
-                   peer_verified=bool(certificate) and bool(ssl_object.getpeercert()),
-                   resumed=bool(getattr(ssl_object, "session_reused", False)), bindings=bindings(ssl_object))
-
-

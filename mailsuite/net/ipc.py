@@ -2,7 +2,7 @@
 
     link = await connect("/var/spool/postfix/private/virtual")
     link.send({"id": ...}); message = await link.receive()        None at the end
-    await serve_unix(listener, on_link)                           one task per connection
+    entrance = serve_unix(listener, on_link); entrance.stop()     one task per connection
 
 A line has at most LINE_LIMIT octets. Both ends are ours, but the far end may run with fewer rights: what it says is
 checked by whoever acts on it. Raises TemporaryError when the other process is not there.
@@ -18,6 +18,7 @@ from typing import Any, cast
 
 from mailsuite.base import wire
 from mailsuite.base.errors import TemporaryError
+from mailsuite.net.accepting import Accepting, accept_protocols
 
 LINE_LIMIT = 64 * 1024 * 1024
 LINES_WAITING = 1000                # messages read ahead of who takes them
@@ -133,8 +134,8 @@ async def connect(path: str) -> Link:
     return link
 
 
-async def serve_unix(sock: socket.socket, on_link: Callable[[Link], Awaitable[None]]) -> asyncio.AbstractServer:
-    """Accept links on a bound socket; an exception of on_link is logged and ends that link only."""
+def serve_unix(sock: socket.socket, on_link: Callable[[Link], Awaitable[None]]) -> Accepting:
+    """Accept links on a bound socket, until `stop`; an exception of on_link is logged and ends that link only."""
     tasks: set[asyncio.Task[None]] = set()
 
     async def run(link: Link) -> None:
@@ -152,7 +153,7 @@ async def serve_unix(sock: socket.socket, on_link: Callable[[Link], Awaitable[No
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    return await asyncio.get_running_loop().create_unix_server(lambda: Link(opened), sock=sock)
+    return accept_protocols(sock, lambda: Link(opened))
 
 
 def receive_with_fds(sock: socket.socket, size: int = 1 << 20) -> tuple[dict[str, Any] | None, list[int]]:

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 from mailsuite.base.dialogue import Peer, TlsInfo
 from mailsuite.base.eager import StandIn, begin
-from mailsuite.net.driver import Connection, Handler
+from mailsuite.net.driver import Connection
 from mailsuite.net.exclusive import share_fairly
+from mailsuite.net.handler import Handler
 
 if TYPE_CHECKING:
     from mailsuite.config.dovecot import DovecotSettings

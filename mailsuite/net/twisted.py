@@ -20,7 +20,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailsuite.base.dialogue import Action, Ask, Body, Close, Peer, Send, Session, StartTls, TlsInfo
-from mailsuite.net.driver import BACKLOG_LIMIT, Handler
+from mailsuite.net.driver import BACKLOG_LIMIT
+from mailsuite.net.handler import Handler
 
 log = logging.getLogger("mailsuite.net")
 

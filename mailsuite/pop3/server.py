@@ -23,7 +23,8 @@ from mailsuite.access.world import UserWorld
 from mailsuite.base.errors import MailError
 from mailsuite.base.log import access_logger
 from mailsuite.config.variables import user_variables
-from mailsuite.net.driver import Channel, Connection
+from mailsuite.net.driver import Connection
+from mailsuite.net.handler import Channel
 from mailsuite.pop3 import commands
 from mailsuite.pop3.commands import Context, Run
 from mailsuite.pop3.logout import logout_text, refused_text

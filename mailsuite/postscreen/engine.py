@@ -17,7 +17,7 @@ from mailsuite.base.log import logger
 from mailsuite.postscreen.cache import Check
 from mailsuite.postscreen.progress import Progress
 from mailsuite.postscreen.screen_config import ScreenConfig
-from mailsuite.smtp.ledger import escape, log_server_name
+from mailsuite.smtp.log_lines import escape, log_server_name
 from mailsuite.smtp.reply import encode, encode_lines
 from mailsuite.smtp.syntax import Word, is_header, neuter_helo, printable, tokenise
 

@@ -24,7 +24,8 @@ from mailsuite.base.dialogue import Peer, Session
 from mailsuite.base.errors import Bug, ConfigError, TemporaryError
 from mailsuite.base.log import logger
 from mailsuite.dns.resolver import Resolver
-from mailsuite.net.driver import Channel, Connection
+from mailsuite.net.driver import Connection
+from mailsuite.net.handler import Channel
 from mailsuite.net.passing import pass_socket
 from mailsuite.net.proxy import read_header
 from mailsuite.net.service import Listener, ServiceContext, peer_of
@@ -37,7 +38,7 @@ from mailsuite.postscreen.dnsbl import Score, ask
 from mailsuite.postscreen.engine import Engine, Filter, Screened
 from mailsuite.postscreen.progress import Progress
 from mailsuite.postscreen.screen_config import ScreenConfig
-from mailsuite.smtp.ledger import escape
+from mailsuite.smtp.log_lines import escape
 
 if TYPE_CHECKING:
     pass

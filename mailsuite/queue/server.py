@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from mailsuite.auth_results.wiring import add_signer, load_keys, reload_keys
 from mailsuite.base.log import logger
+from mailsuite.net.accepting import accept_protocols
 from mailsuite.net.service import ServiceContext
 from mailsuite.queue import params
 from mailsuite.queue.access import allowed, user_name
@@ -179,8 +180,7 @@ class QueueManager:
         loop, context = asyncio.get_running_loop(), self._context
         lock = await hold(f"{self.store.directory}/active", wait_s=STOP_WAIT_S + 4)
         await self.scanner.recover()
-        servers = [await loop.create_unix_server(lambda: Requests(self), sock=listener.sock)
-                   for listener in context.listeners]
+        entrances = [accept_protocols(listener.sock, lambda: Requests(self)) for listener in context.listeners]
         context.on_reload = self.reload
         context.ready()
         ticks = loop.create_task(self._ticks())
@@ -191,8 +191,8 @@ class QueueManager:
         finally:
             self.stopping = True
             ticks.cancel()
-            for server in servers:
-                server.close()
+            for entrance in entrances:
+                entrance.stop()
         until = loop.time() + STOP_WAIT_S
         while (self.manager.busy or self.rounds.busy) and loop.time() < until:
             await asyncio.sleep(0.02)

@@ -10,6 +10,7 @@ import itertools
 import json
 
 from mailsuite.base.log import logger
+from mailsuite.net.accepting import accept_streams
 from mailsuite.net.service import ServiceContext
 from mailsuite.queue.access import allowed, user_name
 from mailsuite.queue.listing import list_queue, to_json
@@ -57,8 +58,8 @@ async def serve(context: ServiceContext) -> None:
             open_now -= 1
             writer.close()
 
-    servers = [await asyncio.start_unix_server(connected, sock=listener.sock) for listener in context.listeners]
+    entrances = [accept_streams(listener.sock, connected) for listener in context.listeners]
     context.ready()
     await context.stopping.wait()
-    for server in servers:
-        server.close()
+    for entrance in entrances:
+        entrance.stop()

@@ -55,6 +55,10 @@ class Chunk(Struct, frozen=True):
 Outcome = Union[Done, Pending, NextLine, Content, Chunk]    # noqa: UP007  (a name used in forward references)
 
 
+# The end of a client that talks before it has heard us.
+OUT_OF_STEP = Done("554 5.5.0 Error: SMTP protocol synchronization", ok=False, close=True)
+
+
 def refused(reply: str) -> Done:
     """An error of the client."""
     return Done(reply, ok=False)

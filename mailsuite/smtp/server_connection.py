@@ -18,7 +18,7 @@ from mailsuite.queue.envelope import Envelope, Notify, Origin, Recipient, Ret
 from mailsuite.smtp import questions
 from mailsuite.smtp.commands.proxy import apply_xclient
 from mailsuite.smtp.facts import Client, Facts, NameStatus
-from mailsuite.smtp.ledger import log_connect
+from mailsuite.smtp.log_lines import log_connect
 from mailsuite.smtp.observers import Answer, Observer
 from mailsuite.smtp.policy.rates import EVENTS, KINDS
 from mailsuite.smtp.policy.sending import Excess
@@ -29,7 +29,7 @@ from mailsuite.smtp.server_login import Login
 from mailsuite.smtp.session import ServerSession
 
 if TYPE_CHECKING:
-    from mailsuite.net.driver import Channel
+    from mailsuite.net.handler import Channel
     from mailsuite.smtp.server import Server
 
 log = logger("smtpd")
@@ -160,8 +160,8 @@ class SmtpHandler:
             self._session.may_xclient = await server.xclient_hosts.matches_host(client.name, client.address)
             self._session.may_xforward = await server.xforward_hosts.matches_host(client.name, client.address)
             self._session.may_verp = await server.verp_hosts.matches_host(client.name, client.address)
-            if self._session.refuses_bare_lf:
-                self._session.refuses_bare_lf = not await server.may_end_lines_in_lf(client)
+            if self._session.content.refuses_bare_lf:
+                self._session.content.refuses_bare_lf = not await server.may_end_lines_in_lf(client)
         if not self._counted and await server.is_counted(client):
             self._count_in()
         if self._counted and (refusal := await self._too_many()) is not None:

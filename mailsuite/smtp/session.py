@@ -1,36 +1,41 @@
-"""Server side of one SMTP dialogue: states and dispatch; no sockets, clocks or files.
+"""Server side of one SMTP dialogue: octets in, actions out; no sockets, clocks or files.
 
     session = ServerSession(config, facts, ask_connect=True)
     session.opened() / feed(octets) / answered(result) / secured(tls) / timed_out() / lost() -> actions
 
-Commands are functions of `commands/`; each gives an Outcome (outcome.py), which this module carries out and counts.
-Message content goes out as Body actions in blocks, dots and line ends already undone.
+A line goes to dispatch.py, which gives an Outcome (outcome.py); this module carries it out and counts. Message content
+goes through content.py; the first words are in welcome.py.
 Limits: config.line_limit (what is longer is cut off), the error limits, and the driver's backlog limit while a
 question is open. Source: RFC 5321 section 4.1; replies and log lines are Postfix's.
 """
 
 from collections.abc import Callable
+from functools import partial
 
-from mailsuite.base.dialogue import Action, Ask, Body, Close, Pace, Send, StartTls, TlsInfo
+from mailsuite.base.dialogue import Action, Ask, Close, Pace, Send, StartTls, TlsInfo
 from mailsuite.base.errors import Bug, TemporaryError
 from mailsuite.base.log import logger
 from mailsuite.smtp import questions
-from mailsuite.smtp.commands import COMMANDS, UNKNOWN, Entry, Rule
-from mailsuite.smtp.commands.mail import abandon
+from mailsuite.smtp.commands import Entry
 from mailsuite.smtp.config import SessionConfig
-from mailsuite.smtp.data import ChunkDecoder, DotDecoder, FirstLine
-from mailsuite.smtp.facts import BdatState, Facts
-from mailsuite.smtp.ledger import Ledger, log_bare_lf, log_connect, log_pipelining, log_stranger, log_tls
+from mailsuite.smtp.content import Incoming
+from mailsuite.smtp.dispatch import heard
+from mailsuite.smtp.facts import Facts
+from mailsuite.smtp.ledger import Ledger
+from mailsuite.smtp.log_lines import log_bare_lf, log_connect
 from mailsuite.smtp.outcome import Chunk, Content, Done, NextLine, Outcome, Pending, refused
 from mailsuite.smtp.reply import encode, soften, with_footer
-from mailsuite.smtp.syntax import Word, is_header, tokenise
+from mailsuite.smtp.welcome import greet, handshaken, note_tls
 
 log = logger("smtpd")
 _TEMPORARY = "451 4.3.0 Error: internal error"
 
 
 class ServerSession:
-    """One dialogue. facts is shared with who answers the questions."""
+    """One dialogue. facts is shared with who answers the questions.
+
+    unread: octets that came and were not looked at yet. entry: the command under way. denied: the client was refused.
+    """
 
     def __init__(self, config: SessionConfig, facts: Facts, *, ask_connect: bool = True,
                  ask_mail: bool = False) -> None:
@@ -38,34 +43,23 @@ class ServerSession:
         self.timeout_s = config.timeout_s
         self.ask_mail = ask_mail or config.ask_mail
         self.offer: questions.Offer | None = None
-        self.bdat = BdatState.NONE
-        self.chunks: ChunkDecoder | None = None
+        self.content = Incoming(config, facts)
         self.overshoot = 0
         self.ledger = Ledger(config, facts)
         self.trouble = self.ledger.trouble
-        self.content_failed = False
         self.denied = False
         self.may_xclient = self.may_xforward = self.may_verp = False
         self.last_login = ""            # the name that the log of a failed AUTH shows
         self._ask_connect = ask_connect
-        self._buffer = bytearray()
+        self.unread = bytearray()
         self._searched = 0
         self._bare = False              # the line that was taken last ended in LF alone
         self._then: Callable[[object], Outcome] | None = None
         self._on_line: Callable[[bytes], Outcome] | None = None
-        self._after_content: Callable[[], Outcome] | None = None
-        self._dots: DotDecoder | None = None
-        self._first_line = FirstLine()
-        self._chunk_left = 0
-        self._unfinished = 0            # octets of a last line that is not whole yet
-        self._chunk: Chunk | None = None
-        self._entry: Entry | None = None
+        self.entry: Entry | None = None
         self._delayed = False
         self._starting_tls = self._ended = False
         self.pace = Pace(config.min_rate) if config.min_rate else None
-        self.refuses_bare_lf = bool(config.bare_lf_reply)      # the server spares smtpd_forbid_bare_newline_exclusions
-        self.bare_lf = False            # there was one in the message
-        self._last_octet = b""
 
     # --- the driver's calls -------------------------------------------------------------------------------------
 
@@ -77,35 +71,35 @@ class ServerSession:
 
     @property
     def backlog(self) -> int:
-        return len(self._buffer)
+        return len(self.unread)
 
     def opened(self) -> list[Action]:
         if self.facts.tls is not None:
-            self._note_tls()
+            note_tls(self)
         if self._ask_connect:
-            self._then = self.greet
+            self._then = partial(greet, self)
             return [Ask(questions.Connected())]
         log_connect(self.facts)
-        return self._carry_out(self.greet(None))
+        return self._carry_out(greet(self, None))
 
     def feed(self, octets: bytes) -> list[Action]:
         actions = self._feed(octets)
         if self.pace is not None:
-            self.pace.content = self._dots is not None or self._chunk_left > 0
+            self.pace.content = self.content.dots is not None or self.content.chunk_left > 0
         return actions
 
     def _feed(self, octets: bytes) -> list[Action]:
         if self._ended or self._starting_tls:
             return []
-        if self._dots is not None and not self._buffer and self._then is None:
+        if self.content.dots is not None and not self.unread and self._then is None:
             actions: list[Action] = []
-            self._take_content(octets, actions)      # message content is not copied into the line buffer
+            self._take_data(octets, actions)         # message content is not copied into the line buffer
         elif self._is_one_line(octets):
             actions = []
             self._line(octets[:-2], actions)
             return actions
         else:
-            self._buffer += octets
+            self.unread += octets
             if self._then is not None:
                 return []
             actions = []
@@ -114,8 +108,8 @@ class ServerSession:
 
     def _is_one_line(self, octets: bytes) -> bool:
         """Whether a line and nothing else was waited for and came: most clients wait for each reply."""
-        return (octets.find(b"\n") == len(octets) - 1 and octets[-2:] == b"\r\n" and not self._buffer
-                and self._then is None and not self._chunk_left
+        return (octets.find(b"\n") == len(octets) - 1 and octets[-2:] == b"\r\n" and not self.unread
+                and self._then is None and not self.content.chunk_left
                 and len(octets) < (self.config.line_limit if self._on_line is None else self.config.sasl_line_limit))
 
     def answered(self, result: object) -> list[Action]:
@@ -130,31 +124,19 @@ class ServerSession:
             self.trouble.add("data")
             return self._carry_out(Done(f"421 4.3.0 {self.config.hostname} Server local data error", ok=False))
         self.trouble.add("software")
-        if self._entry is None and self.facts.where == "CONNECT":
+        if self.entry is None and self.facts.where == "CONNECT":
             return self._carry_out(Done(f"421 4.3.0 {self.config.hostname} Service not available", ok=False))
         return self._carry_out(refused(_TEMPORARY))
 
     def secured(self, tls: TlsInfo) -> list[Action]:
         self._starting_tls = False
-        self._buffer.clear()
+        self.unread.clear()
         self._searched = 0
         self.facts.reset_all()
         self.facts.tls = tls
         self.offer = None
-        self.bdat, self.chunks = BdatState.NONE, None
-        self._note_tls()
-        if "newtls" in self.config.rates and not tls.resumed:
-            return self._carry_out(Pending(questions.RateCheck("newtls"), self._after_tls))
-        return self._carry_out(Done(""))
-
-    def _after_tls(self, fine: object) -> Done:
-        """Whether this handshake was one too many (smtpd_client_new_tls_session_rate_limit)."""
-        return Done("") if fine else self._refuse_tls()
-
-    def _refuse_tls(self) -> Done:
-        self.trouble.add("policy")
-        return refused(f"421 4.7.0 {self.config.hostname} Error: too many new TLS sessions "
-                       f"from {self.facts.client.host}")
+        self.content.forget()
+        return self._carry_out(handshaken(self))
 
     def timed_out(self) -> list[Action]:
         if self._ended:
@@ -189,12 +171,12 @@ class ServerSession:
     # --- octets -------------------------------------------------------------------------------------------------
 
     def _run(self, actions: list[Action]) -> None:
-        while self._then is None and not self._ended and not self._starting_tls and self._buffer:
-            if self._dots is not None:
-                octets = bytes(self._buffer)
-                self._buffer.clear()
-                self._take_content(octets, actions)
-            elif self._chunk_left:
+        while self._then is None and not self._ended and not self._starting_tls and self.unread:
+            if self.content.dots is not None:
+                octets = bytes(self.unread)
+                self.unread.clear()
+                self._take_data(octets, actions)
+            elif self.content.chunk_left:
                 self._take_chunk(actions)
             elif (line := self._take_line()) is None:
                 return
@@ -204,78 +186,32 @@ class ServerSession:
     def _take_line(self) -> bytes | None:
         """The next line without its end; of a line over the limit only its beginning."""
         limit = self.config.line_limit if self._on_line is None else self.config.sasl_line_limit
-        end = self._buffer.find(b"\n", self._searched)
+        end = self.unread.find(b"\n", self._searched)
         if end < 0:
-            if len(self._buffer) > limit:
-                del self._buffer[limit:]
-            self._searched = len(self._buffer)
+            if len(self.unread) > limit:
+                del self.unread[limit:]
+            self._searched = len(self.unread)
             return None
-        if self.refuses_bare_lf and self._buffer[end - 1:end] != b"\r" and self._dots is None:
+        if self.content.refuses_bare_lf and self.unread[end - 1:end] != b"\r":
             self._bare = True
-        line = bytes(self._buffer[:min(end, limit)])
-        del self._buffer[:end + 1]
+        line = bytes(self.unread[:min(end, limit)])
+        del self.unread[:end + 1]
         self._searched = 0
         return line[:-1] if line.endswith(b"\r") else line
 
-    def _take_content(self, octets: bytes, actions: list[Action]) -> None:
-        dots = self._dots
-        assert dots is not None
-        self._look_for_bare_lf(octets)
-        self._content(dots.feed(octets), actions)
-        if dots.ended:
-            self._dots = None
-            self._content(self._first_line.finish(), actions, judged=True)
-            self._buffer += dots.rest
-            after, self._after_content = self._after_content, None
-            assert after is not None
-            self._next(after(), actions)
+    def _take_data(self, octets: bytes, actions: list[Action]) -> None:
+        after = self.content.take_data(octets, actions)
+        if after is not None:
+            self.unread += self.content.rest
+            self._next(after, actions)
 
     def _take_chunk(self, actions: list[Action]) -> None:
-        octets = bytes(self._buffer[:self._chunk_left])
-        del self._buffer[:len(octets)]
+        octets = bytes(self.unread[:self.content.chunk_left])
+        del self.unread[:len(octets)]
         self._searched = 0
-        self._chunk_left -= len(octets)
-        chunk = self._chunk
-        assert chunk is not None
-        if chunk.keep and self.chunks is not None:
-            self._look_for_bare_lf(octets)
-            self._content(self.chunks.feed(octets), actions)
-        if not self._chunk_left:
-            self._end_chunk(chunk, actions)
-
-    def _end_chunk(self, chunk: Chunk, actions: list[Action]) -> None:
-        self._chunk = None
-        if chunk.keep and chunk.last and self.chunks is not None:
-            self._content(self.chunks.finish(), actions)        # the last line's end
-            self._content(self._first_line.finish(), actions, judged=True)
-        self._next(chunk.then(), actions)
-
-    def _look_for_bare_lf(self, octets: bytes) -> None:
-        if self.refuses_bare_lf and not self.bare_lf and octets:
-            whole = octets.count(b"\r\n") + (octets[0] == 10 and self._last_octet == b"\r")
-            self.bare_lf = octets.count(b"\n") > whole
-            self._last_octet = octets[-1:]
-
-    def note_bare_lf(self) -> None:
-        """The message that ends is refused for one."""
-        self.bare_lf = False
-        self.trouble.add("protocol")
-        log_bare_lf(self.facts, "END-OF-MESSAGE")
-
-    def _content(self, octets: bytes, actions: list[Action], *, judged: bool = False) -> None:
-        """Pass message content on, until it is too much."""
-        if not judged:
-            octets = self._first_line.feed(octets)
-        if not octets:
-            return
-        facts = self.facts
-        facts.actual_size += len(octets) + octets.count(b"\n")
-        end = octets.rfind(b"\n")
-        self._unfinished = len(octets) - end - 1 if end >= 0 else self._unfinished + len(octets)
-        if 0 < self.config.message_size_limit < facts.actual_size:
-            self.content_failed = True
-        if not self.content_failed:
-            actions.append(Body(octets))
+        after = self.content.take_chunk(octets, actions)
+        if after is not None:
+            self._next(after, actions)
 
     # --- lines and outcomes -------------------------------------------------------------------------------------
 
@@ -283,101 +219,16 @@ class ServerSession:
         if self.pace is not None:
             self.pace.requests += 1
         if self._bare:
-            log_bare_lf(self.facts, self.facts.where)
-            self.trouble.add("protocol")
-            self._entry = None
+            self.note_bare_lf(self.facts.where)
+            self.entry = None
             self._next(Done(self.config.bare_lf_reply, ok=False, close=True), actions)
             return
         if self._on_line is not None:
             on_line, self._on_line = self._on_line, None
             self._next(on_line(line), actions)
             return
-        self._entry = None
-        try:
-            text = line.decode("utf-8")
-        except UnicodeDecodeError:
-            self.trouble.add("protocol")
-            self._next(refused("500 5.5.2 Error: bad UTF-8 syntax"), actions)
-            return
-        self.ledger.heard(text)
-        text = text.replace("\0", "?")
-        if self.config.filters:
-            self._next(Pending(questions.FilterCommand(text.lstrip(" \t")), lambda new: self._filtered(text, new)),
-                       actions)
-        else:
-            self._next(self._command(text), actions)
-
-    def _filtered(self, text: str, new: object) -> Outcome:
-        """smtpd_command_filter has spoken; new None: it has nothing to say."""
-        if isinstance(new, str):
-            log.info("%s: replacing command \"%.100s\" with \"%.100s\"", self.facts.client.host, text, new)
-            text = new
-        return self._command(text)
-
-    def _command(self, text: str) -> Outcome:
-        words = tokenise(text)
-        if not words:
-            self.trouble.add("protocol")
-            return refused("500 5.5.2 Error: bad syntax")
-        name = words[0].text.upper()
-        config, facts = self.config, self.facts
-        facts.words = words
-        if name.lower() in config.noop_commands:
-            self.ledger.count_junk()
-            return Done("250 2.0.0 Ok")
-        entry = COMMANDS.get(name)
-        if entry is None:
-            entry = self._entry = UNKNOWN
-            facts.where = "UNKNOWN"
-            if is_header(words[0].text):
-                return self._goodbye(text)
-            return Pending(questions.Forbidden(words[0].text), lambda said: self._unknown(said, text))
-        self._entry = entry
-        facts.where = name
-        if self.denied and Rule.QUIT not in entry.rules:
-            return refused(f"503 5.7.0 Error: access denied for {facts.client.host}")
-        if config.tls_required and facts.tls is None and Rule.BEFORE_TLS not in entry.rules:
-            return refused("530 5.7.0 Must issue a STARTTLS command first")
-        if self._buffer and not facts.ill_pipelining and (facts.protocol != "ESMTP" or Rule.LAST in entry.rules):
-            facts.ill_pipelining = True
-            log_pipelining(facts, name, bytes(self._buffer[:100]))
-            if config.forbid_pipelining:
-                return self._out_of_step()
-        if config.observed and Rule.OBSERVED in entry.rules and (name != "AUTH" or config.sasl):
-            return Pending(questions.Observe(name), lambda said: self._observed(entry, words, said))
-        return entry.run(self, words)
-
-    def _out_of_step(self) -> Outcome:
-        self.trouble.add("protocol")
-        return Done("554 5.5.0 Error: SMTP protocol synchronization", ok=False, close=True)
-
-    def _observed(self, entry: Entry, words: list[Word], answer: object) -> Outcome:
-        """A command that observers were asked about."""
-        if isinstance(answer, questions.Fine) and entry.name == "rset":
-            return abandon(self, lambda: Done(answer.reply))
-        if isinstance(answer, questions.Fine | questions.Refusal) and entry.name == "quit":
-            return Done(answer.reply, close=True)
-        return self._instead(answer) or entry.run(self, words)
-
-    def _instead(self, answer: object) -> Outcome | None:
-        """What an observer said in the place of our own reply."""
-        if isinstance(answer, questions.Refusal):
-            return self.refuse(answer)
-        return Done(answer.reply) if isinstance(answer, questions.Fine) else None
-
-    def _unknown(self, answer: object, text: str) -> Outcome:
-        if (instead := self._instead(answer)) is not None:
-            return instead
-        if answer:
-            return self._goodbye(text)
-        if self.denied:
-            return refused(f"503 5.7.0 Error: access denied for {self.facts.client.host}")
-        self.trouble.add("protocol")
-        return refused("500 5.5.2 Error: command not recognized")
-
-    def _goodbye(self, text: str) -> Outcome:
-        log_stranger(self.facts, text)
-        return Done("221 2.7.0 Error: I can break rules, too. Goodbye.", ok=False, close=True)
+        self.entry = None
+        self._next(heard(self, line), actions)
 
     def _carry_out(self, outcome: Outcome) -> list[Action]:
         actions: list[Action] = []
@@ -407,14 +258,11 @@ class ServerSession:
                 self._on_line = outcome.then
             case Content():
                 self._say(outcome.reply, actions)
-                self._first_line = FirstLine()
-                self._dots, self._after_content = DotDecoder(), outcome.then
+                self.content.expect_data(outcome.then)
             case Chunk():
-                if outcome.first:
-                    self._first_line = FirstLine(chunked=True)
-                self._chunk, self._chunk_left = outcome, outcome.size
+                self.content.expect_chunk(outcome)
                 if not outcome.size:
-                    self._end_chunk(outcome, actions)
+                    self._next(self.content.end_chunk(actions), actions)
 
     def _done(self, done: Done, actions: list[Action]) -> None:
         hang_up = done.close
@@ -426,8 +274,8 @@ class ServerSession:
             if isinstance(action, StartTls):
                 self._starting_tls = True
                 return                      # counted when the handshake is done
-        self.ledger.count(self._entry, done.ok, blameless=done.blameless)
-        self._entry = None
+        self.ledger.count(self.entry, done.ok, blameless=done.blameless)
+        self.entry = None
         if hang_up:
             self._log_end("")
             actions.append(Close())
@@ -462,40 +310,17 @@ class ServerSession:
         self.trouble.add(refusal.sort)
         return refused(refusal.reply)
 
-    def _note_tls(self) -> None:
-        if self.config.tls_loglevel >= 1 and self.facts.tls is not None:
-            log_tls(self.facts, self.facts.tls)
+    def note_bare_lf(self, where: str) -> None:
+        """A line ended in LF alone where that is forbidden."""
+        log_bare_lf(self.facts, where)
+        self.trouble.add("protocol")
 
     def _where(self) -> str:
         facts = self.facts
-        if self._dots is not None:
-            return f"{facts.where} ({facts.actual_size - self._unfinished} bytes)"
+        if self.content.dots is not None:
+            return f"{facts.where} ({self.content.whole_lines_size} bytes)"
         return facts.where
 
     def _log_end(self, reason: str) -> None:
         self._ended = True
-        self.ledger.close(reason, self._entry)
-
-    # --- greeting -----------------------------------------------------------------------------------------------
-
-    def greet(self, answer: object) -> Outcome:
-        """The banner, or what was said against the client."""
-        tls = self.facts.tls
-        if tls is not None and "newtls" in self.config.rates and not tls.resumed:
-            return Pending(questions.RateCheck("newtls"),
-                           lambda fine: self.banner(answer) if fine else self._refuse_tls())
-        return self.banner(answer)
-
-    def banner(self, answer: object) -> Done:
-        """As greet, when it is not about the connection any more (XCLIENT)."""
-        if isinstance(answer, questions.Refusal):
-            self.denied = True
-            return self.refuse(answer)
-        self.denied = False
-        if self._buffer and self.config.forbid_pipelining and self._entry is None and not self.facts.ill_pipelining:
-            self.facts.ill_pipelining = True
-            log_pipelining(self.facts, "CONNECT", bytes(self._buffer[:100]))
-            return Done("554 5.5.0 Error: SMTP protocol synchronization", ok=False, close=True)
-        if isinstance(answer, questions.Fine):
-            return Done(answer.reply)
-        return Done(f"220 {self.config.banner}")
+        self.ledger.close(reason, self.entry)

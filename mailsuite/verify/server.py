@@ -219,7 +219,7 @@ async def serve(context: ServiceContext) -> None:
         service.configure(settings)
 
     context.on_reload = on_reload
-    servers = [await serve_unix(listener.sock, service.talk) for listener in context.listeners]
+    entrances = [serve_unix(listener.sock, service.talk) for listener in context.listeners]
     context.ready()
     while not context.stopping.is_set():
         try:
@@ -230,6 +230,6 @@ async def serve(context: ServiceContext) -> None:
                 await service.clean()
                 if isinstance(service.entries, Memory):
                     service.entries.put(LAST_CLEANUP, str(int(time.time())))
-    for server in servers:
-        server.close()
+    for entrance in entrances:
+        entrance.stop()
     service.close()

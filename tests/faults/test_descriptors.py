@@ -127,3 +127,26 @@ def test_a_process_that_can_open_nothing(site: World, kind: str) -> None:
     alive = processes.by_kind(suite).get(kind, [])
     assert kind.endswith("worker") or set(pids) <= set(alive), f"{kind} died"
     assert "Traceback" not in suite.log(), suite.log().partition("Traceback")[2][:3000]
+
+
+@pytest.mark.parametrize(("kind", "path"), [
+    ("qmgr", "public/qmgr"), ("showq", "public/showq"), ("smtp", "private/smtp"), ("virtual", "private/virtual"),
+    ("verify", "private/verify")])
+def test_who_knocks_at_a_process_that_can_open_nothing_waits(site: World, kind: str, path: str) -> None:
+    """Connections to Unix sockets stay in the backlog, and are taken when there are descriptors again."""
+    def knock() -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX)
+        sock.connect(str(site.top / "spool" / path))
+        sock.settimeout(10)
+        return sock
+
+    with contextlib.closing(knock()):
+        wait_for(lambda: bool(processes.by_kind(site.suite).get(kind)))
+    with starved(processes.by_kind(site.suite)[kind]), contextlib.ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(contextlib.closing(knock()))
+        assert not spinning(site, 0.5)
+    if kind == "showq":
+        with contextlib.closing(knock()) as sock:
+            assert sock.recv(1000).startswith(b"{")
+    assert "Traceback" not in site.suite.log()

@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from mailsuite.net import accepting
-from mailsuite.net.accepting import Accepting
+from mailsuite.net.accepting import Accepting, accept_streams
 
 
 class Full:
@@ -52,3 +52,26 @@ def test_no_descriptor_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 
     assert asyncio.run(play()) <= 3       # refused, taken, nothing more there
     assert "cannot accept a connection" in caplog.text
+
+
+def test_streams_wait_for_descriptors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accepting, "PAUSE_S", 0.05)
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.readline())
+        writer.close()
+
+    async def play() -> bytes:
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+        entrance = accept_streams(cast(socket.socket, Full(listener)), connected)
+        reader, writer = await asyncio.open_unix_connection(str(tmp_path / "s"))
+        writer.write(b"hello\n")
+        said = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+        entrance.stop()
+        listener.close()
+        return said
+
+    assert asyncio.run(play()) == b"hello\n"

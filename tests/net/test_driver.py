@@ -14,7 +14,8 @@ from certs.authority import ensure_certificates
 from mailsuite.base.dialogue import Action, Ask, Body, Close, Peer, Send, StartTls, TlsInfo
 from mailsuite.base.lines import LineBuffer
 from mailsuite.net import proxy
-from mailsuite.net.driver import AT_ONCE, BACKLOG_LIMIT, Channel, Connection
+from mailsuite.net.driver import AT_ONCE, BACKLOG_LIMIT, Connection
+from mailsuite.net.handler import Channel
 from mailsuite.net.service import Acceptor, Listener, new_event_loop
 
 

@@ -11,8 +11,9 @@ import pytest
 
 from mailsuite.base.dialogue import Pace, Peer
 from mailsuite.config.settings import Settings
-from mailsuite.net.driver import Connection, Handler
+from mailsuite.net.driver import Connection
 from mailsuite.net.passing import pass_socket, take_socket
+from mailsuite.net.patience import Patience
 from mailsuite.queue.store import make_folders
 from mailsuite.smtp import questions
 from mailsuite.smtp.config import SessionConfig
@@ -76,6 +77,14 @@ def test_a_message_with_a_bare_lf(content: bytes, good: bool, cut: int) -> None:
     out = play.send(content[:cut]) + play.send(content[cut:])
     assert out == (b"250 2.0.0 Ok: queued as 4F3A21\r\n" if good else BARE.encode() + b"\r\n")
     assert play.lines("NOOP") == ["250 2.0.0 Ok"]
+
+
+def test_a_bare_lf_of_a_message_that_was_too_big_is_forgotten() -> None:
+    play = Play(SessionConfig(bare_lf_reply=BARE, message_size_limit=50))
+    assert play.lines("EHLO c.test")[-1].startswith("250")
+    for content, want in [(b"a\n" + b"b" * 100 + b"\r\n", b"552 5.3.4"), (b"good\r\n", b"250 2.0.0")]:
+        play.lines("MAIL FROM:<a@x.test>", "RCPT TO:<b@y.test>", "DATA")
+        assert play.send(content + b".\r\n").startswith(want)
 
 
 def test_a_chunk_with_a_bare_lf() -> None:
@@ -162,21 +171,21 @@ def test_the_last_place_is_served_under_stress(tmp_path: Path, caplog: pytest.Lo
 def test_time_for_a_whole_request() -> None:
     """An octet now and then does not extend it; whole commands and enough content do."""
     async def run() -> None:
-        connection = Connection(cast(Handler, None))
         loop = asyncio.get_running_loop()
-        pace = Pace(500)
-        connection._last_octet = began = loop.time() - 100
-        connection._keep_pace(pace, 1)
-        assert connection._last_octet == began
+        patience = Patience(cast(Connection, None), loop)
+        patience.pace = pace = Pace(500)
+        patience.last_octet = began = loop.time() - 100
+        patience.keep_pace(1)
+        assert patience.last_octet == began
         pace.content = True
-        connection._keep_pace(pace, 5000)
-        assert connection._last_octet == began + 10
-        connection._keep_pace(pace, 10**9)
-        assert began + 100 <= connection._last_octet <= loop.time()
-        connection._last_octet = began
+        patience.keep_pace(5000)
+        assert patience.last_octet == began + 10
+        patience.keep_pace(10**9)
+        assert began + 100 <= patience.last_octet <= loop.time()
+        patience.last_octet = began
         pace.requests += 1
-        connection._keep_pace(pace, 1)
-        assert connection._last_octet >= began + 100
+        patience.keep_pace(1)
+        assert patience.last_octet >= began + 100
 
     asyncio.run(run())
 

@@ -31,7 +31,7 @@ def do_bdat(session: "ServerSession", words: list[Word]) -> Outcome:
         return refused("521 5.5.4 Syntax: BDAT count [LAST]")
     size = int(words[1].text)
     facts = session.facts
-    if session.bdat is BdatState.FAILED:
+    if session.content.bdat is BdatState.FAILED:
         return _throw_away(session, size, last, f"551 5.0.0 Discarded {size} bytes after earlier error")
     if not facts.recipients:
         if facts.sender is None:
@@ -42,13 +42,13 @@ def do_bdat(session: "ServerSession", words: list[Word]) -> Outcome:
         session.trouble.add("protocol")
         log.warning("%s: null BDAT request from %s", facts.queue_id, facts.client.host)
         return _throw_away(session, size, last, "551 5.7.1 Null BDAT request")
-    if session.bdat is BdatState.NONE:
+    if session.content.bdat is BdatState.NONE:
         return _begin(session, size, last)
     return _take(session, size, last)
 
 
 def _begin(session: "ServerSession", size: int, last: bool) -> Outcome:
-    session.bdat, session.chunks = BdatState.OPEN, ChunkDecoder()
+    session.content.bdat, session.content.chunks = BdatState.OPEN, ChunkDecoder()
     session.facts.actual_size = 0
     if not session.config.ask_data:
         return _take(session, size, last, first=True)
@@ -78,7 +78,7 @@ def _take(session: "ServerSession", size: int, last: bool, *, first: bool = Fals
 
 def _throw_away(session: "ServerSession", size: int, last: bool, reply: str) -> Outcome:
     """Read the chunk all the same: its octets are no commands."""
-    session.bdat = BdatState.FAILED
+    session.content.bdat = BdatState.FAILED
 
     def gone() -> Outcome:
         if last:

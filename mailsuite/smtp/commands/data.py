@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def do_data(session: "ServerSession", words: list[Word]) -> Outcome:
     facts = session.facts
-    if session.bdat is not BdatState.NONE:
+    if session.content.bdat is not BdatState.NONE:
         session.trouble.add("protocol")
         return refused("503 5.5.1 Error: DATA after BDAT")
     if not facts.recipients:

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 def end_of_message(session: "ServerSession", chunked: str = "") -> Outcome:
     """chunked: "27 bytes" of BDAT, for the reply."""
-    if session.content_failed:
+    if session.content.failed:
         session.trouble.add("bounce")
         return abandon(session, lambda: refused("552 5.3.4 Error: message file too big"))
 
-    if session.bare_lf:
-        session.note_bare_lf()
+    if session.content.bare_lf:
+        session.note_bare_lf("END-OF-MESSAGE")
         return abandon(session, lambda: refused(session.config.bare_lf_reply))
 
     def judged(answer: object) -> Outcome:

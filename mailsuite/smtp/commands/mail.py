@@ -28,8 +28,7 @@ def abandon(session: "ServerSession", then: Callable[[], Outcome]) -> Outcome:
         session.ledger.turn_page()
         session.facts.reset_mail()
         session.facts.forwarded = None
-        session.bdat, session.chunks = BdatState.NONE, None
-        session.content_failed = False
+        session.content.forget()
         session.overshoot = 0
         return then()
 
@@ -48,7 +47,7 @@ def do_mail(session: "ServerSession", words: list[Word]) -> Outcome:
     if facts.sender is not None:
         session.trouble.add("protocol")
         return refused("503 5.5.1 Error: nested MAIL command")
-    if session.bdat is not BdatState.NONE:
+    if session.content.bdat is not BdatState.NONE:
         session.trouble.add("protocol")
         return refused("503 5.5.1 Error: MAIL after BDAT")
     if len(words) < 3 or words[1].text.lower() != "from:":
@@ -70,7 +69,7 @@ def _mail_from(session: "ServerSession", sender: str, options: list[Word]) -> Ou
     facts = session.facts
     facts.reset_mail()
     session.overshoot = 0
-    session.content_failed = False
+    session.content.failed = False
     for word in options:
         problem = _mail_option(session, word.text)
         if problem:
@@ -201,7 +200,7 @@ def do_rcpt(session: "ServerSession", words: list[Word]) -> Outcome:
     if facts.sender is None:
         session.trouble.add("protocol")
         return refused("503 5.5.1 Error: need MAIL command")
-    if session.bdat is not BdatState.NONE:
+    if session.content.bdat is not BdatState.NONE:
         session.trouble.add("protocol")
         return refused("503 5.5.1 Error: RCPT after BDAT")
     if len(words) < 3 or words[1].text.lower() != "to:":

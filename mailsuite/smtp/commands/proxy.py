@@ -13,6 +13,7 @@ from mailsuite.smtp import questions
 from mailsuite.smtp.facts import Client, Facts, Forwarded, NameStatus
 from mailsuite.smtp.outcome import Done, Outcome, Pending, refused
 from mailsuite.smtp.syntax import Word, is_hostname, neuter_helo, printable, read_xtext
+from mailsuite.smtp.welcome import banner
 
 if TYPE_CHECKING:
     from mailsuite.smtp.session import ServerSession
@@ -106,7 +107,7 @@ def do_xclient(session: "ServerSession", words: list[Word]) -> Outcome:
     def judged(answer: object) -> Outcome:
         session.offer = None
         # The dialogue begins anew: neither an error nor a success.
-        outcome = session.banner(answer)
+        outcome = banner(session, answer)
         return Done(outcome.reply, ok=False, blameless=not isinstance(answer, questions.Refusal))
 
     return Pending(questions.BecomeClient(tuple(said.items())), judged)

@@ -17,7 +17,7 @@ from mailsuite.base.log import logger
 from mailsuite.maps.maps import MapSource, open_maps
 from mailsuite.queue.envelope import Handling
 from mailsuite.smtp.facts import Facts
-from mailsuite.smtp.ledger import log_decision
+from mailsuite.smtp.log_lines import log_decision
 from mailsuite.smtp.milter import params
 from mailsuite.smtp.milter.client import Milter
 from mailsuite.smtp.milter.macros import refused_macros, smtp_macros

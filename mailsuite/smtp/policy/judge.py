@@ -15,7 +15,7 @@ from mailsuite.base.errors import TemporaryError
 from mailsuite.base.log import logger
 from mailsuite.base.trace import TRACE, Trace
 from mailsuite.smtp.facts import Deferral, Facts
-from mailsuite.smtp.ledger import log_decision
+from mailsuite.smtp.log_lines import log_decision
 from mailsuite.smtp.policy.verdict import Verdict
 from mailsuite.smtp.questions import Refusal
 from mailsuite.smtp.reply import consistent
