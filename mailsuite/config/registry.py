@@ -179,6 +179,20 @@ def string(*, least: int = 0, most: int = 0) -> Callable[[str], str]:
     return _kind(parse, "text")
 
 
+_ESCAPE = re.compile(rb"\\([0-7]{1,3}|.?)", re.DOTALL)
+_ESCAPED = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
+
+
+def octets() -> Callable[[str], bytes]:
+    r"""Parser for octets with C's escape sequences: \a \b \f \n \r \t \v \ddd (octal); else \x is x."""
+
+    def one(match: re.Match[bytes]) -> bytes:
+        text = match[1]
+        return bytes([int(text, 8) & 255]) if text.isdigit() and text < b"8" else _ESCAPED.get(text, text)
+
+    return _kind(lambda text: _ESCAPE.sub(one, text.encode("utf-8", "surrogateescape")), "octets, with C's escapes")
+
+
 def split_items(text: str, separators: str = ", \t\r\n") -> list[str]:
     """Split a list at commas and white space, but not inside {}. Raises ConfigError: a "{" is never closed.
 

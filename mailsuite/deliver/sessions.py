@@ -21,7 +21,7 @@ from mailsuite.deliver.status_filter import LineFilter
 from mailsuite.deliver.tls_reports import TlsReports
 from mailsuite.dns.resolver import Resolver
 from mailsuite.maps import MapSource, open_maps
-from mailsuite.maps.matchlist import NameList
+from mailsuite.maps.matchlist import AddressList, NameList
 from mailsuite.smtp.client import ClientConnection, Endpoint, HandshakeTrouble
 from mailsuite.smtp.client_auth import (
     Credentials,
@@ -39,7 +39,7 @@ from mailsuite.smtp.client_policy import Policy
 from mailsuite.smtp.client_requiretls import Demand, Demands, RequireTlsTrouble
 from mailsuite.smtp.client_session import Features, Trouble, greeting, hello, start_tls
 from mailsuite.smtp.client_tls import CertificateTrouble, NoStartTls, Policies
-from mailsuite.smtp.client_transcript import Transcript
+from mailsuite.smtp.client_transcript import LoggedTranscript, Transcript
 from mailsuite.tls.identity import Identity
 from mailsuite.tls.peer import Trust, Verdict
 
@@ -100,6 +100,8 @@ class Sessions:
         self._bind_must = settings.text(f"{prefix}_bind_address_enforce") == "yes"
         self._filter = LineFilter(settings, prefix)
         self._always = NameList(settings.text(f"{prefix}_connection_cache_destinations"), MapSource(settings, prefix))
+        self._debugged = AddressList(settings.text("debug_peer_list"), MapSource(settings, prefix),
+                                     name="debug_peer_list")
         self._keep_s, self._on_demand = float(settings[CACHE_TIME[prefix]]), settings[CACHE_ON_DEMAND[prefix]]
         self._queue_directory = settings.text("queue_directory")
         self._age_s, self._count = settings[REUSE_TIME[prefix]], settings[REUSE_COUNT[prefix]] or 10**9
@@ -178,6 +180,8 @@ class Sessions:
         self._listen(link, queue_id)
         if self.watch is not None:
             link.transcript = self.watch(endpoint)
+        if not self._debugged.empty and await self._debugged.matches_host(endpoint.host, endpoint.address):
+            link.transcript = LoggedTranscript(self._log, endpoint.name_port, link.transcript)
         own = endpoint.port == SMTP_PORT        # elsewhere our own name is a content filter's, say
         best_mx_of = endpoint.domain if endpoint.best else ""
         try:

@@ -30,6 +30,7 @@ from mailsuite.message.mime_pass import MimePass, Problem
 from mailsuite.queue import params
 from mailsuite.queue.active import Message
 from mailsuite.queue.cleanup_body import new_pass
+from mailsuite.queue.cleanup_characters import Characters
 from mailsuite.queue.cleanup_checks import ContentChecks
 from mailsuite.queue.cleanup_header import HeaderPass, HeaderWork
 from mailsuite.queue.cleanup_inspect import inspect
@@ -73,6 +74,7 @@ class Cleanup:
         self.rewriter, self.store, self.notifier = rewriter, store, notifier
         self.checks = ContentChecks(settings)
         self.header_work = HeaderWork(settings, rewriter, self.checks)
+        self.characters = Characters.of(settings)
         self.size_limit = settings[MESSAGE_SIZE_LIMIT]
         self.replaces_cr = settings[CLEANUP_REPLACE_STRAY_CR_LF]
         self.content_filter = settings[params.CONTENT_FILTER]
@@ -126,6 +128,8 @@ class Intake:
         self._mime: MimePass | None = new_pass(cleanup.checks, self) if checked else None
         self._header: HeaderPass | None = HeaderPass(cleanup.header_work, self, self._mime)
         self._check_body = checked and cleanup.checks.lines_on
+        self._characters = cleanup.characters if checked else None
+        self._disallowed: str | None = None         # the line with a character that nothing may have
         self._rest = b""
         self._header_size = 0
         self._sender: str | None = None
@@ -149,8 +153,10 @@ class Intake:
 
     def write(self, octets: bytes) -> None:
         """Content, LF line ends, blocks of any size. Never raises: what is wrong is told by commit."""
-        if self._file is None or self.failed:
+        if self._file is None or self.failed or self._disallowed is not None:
             return
+        if self._characters is not None:
+            octets, self._disallowed = self._characters.look(octets)
         if not self.size and (self.inspectors or self.cleanup.first or self.cleanup.last):
             self._file.writer.reserve = RESERVE
         if self.cleanup.replaces_cr and b"\r" in octets:
@@ -250,7 +256,9 @@ class Intake:
                 await asyncio.sleep(self.cleanup.flow_delay_s)
             if self._task is not None:
                 await self._task
-            await self._take(whole=True)
+            await self._take(whole=self._disallowed is None)
+            if self._disallowed is not None:
+                self.cleanup.checks.disallowed(self, self._disallowed)
             if self._mime is not None and self._check_body:
                 self._store(await self._mime.end())
             if self.problems:

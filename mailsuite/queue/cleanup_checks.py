@@ -85,6 +85,13 @@ class ContentChecks:
     async def body(self, case: Case, text: bytes) -> list[bytes]:
         return await self._check(case, self.body_maps, BODY, text)
 
+    def disallowed(self, case: Case, line: str) -> None:
+        """A line with a character of message_reject_characters."""
+        if case.passed or case.stopped:
+            return
+        log.info("%s: 5.7.1 disallowed character", described(case, f"reject: content {line}", ""))
+        case.refuse(550, "5.7.1", "disallowed character")
+
     async def _check(self, case: Case, maps: Maps, what: str, octets: bytes) -> list[bytes]:
         if maps.empty or case.passed or case.stopped:
             return [octets]

@@ -1,6 +1,6 @@
 """Parameters of the queue; names and defaults are Postfix's."""
 
-from mailsuite.config.registry import Param, boolean, declare, integer, items, seconds, string, words
+from mailsuite.config.registry import Param, boolean, declare, integer, items, octets, seconds, string, words
 
 QUEUE_DIRECTORY = declare(Param("queue_directory", "/var/spool/postfix", string(),
     "Where the queue lives; relative paths of services (private/auth) are below it."))
@@ -48,6 +48,11 @@ STRICT_8BITMIME = declare(Param("strict_8bitmime", "no", boolean(),
     "Both strict_7bit_headers and strict_8bitmime_body."))
 STRICT_MIME_ENCODING_DOMAIN = declare(Param("strict_mime_encoding_domain", "no", boolean(),
     "Refuse multipart/* and message/* parts that are encoded as a whole."))
+
+MESSAGE_REJECT_CHARACTERS = declare(Param("message_reject_characters", "", octets(),
+    "Octets that no message may have, e.g. \\0, as in C: \\a \\b \\f \\n \\r \\t \\v \\ddd (octal) \\\\."))
+MESSAGE_STRIP_CHARACTERS = declare(Param("message_strip_characters", "", octets(),
+    "Octets that are taken out of messages; written likewise."))
 
 QMGR_MESSAGE_ACTIVE_LIMIT = declare(Param("qmgr_message_active_limit", "20000", integer(least=1),
     "Messages in the active queue; the rest waits in incoming/ and deferred/."))

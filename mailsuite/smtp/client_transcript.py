@@ -4,10 +4,13 @@
     transcript.said(octets); transcript.heard(reply); transcript.judge(refusal); transcript.turn_page()
     transcript.end()
 
+    LoggedTranscript(log, "mx.a.test[192.0.2.1]:25", inner)       tells the log as well (debug_peer_list)
+
 Limit: LINES lines; what comes beyond is left out.
 """
 
 from collections.abc import Callable
+from logging import Logger
 
 from mailsuite.smtp.client_reply import Reply
 
@@ -50,3 +53,30 @@ class Transcript:
         if self._odd and self._lines:
             self._tell(self._lines)
         self._lines, self._odd = [], False
+
+
+class LoggedTranscript(Transcript):
+    """Both sides go to the log as they are said, passwords and content apart. inner: the postmaster's, if any."""
+
+    def __init__(self, log: Logger, host: str, inner: Transcript | None) -> None:
+        super().__init__(lambda lines: None)
+        self._log, self._host, self._inner = log, host, inner or Transcript(lambda lines: None)
+
+    def said(self, octets: bytes, *, secret: bool = False) -> None:
+        for line in ["<hidden>"] if secret else octets.decode("utf-8", "replace").split("\r\n")[:-1]:
+            self._log.info("> %s: %s", self._host, line)
+        self._inner.said(octets, secret=secret)
+
+    def heard(self, reply: Reply) -> None:
+        for line in reply.lines:
+            self._log.info("< %s: %s", self._host, line)
+        self._inner.heard(reply)
+
+    def judge(self, reply: str) -> None:
+        self._inner.judge(reply)
+
+    def turn_page(self) -> None:
+        self._inner.turn_page()
+
+    def end(self) -> None:
+        self._inner.end()

@@ -4,6 +4,7 @@ from mailsuite.base.log import logger
 from mailsuite.smtp.commands import COUNTED, JUNK, Entry
 from mailsuite.smtp.config import SessionConfig
 from mailsuite.smtp.facts import Facts
+from mailsuite.smtp.syntax import printable
 
 log = logger("smtpd")
 HISTORY_LIMIT = 1000            # lines of a transcript that are kept for the postmaster
@@ -26,6 +27,23 @@ class Ledger:
         self.reason = ""
         self.transcripts: list[tuple[frozenset[str], list[str]]] = []
         self._counts: dict[str, list[int]] = {}
+
+    def log_dialogue(self) -> None:
+        """This client's commands and our replies go to the log (debug_peer_list); passwords and content do not."""
+        heard, said, host = self.heard, self.said, self._facts.client.host
+
+        def log_heard(line: str) -> None:
+            verb, _, rest = line.partition(" ")
+            secret = verb.upper() == "AUTH" and " " in rest.strip()
+            log.info("< %s: %s", host, printable(f"{verb} {rest.split()[0]} <hidden>" if secret else line))
+            heard(line)
+
+        def log_said(reply: bytes) -> None:
+            for line in reply.decode("utf-8", "replace").splitlines():
+                log.info("> %s: %s", host, line)
+            said(reply)
+
+        self.heard, self.said = log_heard, log_said     # type: ignore[method-assign]  # nobody else pays for it
 
     def heard(self, line: str) -> None:
         """A command, for the transcript."""

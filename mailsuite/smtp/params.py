@@ -25,6 +25,9 @@ SMTPD_JUNK_COMMAND_LIMIT = declare(Param("smtpd_junk_command_limit", "100", inte
 SMTPD_RECIPIENT_LIMIT = declare(Param("smtpd_recipient_limit", "1000", integer(least=1), "Recipients of a message."))
 SMTPD_RECIPIENT_OVERSHOOT_LIMIT = declare(Param("smtpd_recipient_overshoot_limit", "1000", integer(least=1),
     "Recipients over the limit that are refused without being counted as errors."))
+SMTPD_DELAY_OPEN = declare(Param("smtpd_delay_open_until_valid_rcpt", "yes", boolean(),
+    "Make a message's queue file, and give it an id, at its first accepted recipient; no: at MAIL, so that the log has "
+    "an id for recipients that are refused."))
 SMTPD_TIMEOUT = declare(Param("smtpd_timeout", "${stress?{10}:{300}}s", seconds(least=1),
     "How long a client may be silent; 10s while under stress: all connections of the service are taken."))
 SMTPD_STARTTLS_TIMEOUT = declare(Param("smtpd_starttls_timeout", "${stress?{10}:{300}}s", seconds(least=1),

@@ -99,6 +99,7 @@ class Server:
                                          self.policy.resources.source, name="smtpd_forbid_bare_newline_exclusions")
         self.mail_name = settings[params.MAIL_NAME]
         self.log_port = settings[params.SMTPD_CLIENT_PORT_LOGGING]
+        self.opens_late = settings[params.SMTPD_DELAY_OPEN]
         self.show_tls = settings[params.SMTPD_TLS_RECEIVED_HEADER]
         self.show_login = settings[params.SMTPD_SASL_AUTHENTICATED_HEADER]
         self.hide_client = settings[params.SMTPD_HIDE_CLIENT_SESSION]
@@ -127,6 +128,7 @@ class Server:
                                          name="smtpd_authorized_xclient_hosts")
         self.xforward_hosts = AddressList(settings.text("smtpd_authorized_xforward_hosts"), source,
                                           name="smtpd_authorized_xforward_hosts")
+        self.debugged = AddressList(settings.text("debug_peer_list"), source, name="debug_peer_list")
         self.verp_hosts = AddressList(settings.text("smtpd_authorized_verp_clients"), source,
                                       name="smtpd_authorized_verp_clients")
         self._exempt = AddressList(settings.text("smtpd_client_event_limit_exceptions"), source,
@@ -135,9 +137,9 @@ class Server:
                                    name="smtpd_forbidden_commands")
         self._flush_domains = flush_domains(settings, "smtpd")
         self._discard_maps = self.policy.resources.table(settings.text("smtpd_discard_ehlo_keyword_address_maps"))
+        lists = (self.xclient_hosts, self.xforward_hosts, self.verp_hosts, self.debugged)
         self.asks_at_connect = self.policy.judges_connect or bool(self.config.bare_lf_reply) or observed or \
-            "connection" in self.rates.events or not (
-                self.xclient_hosts.empty and self.xforward_hosts.empty and self.verp_hosts.empty)
+            "connection" in self.rates.events or not all(hosts.empty for hosts in lists)
         self._names: OrderedDict[str, tuple[float, Name]] = OrderedDict()
         self._looks_up = settings[params.SMTPD_PEERNAME_LOOKUP]
         self._watched = watched_classes(settings)

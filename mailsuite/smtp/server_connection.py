@@ -160,6 +160,8 @@ class SmtpHandler:
             self._session.may_xclient = await server.xclient_hosts.matches_host(client.name, client.address)
             self._session.may_xforward = await server.xforward_hosts.matches_host(client.name, client.address)
             self._session.may_verp = await server.verp_hosts.matches_host(client.name, client.address)
+            if await server.debugged.matches_host(client.name, client.address):
+                self._session.ledger.log_dialogue()
             if self._session.content.refuses_bare_lf:
                 self._session.content.refuses_bare_lf = not await server.may_end_lines_in_lf(client)
         if not self._counted and await server.is_counted(client):
@@ -299,6 +301,11 @@ class SmtpHandler:
         answer = await self._observers.mail(self.facts, self.facts.words)
         if isinstance(answer, Refusal):
             self._observers.reset(self.facts)
+        elif not self.server.opens_late and self.server.proxy is None:
+            try:
+                await self._begin()
+            except MailError as error:
+                return self._refusal(error)
         return answer
 
     async def _rcpt(self, question: questions.RcptTo) -> Answer:
@@ -340,7 +347,7 @@ class SmtpHandler:
         return None
 
     async def _begin(self) -> None:
-        """The first recipient was accepted: a queue file and an id are due. Raises Refused."""
+        """A queue file and an id are due: the first recipient was accepted, or the sender. Raises Refused."""
         server, facts, client = self.server, self.facts, self.facts.client
         envelope = Envelope(
             sender=facts.sender or "", local=await self._is_local(), handling=server.handling,

@@ -82,7 +82,7 @@ def make_config(settings: "Settings", policy: "Policy | None", rates: Rates, *,
         ask_options=policy is not None and
         (sasl or bool(settings.text("smtpd_discard_ehlo_keyword_address_maps"))),
         ask_helo=policy is not None and (observed or policy.judges_helo),
-        ask_mail=policy is not None and (observed or policy.judges_mail),
+        ask_mail=policy is not None and (observed or policy.judges_mail or not settings[params.SMTPD_DELAY_OPEN]),
         ask_data=policy is not None and (observed or policy.judges_data), observed=observed,
         verp_delimiters=settings[DEFAULT_VERP_DELIMITERS], verp_filter=settings[VERP_DELIMITER_FILTER],
         soft_bounce=settings[params.SOFT_BOUNCE], standalone=policy is None)

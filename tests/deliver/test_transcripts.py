@@ -1,5 +1,6 @@
 """notify_classes = protocol: what the postmaster reads of our dialogues with other servers."""
 
+import logging
 from typing import Any
 
 import pytest
@@ -69,3 +70,12 @@ def test_passwords_are_left_out(notices: list[Notice]) -> None:
             smtp_sasl_password_maps="static:alice:secret")
     [notice] = notices
     assert " Out: ..." in notice.lines and not any("c2VjcmV0" in line or "YWxpY2U" in line for line in notice.lines)
+
+
+def test_a_dialogue_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "mailsuite.smtp"):
+        port = talk_to(Server(), debug_peer_list="127.0.0.1", notify_classes="")
+    said = [record.getMessage().replace(f"127.0.0.1[127.0.0.1]:{port}: ", "") for record in caplog.records]
+    assert [line for line in said if line[:1] in "<>"][:4] == [
+        "< 220 far.test", "> EHLO here.test", "< 250-far.test", "< 250 PIPELINING"]
+    assert "> RCPT TO:<x@c.test>" in said

@@ -85,6 +85,29 @@ def test_a_rejected_header(tmp_path: Path) -> None:
     assert (raised.value.code, raised.value.status, raised.value.public) == (550, "5.7.9", "go away")
 
 
+@pytest.mark.parametrize("blocks", [1, 1 << 20])
+def test_characters_are_taken_out(tmp_path: Path, blocks: int) -> None:
+    world = World(tmp_path, message_strip_characters="\\001\\\\")
+    assert kept(world, b"Sub\1ject: x\n" + FULL + b"\na\\b\n\1\nc\n", blocks=blocks) == b"Subject: x\n" + FULL + \
+        b"\nab\n\nc\n"
+
+
+@pytest.mark.parametrize(("content", "line"), [
+    (FULL + b"\nfine\nbe\all\nmore\a\n", "be?ll"), (b"Subject: be\all\n" + FULL + b"\n", "Subject: be?ll"),
+    (FULL + b"\nnul\0cut\n", "nul"), (FULL + b"\nlast\a", "last?"), (FULL + b"\n\1 is fine\n", "")])
+def test_characters_that_nothing_may_have(tmp_path: Path, content: bytes, line: str,
+                                          caplog: pytest.LogCaptureFixture) -> None:
+    world = World(tmp_path, message_reject_characters="\\0\\a")
+    with caplog.at_level("INFO", "mailsuite.cleanup"):
+        if not line:
+            assert kept(world, content) == content
+            return
+        with pytest.raises(Refused) as raised:
+            put(world, content)
+    assert (raised.value.code, raised.value.status, raised.value.public) == (550, "5.7.1", "disallowed character")
+    assert f"reject: content {line} from " in caplog.text and ": 5.7.1 disallowed character" in caplog.text
+
+
 def test_recipients_without_doubles(tmp_path: Path) -> None:
     world = World(tmp_path, virtual_alias_domains="v.test", always_bcc="copy@mx.test",
                   virtual_alias_maps="inline:{ {all@v.test = one@mx.test, two@mx.test}, {me@v.test = one@mx.test} }")

@@ -168,3 +168,34 @@ def test_a_configuration_that_relays_everything_does_not_start(queue: Path) -> N
     chosen = settings(queue, smtpd_relay_restrictions="", smtpd_recipient_restrictions="permit_mynetworks")
     with pytest.raises(ConfigError, match="specify at least one working instance"):
         with_server(chosen, lambda port: None)
+
+
+def test_a_queue_id_from_the_sender_on(queue: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """smtpd_delay_open_until_valid_rcpt = no: what is refused has an id in the log; what is given up leaves no file."""
+    def client(port: int) -> None:
+        with smtplib.SMTP("127.0.0.1", port, local_hostname="c.test", timeout=10) as smtp:
+            smtp.ehlo()
+            assert smtp.mail("a@b.test")[0] == 250 and smtp.rcpt("x@else.test")[0] == 454
+            smtp.rset()
+            smtp.sendmail("a@b.test", ["x@example.test"], b"Subject: x\r\n\r\nx\r\n")
+
+    with caplog.at_level(logging.INFO, "mailsuite.smtpd"):
+        with_server(settings(queue, smtpd_delay_open_until_valid_rcpt="no", mynetworks=""), client)
+    lines = [record.getMessage().partition(": ") for record in caplog.records]
+    refused, kept = (line[0] for line in lines if line[2].startswith("client="))
+    assert [line[0] for line in lines if line[2].startswith("reject: RCPT")] == [refused]
+    assert [path.name for path in queued(queue)] == [kept]
+
+
+def test_a_dialogue_in_the_log(queue: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """debug_peer_list: commands and replies, but neither passwords nor content."""
+    def client(port: int) -> None:
+        with smtplib.SMTP("127.0.0.1", port, local_hostname="c.test", timeout=10) as smtp:
+            smtp.sendmail("a@b.test", ["x@example.test"], b"Subject: s3cret\r\n\r\nx\r\n")
+            smtp.docmd("AUTH PLAIN czNjcmV0")
+
+    with caplog.at_level(logging.INFO, "mailsuite.smtpd"):
+        with_server(settings(queue, debug_peer_list="127.0.0.0/8"), client)
+    said = [record.getMessage().replace(" unknown[127.0.0.1]:", "") for record in caplog.records]
+    assert "< rcpt TO:<x@example.test>" in said and "> 354 End data with <CR><LF>.<CR><LF>" in said
+    assert "< AUTH PLAIN <hidden>" in said and "s3cret" not in caplog.text

@@ -21,7 +21,7 @@ daemon_directory: Where Postfix's daemons are; the command column of master.cf i
 daemon_table_open_error_is_fatal !process: Whether a daemon ends when a table cannot be opened; here it defers mail.
 data_directory: Folder for what programs write and may lose: caches, random state, the master's lock.
 debug_peer_level !debug: How much more is logged for peers in debug_peer_list.
-debug_peer_list !debug: Hosts, networks and domains whose sessions are logged in detail.
+debug_peer_list: Hosts, networks and domains whose sessions are logged in detail.
 debugger_command !debug: A command that is run when a daemon is started with -D.
 default_cache_db_type !unseen: Table type of caches such as the one of verified addresses.
 default_database_type: The type that postmap and postalias use when the command line names none.

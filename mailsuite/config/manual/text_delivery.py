@@ -45,8 +45,6 @@ mailbox_command: A command that takes mail of local users in place of a mailbox.
 mailbox_command_maps: Tables that choose mailbox_command for single users.
 mailbox_transport: The transport of all local users, aliases coming before.
 mailbox_transport_maps: Tables that choose mailbox_transport for single users.
-message_reject_characters !mime: Characters whose presence refuses a message.
-message_strip_characters !mime: Characters that are taken out of messages.
 non_empty_end_of_header_action !mime: What happens when the headers end without an empty line.
 pipe_delivery_status_filter: As default_delivery_status_filter, for pipe.
 qmgr_fudge_factor !oqmgr: Per cent of other messages' capacity that a mailing list may use (old queue manager).

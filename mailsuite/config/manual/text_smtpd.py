@@ -13,7 +13,6 @@ smtpd_client_event_limit_exceptions: Clients without connection and rate limits.
 smtpd_client_restrictions: Restrictions that are asked about the client's address and name.
 smtpd_command_filter: A table that rewrites commands of clients before they are parsed.
 smtpd_data_restrictions: Restrictions that are asked at DATA.
-smtpd_delay_open_until_valid_rcpt !unobeyed: Whether a message gets its queue file at the first accepted recipient.
 smtpd_discard_ehlo_keyword_address_maps: Tables that choose, by the client's address, EHLO keywords not to offer.
 smtpd_dns_reply_filter: A table that changes what smtpd learns from DNS.
 smtpd_end_of_data_restrictions: Restrictions that are asked when the message is here.

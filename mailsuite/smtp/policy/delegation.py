@@ -8,6 +8,7 @@ What can go wrong: the service is away or silent. It is tried try_limit times, t
 """
 
 import asyncio
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -60,7 +61,7 @@ class Service:
                         return await self._exchange(request)
                 except (OSError, EOFError, TimeoutError, ValueError) as error:
                     self.close()
-                    why = str(error) or type(error).__name__
+                    why = _in_words(error)
                     log.warning("problem talking to server %s: %s", self.target.removeprefix("inet:"), why)
                 if attempt < self.try_limit:
                     await asyncio.sleep(self.retry_delay_s)
@@ -89,16 +90,27 @@ class Service:
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         kind, _, rest = self.target.partition(":")
-        if kind == "unix":
-            return await asyncio.open_unix_connection(rest, limit=ANSWER_LIMIT)
-        host, _, port = rest.rpartition(":")
-        return await asyncio.open_connection(host.strip("[]") or "127.0.0.1", port, limit=ANSWER_LIMIT)
+        try:
+            if kind == "unix":
+                return await asyncio.open_unix_connection(rest, limit=ANSWER_LIMIT)
+            host, _, port = rest.rpartition(":")
+            return await asyncio.open_connection(host.strip("[]") or "127.0.0.1", port, limit=ANSWER_LIMIT)
+        except OSError as error:
+            log.warning("connect to %s: %s", rest, _in_words(error))
+            raise
 
     def close(self) -> None:
         """Give up the connection; the next request makes another."""
         if self._writer is not None:
             self._writer.close()
         self._reader = self._writer = None
+
+
+def _in_words(error: Exception) -> str:
+    """As C's strerror says it."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return os.strerror(error.errno) if error.errno > 0 else error.strerror or str(error)
+    return str(error) or type(error).__name__
 
 
 _OPTIONS = {"timeout": "timeout_s", "max_idle": "max_idle_s", "max_ttl": "max_age_s", "retry_delay": "retry_delay_s"}
