@@ -11,6 +11,7 @@ from collections.abc import Callable
 from mailsuite.access.handover import HandOver
 from mailsuite.access.world import UserWorld
 from mailsuite.base.dialogue import Action
+from mailsuite.net import plain
 from mailsuite.net.driver import Connection
 
 
@@ -19,6 +20,6 @@ async def converse(sock: socket.socket, handover: HandOver, connection: Connecti
     """Run connection on sock until its handler sets `ended`; say goodbye when the worker stops. Returns the reason."""
     # What the login has read comes before what is still in the socket, be that its end.
     connection.tls, connection.first = handover.tls, handover.octets
-    await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, sock)
     with world.at_stop(lambda: None if ended.done() else connection.perform(goodbye()), handover.session_id):
+        plain.begin(connection, sock, look=True)
         return await ended

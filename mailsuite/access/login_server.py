@@ -142,6 +142,7 @@ async def _serve(context: ServiceContext, protocol: str) -> None:
     for listener in context.listeners:
         acceptors.append(Acceptor(
             listener, partial(_handler, server, listener.name), tls_for=server.context_for, limit=limit, make_room=room,
+            short=True,
             proxy_timeout_s=context.dovecot.time_s("haproxy_timeout"), proxy_trusted=server.proxies.__contains__,
             proxy_failed=lambda sock, peer, why: server.refused_proxy(peer, why)))
     await serve_connections(context, acceptors, _say_goodbye)

@@ -12,17 +12,19 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from mailsuite.base.dialogue import Ask, Body, Close, Peer, Send, Session, StartTls, TlsInfo
 from mailsuite.base.eager import StandIn, begin
 from mailsuite.base.errors import TemporaryError
 from mailsuite.net.handler import Handler, Pending
 from mailsuite.net.patience import Patience
+from mailsuite.net.plain import PlainTransport
 from mailsuite.net.tls_info import tls_info
 
 BACKLOG_LIMIT = 256 * 1024       # octets that may wait in a session while its question is open
 AT_ONCE = 16                     # questions of one connection answered one after the other before others have a turn
+_NOT_READ = (Close, Ask)
 LINGER_S = 5.0                   # how long a closed connection may take to read our last words
 
 log = logging.getLogger("mailsuite.net")
@@ -42,6 +44,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._task: asyncio.Task[Any] | StandIn | Pending | None = None
+        self._at_once: Callable[[object], object] | None = getattr(handler, "at_once", None)
         self._take: Callable[[object, Pending], bool] | None = getattr(handler, "take", None)
         self._linger: asyncio.TimerHandle | None = None
         self._patience = Patience(self, self._loop)
@@ -211,6 +214,13 @@ class Connection(asyncio.Protocol):
 
     def _ask(self, ask: Ask, *, at_once: bool) -> list[Send | StartTls | Close | Ask | Body] | None:
         """Have a question answered; what the session says to the answer, None when that has to wait."""
+        if self._at_once is not None and at_once:
+            try:
+                result = self._at_once(ask.question)
+            except Exception as error:
+                return self._failed(error, ask.question)
+            if result is not None:
+                return self._answered(result)
         if self._take is not None:
             self._task = pending = Pending(self, ask.question)
             try:
@@ -277,7 +287,8 @@ class Connection(asyncio.Protocol):
             return None
         self._patience.last_octet = self._loop.time()
         following = self.session.answered(result)
-        if not following or type(following[-1]) is not Close:       # who is about to go is not read from again
+        # Who is about to go is not read from again, nor somebody else's answer is still awaited.
+        if not following or type(following[-1]) not in _NOT_READ:
             self._resume()
         return following
 
@@ -319,8 +330,7 @@ class Connection(asyncio.Protocol):
         try:
             if context is None:
                 raise ssl.SSLError("no certificate")
-            transport = await self._loop.start_tls(self._transport, self, context, server_side=True,
-                                                   ssl_handshake_timeout=self._handshake_timeout_s)
+            transport = await self._begin_tls(self._transport, context)
         except (OSError, ssl.SSLError) as error:
             self._task = None
             self._close_reason = f"TLS handshake failed: {error}"
@@ -335,6 +345,20 @@ class Connection(asyncio.Protocol):
         self.tls = tls_info(transport) or TlsInfo()
         self._patience.last_octet = self._loop.time()
         self.perform(self.session.secured(self.tls))
+
+    async def _begin_tls(self, transport: asyncio.Transport, context: ssl.SSLContext) -> asyncio.Transport | None:
+        """Raises OSError."""
+        if not isinstance(transport, PlainTransport):
+            return await self._loop.start_tls(transport, self, context, server_side=True,
+                                              ssl_handshake_timeout=self._handshake_timeout_s)
+        sock = transport.take_socket()
+        try:
+            through, _ = await self._loop.connect_accepted_socket(
+                lambda: self, sock, ssl=context, ssl_handshake_timeout=self._handshake_timeout_s)
+        except BaseException:
+            sock.close()
+            raise
+        return cast(asyncio.Transport, through)
 
     def _pause(self) -> None:
         if self._reading and self._transport is not None and not self._gone:

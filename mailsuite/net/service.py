@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from mailsuite.base.dialogue import Peer, TlsInfo
 from mailsuite.base.eager import StandIn, begin
+from mailsuite.net import plain
 from mailsuite.net.driver import Connection
 from mailsuite.net.exclusive import share_fairly
 from mailsuite.net.handler import Handler
@@ -92,13 +93,14 @@ class Acceptor:
                  proxy_failed: Callable[[socket.socket, Peer, str], None] = lambda sock, peer, why: None,
                  proxy_trusted: Callable[[str], bool] = lambda address: True,
                  tls_for: Callable[[Peer], ssl.SSLContext | None] | None = None,
-                 make_room: Callable[[], None] | None = None) -> None:
+                 make_room: Callable[[], None] | None = None, short: bool = False) -> None:
         """proxy_trusted: whether a PROXY header from this address is believed; others are turned away.
 
         proxy_failed: says a last word (without blocking) to who sent no good header, or was not trusted to.
         tls_for: as tls, where it depends on the client. make_room: called while limit is reached and somebody waits;
-        it may end a connection.
+        it may end a connection. short: most connections are, so they begin without a turn of the loop (plain.py).
         """
+        self._short = short
         self._handshake_timeout_s, self._proxy_failed = handshake_timeout_s, proxy_failed
         self._tls_for, self._make_room = tls_for, make_room
         self.listener, self._handler, self._tls = listener, handler, tls
@@ -114,6 +116,8 @@ class Acceptor:
 
     def start(self) -> None:
         self.listener.sock.setblocking(False)
+        if self.listener.kind == "inet":        # what is accepted has it too
+            self.listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if not self._accepting:
             self._accepting = True
             self._loop.add_reader(self.listener.sock.fileno(), self._accept)
@@ -215,6 +219,11 @@ class Acceptor:
             self._not_begun(sock, ssl.SSLError("no certificate"))
             return
         self.connections.add(made)
+        if self._short and context is None:
+            sock.setblocking(False)
+            plain.begin(made, sock)
+            self._begun()
+            return
         task = self._loop.create_task(self._loop.connect_accepted_socket(
             lambda: made, sock, ssl=context, ssl_handshake_timeout=self._handshake_timeout_s if context else None))
         self._tasks.add(task)

@@ -1,0 +1,216 @@
+"""A transport for a connection that is short: it costs no turn of the event loop to begin, and holds nothing back.
+
+    begin(connection, sock)                 connection_made, at once
+    begin(connection, sock, look=True)      and data_received with what the peer has said already
+    transport.take_socket()                 the socket back, for who goes on with it (TLS); the transport is over
+
+uvloop's own transports are faster for each octet, but a login lives for two commands in the login process and often for
+one in the user's worker; there, beginning and ending is most of the work. `pause_reading` takes the socket out of the
+loop's epoll set at once (uvloop leaves it there until something comes): a process that has given a connection away is
+not woken by what its client says to the next one.
+
+The contract is asyncio.Transport's: connection_lost comes later, never from within a call of the protocol. What a
+protocol raises is logged and ends its connection. The socket is non-blocking, and the transport's.
+Limits: HIGH_WATER octets wait to be sent before the protocol is told to pause.
+"""
+
+import asyncio
+import logging
+import socket
+from collections import deque
+from typing import Any
+
+READ_SIZE = 128 * 1024
+HIGH_WATER, LOW_WATER = 64 * 1024, 16 * 1024
+
+log = logging.getLogger("mailsuite.net")
+
+
+class PlainTransport(asyncio.Transport):
+    """One socket's. Made by `begin`."""
+
+    __slots__ = ("_closing", "_high", "_loop", "_low", "_over", "_paused", "_protocol", "_reading", "_size", "_sock",
+                 "_unsent", "_watched")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, protocol: asyncio.Protocol) -> None:
+        super().__init__()
+        self._loop, self._sock, self._protocol = loop, sock, protocol
+        self._unsent: deque[memoryview] = deque()
+        self._size = 0                      # octets of them
+        self._high, self._low = HIGH_WATER, LOW_WATER
+        self._reading, self._watched = True, False      # watched: the loop calls `read`
+        self._closing = self._over = self._paused = False
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    def is_reading(self) -> bool:
+        return self._reading
+
+    def pause_reading(self) -> None:
+        self._reading = False
+        if self._watched:
+            self._watched = False
+            self._loop.remove_reader(self._sock.fileno())
+
+    def resume_reading(self) -> None:
+        self._reading = not self._closing
+        self.watch()
+
+    def watch(self) -> None:
+        """Have the loop tell when there is something to read."""
+        if self._reading and not self._watched:
+            self._watched = True
+            self._loop.add_reader(self._sock.fileno(), self.read)
+
+    def read(self) -> None:
+        """Take what the peer has said, if it has."""
+        try:
+            octets = self._sock.recv(READ_SIZE)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._lose(error)
+            return
+        try:
+            if octets:
+                self._protocol.data_received(octets)
+            elif self._protocol.eof_received():
+                self.pause_reading()
+            else:
+                self.close()
+        except Exception:
+            log.exception("unforeseen in a connection")
+            self.abort()
+
+    # --- writing ----------------------------------------------------------------------------------------------------
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send at once what the kernel takes, the rest when it can."""
+        if self._closing or not data:
+            return
+        sent = 0
+        if not self._unsent:
+            try:
+                sent = self._sock.send(data)
+            except (BlockingIOError, InterruptedError):
+                pass
+            except OSError as error:
+                self._lose(error)
+                return
+            if sent == len(data):
+                return
+            self._loop.add_writer(self._sock.fileno(), self._writable)
+        self._unsent.append(memoryview(bytes(data))[sent:])
+        self._size += len(data) - sent
+        if self._size > self._high and not self._paused:
+            self._paused = True
+            self._protocol.pause_writing()
+
+    def _writable(self) -> None:
+        try:
+            while self._unsent:
+                block = self._unsent[0]
+                sent = self._sock.send(block)
+                self._size -= sent
+                if sent < len(block):
+                    self._unsent[0] = block[sent:]
+                    break
+                self._unsent.popleft()
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._lose(error)
+            return
+        if not self._unsent:
+            self._loop.remove_writer(self._sock.fileno())
+            if self._closing:
+                self._loop.call_soon(self._end, None)
+                return
+        if self._paused and self._size <= self._low:
+            self._paused = False
+            self._protocol.resume_writing()
+
+    def get_write_buffer_size(self) -> int:
+        return self._size
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        return self._low, self._high
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self._high = HIGH_WATER if high is None else high
+        self._low = self._high // 4 if low is None else low
+
+    def can_write_eof(self) -> bool:
+        return False
+
+    # --- the end ----------------------------------------------------------------------------------------------------
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def close(self) -> None:
+        """Read no more; say what is still to be said, then end."""
+        if not self._closing:
+            self.pause_reading()
+            self._closing = True
+            if not self._unsent:
+                self._loop.call_soon(self._end, None)
+
+    def abort(self) -> None:
+        self._lose(None)
+
+    def _lose(self, error: OSError | None) -> None:
+        if self._over or self._closing and not self._unsent:
+            return                          # its end is under way
+        self.pause_reading()
+        if self._unsent:
+            self._loop.remove_writer(self._sock.fileno())
+            self._unsent.clear()
+            self._size = 0
+        self._closing = True
+        self._loop.call_soon(self._end, error)
+
+    def _end(self, error: OSError | None) -> None:
+        if self._over:
+            return
+        self._over = True
+        try:
+            self._protocol.connection_lost(error)
+        except Exception:
+            log.exception("unforeseen at a connection's end")
+        finally:
+            self._sock.close()
+
+    def take_socket(self) -> socket.socket:
+        """For who goes on with the connection; nothing may be waiting to be sent."""
+        assert not self._closing and not self._unsent
+        self.pause_reading()
+        self._closing = self._over = True
+        return self._sock
+
+    # --- who is who -------------------------------------------------------------------------------------------------
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        return self._protocol
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        assert isinstance(protocol, asyncio.Protocol)
+        self._protocol = protocol
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """"socket"; nothing else is known."""
+        return self._sock if name == "socket" else default
+
+
+def begin(connection: asyncio.Protocol, sock: socket.socket, *, look: bool = False) -> PlainTransport:
+    """Tell the connection that it stands. look: what the peer has said already is taken before the loop watches."""
+    transport = PlainTransport(asyncio.get_running_loop(), sock, connection)
+    try:
+        connection.connection_made(transport)
+    except Exception:
+        log.exception("unforeseen on a new connection")
+        transport.abort()
+    if look and transport.is_reading():
+        transport.read()
+    transport.watch()
+    return transport
