@@ -144,6 +144,9 @@ class LoginHandler:
             if isinstance(question, Authenticate) and server.auth.connected:
                 server.auth.ask(question.mechanism, lambda step: self._authenticated(step, pending),
                                 initial=question.initial, **self._facts_for_auth(session))
+                # Most logins are good: what the client says from here on is for the user's worker.
+                if isinstance(self._channel, Connection):
+                    self._channel.hold()
             elif isinstance(question, Proceed) and server.auth.connected:
                 server.auth.reply(question.request_id, question.response,
                                   lambda step: self._authenticated(step, pending))

@@ -148,6 +148,13 @@ class ImapLogin(LoginSession):
     # --- greeting and the end -----------------------------------------------------------------------------------
 
     def capability(self) -> str:
+        kind = "capability", self.tls is None, self.is_secure, self.tls is not None and bool(self.tls.bindings)
+        text = self.facts.worked_out.get(kind)
+        if text is None:
+            text = self.facts.worked_out[kind] = self._capability()
+        return text
+
+    def _capability(self) -> str:
         own = self.facts.capability
         if own and not own.startswith("+"):
             words = own.split()

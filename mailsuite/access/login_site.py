@@ -9,6 +9,7 @@ import os
 import socket
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mailsuite.access.login_log import LineFormat
@@ -44,20 +45,24 @@ class Site:
         self._literal_minus = protocol == "imap" and settings.flag("imap_literal_minus")
         self._utf8 = protocol == "pop3" and settings.flag("mail_utf8_extensions")
         self._retain_id = protocol == "imap" and settings.flag("imap_id_retain")
+        self._known: dict[tuple[bool, bool, bool], LoginFacts] = {}
 
     def facts(self, peer: Peer, mechanisms: tuple[Mechanism, ...], *, secured: bool, trusted: bool,
               server_name: str) -> LoginFacts:
-        """For one connection; peer as the client's addresses are known."""
-        return LoginFacts(
-            greeting=self._greeting_for(peer, server_name), mechanisms=mechanisms, secured=secured,
-            plaintext_ok=self.plaintext_ok, tls_offered=self.tls.context(self.settings) is not None,
-            tls_required=self._ssl == "required", host_name=self._host_name, trusted=trusted,
-            certificate_required=self.certificate_required, retain_id=self._retain_id,
-            literal_minus=self._literal_minus, utf8=self._utf8, **self._fixed)
+        """For one connection; peer as the client's addresses are known. The same object wherever nothing differs."""
+        kind = secured, trusted, self.tls.context(self.settings) is not None
+        facts = self._known.get(kind)
+        if facts is None or facts.mechanisms is not mechanisms:
+            facts = self._known[kind] = LoginFacts(
+                greeting=self.greeting, mechanisms=mechanisms, secured=secured, plaintext_ok=self.plaintext_ok,
+                tls_offered=kind[2], tls_required=self._ssl == "required", host_name=self._host_name, trusted=trusted,
+                certificate_required=self.certificate_required, retain_id=self._retain_id,
+                literal_minus=self._literal_minus, utf8=self._utf8, **self._fixed)
+        if "%" in self.greeting:
+            facts = replace(facts, greeting=self._greeting_for(peer, server_name))
+        return facts
 
     def _greeting_for(self, peer: Peer, server_name: str) -> str:
-        if "%" not in self.greeting:
-            return self.greeting
         values = {"lip": peer.server_address, "local_ip": peer.server_address, "rip": peer.address,
                   "remote_ip": peer.address, "pid": str(os.getpid()), "service": self.protocol,
                   "local_name": server_name}

@@ -1,7 +1,7 @@
 """What a session before its login is told when it begins, and what the log tells of it when it ends."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mailsuite.sasl.auth_client import Mechanism
 
@@ -33,6 +33,8 @@ class LoginFacts:
     sieve: str = ""                  # managesieve_sieve_capability
     notify: str = ""                 # managesieve_notify_capability
     apop_challenge: str = ""         # of POP3's greeting, where auth_mechanisms has apop
+    # What sessions with these facts have worked out: equal questions have equal answers.
+    worked_out: dict[object, str] = field(default_factory=dict, init=False, compare=False, repr=False)
 
 
 @dataclass

@@ -59,8 +59,17 @@ def is_simple(settings: "DovecotSettings") -> bool:
 
 def location_of(user: UserInfo, settings: "DovecotSettings", text: str = "") -> str:
     """A location of this user, expanded; by default mail_location."""
-    return expand_common(text or user.mail or settings.text("mail_location"), user_names(user.user),
-                         lambda: user_variables(user.user, service=settings.protocol, home=user.home))
+    return _expanded(text or user.mail or _mail_location(settings), user.user, settings.protocol, user.home)
+
+
+@lru_cache(maxsize=4096)
+def _expanded(text: str, user: str, protocol: str, home: str) -> str:
+    return expand_common(text, user_names(user), lambda: user_variables(user, service=protocol, home=home))
+
+
+@lru_cache(maxsize=16)
+def _mail_location(settings: "DovecotSettings") -> str:
+    return settings.text("mail_location")
 
 
 def _for_user(user: UserInfo, settings: "DovecotSettings", options: StoreOptions) -> StoreOptions:

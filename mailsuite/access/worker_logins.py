@@ -134,8 +134,11 @@ class WorkerLogins:
 
     def _most(self, user: UserInfo, handover: HandOver) -> int:
         """mail_max_userip_connections where the user has so many from that address, in this protocol; else 0."""
+        count = self._counts.get(_key(user, handover), 0)
+        if not count or not handover.peer.address:      # a limit of 0 is none
+            return 0
         most = self._world.dovecot.for_protocol(handover.protocol).number("mail_max_userip_connections")
-        return most if handover.peer.address and self._counts.get(_key(user, handover), 0) >= most else 0
+        return most if count >= most else 0
 
     async def _when_there_is_room(self, entry: Entry, handover: HandOver, user: UserInfo) -> None:
         end = time.monotonic() + LEAVING_WAIT_S

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 from mailsuite.access.conversation import converse
 from mailsuite.access.handover import HandOver
@@ -79,15 +79,24 @@ class Handler:
                                literal_minus=self.params.literal_minus)
         return self.session
 
+    def at_once(self, question: object) -> Done | None:
+        """A command that waits for nothing, nor for a notice that is being told, needs no task."""
+        if not self._is_instant(question) or self._turn.locked():
+            return None
+        return self._instant(question, time.monotonic())
+
+    def _is_instant(self, question: object) -> TypeGuard[Command]:
+        return type(question) is Command and question.name in commands.INSTANT and self.context.selected is None \
+            and self.context.notices is None
+
     async def answer(self, question: object) -> object:
         async with self._turn:
             started = time.monotonic()
             match question:
                 case Command(name="IDLE"):
                     return await self._begin_idle()
-                case Command() if (self.context.selected is None and self.context.notices is None
-                                   and question.name in commands.INSTANT):
-                    return self._at_once(question, started)
+                case Command() if self._is_instant(question):
+                    return self._instant(question, started)
                 case Command():
                     done = await self._drive(question.tag, commands.run(self.context, question), started,
                                              searches=question.name in commands.SEARCHES)
@@ -164,8 +173,7 @@ class Handler:
             self.channel.abort()
             raise ConnectionResetError(self._why) from None
 
-    def _at_once(self, command: Command, started: float) -> Done:
-        """A command that waits for nothing needs no thread."""
+    def _instant(self, command: Command, started: float) -> Done:
         octets, reply = _step(commands.run(self.context, command))
         assert reply is not None
         return self._done(command.tag, octets, reply, started)

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from mailsuite.base.dialogue import Ask, Body, Close, Peer, Send, Session, StartTls, TlsInfo
 from mailsuite.base.eager import StandIn, begin
@@ -358,7 +358,7 @@ class Connection(asyncio.Protocol):
         except BaseException:
             sock.close()
             raise
-        return cast(asyncio.Transport, through)
+        return through
 
     def _pause(self) -> None:
         if self._reading and self._transport is not None and not self._gone:

@@ -47,9 +47,9 @@ class Handler(Protocol):
         """Take message content; must not block."""
         ...
 
-    # A handler may also have `at_once(question)`, which is asked first of all: the answer, or None when that has to wait;
-    # and `take(question, pending: Pending) -> bool`: True when it will call pending.answer, later. They spare a task where
-    # an answer is in memory already, or is one message of another process.
+    # A handler may also have `at_once(question)`, which is asked first of all: the answer, or None when that has to
+    # wait; and `take(question, pending: Pending) -> bool`: True when it will call pending.answer, later. They spare a
+    # task where an answer is in memory already, or is one message of another process.
 
     def closed(self, reason: str) -> None:
         """The connection is gone; called once, after the last answer was cancelled or finished."""
