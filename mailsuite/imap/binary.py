@@ -3,7 +3,8 @@
     content = binary_content(message, section)      None: the encoding is unknown
     content.octets, content.decoded                 decoded: an encoding was taken off; the reply is a ~{} literal
 
-Of a multipart or a message inside, all parts are decoded, and their headers say "binary".
+Of a multipart or a message inside, all parts are decoded, and their headers say "binary". An encoding counts without
+MIME-Version, too. NULs stay in what is a body, and make the reply a ~{} literal as well.
 """
 
 import re
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from mailsuite.imap.text import transfer_decoded
 from mailsuite.message.message import Message
 from mailsuite.message.mime import Part, part_at
-from mailsuite.message.section import Kind, Section
+from mailsuite.message.section import Kind, Section, stored_section
 
 _ENCODING = re.compile(rb"(?im)^(Content-Transfer-Encoding:[ \t]*)[^\r\n]*(?:\r\n[ \t][^\r\n]*)*")
 _PLAIN = (b"", b"7bit", b"8bit", b"binary")
@@ -26,23 +27,25 @@ class Content:
 
 def binary_content(message: Message, section: Section) -> Content | None:
     """Decoded octets of a section; None when its encoding is unknown."""
-    octets = message.section(section)
-    if section.kind is not Kind.ALL:
-        return Content(octets, False)
+    if section.kind not in (Kind.ALL, Kind.TEXT):
+        return Content(message.section(section), False)
+    octets = stored_section(message, section)
+    if section.kind is Kind.TEXT:
+        return Content(octets, b"\0" in octets)
     if not section.path:
-        return _rebuilt(message.octets, message.structure, message.structure.header_start)
+        return _rebuilt(message.crlf, message.structure, message.structure.header_start)
     part = part_at(message.structure, section.path)
     if part is None:
-        return Content(octets, False)
+        return Content(octets, b"\0" in octets)
     if part.is_multipart or part.is_message:
-        return _rebuilt(message.octets, part, part.body_start)
+        return _rebuilt(message.crlf, part, part.body_start)
     encoding = _encoding(part)
     decoded = transfer_decoded(octets, encoding)
-    return None if decoded is None else Content(decoded, encoding not in _PLAIN)
+    return None if decoded is None else Content(decoded, encoding not in _PLAIN or b"\0" in decoded)
 
 
 def _encoding(part: Part) -> bytes:
-    return (part.field(b"content-transfer-encoding") or b"").strip().lower()
+    return (part.given_field(b"content-transfer-encoding") or b"").strip().lower()
 
 
 def _leaves(part: Part) -> list[Part]:
@@ -71,4 +74,5 @@ def _rebuilt(octets: bytes, part: Part, start: int) -> Content | None:
         out += [octets[at:leaf.header_start], header, decoded]
         at, changed = leaf.end, True
     out.append(octets[at:part.end])
-    return Content(b"".join(out), changed)
+    whole = b"".join(out)
+    return Content(whole, changed or b"\0" in whole)

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
+from mailsuite.imap.preview import Previews
 from mailsuite.imap.sent_date import sent_date
 from mailsuite.imap.subject import base_subject
 from mailsuite.imap.text import decode_header, fold
@@ -33,6 +34,11 @@ def facts_of(mailbox: Mailbox) -> "Facts":
     if facts is None or facts.doubts != mailbox.doubts:
         facts = _facts[mailbox] = Facts(mailbox)
     return facts
+
+
+def previews_of(mailbox: Mailbox) -> Previews:
+    """What is known of the first words of its messages."""
+    return facts_of(mailbox).note("previews", Previews)
 
 
 class Facts:

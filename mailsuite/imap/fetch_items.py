@@ -9,7 +9,7 @@ Source: RFC 3501 section 6.4.5, RFC 3516 (BINARY), RFC 7162 (CHANGEDSINCE), RFC 
 """
 
 import re
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
@@ -28,6 +28,8 @@ class Special(Enum):
     BINARY_SIZE = auto()
     PREVIEW = auto()
     SNIPPET = auto()
+    LAZY_PREVIEW = auto()
+    LAZY_SNIPPET = auto()
     SAVEDATE = auto()
     GUID = auto()
     MAILBOX = auto()
@@ -76,10 +78,12 @@ _MACROS = {
     "ALL": ("FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE"),
     "FAST": ("FLAGS", "INTERNALDATE", "RFC822.SIZE"),
     "FULL": ("FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE", "BODY")}
+_PREVIEWS = {
+    (False, False): Special.PREVIEW, (True, False): Special.SNIPPET,        # fuzzy, lazy
+    (False, True): Special.LAZY_PREVIEW, (True, True): Special.LAZY_SNIPPET}
 _BUFFERED = {Column.UID, Column.FLAGS, Column.INTERNALDATE, Column.SIZE, Column.MODSEQ,
              Special.SAVEDATE, Special.GUID, Special.MAILBOX, Special.REAL_UID,
-             Special.EMAILID, Special.THREADID}
-_NUMBER_ZERO = re.compile(rb"((?:^|\.))0(?=\.|$)")
+             Special.EMAILID, Special.THREADID, *_PREVIEWS.values()}
 _SECTION = re.compile(rb"(BODY|BODY\.PEEK|BINARY|BINARY\.PEEK|BINARY\.SIZE)\[(.*)\Z", re.S | re.I)
 
 
@@ -115,8 +119,12 @@ def parse_fetch(arguments: list[Argument], offered: Container[str] = ()) -> Fetc
 
 def ordered(items: list[Item]) -> list[Item]:
     """Each item once; what needs no message first."""
-    once = list(dict.fromkeys(items))
-    return [item for item in once if item.what in _BUFFERED] + [item for item in once if item.what not in _BUFFERED]
+    return sorted(dict.fromkeys(items), key=lambda item: item.what not in _BUFFERED)
+
+
+def count_first(items: Sequence[Item]) -> int:
+    """How many of ordered items need no message: what has changed is told behind them."""
+    return sum(item.what in _BUFFERED for item in items)
 
 
 def _item(words: list[Argument], offered: Container[str]) -> Item:
@@ -143,22 +151,22 @@ def _item(words: list[Argument], offered: Container[str]) -> Item:
 
 def _preview(name: str, words: list[Argument]) -> Item:
     """PREVIEW [(LAZY)]; with the algorithm named as in the draft that some clients know, FUZZY stands in the reply."""
-    fuzzy = name == "SNIPPET"
+    fuzzy, lazy = name == "SNIPPET", False
     if words and isinstance(options := words[0], list):
         del words[0]
         for option in options:
             text = option.decode("ascii").upper() if isinstance(option, Atom) else ""
             if text not in ("LAZY", "FUZZY", "LAZY=FUZZY"):
                 raise PeerError(f"'{text}' is not a supported {name} modifier")
-            fuzzy = fuzzy or "FUZZY" in text
-    return Item(name.encode(), Special.SNIPPET if fuzzy else Special.PREVIEW)
+            fuzzy, lazy = fuzzy or "FUZZY" in text, lazy or "LAZY" in text
+    return Item(name.encode(), _PREVIEWS[fuzzy, lazy])
 
 
 def _section_item(name: str, text: bytes, words: list[Argument]) -> Item:
     base = name.partition(".")[0]
     section_text, names, end = _section_text(base, text, words)
     try:
-        section = parse_section(_NUMBER_ZERO.sub(rb"\g<1>999999999", section_text))    # no part has the number 0
+        section = parse_section(section_text)
     except PeerError:
         raise PeerError(f"Invalid {base}[..] section") from None
     if section.kind in (Kind.FIELDS, Kind.FIELDS_NOT):

@@ -1,6 +1,7 @@
 """PREVIEW (RFC 8970): the first words of a message, for a list of messages. The text is the one that Dovecot shows.
 
     preview(message) -> b"hello world again"      UTF-8, at most LENGTH characters, white space one blank each
+    previews.put(uid, text); previews.get(uid)    what LAZY may tell
 
 The part: the first that is text; of a multipart/alternative its text/plain, if it has one. Lines that begin with ">"
 and what stands in <blockquote> are shown, behind a ">", only when there is nothing else. Of HTML the tags count as
@@ -10,6 +11,7 @@ Limits: LOOKED_AT octets of the part are read, the first READ_FIRST of them when
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from html.entities import name2codepoint
 
 from mailsuite.imap.text import decode, transfer_decoded
@@ -17,6 +19,7 @@ from mailsuite.message.message import Message
 from mailsuite.message.mime import Part
 
 LENGTH = 200
+KEPT = 10_000           # previews of a mailbox that are remembered
 READ_FIRST, LOOKED_AT = 16 * 1024, 1024 * 1024
 
 _BAD_RUN = re.compile("\ufffd+")
@@ -40,6 +43,23 @@ def preview(message: Message) -> bytes:
     if size > READ_FIRST and not words.enough:
         words = _read(message, part, LOOKED_AT)
     return words.shown().encode("utf-8", "replace")
+
+
+class Previews:
+    """Those of a mailbox's messages, as far as somebody has asked for them; the newest KEPT."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, bytes] = {}
+
+    def get(self, uid: int) -> bytes | None:
+        return self._known.get(uid)
+
+    def put(self, uid: int, text: bytes) -> bytes:
+        if len(self._known) >= KEPT:
+            with suppress(KeyError, StopIteration, RuntimeError):       # another thread was quicker
+                del self._known[next(iter(self._known))]
+        self._known[uid] = text
+        return text
 
 
 def _text_part(part: Part) -> Part | None:

@@ -13,6 +13,7 @@ Blocks: run it in a thread.
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from mailsuite.base.errors import PeerError
 from mailsuite.imap import numbers
@@ -26,6 +27,14 @@ SYSTEM_FLAGS = ("\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft")
 _RIGHT_OF = {"\\Deleted": "t", "\\Seen": "s"}         # RFC 4314 section 2.1; w for all others
 MAX_MENTIONED = 100
 BLOCK = 64 * 1024         # octets of output that are handed over at once
+
+
+class Fresh(NamedTuple):
+    """Items to fetch of messages that are new, and what is said behind that."""
+
+    uids: Sequence[int]
+    items: Sequence[Item]
+    late: bytes = b""
 
 
 class Selected:
@@ -50,8 +59,7 @@ class Selected:
         self.updates: list[Update] = []        # searches that the client wants to be told about
         self.items: tuple[Item, ...] = ()      # what NOTIFY wants to see of new messages
         self.own_uids: set[int] = set()        # messages that this session put here: their maker knows them
-        self.fresh: list[tuple[list[int], list[Item]]] = []     # after sync(): what is to be fetched of new messages
-        self.late = b""                        # after sync(): said behind that
+        self.fresh: list[Fresh] = []           # after sync(): what is to be said of new messages
         self._mentioned: list[str] = []        # keywords that no message has, and this client spoke of
         self._told: set[str] = set()           # keywords that the client has seen in FLAGS, in lower case
 
@@ -137,10 +145,10 @@ class Selected:
         """Take over what happened and say it. uid: the FETCHes of a UID command name the UID.
 
         recent: say that there are more recent messages; by default with refresh only, as Dovecot does.
-        flags: say which flags have changed. What `fresh` and `late` hold afterwards is to be said, too.
+        flags: say which flags have changed. What `fresh` holds afterwards is to be said, too.
         """
         before, last = self.exists, self.view.uids[-1] if self.view.uids else 0
-        self.fresh, self.late = [], b""
+        self.fresh = []
         changes = self.view.sync(expunges=expunges, refresh=refresh)
         if changes.gone:
             self.gone = True
@@ -166,26 +174,19 @@ class Selected:
         if not self.rev2 and (count < self.recent or (count > self.recent and (refresh if recent is None else recent))):
             self.recent = count
             out.append(b"* %d RECENT\r\n" % count)
-        told = b"".join([update.news(self.view.sequence) for update in self.updates])
-        self._find_fresh(last)
-        if any(update.items for update in self.updates):        # RFC 5465 section 7; else as in section 5.2
-            self.late = told
-        else:
-            out.append(told)
+        self._find_fresh(last, [update.news(self.view.sequence) for update in self.updates])
         return b"".join(out)
 
-    def _find_fresh(self, last: int) -> None:
-        """What NOTIFY and searches that are kept up to date want to see of messages that are new."""
-        if not self.items and not any(update.items for update in self.updates):
-            self.own_uids.clear()
-            return
-        found: dict[tuple[Item, ...], list[int]] = {}
-        for uid in self.view.uids[bisect_right(self.view.uids, last):]:
-            if uid not in self.own_uids:
-                items = dict.fromkeys([*self.items, *(item for update in self.updates if update.holds(uid)
-                                                      for item in update.items)])
-                found.setdefault(tuple(items), []).append(uid)
-        self.fresh = [(uids, list(items)) for items, uids in found.items() if items]
+    def _find_fresh(self, last: int, told: Sequence[bytes]) -> None:
+        """What NOTIFY and searches that are kept up to date want to see of messages that are new (RFC 5465 sections 5.2
+        and 7). told: of each search, what has changed."""
+        new = self.view.uids[bisect_right(self.view.uids, last):]
+        if self.items and (others := [uid for uid in new if uid not in self.own_uids]):
+            self.fresh.append(Fresh(others, self.items))
+        for update, line in zip(self.updates, told, strict=True):
+            held = [uid for uid in new if update.holds(uid)] if update.items else []
+            if held or line:
+                self.fresh.append(Fresh(held, update.items, line))
         self.own_uids.clear()
 
     def _flag_lines(self, changes: Changes, uid: bool) -> list[bytes]:

@@ -2,6 +2,7 @@
 
     section = parse_section(b"1.2.MIME")        Raises PeerError for anything else
     fetch_section(message, section) -> bytes    b"" where the message has no such part
+    stored_section(message, section) -> bytes   the same with NULs, for BINARY
 
 RFC 3501 section 6.4.5. The text of FIELDS may hold quoted strings: HEADER.FIELDS ("SUBJECT" From).
 Limits: MAX_DEPTH numbers, MAX_FIELDS names.
@@ -43,7 +44,7 @@ class Section:
     names: tuple[bytes, ...] = ()
 
 
-_PATH = re.compile(rb"((?:[1-9]\d{0,8}\.)*(?:[1-9]\d{0,8}))(?:\.|$)")
+_PATH = re.compile(rb"((?:\d{1,9}\.)*\d{1,9})(?:\.|$)")
 _NAMES = re.compile(rb'[ ]*(?:"((?:[^"\\\r\n]|\\["\\])*)"|([^\s()"\\{]+))', re.S)
 _KINDS = {b"": Kind.ALL, b"HEADER": Kind.HEADER, b"TEXT": Kind.TEXT, b"MIME": Kind.MIME}
 
@@ -85,18 +86,27 @@ def _names(text: bytes) -> tuple[bytes, ...]:
 
 def fetch_section(message: "Message", section: Section) -> bytes:
     """The octets of a section in wire form; b"" for a part that is not there."""
+    return _section(message, message.octets, section)
+
+
+def stored_section(message: "Message", section: Section) -> bytes:
+    """As fetch_section, with the NULs of the message."""
+    return _section(message, message.crlf, section)
+
+
+def _section(message: "Message", octets: bytes, section: Section) -> bytes:
     if not section.path:
-        return _of_whole(message, section)
+        return _of_whole(message, octets, section)
     from mailsuite.message.mime import part_at
     part = part_at(message.structure, section.path)
-    return b"" if part is None else _of_part(message.octets, part, section)
+    return b"" if part is None else _of_part(octets, part, section)
 
 
-def _of_whole(message: "Message", section: Section) -> bytes:
+def _of_whole(message: "Message", octets: bytes, section: Section) -> bytes:
     if section.kind is Kind.ALL:
-        return message.octets
+        return octets
     if section.kind is Kind.TEXT:
-        return message.body
+        return octets[message.header_size:]
     if section.kind is Kind.HEADER:
         return message.header
     return pick_fields(message.header, frozenset(section.names), negate=section.kind is Kind.FIELDS_NOT,

@@ -124,10 +124,10 @@ class Context:
             yield out
         if selected.fresh:
             from mailsuite.imap.commands.fetch import show  # which needs this module
-            for uids, items in selected.fresh:
+            for uids, items, late in selected.fresh:
                 yield from show(self, selected, uids, items)
-        if selected.late:
-            yield selected.late
+                if late:
+                    yield late
 
     def news(self, *, idle: bool) -> Generator[bytes, None, None]:
         """What is told between commands, or in IDLE."""

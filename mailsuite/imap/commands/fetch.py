@@ -12,10 +12,11 @@ from mailsuite.imap.binary import binary_content
 from mailsuite.imap.commands.context import Context, Run
 from mailsuite.imap.commands.message_limit import Limited
 from mailsuite.imap.commands.select import vanished_earlier
-from mailsuite.imap.fetch_items import FetchRequest, Item, Special, ordered, parse_fetch
+from mailsuite.imap.facts import previews_of
+from mailsuite.imap.fetch_items import FetchRequest, Item, Special, count_first, ordered, parse_fetch
 from mailsuite.imap.numbers import parse_set
 from mailsuite.imap.objectid import email_ids
-from mailsuite.imap.preview import preview
+from mailsuite.imap.preview import Previews, preview
 from mailsuite.imap.reply import OK, Refusal, Reply, astring, string
 from mailsuite.imap.session import Command
 from mailsuite.imap.syntax import Atom
@@ -28,6 +29,8 @@ from mailsuite.store.fetching import render_date
 MEMORY = {Column.UID, Column.FLAGS, Column.MODSEQ}     # columns that never touch a file
 MANY, SOME, FEW = 2000, 300, 20                        # messages in a block: from memory, index or header, file
 BODIES = 512 * 1024                                    # octets of whole messages in a block
+_FUZZY = (Special.SNIPPET, Special.LAZY_SNIPPET)
+_PREVIEWS = (Special.PREVIEW, Special.LAZY_PREVIEW, *_FUZZY)
 _FORMATS = {Column.FLAGS: b"FLAGS (%b)", Column.MODSEQ: b"MODSEQ (%b)"}
 
 
@@ -90,11 +93,11 @@ def _changed(selected: Selected, ranges: Iterable[range], since: int) -> list[ra
 
 
 class Rows:
-    """Renders FETCH replies. gone: a message was missing."""
+    """Renders FETCH replies. gone: a message was missing. refused: BINARY of one could not be decoded."""
 
     def __init__(self, context: Context, selected: Selected, items: Sequence[Item]) -> None:
         self.context, self.selected, self.items = context, selected, items
-        self.mailbox, self.gone = selected.mailbox, False
+        self.mailbox, self.gone, self.refused = selected.mailbox, False, False
         self.mark_seen = any(item.seen for item in items) and not selected.read_only
         self.has_flags = any(item.what is Column.FLAGS for item in items)
         self.columns = [item.what for item in items if isinstance(item.what, Column)]
@@ -104,12 +107,12 @@ class Rows:
         formats = [_format(item) for item in items]
         self.opening = b"* %d UIDFETCH (" if selected.uid_only else b"* %d FETCH ("
         self.template = self.opening + b" ".join(formats) + b")\r\n"
-        # The same for rows that are put together piece by piece: what stands in front of each value.
-        pieces = self.template.removeprefix(self.opening).split(b"%b")
-        self.forms, self.closing = [piece.replace(b"%%", b"%") for piece in pieces[:-1]], pieces[-1]
+        # For rows that are put together piece by piece: what is long is not copied into a format.
+        self.forms = [b" " + (each.removesuffix(b"%b").replace(b"%%", b"%") if each.endswith(b"%b") else each)
+                      for each in formats]
         if self.whole:
             self.needs_message, self.size = [], SOME
-        elif self.needs_message:
+        elif self.needs_message or any(item.what in _PREVIEWS for item in items):
             self.size = FEW
         elif all(item.what in MEMORY for item in items):
             self.size = MANY
@@ -138,14 +141,20 @@ class Rows:
             yield from _pieces(b"".join(map(self.template.__mod__, zip(sequence, *columns, strict=True))))
             return
         flags = self.selected.flags_text(uids) if newly_seen and not self.has_flags else []
+        place = count_first(self.items)
         out: list[bytes] = []
         size = 0
         for position, number in enumerate(sequence):
             uid = uids[position]
-            out.append(self.opening % number)
+            pieces = self._row(uid, [column[position] for column in columns])
             if flags and uid in newly_seen:
-                out.append(b"FLAGS (%b) " % flags[position])
-            size += self._row(out, uid, [column[position] for column in columns])
+                pieces[2 * place:2 * place] = (b" FLAGS (%b)" % flags[position], b"")
+            pieces = pieces or [b" UID %d" % uid]
+            out += (self.opening % number, pieces[0][1:], *pieces[1:], b")\r\n")
+            if self.refused:
+                yield b"".join(out)
+                raise Refusal("Unknown Content-Transfer-Encoding", "UNKNOWN-CTE")
+            size += sum(map(len, pieces))
             if size >= BLOCK:
                 yield from _pieces(b"".join(out))
                 out, size = [], 0
@@ -199,6 +208,8 @@ class Rows:
         return [self._literal(item, octets) for octets in found]
 
     def _special(self, uids: list[int], what: Special) -> list[bytes]:
+        if what in _PREVIEWS:
+            return self._previews(uids, what)
         if what is Special.SAVEDATE:
             return [b"NIL" if date is None else render_date(date) for date in self.mailbox.saved_dates(uids)]
         if what is Special.EMAILID:
@@ -213,6 +224,27 @@ class Rows:
         guids = self.mailbox.identities(uids, "guid") or [""] * len(uids)
         return [astring(guid.encode("utf-8", "surrogateescape")) if guid else b"NIL" for guid in guids]
 
+    def _previews(self, uids: list[int], what: Special) -> list[bytes]:
+        """LAZY: only of what was looked at before (RFC 8970 section 3.1)."""
+        known = previews_of(self.mailbox)
+        found: list[bytes] = []
+        for uid in uids:
+            text = known.get(uid)
+            if text is None and what in (Special.PREVIEW, Special.SNIPPET):
+                text = self._look(known, uid)
+            if text is None:
+                found.append(b"NIL")
+            else:
+                found.append(b"(FUZZY %b)" % string(text) if what in _FUZZY else string(text))
+        return found
+
+    def _look(self, known: Previews, uid: int) -> bytes | None:
+        try:
+            return known.put(uid, preview(self.mailbox.message(uid)))
+        except MessageGone:
+            self.gone = True
+            return None
+
     def _literal(self, item: Item, octets: bytes | None) -> bytes:
         if octets is None:
             self.gone = True
@@ -224,25 +256,26 @@ class Rows:
 
     # --- values from the message itself ---------------------------------------------------------------------------
 
-    def _row(self, out: list[bytes], uid: int, values: list[bytes]) -> int:
-        """Append the items of one message; returns about how many octets they are."""
+    def _row(self, uid: int, values: list[bytes]) -> list[bytes]:
+        """The items of one message, two pieces each, the first begins with a blank; refused: the next could not be
+        made."""
         message: Message | None = None
         if self.needs_message:
             try:
                 message = self.mailbox.message(uid)
             except MessageGone:
                 self.gone = True
-        size = 0
+        pieces: list[bytes] = []
         for item, form, value in zip(self.items, self.forms, values, strict=True):
-            if item in self.needs_message:
-                value = self._from_message(item, message)
-            out.append(form)
-            out.append(value)
-            size += len(value)
-        out.append(self.closing)
-        return size
+            made = self._from_message(item, message) if item in self.needs_message else value
+            if made is None:
+                self.refused = True
+                break
+            pieces += (form, made) if form.endswith(b" ") else (form % made, b"")
+        return pieces
 
-    def _from_message(self, item: Item, message: Message | None) -> bytes:
+    def _from_message(self, item: Item, message: Message | None) -> bytes | None:
+        """None: it has an encoding that nobody knows."""
         if message is None:
             return b"NIL"
         counts = self.context.counts
@@ -252,14 +285,10 @@ class Rows:
             counts.body_octets += len(octets)
             return self._literal(item, octets)
         assert isinstance(item.what, Special)
-        if item.what is Special.PREVIEW:
-            return string(preview(message))
-        if item.what is Special.SNIPPET:
-            return b"(FUZZY %b)" % string(preview(message))
         assert item.section is not None
         content = binary_content(message, item.section)
         if content is None:
-            raise Refusal("Unknown Content-Transfer-Encoding", "UNKNOWN-CTE")
+            return None
         if item.what is Special.BINARY_SIZE:
             return b"%d" % len(content.octets)
         literal = self._literal(item, content.octets)
@@ -286,7 +315,7 @@ def _pieces(octets: bytes) -> Iterable[bytes]:
 def _needs_message(item: Item) -> bool:
     if isinstance(item.what, Section):
         return item.what.path != () or item.what.kind not in (Kind.FIELDS, Kind.FIELDS_NOT)
-    return item.what in (Special.BINARY, Special.BINARY_SIZE, Special.PREVIEW, Special.SNIPPET)
+    return item.what in (Special.BINARY, Special.BINARY_SIZE)
 
 
 def _is_whole(item: Item) -> bool:

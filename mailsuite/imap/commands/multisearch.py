@@ -37,7 +37,7 @@ def do_esearch(context: Context, command: Command) -> Run:
     """RFC 7377 section 2."""
     words = list(command.arguments)
     groups = _sources(context, words)
-    wanted = take_return(words, from_end=True)
+    wanted = take_return(context, words)
     if wanted.options is None:
         wanted = Return({"ALL"})
     only_selected = all(group.chosen == "SELECTED" for group in groups)
@@ -55,7 +55,7 @@ def do_esearch(context: Context, command: Command) -> Run:
                 continue
             found = Search(selected, time.time(), context.has_left).find(key)
             if selected is context.selected and wanted.wants("UPDATE"):
-                yield keep_updated(selected, named, key, found)
+                yield keep_updated(selected, named, key, found, wanted.items)
             if wanted.wants("SAVE"):
                 save_result(selected, found, wanted)
             if found and wanted.options != {"SAVE"}:

@@ -1,7 +1,7 @@
 """SEARCH and UID SEARCH, with ESEARCH (RFC 4731), SEARCHRES (RFC 5182) and PARTIAL (RFC 5267)."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,6 +9,7 @@ from mailsuite.base.errors import PeerError
 from mailsuite.imap import numbers
 from mailsuite.imap.commands.context import UTF8, Context, Run
 from mailsuite.imap.commands.message_limit import Limited
+from mailsuite.imap.fetch_items import Item, parse_fetch
 from mailsuite.imap.partial import Page, parse_partial
 from mailsuite.imap.reply import OK, Refusal, Reply, string, uid_required
 from mailsuite.imap.search import Search
@@ -24,10 +25,14 @@ _OPTIONS = ("MIN", "MAX", "ALL", "COUNT", "SAVE", "CONTEXT", "UPDATE", "PARTIAL"
 
 @dataclass
 class Return:
-    """RETURN (...) of SEARCH and SORT; options None: the plain reply of RFC 3501."""
+    """RETURN (...) of SEARCH and SORT; options None: the plain reply of RFC 3501.
+
+    items: what UPDATE wants to see of new messages (RFC 5465 section 7).
+    """
 
     options: set[str] | None = None
     partial: Page | None = None
+    items: Sequence[Item] = ()
 
     def wants(self, option: str) -> bool:
         return self.options is not None and option in self.options
@@ -37,7 +42,7 @@ def do_search(context: Context, command: Command) -> Run:
     """RFC 3501 sections 6.4.4 and 6.4.8."""
     selected = context.opened()
     words = list(command.arguments)
-    wanted = take_return(words, from_end=context.offers("PARTIAL"))
+    wanted = take_return(context, words)
     if context.rev2 and wanted.options is None:         # RFC 9051 section 6.4.4: the answer is always ESEARCH
         wanted = Return({"ALL"})
     charset = take_charset(context, words)
@@ -50,7 +55,7 @@ def do_search(context: Context, command: Command) -> Run:
     limited = Limited(context)
     found = _find(selected, key, limited, context.has_left)
     if wanted.wants("UPDATE"):
-        yield keep_updated(selected, command, key, found)
+        yield keep_updated(selected, command, key, found, wanted.items)
     if wanted.wants("SAVE"):
         save_result(selected, found, wanted)
     if wanted.options != {"SAVE"}:
@@ -110,8 +115,8 @@ def charset_of(argument: Argument) -> str:
     return name
 
 
-def take_return(words: list[Argument], *, from_end: bool = False) -> Return:
-    """RETURN (...) at the front, taken away. from_end: PARTIAL may count from there. Raises PeerError."""
+def take_return(context: Context, words: list[Argument]) -> Return:
+    """RETURN (...) at the front, taken away. Raises PeerError."""
     if len(words) < 2 or not isinstance(words[0], Atom) or words[0].upper() != b"RETURN":
         return Return()
     listed = words[1]
@@ -120,25 +125,42 @@ def take_return(words: list[Argument], *, from_end: bool = False) -> Return:
     del words[:2]
     result = Return(set())
     assert result.options is not None
-    options = iter(listed)
-    for each in options:
+    left = list(listed)
+    while left:
+        each = left.pop(0)
         name = each.decode("ascii").upper() if isinstance(each, Atom) else ""
         if name not in _OPTIONS:
             raise PeerError("Unknown SEARCH return option")
         if name == "PARTIAL":
-            given = next(options, None)
-            if given is None:
-                raise PeerError("PARTIAL range missing")
-            try:
-                result.partial = parse_partial(given if isinstance(given, Atom) else b"", from_end=from_end)
-            except ValueError:
-                raise PeerError("PARTIAL range broken") from None
+            result.partial = _page(left, from_end=context.offers("PARTIAL"))
+        elif name == "UPDATE" and left and isinstance(left[0], list):
+            result.items = _update_items(context, left.pop(0))
         result.options.add(name)
     if {"PARTIAL", "ALL"} <= result.options:
         raise PeerError("PARTIAL conflicts with ALL")
     if not result.options - {"CONTEXT"}:
         result.options.add("ALL")
     return result
+
+
+def _page(left: list[Argument], *, from_end: bool) -> Page:
+    """from_end: it may count from there (RFC 9394)."""
+    if not left:
+        raise PeerError("PARTIAL range missing")
+    given = left.pop(0)
+    try:
+        return parse_partial(given if isinstance(given, Atom) else b"", from_end=from_end)
+    except ValueError:
+        raise PeerError("PARTIAL range broken") from None
+
+
+def _update_items(context: Context, listed: Argument) -> list[Item]:
+    if not listed:
+        return []
+    try:
+        return parse_fetch([listed], context.params.offered).items
+    except PeerError as error:
+        raise PeerError(f"SEARCH UPDATE fetch-att: Invalid fetch-att list: {error.public}") from error
 
 
 def numbers_of(selected: Selected, uids: list[int]) -> list[int]:
@@ -181,18 +203,19 @@ def extended_result(command: Command, shown: list[int], wanted: Return, highest:
     return out + b"\r\n"
 
 
-def keep_updated(selected: Selected, command: Command, key: Key, found: list[int],
+def keep_updated(selected: Selected, command: Command, key: Key, found: list[int], items: Sequence[Item],
                  order: Callable[[list[int]], list[int]] | None = None) -> bytes:
-    """RETURN (UPDATE). order: of a SORT; found is in it. Raises PeerError."""
+    """RETURN (UPDATE). items: told of new messages. order: of a SORT; found is in it. Raises PeerError."""
     if any(update.tag == command.tag for update in selected.updates):
         raise PeerError("Duplicate search update tag")
     if len(selected.updates) >= MAX_UPDATES:
         return b"* NO [NOUPDATE %b] Too many search updates\r\n" % string(command.tag)
     find = partial(_find_now, selected, key)
     if order is None:
-        selected.updates.append(Update(command.tag, find, uid=command.uid, found=found))
+        selected.updates.append(Update(command.tag, find, uid=command.uid, found=found, items=items))
     else:
-        selected.updates.append(OrderedUpdate(command.tag, lambda: order(find()), uid=command.uid, found=found))
+        selected.updates.append(OrderedUpdate(command.tag, lambda: order(find()), uid=command.uid, found=found,
+                                              items=items))
     return b""
 
 

@@ -32,7 +32,7 @@ def do_sort(context: Context, command: Command) -> Run:
     """RFC 5256, BASE.6.4.SORT."""
     selected = context.opened()
     words = list(command.arguments)
-    wanted = take_return(words, from_end=context.offers("PARTIAL"))
+    wanted = take_return(context, words)
     if not words or not isinstance(words[0], list):
         raise PeerError("Invalid sort argument")
     program = parse_program(words[0])
@@ -42,9 +42,10 @@ def do_sort(context: Context, command: Command) -> Run:
     ordered = sort(selected.mailbox, found, program)
     if wanted.wants("UPDATE"):
         if context.offers("CONTEXT=SORT"):
-            yield keep_updated(selected, command, key, ordered, lambda uids: sort(selected.mailbox, uids, program))
+            yield keep_updated(selected, command, key, ordered, wanted.items,
+                               lambda uids: sort(selected.mailbox, uids, program))
         else:
-            yield keep_updated(selected, command, key, found)
+            yield keep_updated(selected, command, key, found, wanted.items)
     if wanted.wants("SAVE"):
         selected.saved = list(found)
     shown = ordered if command.uid else _numbers(selected, ordered)
