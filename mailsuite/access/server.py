@@ -25,6 +25,7 @@ from mailsuite.access.entrance import peer_uid, read_message, say
 from mailsuite.access.identity import NotAllowed, identity_of
 from mailsuite.access.login_channel import Entry, LoginChannel
 from mailsuite.access.login_questions import Why
+from mailsuite.access.url_service import UrlRequest
 from mailsuite.access.user_workers import UserWorkers
 from mailsuite.access.way_back import Returns, maker_of
 from mailsuite.access.worker import ServeUser
@@ -84,6 +85,8 @@ class AccessParent:
                     await self._doveadm(message["doveadm"], fds, login)
                 elif "deliver" in message:
                     await self._deliver(message["deliver"], fds, login)
+                elif "url" in message:
+                    await self._fetch_url(UrlRequest.from_message(message["url"]), fds, login)
                 elif "about" in message:
                     await self._about(message["about"], login)
                 elif "channel" in message and len(fds) == 1:
@@ -172,6 +175,26 @@ class AccessParent:
         began = time.monotonic()
         await self._to_worker(identity, user, {"deliver": job}, fds, client)
         self.workers.sessions.count("lmtp_delivery", began)
+
+    async def _fetch_url(self, request: UrlRequest, fds: list[int], client: socket.socket) -> None:
+        """A URL of somebody's mail, for somebody. Raises ValueError."""
+        settings, asker = self._dovecot.for_protocol("imap"), request.asker
+        try:
+            if asker.submits:
+                allowed = {_uid(self.workers.settings.text("mail_owner"))}
+            else:
+                own = await self.auth.userdb(asker.user, service="imap")
+                allowed = {identity_of(own, settings).uid} if own is not None else set()
+            if peer_uid(client) not in {0, os.geteuid(), *allowed}:
+                raise ValueError(f"a URL is asked for in the name of {asker.user}, by uid {peer_uid(client)}")
+            for name in request.owners:
+                if (owner := await self.auth.userdb(name, service="imap")) is not None:
+                    what = {"url": request.to_message()}
+                    await self._to_worker(identity_of(owner, settings), owner, what, fds, client)
+                    return
+        except (TemporaryError, NotAllowed) as error:
+            log.error("URL for %s: %s", asker.user, error.detail or error.public)
+        say(client, {"refused": "URLAUTH verification failed"})     # who exists is nobody's business
 
     async def _to_worker(self, identity: Identity, user: UserInfo, what: Mapping[str, Any], fds: list[int],
                          client: socket.socket) -> None:

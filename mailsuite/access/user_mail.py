@@ -14,7 +14,7 @@ At most LINGERING stores wait so, the oldest goes first. Blocking calls run in t
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -34,6 +34,7 @@ from mailsuite.store.watch import POLL_S, Event
 
 if TYPE_CHECKING:
     from mailsuite.config.dovecot import DovecotSettings
+    from mailsuite.imap.commands.url_content import Asker
 
 T = TypeVar("T")
 log = access_logger("imap")
@@ -122,6 +123,13 @@ class UserMail:
             log.error("autoexpunge for %s: %s", self.user.user, error.detail or error.public)
             return 0
         return await self.run(lambda: sum(expire(self.store, rules, prefix) for prefix, rules in self._expiring))
+
+    def fetch_url(self, owners: Sequence[str], url: bytes, wanted: Sequence[str] | None, asker: "Asker",
+                  most: int) -> bytes:
+        """Of another user's mail (imap.commands.context.Mail). Raises UrlRefused."""
+        from mailsuite.access.url_service import UrlRequest, ask
+
+        return ask(self._settings.text("base_dir"), UrlRequest(owners, url, wanted, asker, most))
 
     def start(self, call: Callable[[], T]) -> Job[T]:
         """A blocking call in a thread."""

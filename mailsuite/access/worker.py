@@ -105,6 +105,8 @@ class Worker:
                 await self._doveadm(message, fds)
             elif "deliver" in message:
                 await self._deliver(message, fds)
+            elif "url" in message:
+                await self._fetch_url(message, fds)
             else:
                 await self._session(message, fds)
         except Exception:
@@ -211,6 +213,17 @@ class Worker:
                 sock.send(json.dumps(answer).encode() + b"\n")
             if "check" not in message["deliver"]:
                 await mail.expire()
+
+
+    async def _fetch_url(self, message: Mapping[str, Any], fds: list[int]) -> None:
+        """Somebody has a URL of this user's mail; who asks waits at the descriptor."""
+        from mailsuite.access import url_service
+        from mailsuite.access.user_mail import UserMail
+
+        user, settings = UserInfo.from_message(message["user"]), self._world.dovecot.for_protocol("imap")
+        with socket.socket(fileno=fds[0]) as sock, self._world.user(
+                UserMail.key(user, settings), lambda: UserMail(user, settings)) as mail:
+            await url_service.answer(mail, settings, url_service.UrlRequest.from_message(message["url"]), sock)
 
 
 @contextlib.contextmanager

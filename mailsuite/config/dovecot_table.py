@@ -125,6 +125,7 @@ imap_notify_max_watches = 4000
 imap_search_max_mailboxes = 1000
 imap_save_limit = 0
 imap_urlauth_host =
+imap_urlauth_max_size = 64 M
 imap_urlauth_logout_format = in=%i out=%o
 imap_urlauth_port = 143
 imapc_cmd_timeout = 5 mins

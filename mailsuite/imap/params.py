@@ -16,6 +16,7 @@ imap_id_send           what ID answers: pairs of name and value; "*" stands for 
 imap_logout_format     the log line's text at the end of a session
 mail_max_keyword_length
 imap_metadata          with mail_attribute_dict: METADATA; imap_urlauth_host with it: URLAUTH
+imap_urlauth_max_size  octets of another user's message that a URL may give
 imap_metadata_max_size, imap_metadata_max_entries       octets of an entry's value; entries of a mailbox
 imap_notify_max_mailboxes, imap_notify_max_watches      what one session's NOTIFY may watch; the rest of them is polled
 imap_search_max_mailboxes       mailboxes that one ESEARCH may look into
@@ -75,6 +76,7 @@ class Params:
     urlauth_host: str = ""
     urlauth_any_domain: bool = False
     urlauth_port: int = 143
+    urlauth_max_size: int = 64 << 20
     metadata_max_size: int = 32 * 1024
     metadata_max_entries: int = 1000
     notify_max_mailboxes: int = 10_000
@@ -107,6 +109,7 @@ class Params:
                 lambda: settings.text("hostname"), "") or socket.gethostname(),
             urlauth_any_domain=not _get(lambda: settings.text("imap_urlauth_host"), ""),
             urlauth_port=_number(settings, "imap_urlauth_port", default.urlauth_port),
+            urlauth_max_size=_number(settings, "imap_urlauth_max_size", default.urlauth_max_size),
             metadata_max_size=_number(settings, "imap_metadata_max_size", default.metadata_max_size),
             metadata_max_entries=_number(settings, "imap_metadata_max_entries", default.metadata_max_entries),
             notify_max_mailboxes=_number(settings, "imap_notify_max_mailboxes", default.notify_max_mailboxes),

@@ -420,6 +420,7 @@ async def serve_user(sock: socket.socket, handover: HandOver, user: UserInfo, wo
         said = greeting(handover, params)
         handler = Handler(mail, params, _say(sock, said), prefix)
         handler.octets_out = len(said)
+        handler.context.anonymous = handover.mechanism == "ANONYMOUS"
         reason = await converse(sock, handover, _Counted(handler, peer=handover.peer), handler.ended, world,
                                 goodbye=lambda: handler.session.end("Server shutting down"))
         try:

@@ -244,6 +244,9 @@ def _access_services(settings: "Settings", dovecot: "DovecotSettings", accounts:
             internal = accounts.internal_user
             access.sockets.append(SocketSpec("unix", "lmtp-delivery", path=os.path.join(base_dir, "lmtp-delivery"),
                                              mode=0o600, owner=internal[1:] if internal else None))
+        if "imap" in logins:
+            access.sockets.append(SocketSpec("unix", "imap-urlauth", path=os.path.join(base_dir, "imap-urlauth"),
+                                             mode=0o666))
         if "lmtp" in protocols:
             plans.append(_lmtp_service(settings, dovecot, base_dir, accounts))
         plans.append(access)

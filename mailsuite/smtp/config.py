@@ -17,6 +17,7 @@ class SessionConfig:
     min_rate: octets a second of a message at least, with deadlines for whole requests; 0: the time-out is for silence.
     observed: milters or plug-ins want to hear of every command.
     verp_delimiters, verp_filter: what XVERP stands for, and what XVERP=xy may ask for.
+    burl: BURL is there for who has logged in (RFC 4468).
     standalone: a program on a pipe (sendmail -bs): no STARTTLS, no AUTH, no restrictions.
     """
 
@@ -44,6 +45,7 @@ class SessionConfig:
     tls_auth_only: bool = False
     tls_loglevel: int = 0
     sasl: bool = False
+    burl: bool = False
     sasl_line_limit: int = 12288
     broken_auth: bool = False
     discard_keywords: frozenset[str] = frozenset()

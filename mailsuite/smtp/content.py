@@ -82,6 +82,8 @@ class Incoming:
         """The outcome of a chunk that is whole."""
         chunk, self._chunk = self._chunk, None
         assert chunk is not None
+        if chunk.ready and self.chunks is not None:
+            self._pass_on(self._first_line.feed(self.chunks.feed(chunk.ready)), actions)
         if chunk.keep and chunk.last and self.chunks is not None:
             self._pass_on(self._first_line.feed(self.chunks.finish()), actions)     # the last line's end
             self._pass_on(self._first_line.finish(), actions)

@@ -57,7 +57,7 @@ def command(session: "ServerSession", text: str) -> Outcome:
         session.ledger.count_junk()
         return Done("250 2.0.0 Ok")
     entry = COMMANDS.get(name)
-    if entry is None:
+    if entry is None or Rule.BURL in entry.rules and not config.burl:
         session.entry = UNKNOWN
         facts.where = "UNKNOWN"
         if is_header(words[0].text):

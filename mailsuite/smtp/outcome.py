@@ -5,6 +5,7 @@
     NextLine("334 ...", then)                   the client's next line goes to then(line)
     Content("354 ...", then)                    message content follows up to CRLF.CRLF, then then()
     Chunk(size, then, keep=True)                size octets follow; keep: they are message content
+    Chunk(0, then, ready=octets)                content that need not come from the client
 """
 
 from collections.abc import Callable
@@ -50,6 +51,7 @@ class Chunk(Struct, frozen=True):
     keep: bool = True
     first: bool = False
     last: bool = False
+    ready: bytes = b""
 
 
 Outcome = Union[Done, Pending, NextLine, Content, Chunk]    # noqa: UP007  (a name used in forward references)

@@ -203,6 +203,9 @@ SMTPD_SASL_RATE_TIME_UNIT = declare(Param("smtpd_sasl_rate_time_unit", "1h", sec
 SMTPD_SASL_RATE_MAP = declare(Param("smtpd_sasl_rate_map", "btree:$data_directory/smtpd_sasl_rate", string(),
     "Where smtpd_sasl_recipient_rate_limit counts; the file belongs to mail_owner."))
 
+SMTPD_BURL_PATH = declare(Param("smtpd_burl_path", "", string(),
+    "Offer BURL (RFC 4468): who has logged in may send parts of messages that lie on the IMAP server. The path is that "
+    "server's socket for URLs, base_dir/imap-urlauth of dovecot.conf: /run/dovecot/imap-urlauth. Empty: no BURL."))
 SMTPD_PROXY_FILTER = declare(Param("smtpd_proxy_filter", "", string(),
     "A content filter that answers before the client does: host:port, inet:host:port or unix:path. What it accepts, it "
     "queues itself, by another smtpd. Empty: none."))

@@ -96,6 +96,13 @@ class DataStart(Struct, frozen=True):
     command: str
 
 
+class FetchUrl(Struct, frozen=True):
+    """BURL: what a URL of IMAP stands for, at most so many octets. -> bytes | Refusal"""
+
+    url: str
+    most: int
+
+
 class Abandon(Struct, frozen=True):
     """The transaction ends without a message: its queue file goes. -> None"""
 

@@ -25,6 +25,7 @@ from mailsuite.smtp.policy.sending import Excess
 from mailsuite.smtp.proxy_filter_client import ProxyIntake
 from mailsuite.smtp.questions import Refusal
 from mailsuite.smtp.received import received_header
+from mailsuite.smtp.server_burl import fetch_url
 from mailsuite.smtp.server_login import Login
 from mailsuite.smtp.session import ServerSession
 
@@ -118,6 +119,8 @@ class SmtpHandler:
                 return await self.server.policy.rcpt(self.facts)
             case questions.DataStart():
                 return await self._data()
+            case questions.FetchUrl():
+                return await fetch_url(self.server.settings, self.facts, question)
             case questions.Abandon():
                 self._drop_intake()
                 self._observers.reset(self.facts)

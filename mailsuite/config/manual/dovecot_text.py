@@ -75,6 +75,7 @@ imap_notify_max_mailboxes: Mailboxes that one NOTIFY may watch; more are refused
 imap_notify_max_watches: Files and folders that one NOTIFY watches; others are polled every 30 s. Not in Dovecot.
 imap_search_max_mailboxes: Mailboxes that one ESEARCH may look into. Not in Dovecot.
 imap_urlauth_host: The host of URLs that give others a message (URLAUTH); *: any. Needs mail_attribute_dict.
+imap_urlauth_max_size: Octets of another user's message that a URL may give. Not in Dovecot.
 imap_urlauth_port: The port that such URLs may name.
 mail_attribute_dict: Where entries of METADATA and keys of URLAUTH are kept: file:PATH.
 mail_server_admin: The URI of the administrator that METADATA tells.

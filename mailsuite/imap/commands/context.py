@@ -27,6 +27,7 @@ from mailsuite.store.api import Mailbox, MailStore
 
 if TYPE_CHECKING:
     from mailsuite.imap.commands.notices import Notices
+    from mailsuite.imap.commands.url_content import Asker
 
 Run = Generator[bytes, None, Reply]
 REV2, UTF8, UIDONLY = "IMAP4REV2", "UTF8=ACCEPT", "UIDONLY"        # of ENABLE
@@ -39,6 +40,15 @@ class Mail(Protocol):
 
     @property
     def store(self) -> MailStore: ...
+
+    def fetch_url(self, owners: Sequence[str], url: bytes, wanted: Sequence[str] | None, asker: "Asker",
+                  most: int) -> bytes:
+        """What a URL gives of another user's mail, as url_content.fetched; owners: names that may be that user's. most:
+        octets.
+
+        Raises UrlRefused.
+        """
+        ...
 
 
 @dataclass
@@ -65,6 +75,7 @@ class Context:
     farewell: bytes = b""
     compress: bool = False              # from the next octet on
     given_back: bool = False            # after this command the connection belongs to a login process again
+    anonymous: bool = False             # logged in without a name
     left: bool = False                  # the client went away: long work may end
     notices: "Notices | None" = None    # after NOTIFY
 

@@ -5,6 +5,7 @@ from enum import Flag, auto
 from typing import TYPE_CHECKING, NamedTuple
 
 from mailsuite.smtp.commands.auth import do_auth
+from mailsuite.smtp.commands.burl import do_burl
 from mailsuite.smtp.commands.chunking import do_bdat
 from mailsuite.smtp.commands.data import do_data
 from mailsuite.smtp.commands.greeting import do_ehlo, do_helo, do_quit, do_starttls
@@ -24,6 +25,7 @@ class Rule(Flag):
     LAST = auto()          # nothing may be sent behind it before its reply is there: RFC 2920 section 3.1
     JUNK = auto()          # counted against smtpd_junk_command_limit
     OBSERVED = auto()      # observers are told, as the command has no question of its own
+    BURL = auto()          # a command only where smtpd_burl_path is set
     QUIT = auto()          # answered also to a client that was refused at connect time
 
 
@@ -50,6 +52,7 @@ COMMANDS: Mapping[str, Entry] = {
     "RCPT": Entry("rcpt", do_rcpt),
     "DATA": Entry("data", do_data, Rule.LAST),
     "BDAT": Entry("bdat", do_bdat),
+    "BURL": Entry("burl", do_burl, Rule.BURL),
     "RSET": Entry("rset", do_rset, Rule.JUNK | Rule.OBSERVED),
     "NOOP": Entry("noop", do_noop, Rule.BEFORE_TLS | Rule.LAST | Rule.JUNK | Rule.OBSERVED),
     "VRFY": Entry("vrfy", do_vrfy, Rule.LAST | Rule.JUNK | Rule.OBSERVED),

@@ -1,6 +1,7 @@
 """BDAT (RFC 3030): message content in counted chunks."""
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mailsuite.base.log import logger
@@ -32,33 +33,31 @@ def do_bdat(session: "ServerSession", words: list[Word]) -> Outcome:
     size = int(words[1].text)
     facts = session.facts
     if session.content.bdat is BdatState.FAILED:
-        return _throw_away(session, size, last, f"551 5.0.0 Discarded {size} bytes after earlier error")
+        return refuse_chunk(session, size, last, f"551 5.0.0 Discarded {size} bytes after earlier error")
     if not facts.recipients:
         if facts.sender is None:
             session.trouble.add("protocol")
-            return _throw_away(session, size, last, "503 5.5.1 Error: need RCPT command")
-        return _throw_away(session, size, last, "554 5.5.1 Error: no valid recipients")
+            return refuse_chunk(session, size, last, "503 5.5.1 Error: need RCPT command")
+        return refuse_chunk(session, size, last, "554 5.5.1 Error: no valid recipients")
     if not size and not last:
         session.trouble.add("protocol")
         log.warning("%s: null BDAT request from %s", facts.queue_id, facts.client.host)
-        return _throw_away(session, size, last, "551 5.7.1 Null BDAT request")
+        return refuse_chunk(session, size, last, "551 5.7.1 Null BDAT request")
     if session.content.bdat is BdatState.NONE:
-        return _begin(session, size, last)
+        return start_content(session, "BDAT", lambda: _take(session, size, last, first=True),
+                             lambda reply: refuse_chunk(session, size, last, reply))
     return _take(session, size, last)
 
 
-def _begin(session: "ServerSession", size: int, last: bool) -> Outcome:
+def start_content(session: "ServerSession", verb: str, go_on: Callable[[], Outcome],
+                  refuse: Callable[[str], Outcome]) -> Outcome:
+    """The first BDAT (or BURL) of a message: restrictions are asked."""
     session.content.bdat, session.content.chunks = BdatState.OPEN, ChunkDecoder()
     session.facts.actual_size = 0
     if not session.config.ask_data:
-        return _take(session, size, last, first=True)
-
-    def judged(answer: object) -> Outcome:
-        if isinstance(answer, questions.Refusal):
-            return _throw_away(session, size, last, answer.reply)
-        return _take(session, size, last, first=True)
-
-    return Pending(questions.DataStart("BDAT"), judged)
+        return go_on()
+    return Pending(questions.DataStart(verb), lambda answer: (
+        refuse(answer.reply) if isinstance(answer, questions.Refusal) else go_on()))
 
 
 def _take(session: "ServerSession", size: int, last: bool, *, first: bool = False) -> Outcome:
@@ -66,7 +65,7 @@ def _take(session: "ServerSession", size: int, last: bool, *, first: bool = Fals
     if 0 < limit < facts.actual_size + size:
         session.trouble.add("policy")
         log.warning("%s: BDAT request from %s exceeds message size limit", facts.queue_id, facts.client.host)
-        return _throw_away(session, size, last, "552 5.3.4 Chunk exceeds message size limit")
+        return refuse_chunk(session, size, last, "552 5.3.4 Chunk exceeds message size limit")
 
     def taken() -> Outcome:
         if last:
@@ -76,8 +75,8 @@ def _take(session: "ServerSession", size: int, last: bool, *, first: bool = Fals
     return Chunk(size, taken, first=first, last=last)
 
 
-def _throw_away(session: "ServerSession", size: int, last: bool, reply: str) -> Outcome:
-    """Read the chunk all the same: its octets are no commands."""
+def refuse_chunk(session: "ServerSession", size: int, last: bool, reply: str) -> Outcome:
+    """Read the chunk all the same, its octets are no commands; the message is given up."""
     session.content.bdat = BdatState.FAILED
 
     def gone() -> Outcome:

@@ -102,6 +102,8 @@ def _list_keywords(session: "ServerSession") -> Outcome:
         lines.append("REQUIRETLS")
     if "chunking" not in without:
         lines.append("CHUNKING")
+        if config.burl and session.facts.sasl_username:
+            lines.append("BURL imap")       # RFC 4468 section 4; it needs CHUNKING
     if config.observed:
         return Pending(questions.EhloLines(tuple(lines)), lambda said: _say_lines(session, said))
     return Done(encode_lines("250", lines))
