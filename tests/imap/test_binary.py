@@ -8,14 +8,15 @@ from mailsuite.message.section import parse_section
 
 QP = b"Subject: qp\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nhe=6Clo\r\n"
 NUL = b"Su\0bject: nul\r\n\r\nbo\0dy\r\n"
-INNER = (b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: multipart/alternative; boundary=c\r\n\r\n"
+INNER = (b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n"
+         b"Content-Type: multipart/alternative; boundary=c\r\n\r\n"
          b"--c\r\n\r\ninner\0one\r\n--c\r\n\r\ntwo\r\n--c--\r\n--b--\r\n")
 
 
 @pytest.mark.parametrize(("octets", "section", "want"), [
     pytest.param(QP, b"1", Content(b"hello\r\n", True), id="an encoding counts without MIME-Version"),
-    pytest.param(QP, b"", Content(b"Subject: qp\r\nContent-Transfer-Encoding: binary\r\n\r\nhello\r\n", True), id="whole"),
-    pytest.param(QP.replace(b"quoted-printable", b"8bit"), b"1", Content(b"he=6Clo\r\n", False), id="nothing to decode"),
+    pytest.param(QP, b"", Content(QP[:13] + b"Content-Transfer-Encoding: binary\r\n\r\nhello\r\n", True), id="whole"),
+    pytest.param(QP.replace(b"quoted-printable", b"8bit"), b"1", Content(b"he=6Clo\r\n", False), id="plain"),
     pytest.param(QP.replace(b"quoted-printable", b"foo"), b"1", None, id="an unknown encoding"),
     pytest.param(NUL, b"", Content(NUL, True), id="NULs stay"),
     pytest.param(NUL, b"1", Content(b"bo\0dy\r\n", True), id="NULs of a part"),

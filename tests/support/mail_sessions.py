@@ -25,7 +25,8 @@ class Settings:
     protocol = ""
 
     def __init__(self, values: dict[str, str] | None = None) -> None:
-        self.values = {"mail_location": "maildir:~/Maildir", "mail_plugins": "", "base_dir": "/nowhere", **(values or {})}
+        self.values = {"mail_location": "maildir:~/Maildir", "mail_plugins": "", "base_dir": "/nowhere",
+                       **(values or {})}
 
     def for_protocol(self, protocol: str) -> "Settings":
         return self
