@@ -137,7 +137,10 @@ class Selected:
         recent = self.view.recent
         if not recent or self.rev2:
             return [flags or b"" for flags in column]
-        return [(b"%b \\Recent" % flags if flags else b"\\Recent") if uid in recent else flags or b""
+        if recent.covers(uids):
+            return [b"%b \\Recent" % flags if flags else b"\\Recent" for flags in column]
+        here = recent.intersection(uids)
+        return [(b"%b \\Recent" % flags if flags else b"\\Recent") if uid in here else flags or b""
                 for uid, flags in zip(uids, column, strict=True)]
 
     def sync(self, *, expunges: bool, refresh: bool = True, uid: bool = False, recent: bool | None = None,

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from mailsuite.store.api import CopyResult, IdentityChange, Mailbox, MessageGone, View
 from mailsuite.store.mailbox_flags import FlaggedMailbox
 from mailsuite.store.mailbox_kind import Change
+from mailsuite.store.uid_set import UidSet
 from mailsuite.store.view import MailboxView
 
 __all__ = ["BaseMailbox", "Change", "both_locked", "copy_through"]
@@ -69,7 +70,7 @@ class BaseMailbox(FlaggedMailbox):
 
     def claim_recent(self) -> None:
         """A session takes all that is \\Recent."""
-        self.unclaimed.clear()
+        self.unclaimed = UidSet()
         self.claimed()
         self.save_rows([], [])
 
@@ -125,7 +126,7 @@ class BaseMailbox(FlaggedMailbox):
                 self.highest_modseq = change.least_modseq
                 self.save_rows([], [])
             if change.least_recent is not None:
-                self.unclaimed = {uid for uid in self.unclaimed if uid >= change.least_recent}
+                self.unclaimed = UidSet(uid for uid in self.unclaimed if uid >= change.least_recent)
                 self.save_rows([], [])
         self.tell()
 

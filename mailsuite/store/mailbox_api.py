@@ -7,6 +7,7 @@ from typing import Protocol
 
 from mailsuite.fulltext.mailbox import MailboxText
 from mailsuite.message.message import Message
+from mailsuite.store.uid_set import UidSet
 from mailsuite.store.values import Changes, Column, CopyResult, FlagAction, IdentityChange, Status, StoreResult
 
 
@@ -22,7 +23,7 @@ class View(Protocol):
         """UIDs by position, ascending. Changes only in sync()."""
         ...
     @property
-    def recent(self) -> set[int]:
+    def recent(self) -> UidSet:
         """UIDs that are \\Recent in this session."""
         ...
 

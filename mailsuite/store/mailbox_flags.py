@@ -110,7 +110,7 @@ class FlaggedMailbox(CountedMailbox):
     def save_rows(self, positions: Sequence[int], removed: Sequence[int]) -> None:
         """Rows that are new or changed, and UIDs that went, into the index."""
         rows = self.rows
-        first_recent = min(self.unclaimed, default=self.uid_next)
+        first_recent = self.unclaimed.first or self.uid_next
         highest = self.highest_modseq
         if self.flags_in_files and not removed and len(positions) == len(rows):
             self.index.save_later(rows.uids[:], rows.flags[:], rows.modseqs[:],

@@ -20,6 +20,7 @@ from mailsuite.store.index_box import MailboxIndex
 from mailsuite.store.options import StoreOptions
 from mailsuite.store.quota import Quota
 from mailsuite.store.rows import Rows
+from mailsuite.store.uid_set import UidSet
 from mailsuite.store.view import MailboxView
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class MailboxKind(ABC):
         self.lock = threading.RLock()
         self.rows, self.table = Rows(), FlagTable()
         self.uid_validity, self.uid_next, self.highest_modseq = 0, 1, 1
-        self.unclaimed: set[int] = set()        # \Recent to nobody yet
+        self.unclaimed = UidSet()               # \Recent to nobody yet
         self.deleted = False                    # the mailbox is no more
         self.writable = True
         self.quota: Quota | None = None         # of the user; set by who opens the mailbox

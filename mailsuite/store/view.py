@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from mailsuite.store.api import Changes
 from mailsuite.store.rows import FlagChange
+from mailsuite.store.uid_set import UidSet
 
 if TYPE_CHECKING:
     from mailsuite.store.mailbox import BaseMailbox
@@ -23,7 +24,7 @@ class MailboxView:
     def __init__(self, mailbox: "BaseMailbox", *, read_only: bool, claim_recent: bool) -> None:
         self._mailbox, self._read_only, self._claims = mailbox, read_only, claim_recent and not read_only
         self.uids = mailbox.rows.uids[:]
-        self.recent: set[int] = set()
+        self.recent = UidSet()
         self.seen_log = mailbox.rows.now
         self._expunged: set[int] = set()        # not announced yet
         self._keywords = len(mailbox.keywords)
@@ -105,9 +106,9 @@ class MailboxView:
         if not unclaimed:
             return
         if self._claims and not self.recent and len(self.uids) == len(self._mailbox.rows):
-            self.recent, self._mailbox.unclaimed = unclaimed, set()     # all that are there, and no others
+            self.recent, self._mailbox.unclaimed = unclaimed, UidSet()      # all that are there, and no others
         elif len(self.uids) == len(self._mailbox.rows):
-            self.recent |= unclaimed
+            self.recent.update(unclaimed)
         elif len(unclaimed) * 8 < len(self.uids):
             self.recent.update(uid for uid in unclaimed if self.sequence(uid) is not None)
         else:

@@ -26,7 +26,7 @@ _STORED_SIZE = re.compile(rb",S=(\d{1,15})(?![\d])")
 _WIRE_SIZE = re.compile(rb",W=(\d{1,15})(?![\d])")
 _SIZE = re.compile(rb"((?:,[SW]=\d+)*)$")
 # Names whose times have as many digits as all others' are in order as they stand.
-_SAME_LENGTH = re.compile(rb"(?:\d{10}\.M\d{6}(?!\d)[^\n]*\n)*")
+_SAME_LENGTH = re.compile(rb"(?:\d{10}\.M\d{6}(?!\d)[^\n]*+\n)*+")
 _TIME = re.compile(rb"(\d{1,18})(?:\.M(\d{1,9}))?")
 
 
@@ -37,6 +37,11 @@ def base_of(name: bytes) -> bytes:
 def bases_of(paths: Iterable[bytes]) -> list[bytes]:
     """Of paths b"cur/NAME" or b"new/NAME"."""
     return [path[4:].partition(b":")[0] for path in paths]
+
+
+def infos_of(paths: Iterable[bytes]) -> list[bytes]:
+    """What stands behind the colons."""
+    return [path.partition(b":")[2] for path in paths]
 
 
 def letters_of(name: bytes) -> bytes:

@@ -111,10 +111,11 @@ class MaildirFolder(BaseMailbox):
             self._letter_bits[letters] = bits
         return bits
 
-    def bits_of_all(self, paths: Sequence[Path], uids: Sequence[int]) -> list[int]:
-        """The flags that stand in these names, as this user sees them."""
+    def bits_of_all(self, infos: Sequence[bytes], uids: Sequence[int]) -> list[int]:
+        """The flags of messages, as this user sees them. infos: what stands behind the colons of their names."""
         known = _BitsOf(self.bits)
-        all_bits = [known[path.partition(b":")[2]] for path in paths]
+        different = set(infos)
+        all_bits = [known[different.pop()]] * len(infos) if len(different) == 1 else list(map(known.__getitem__, infos))
         return all_bits if self.private is None else list(map(self.own_bits, uids, all_bits))
 
     def own_bits(self, uid: int, bits: int) -> int:

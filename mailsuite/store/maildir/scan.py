@@ -10,19 +10,20 @@ import operator
 import os
 import time
 from array import array
-from bisect import bisect_left
 from collections.abc import Sequence
 from contextlib import suppress
-from itertools import islice
+from itertools import islice, repeat
 
 from mailsuite.store.api import MailboxInUse, NoPermission, StoreError
 from mailsuite.store.dovecot_log import read_log
 from mailsuite.store.flags import KEYWORD_SHIFT
 from mailsuite.store.mailbox import Change
-from mailsuite.store.maildir.filename import KEYWORD_LETTERS, base_of, bases_of, in_order, letters_of
+from mailsuite.store.maildir.filename import KEYWORD_LETTERS, base_of, bases_of, in_order, infos_of, letters_of
 from mailsuite.store.maildir.folder import MaildirFolder, Path
+from mailsuite.store.maildir.listing import Files, files_of, list_blocks, list_sorted
 from mailsuite.store.maildir.tmp import clean_tmp
 from mailsuite.store.maildir.uidlist import UNWRITABLE
+from mailsuite.store.uid_set import UidSet
 from mailsuite.store.uid_validity import new_uid_validity
 
 RECHECK_S = 2.0
@@ -81,7 +82,7 @@ class ScannedMaildir(MaildirFolder):
         self.read_keywords()
         self._add_high_keywords()
         self._opened = True
-        self._arrived(*self._first_listing())
+        self._arrived(self._first_listing())
         self.uidlist.let_go()
         self._drop_doubles()
         if self.writable:
@@ -99,46 +100,42 @@ class ScannedMaildir(MaildirFolder):
                 raise
             self.uidlist.uid_validity = int(os.stat(self.folder).st_ctime)      # a Maildir we may only read
 
-    def _list(self, folder: str) -> list[Path]:
-        """All files of new or cur, sorted, so that what is made of them costs less to sort."""
-        path = self._in(folder)
-        now = time.time_ns()
+    def _listed_now(self, folder: str) -> tuple[str, bytes]:
+        """The folder that is about to be listed, and what its paths begin with."""
+        path, now = self._in(folder), time.time_ns()
         self._mtimes[folder] = os.stat(path).st_mtime_ns
         self._settled[folder] = now - self._mtimes[folder] > TICK_NS
-        names = os.listdir(os.fsencode(path))
-        names.sort()
-        del names[bisect_left(names, b"."):bisect_left(names, b"/")]            # hidden ones
-        return list(map((folder.encode() + b"/").__add__, names))
+        return path, folder.encode() + b"/"
 
-    def _first_listing(self) -> tuple[list[bytes], list[Path]]:
+    def _first_listing(self) -> Files:
         """All messages with a UID come in the order of their UIDs, with the MODSEQs of the index.
 
-        Returns the files that have no UID yet: bases and paths.
+        Returns the files that have no UID yet.
         """
-        paths = self._list("new") + self._list("cur")           # in this order: a file moves from new to cur
-        bases, listed = bases_of(paths), self.uidlist.uids
-        ordered = sorted(bases)
+        # In this order: a file moves from new to cur.
+        found = list_sorted(*self._listed_now("new")).joined(list_sorted(*self._listed_now("cur")))
+        listed, ordered = self.uidlist.uids, sorted(found.bases)
         files: dict[bytes, Path] = {}
         if listed or any(map(operator.eq, ordered, islice(ordered, 1, None))):
-            for path in paths:
-                other = files.setdefault(base_of(path[4:]), path)
+            for base, path in zip(found.bases, found.paths, strict=True):
+                other = files.setdefault(base, path)
                 if other is not path:
                     self._doubles.append((other, path))
             here = [base for base in listed if base in files]
             if here:
                 self._known_rows(here, files)
-            bases = [base for base in files if base not in listed]
-            paths = list(map(files.__getitem__, bases))
+            found = files_of({base: path for base, path in files.items() if base not in listed})
         self._gone_from_list = len(listed) > len(self.rows)
         first_recent = self.index.first_recent if self.index.known else self.uid_next
-        self.unclaimed = set(self.rows.after(first_recent - 1)).union(self.in_new.values())
-        return bases, paths
+        self.unclaimed = UidSet(self.rows.after(first_recent - 1))
+        self.unclaimed.update(self.in_new.values())
+        return found
 
     def _known_rows(self, bases: list[bytes], files: dict[bytes, Path]) -> None:
         """Rows of files that have a UID: what the index knows of them, or knows no more, is compared."""
         uids, paths = list(map(self.uidlist.uids.__getitem__, bases)), list(map(files.__getitem__, bases))
         known = self.index.load()
-        all_bits = self.bits_of_all(paths, uids)
+        all_bits = self.bits_of_all(infos_of(paths), uids)
         modseqs = array("Q", [self.highest_modseq]) * len(uids)
         changed: Sequence[int] = range(len(uids))
         later = False                   # something happened since the index was written
@@ -190,19 +187,20 @@ class ScannedMaildir(MaildirFolder):
         if "cur" in folders:
             self._recheck_at = 0.0
         for folder in folders:
-            now = set(self._list(folder))
-            # No set of all that is known: of a million names it would take 64 MB.
-            if folder == "new":
-                removed.update(path for path in self.in_new if path not in now)
-            else:
-                removed.update(path for path in self.rows.keys if path not in now and path not in self.in_new)
-            now.difference_update(self.rows.keys)
-            for path in now:
-                base = base_of(path[4:])
-                other = added.get(base)
-                if other is not None:
-                    self._doubles.append((path, other))
-                added[base] = path
+            missing = set(self.in_new if folder == "new" else self.rows.keys)
+            if folder == "cur":
+                missing.difference_update(self.in_new)
+            for some in list_blocks(*self._listed_now(folder)):
+                new = some.difference(missing)
+                missing -= some
+                # Listed twice: a file that was renamed meanwhile may be seen under both names.
+                for path in new:
+                    base = base_of(path[4:])
+                    other = added.get(base)
+                    if other is not None and other != path:
+                        self._doubles.append((path, other))
+                    added[base] = path
+            removed |= missing
         if not added and not removed:
             return
         try:
@@ -235,7 +233,7 @@ class ScannedMaildir(MaildirFolder):
         if vanished:
             self._expunged(vanished)
         if new:
-            self._arrived(list(new), list(new.values()))
+            self._arrived(files_of(new))
         self._drop_doubles()
 
     def _drop_doubles(self) -> None:
@@ -271,11 +269,11 @@ class ScannedMaildir(MaildirFolder):
         if self.drop_rows(gone):
             self._gone_from_list = True
 
-    def _arrived(self, bases: list[bytes], paths: list[Path]) -> None:
+    def _arrived(self, files: Files) -> None:
         """Give UIDs to files that have none, in the order of delivery."""
-        if not bases:
+        if not files.bases:
             return
-        ordered = in_order(bases)
+        ordered = in_order(files.bases)
         try:
             with self.uidlist.locked():
                 if self.uidlist.load():
@@ -285,9 +283,10 @@ class ScannedMaildir(MaildirFolder):
             if error.errno not in UNWRITABLE:
                 raise
             uids, ordered = self._provisional(ordered)
-        if ordered != bases:
-            paths = list(map(dict(zip(bases, paths, strict=True)).__getitem__, ordered))
-        self.add_rows(uids, paths)
+        if ordered != files.bases:
+            paths = dict(zip(files.bases, files.paths, strict=True))
+            files = files_of({base: paths[base] for base in ordered})
+        self._add_rows(uids, files)
 
     def _provisional(self, bases: list[bytes]) -> tuple[Sequence[int], list[bytes]]:
         """UIDs that only this process knows: who cannot write, or has no room to, can still read and delete."""
@@ -343,11 +342,15 @@ class ScannedMaildir(MaildirFolder):
 
     def add_rows(self, uids: Sequence[int], paths: Sequence[Path]) -> None:
         """Messages with new UIDs, ascending, come into memory and the index."""
+        self._add_rows(uids, files_of({base_of(path[4:]): path for path in paths}))
+
+    def _add_rows(self, uids: Sequence[int], files: Files) -> None:
         if not uids:
             return
         self.highest_modseq += 1
         first = len(self.rows)
-        self._extend(uids, self.bits_of_all(paths, uids), array("Q", [self.highest_modseq]) * len(uids), paths)
+        self._extend(uids, self.bits_of_all(files.infos, uids), array("Q", [self.highest_modseq]) * len(uids),
+                     files.paths)
         self.unclaimed.update(uids)
         self.uid_next = max(self.uid_next, uids[-1] + 1, self.uidlist.next_uid)
         self.save_rows(range(first, len(self.rows)), [])
@@ -356,7 +359,8 @@ class ScannedMaildir(MaildirFolder):
         self.rows.extend(uids, all_bits, modseqs, paths)
         if self._by_base is not None:
             self._by_base.update(zip(bases_of(paths), uids, strict=True))
-        self.in_new.update([(path, uid) for path, uid in zip(paths, uids, strict=True) if path.startswith(b"new/")])
+        if any(map(operator.ge, paths, repeat(b"new/"))):
+            self.in_new.update([(path, uid) for path, uid in zip(paths, uids, strict=True) if path >= b"new/"])
 
     def has_base(self, base: bytes) -> bool:
         return base in self.by_base or base in self.uidlist.uids

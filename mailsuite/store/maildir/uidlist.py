@@ -223,7 +223,7 @@ class UidList:
     def add(self, files: Sequence[tuple[bytes, bytes]], wanted: Sequence[int] = ()) -> list[int]:
         """Give UIDs to files, (base, fields) each, in this order; on disk on return. wanted: see scan.assign_new."""
         if not any(wanted) and not any(fields for _, fields in files):
-            return self.add_plain([base for base, _ in files])
+            return list(self.add_plain([base for base, _ in files]))
         new: list[Entry] = []
         uid = self.next_uid
         for number, (base, fields) in enumerate(files):
@@ -234,12 +234,12 @@ class UidList:
         replaces = any(entry.base in self.uids for entry in new)
         for entry in new:
             self._put(entry)
-        self._write(b"".join([entry.line() for entry in new]), replaces)
+        self._write([b"".join([entry.line() for entry in new])], replaces)
         return [entry.uid for entry in new]
 
-    def add_plain(self, bases: Sequence[bytes]) -> list[int]:
+    def add_plain(self, bases: Sequence[bytes]) -> Sequence[int]:
         """As add, without fields: for many."""
-        uids = list(range(self.next_uid, self.next_uid + len(bases)))
+        uids = range(self.next_uid, self.next_uid + len(bases))
         first = self.next_uid == 1 and not self.uids
         replaces = not first and not self.uids.keys().isdisjoint(bases)
         if replaces:
@@ -249,28 +249,29 @@ class UidList:
         if not first or self.damaged or self._stamp is None:
             self.uids.update(zip(bases, uids, strict=True))
         self.next_uid += len(bases)
-        self._write(_plain_lines(uids, bases), replaces)
+        self._write(_plain_blocks(uids, bases), replaces)
         if first:
             self.let_go()
         return uids
 
-    def _write(self, lines: bytes, replaces: bool) -> None:
-        """Entries that were put are on disk on return."""
+    def _write(self, blocks: Iterable[bytes], replaces: bool) -> None:
+        """Entries that were put are on disk on return. blocks: their lines."""
         if replaces or self.damaged or self._stamp is None:
             self.rewrite(self.uids)
-        elif lines:
-            self._append(lines)
+        else:
+            self._append(blocks)
 
-    def _append(self, lines: bytes) -> None:
+    def _append(self, blocks: Iterable[bytes]) -> None:
         """Put lines at the end, durable; or none of them. Raises OSError: the next load reads the file anew."""
         fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             size = os.fstat(fd).st_size
             self._stamp = None
             try:
-                view = memoryview(lines)
-                while view:
-                    view = view[os.write(fd, view):]
+                for block in blocks:
+                    view = memoryview(block)
+                    while view:
+                        view = view[os.write(fd, view):]
                 if self._fsync:
                     os.fdatasync(fd)
                     if self._new_name:
@@ -313,7 +314,7 @@ class UidList:
 
     def _lines(self) -> bytes:
         if not self.fields:
-            return _plain_lines(self.uids.values(), self.uids)
+            return b"".join(_plain_blocks(self.uids.values(), self.uids))
         get = self.fields.get
         return b"".join([Entry(uid, get(base, b""), base).line() for base, uid in self.uids.items()])
 
@@ -338,8 +339,8 @@ def _opener(path: str, _: int = 0) -> int:
     return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
 
-def _plain_lines(uids: Iterable[int], bases: Collection[bytes]) -> bytes:
+def _plain_blocks(uids: Iterable[int], bases: Collection[bytes]) -> Iterator[bytes]:
     """Entries without fields, a thousand by one operation."""
     pairs = zip(uids, bases, strict=True)
-    return b"".join([(b"%d :%b\n" * len(some)) % tuple(chain.from_iterable(some))
-                     for some in iter(lambda: list(islice(pairs, 1000)), [])])
+    while some := list(islice(pairs, 1000)):
+        yield (b"%d :%b\n" * len(some)) % tuple(chain.from_iterable(some))

@@ -124,7 +124,7 @@ class MboxMailbox(ScannedMbox):
 
     def _stale(self) -> set[int]:
         """Messages whose state headers are not what they should be."""
-        fresh = {uid for uid in self.rows.uids if uid not in self.old and uid not in self.unclaimed}
+        fresh = set(self.rows.uids).difference(self.old, self.unclaimed)
         return fresh | self._dirty | set(self._digests)
 
     def locked(self, *, make: bool = False) -> "_Locked":

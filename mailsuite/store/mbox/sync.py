@@ -315,7 +315,7 @@ class ScannedMbox(BaseMailbox):
             state = _STATE.pack(self.uid_validity, self.uid_next) + b"".join(
                 [uid.to_bytes(4, "little") + digest for uid, digest in self._digests.items()])
         self.index.save([(rows.uids[at], rows.flags[at], rows.modseqs[at]) for at in positions], removed,
-                        highest_modseq=self.highest_modseq, first_recent=min(self.unclaimed, default=self.uid_next),
+                        highest_modseq=self.highest_modseq, first_recent=self.unclaimed.first or self.uid_next,
                         state=state, dirty=self._dirty)
 
 
