@@ -22,6 +22,7 @@ from mailsuite.deliver.tls_reports import TlsReports
 from mailsuite.dns.resolver import Resolver
 from mailsuite.maps import MapSource, open_maps
 from mailsuite.maps.matchlist import AddressList, NameList
+from mailsuite.net.window import TCP_WINDOWSIZE
 from mailsuite.smtp.client import ClientConnection, Endpoint, HandshakeTrouble
 from mailsuite.smtp.client_auth import (
     Credentials,
@@ -33,7 +34,8 @@ from mailsuite.smtp.client_auth import (
     cached,
 )
 from mailsuite.smtp.client_dane import NoTls
-from mailsuite.smtp.client_hosts import NoHost, bind_addresses, parse_destination
+from mailsuite.smtp.client_destination import NoHost, parse_destination
+from mailsuite.smtp.client_own import bind_addresses
 from mailsuite.smtp.client_params import CACHE_ON_DEMAND, CACHE_TIME, REUSE_COUNT, REUSE_TIME, ClientConfig
 from mailsuite.smtp.client_policy import Policy
 from mailsuite.smtp.client_requiretls import Demand, Demands, RequireTlsTrouble
@@ -97,6 +99,7 @@ class Sessions:
         self._discards = open_maps(settings.text(f"{prefix}_discard_{hello_word}_keyword_address_maps"),
                                    MapSource(settings, prefix))
         self._bind = bind_addresses(settings, prefix)
+        self._window = settings[TCP_WINDOWSIZE]
         self._bind_must = settings.text(f"{prefix}_bind_address_enforce") == "yes"
         self._filter = LineFilter(settings, prefix)
         self._always = NameList(settings.text(f"{prefix}_connection_cache_destinations"), MapSource(settings, prefix))
@@ -175,7 +178,7 @@ class Sessions:
         link = await ClientConnection.open(
             endpoint, timeout_s=self._config.timeouts["connect"], bind=self._bind[":" in endpoint.address],
             bind_must=self._bind_must, warn=lambda text: self._log.warning("%s", text),
-            lines_limit=self._config.reply_lines, unix_root=self._queue_directory)
+            lines_limit=self._config.reply_lines, unix_root=self._queue_directory, window=self._window)
         noted = False
         self._listen(link, queue_id)
         if self.watch is not None:

@@ -33,7 +33,8 @@ from mailsuite.queue.params import MINIMAL_BACKOFF_TIME
 from mailsuite.smtp.client import Endpoint
 from mailsuite.smtp.client_body import Body, encode_body, encode_body_async
 from mailsuite.smtp.client_dane import NoTls
-from mailsuite.smtp.client_hosts import HostFinder, NoHost
+from mailsuite.smtp.client_destination import NoHost
+from mailsuite.smtp.client_hosts import HostFinder
 from mailsuite.smtp.client_params import MX_SESSION_LIMIT, ClientConfig
 from mailsuite.smtp.client_session import Mail, Result, Trouble
 from mailsuite.smtp.client_transaction import transaction

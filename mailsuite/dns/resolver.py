@@ -75,6 +75,15 @@ class Mx(NamedTuple):
     host: str
 
 
+class Srv(NamedTuple):
+    """RFC 2782; host "": the service is decidedly not available there."""
+
+    priority: int
+    weight: int
+    port: int
+    host: str
+
+
 class ClientName(NamedTuple):
     """What the client's address is called, as smtpd's log and restrictions want it.
 
@@ -123,6 +132,18 @@ class Resolver:
         records = [Mx(record.preference, _name(record.exchange)) for record in answer.records]
         random.shuffle(records)
         records.sort(key=lambda record: record.preference)
+        return Answer(tuple(records), answer.exists, answer.ttl_s, answer.validated)
+
+    async def srv(self, service: str, domain: str) -> Answer[Srv]:
+        """SRV records of _service._tcp.domain, in the order to try: by priority, within one by chance and weight.
+
+        Raises DnsError. Source: RFC 2782.
+        """
+        answer = await self.records(f"_{service}._tcp.{domain}", "SRV")
+        records = [Srv(record.priority, record.weight, record.port, _name(record.target)) for record in answer.records]
+        # An exponential variate for each weight sorts as drawing without replacement in proportion to the weights does.
+        chance = {id(record): random.expovariate(1.0) / max(record.weight, 0.01) for record in records}
+        records.sort(key=lambda record: (record.priority, chance[id(record)]))
         return Answer(tuple(records), answer.exists, answer.ttl_s, answer.validated)
 
     async def addresses(self, host: str, *, family: str = "any", use_hosts: bool = True) -> Answer[str]:

@@ -29,7 +29,8 @@ from mailsuite.net.workers import WorkerPool, serve_requests
 from mailsuite.queue.agent import BOUNCED, DEFERRED, DeliveryRequest, RecipientReport
 from mailsuite.queue.envelope import Recipient
 from mailsuite.rewrite.rewriter import Rewriter
-from mailsuite.smtp.client_hosts import HostFinder, NoHost
+from mailsuite.smtp.client_destination import NoHost
+from mailsuite.smtp.client_hosts import HostFinder
 
 STATUS_WORDS = {BOUNCED: "bounced", DEFERRED: "deferred"}
 

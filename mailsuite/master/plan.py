@@ -15,6 +15,7 @@ from mailsuite.base.errors import ConfigError, ConfigErrors
 from mailsuite.master.accounts import Accounts
 from mailsuite.master.params import MASTER_SERVICE_DISABLE
 from mailsuite.master.services import ACCESS, COMMANDS, LIBRARY, MISSING, PASSABLE, ServiceKind
+from mailsuite.net.window import TCP_WINDOWSIZE
 
 if TYPE_CHECKING:
     from mailsuite.config.dovecot import DovecotSettings, Section
@@ -37,6 +38,7 @@ class SocketSpec:
     owner: tuple[int, int] | None = None
     tls: bool = False
     haproxy: bool = False
+    window: int = 0             # tcp_windowsize
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -162,7 +164,8 @@ def _mail_sockets(entry: "MasterEntry", settings: "Settings", accounts: Accounts
         tls = settings.text("smtpd_tls_wrappermode").lower() == "yes" and entry.command == "smtpd"
         haproxy = entry.command == "smtpd" and settings.text("smtpd_upstream_proxy_protocol") == "haproxy"
         for address in [host] if host else interfaces(settings):
-            yield SocketSpec("inet", entry.name, address=address, port=port, tls=tls, haproxy=haproxy)
+            yield SocketSpec("inet", entry.name, address=address, port=port, tls=tls, haproxy=haproxy,
+                             window=settings[TCP_WINDOWSIZE])
         return
     folder = "private" if entry.private else "public"
     yield SocketSpec(entry.type if entry.type in ("unix-dgram", "pass") else "unix", entry.name,

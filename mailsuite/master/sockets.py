@@ -11,6 +11,7 @@ import stat
 
 from mailsuite.base.errors import ConfigError, ConfigErrors
 from mailsuite.master.plan import ServicePlan, SocketSpec
+from mailsuite.net.window import limit_window
 
 BACKLOG = 1024
 
@@ -95,6 +96,7 @@ def _bind_inet(spec: SocketSpec) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if sock.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        limit_window(sock, spec.window)
         sock.bind((spec.address, spec.port))
         sock.listen(BACKLOG)
         sock.setblocking(False)

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from mailsuite.net.tls import certificate_pairs, load_authorities, postfix_ciphers, set_ciphers
+from mailsuite.net.tls import NO_OPTIONS, certificate_pairs, load_authorities, postfix_ciphers, set_ciphers
 from mailsuite.tls import protocols
 from mailsuite.tls.identity import Identity, install, read_identity, split_chain_file
+from mailsuite.tls.options import Options
 from mailsuite.tls.protocols import Protocols
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class ClientSpec:
     ca_path: str = ""
     default_authorities: bool = False
     identities: tuple[Identity, ...] = ()
+    options: Options = NO_OPTIONS
 
 
 @lru_cache(maxsize=64)
@@ -44,6 +46,7 @@ def client_context(spec: ClientSpec) -> ssl.SSLContext:
     context.check_hostname = spec.verify
     context.verify_mode = ssl.CERT_REQUIRED if spec.verify else ssl.CERT_NONE
     protocols.apply(context, spec.protocols)
+    spec.options.apply(context)
     if spec.cipher_list:
         set_ciphers(context, spec.cipher_list)
     if spec.ca_file or spec.ca_path:
@@ -79,7 +82,7 @@ def smtp_tls(settings: "Settings", level: str, prefix: str = "smtp", *, protocol
     return ClientSpec(
         protocols=protocols.parse_protocols(protocol_list),
         cipher_list=postfix_ciphers(settings, grade, exclude) + _LEVEL_CIPHERS.get(level, ":!aNULL:@SECLEVEL=1"),
-        identities=identities)
+        identities=identities, options=Options.of(settings))
 
 
 def client_identities(settings: "Settings", prefix: str = "smtp") -> tuple[Identity, ...]:

@@ -25,11 +25,13 @@ from mailsuite.net.sni import NamedChains, SniError
 from mailsuite.smtp.syntax import is_hostname
 from mailsuite.tls import binding, ciphers, protocols
 from mailsuite.tls.identity import Identity, install, read_identity, split_chain_file
+from mailsuite.tls.options import Options
 from mailsuite.tls.protocols import Protocols
 
 if TYPE_CHECKING:
     from mailsuite.config.settings import Settings
 
+NO_OPTIONS = Options()
 CONTEXTS_LIMIT = 1000       # chains out of tables that are kept ready
 
 
@@ -65,6 +67,7 @@ class ServerSpec:
     check_revoked: bool = False
     curve: str = ""
     tickets: bool = True
+    options: Options = NO_OPTIONS
 
 
 class ServerTls:
@@ -134,6 +137,7 @@ class ServerTls:
             context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
         else:
             context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
+        spec.options.apply(context)
         if spec.cipher_list:
             set_ciphers(context, spec.cipher_list)
         for identity in identities:
@@ -281,7 +285,7 @@ def smtpd_tls(settings: "Settings") -> ServerSpec:
         cipher_list=postfix_ciphers(settings, settings.text(f"smtpd_tls_{kind}ciphers"), exclude),
         prefer_server_ciphers=_yes(settings.text("tls_preempt_cipherlist")),
         ca_file=settings.text("smtpd_tls_CAfile"), ca_path=settings.text("smtpd_tls_CApath"),
-        ask=require or _yes(settings.text("smtpd_tls_ask_ccert")), require=require)
+        ask=require or _yes(settings.text("smtpd_tls_ask_ccert")), require=require, options=Options.of(settings))
 
 
 def certificate_pairs(settings: "Settings", side: str) -> list[Pair]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from mailsuite.base.errors import PeerError
+from mailsuite.net.window import limit_window
 from mailsuite.smtp.client_body import NO_BODY, Blocks, Body, Chunks
 from mailsuite.smtp.client_params import ClientConfig
 from mailsuite.smtp.client_reply import Reply, ReplyReader
@@ -102,15 +103,16 @@ class ClientConnection:
     @classmethod
     async def open(cls, endpoint: Endpoint, *, timeout_s: float, bind: str = "", bind_must: bool = False,
                    warn: Callable[[str], None] = lambda text: None, lines_limit: int = 200,
-                   unix_root: str = "") -> "ClientConnection":
-        """Connect. unix_root: where a relative path begins. Raises Trouble.
+                   unix_root: str = "", window: int = 0) -> "ClientConnection":
+        """Connect. unix_root: where a relative path begins. window: tcp_windowsize. Raises Trouble.
 
         bind: the address to connect from; where that cannot be used, it is left out with a warning, or, with bind_must,
         there is no connection.
         """
         try:
             async with asyncio.timeout(timeout_s):
-                sock = await _connected(endpoint, os.path.join(unix_root, endpoint.path), bind, bind_must, warn)
+                sock = await _connected(endpoint, os.path.join(unix_root, endpoint.path), bind, bind_must, warn,
+                                        window)
                 if endpoint.path:
                     reader, writer = await asyncio.open_unix_connection(sock=sock)
                 else:
@@ -311,7 +313,7 @@ def _in_words(error: Exception) -> str:
 
 
 async def _connected(endpoint: Endpoint, path: str, bind: str, bind_must: bool,
-                     warn: Callable[[str], None]) -> socket.socket:
+                     warn: Callable[[str], None], window: int) -> socket.socket:
     """A connected socket. Raises OSError; Trouble when the address to bind to cannot be used and must be."""
     family = socket.AF_UNIX if endpoint.path else socket.AF_INET6 if ":" in endpoint.address else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
@@ -319,6 +321,7 @@ async def _connected(endpoint: Endpoint, path: str, bind: str, bind_must: bool,
         sock.setblocking(False)
         if not endpoint.path:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            limit_window(sock, window)
         if bind:
             _bind(sock, bind, bind_must, warn)
         loop = asyncio.get_running_loop()

@@ -1,83 +1,35 @@
-"""From a nexthop to the addresses to try: MX, addresses, [host]:port, our own name among them.
+"""From a nexthop to the addresses to try: MX, SRV, addresses, our own name among them.
 
     finder = HostFinder(settings, resolver, "smtp")
     for site in finder.sites("a.test"):                 the nexthop, then smtp_fallback_relay
         found = await finder.find(site)                 raises NoHost: bounce or defer, with reason
-    parse_destination("[mx.a.test]:2525", 25) -> Destination("mx.a.test", 2525, literal=True)
 
-Source: RFC 5321 section 5, RFC 7505 (null MX).
+Source: RFC 5321 section 5, RFC 7505 (null MX), RFC 2782 (SRV).
 """
 
 import asyncio
-import ipaddress
 import random
-import re
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from mailsuite.base.errors import MailError
 from mailsuite.config.registry import boolean
 from mailsuite.config.settings import Settings
 from mailsuite.dns.resolver import DnsError, Mx, Resolver
 from mailsuite.smtp.client import Endpoint
-from mailsuite.smtp.client_params import BIND_ADDRESS, MX_ADDRESS_LIMIT
+from mailsuite.smtp.client_destination import Destination, NoHost, parse_destination, service_port
+from mailsuite.smtp.client_own import is_address, my_addresses
+from mailsuite.smtp.client_params import (
+    ALLOW_SRV_FALLBACK,
+    CNAME_OVERRIDES,
+    IGNORE_SRV_ERROR,
+    KNOWN_TCP_PORTS,
+    MX_ADDRESS_LIMIT,
+    USE_SRV,
+)
 
 NATIVE_TIMEOUT_S = 60.0
-_BRACKETED = re.compile(r"\[([^\]]*)\](?::(.*))?")
-
-
-class NoHost(MailError):
-    """There is nobody to deliver to; status begins with 4 or 5."""
-
-
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """literal: in brackets: no MX look-up. path: a Unix socket."""
-
-    host: str
-    port: int
-    literal: bool = False
-    path: str = ""
-
-
-def parse_destination(text: str, port: int) -> Destination:
-    """"host", "host:port", "[host]:port", "[192.0.2.1]", "inet:host:port", "unix:/path". Raises NoHost."""
-    if text.startswith("unix:"):
-        return Destination("", 0, path=text[5:])
-    text = text.removeprefix("inet:")
-    match = _BRACKETED.fullmatch(text)
-    if match is not None:
-        host, service, literal = match[1], match[2], True
-        if host.lower().startswith("ipv6:"):
-            host = host[5:]
-    else:
-        host, _, service = text.partition(":")
-        literal = False
-    if not host:
-        raise NoHost(f"null destination: \"{text}\"", status="4.3.5")
-    return Destination(host, _port(service or "", port, text), literal)
-
-
-def _port(service: str, default: int, text: str) -> int:
-    if not service:
-        return default
-    if service.isascii() and service.isdigit() and 0 < int(service) < 65536:
-        return int(service)
-    try:
-        return {"smtp": 25, "smtps": 465, "submissions": 465, "submission": 587, "lmtp": 24}.get(
-            service) or socket.getservbyname(service, "tcp")
-    except OSError:
-        raise NoHost(f"unknown service: {service}/tcp in destination {text}", status="4.3.5") from None
-
-
-def service_port(text: str, default: int) -> int:
-    """smtp_tcp_port, lmtp_tcp_port."""
-    try:
-        return _port(text, default, text)
-    except NoHost:
-        return default
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +41,14 @@ class Found:
 
 
 class Host(NamedTuple):
-    """One address of one host. validated: by DNSSEC. canonical: the host's name at the end of aliases."""
+    """One address of one host. validated: by DNSSEC. canonical: the host's name at the end of aliases. port: SRV's."""
 
     preference: int
     name: str
     address: str
     validated: bool = False
     canonical: str = ""
+    port: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +59,8 @@ class Addresses:
     validated: bool = False
     name: str = ""
 
-    def hosts(self, preference: int, name: str) -> "list[Host]":
-        return [Host(preference, name, address, self.validated, self.name) for address in self.all]
+    def hosts(self, preference: int, name: str, port: int = 0) -> "list[Host]":
+        return [Host(preference, name, address, self.validated, self.name, port) for address in self.all]
 
 
 class _Mx(NamedTuple):
@@ -123,7 +76,12 @@ class HostFinder:
     def __init__(self, settings: Settings, resolver: Resolver, prefix: str,
                  warn: Callable[[str], None] = lambda text: None) -> None:
         self._resolver, self._lmtp, self._warn = resolver, prefix == "lmtp", warn
-        self._port = service_port(settings.text(f"{prefix}_tcp_port"), 24 if self._lmtp else 25)
+        self._ports, self._service = settings[KNOWN_TCP_PORTS], settings.text(f"{prefix}_tcp_port")
+        self._port = service_port(self._service, 24 if self._lmtp else 25, self._ports)
+        self._srv: tuple[str, ...] = settings[USE_SRV]
+        self._srv_fallback = settings[ALLOW_SRV_FALLBACK]
+        self._ignore_srv_error = settings[IGNORE_SRV_ERROR]
+        self._cname = settings[CNAME_OVERRIDES[prefix]]
         self._limit = settings[MX_ADDRESS_LIMIT[prefix]]
         protocols = settings.text("inet_protocols").replace(",", " ").lower().split()
         self._family = protocols[0] if protocols in (["ipv4"], ["ipv6"]) else "any"
@@ -148,27 +106,62 @@ class HostFinder:
 
     async def find(self, nexthop: str, *, fallback: bool = False) -> Found:
         """The hosts of a nexthop, at most smtp_mx_address_limit. fallback: not the mail's own one. Raises NoHost."""
-        destination = parse_destination(nexthop, self._port)
+        destination = parse_destination(nexthop, self._port, self._ports)
         if destination.path:
             name = self._my_name
             return Found((Endpoint(name, path=destination.path, domain=name),))
-        watch = not self._lmtp and destination.port == 25
-        mx = _Mx()
-        if destination.literal or self._lmtp or not self._use_mx:
-            hosts = await self._host(destination.host, watch)
-        else:
-            hosts, mx = await self._by_mx(destination.host, watch)
+        hosts, mx = await self._hosts(destination)
         best = min(host.preference for host in hosts)
         return Found(tuple(
-            Endpoint(host.name, host.address, destination.port, domain=destination.host, best=host.preference == best,
+            Endpoint(host.canonical if self._cname and host.canonical else host.name, host.address,
+                     host.port or destination.port, domain=destination.host, best=host.preference == best,
                      fallback=fallback, secure=mx.secure, validated=host.validated, canonical=host.canonical)
             for host in hosts[:self._limit or None]), mx.backup)
+
+    async def _hosts(self, destination: Destination) -> "tuple[list[Host], _Mx]":
+        """Raises NoHost."""
+        watch = not self._lmtp and destination.port == 25
+        if not destination.literal and (destination.service or self._service) in self._srv:
+            found = await self._by_srv(destination)
+            if found is not None:
+                return found
+        if destination.literal or self._lmtp or not self._use_mx:
+            return await self._host(destination.host, watch), _Mx()
+        return await self._by_mx(destination.host, watch)
+
+    # --- SRV records --------------------------------------------------------------------------------------------------
+
+    async def _by_srv(self, destination: Destination) -> "tuple[list[Host], _Mx] | None":
+        """The hosts and ports of a service. None: as if there were no SRV records at all. Raises NoHost."""
+        service, domain = destination.service or self._service, destination.host
+        try:
+            answer = await self._resolver.srv(service, domain)
+        except DnsError as error:
+            if self._ignore_srv_error and not error.policy:
+                return None
+            raise NoHost(error.public, status=error.status) from error
+        if not answer.records:
+            if self._srv_fallback:
+                return None
+            raise NoHost(f"Service {service} of {domain} not found: no SRV record", status="5.4.4")
+        hosts: list[Host] = []
+        problem = NoHost(f"Service {service} is not available at {domain}", status="5.4.4")
+        for place, record in enumerate(answer.records):     # their order is their preference: weights are drawn already
+            if not record.host:
+                continue
+            try:
+                hosts += (await self._addresses(record.host)).hosts(place, record.host, record.port)
+            except NoHost as error:
+                problem = error
+        if not hosts:
+            raise problem
+        return self._ordered(hosts), _Mx(secure=answer.validated)
 
     # --- MX hosts -----------------------------------------------------------------------------------------------------
 
     async def _by_mx(self, domain: str, watch: bool) -> "tuple[list[Host], _Mx]":
         """Hosts that are better than ourselves. Raises NoHost."""
-        if _is_address(domain):
+        if is_address(domain):
             return await self._host(domain, watch), _Mx()
         try:
             answer = await self._resolver.mx(domain)
@@ -195,7 +188,7 @@ class HostFinder:
     async def _mx_hosts(self, domain: str, records: list[Mx]) -> list[Host]:
         """The addresses of those that have any. Raises NoHost: none has."""
         for record in records:
-            if _is_address(record.host):        # wrong, but clear
+            if is_address(record.host):        # wrong, but clear
                 self._warn(f"numeric domain name in resource data of MX record for {domain}: {record.host}")
         answers = await asyncio.gather(*(self._addresses(record.host) for record in records), return_exceptions=True)
         found: list[Host] = []
@@ -227,7 +220,7 @@ class HostFinder:
 
     async def _addresses(self, host: str) -> Addresses:
         """Raises NoHost."""
-        if _is_address(host):
+        if is_address(host):
             if self._family != "any" and (":" in host) != (self._family == "ipv6"):
                 raise NoHost(f"Name service error for {host}: invalid host or domain name", status="5.4.4")
             return Addresses([host])
@@ -295,64 +288,3 @@ async def native_addresses(host: str, family: str) -> list[str]:
         code = "4.4" if error.errno in (socket.EAI_AGAIN, socket.EAI_NONAME) else "3.0"
         raise NoHost(f"unable to look up host {host}: {error.strerror}", status=f"{kind}.{code}") from error
     return list(dict.fromkeys(str(info[4][0]) for info in found))
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def my_addresses(settings: Settings, *names: str) -> frozenset[str]:
-    """The addresses that mean this machine: inet_interfaces and proxy_interfaces, or those of some of them."""
-    found: set[str] = set()
-    for name in names or ("inet_interfaces", "proxy_interfaces"):
-        for word in settings.text(name).replace(",", " ").split():
-            word = word.strip("[]")
-            if _is_address(word):
-                found.add(word)
-            elif word == "all":
-                found |= _local_addresses()
-            elif word == "loopback-only":
-                found |= {"127.0.0.1", "::1"}
-            else:
-                try:
-                    found |= {str(info[4][0]) for info in socket.getaddrinfo(word, None, type=socket.SOCK_STREAM)}
-                except OSError:
-                    continue
-    return frozenset(found)
-
-
-def bind_addresses(settings: Settings, prefix: str) -> dict[bool, str]:
-    """The address to connect from, for IPv6 (True) and IPv4; "": any.
-
-    Where smtp_bind_address says nothing and we listen at one address only (a virtual host), mail comes from there too.
-    """
-    found = {six: settings[BIND_ADDRESS[prefix, six]] for six in (False, True)}
-    own = my_addresses(settings, "inet_interfaces")
-    for six in (False, True):
-        mine = [address for address in own if (":" in address) == six]
-        if not found[six] and len(mine) == 1 and not ipaddress.ip_address(mine[0]).is_loopback:
-            found[six] = mine[0]
-    return found
-
-
-def _local_addresses() -> set[str]:
-    """All addresses of this machine's interfaces, as the kernel lists them."""
-    found = {"127.0.0.1", "::1"}
-    try:
-        with open("/proc/net/fib_trie", encoding="ascii") as file:
-            lines = file.read().splitlines()
-    except OSError:
-        return found
-    for previous, line in zip(lines, lines[1:], strict=False):
-        if "/32 host LOCAL" in line:
-            found.add(previous.split()[-1])
-    try:
-        with open("/proc/net/if_inet6", encoding="ascii") as file:
-            found |= {str(ipaddress.IPv6Address(bytes.fromhex(entry.split()[0]))) for entry in file}
-    except OSError:
-        pass
-    return found

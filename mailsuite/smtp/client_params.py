@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from mailsuite.address.hostname import is_ipv4, is_ipv6
 from mailsuite.base.errors import ConfigError
-from mailsuite.config.registry import Param, boolean, declare, integer, seconds
+from mailsuite.config.registry import Param, boolean, declare, integer, items, seconds
 from mailsuite.config.settings import Settings
 from mailsuite.maps import MapSource
 from mailsuite.maps.matchlist import NameList
@@ -53,7 +53,32 @@ CHUNKING = {prefix: declare(Param(f"{prefix}_send_chunking", "no", boolean(),
     for prefix in ("smtp", "lmtp")}
 AUTH_CACHE_TIME = {prefix: declare(Param(f"{prefix}_sasl_auth_cache_time", "90d", seconds(least=1),
     "How long a failed login is remembered.")) for prefix in ("smtp", "lmtp")}
+CNAME_OVERRIDES = {prefix: declare(Param(f"{prefix}_cname_overrides_servername", "no", boolean(),
+    "A server whose name is an alias (CNAME) is known by the name behind it: in the log, in TLS policies and "
+    "certificates, and in tables of passwords.")) for prefix in ("smtp", "lmtp")}
+USE_SRV = declare(Param("use_srv_lookup", "", items(),
+    "Names of services, such as submission, whose hosts and ports are found by SRV records when a nexthop names one "
+    "(example.test:submission); brackets around the name prevent that."))
+ALLOW_SRV_FALLBACK = declare(Param("allow_srv_lookup_fallback", "no", boolean(),
+    "Ask for MX or addresses when a domain has no SRV records."))
+IGNORE_SRV_ERROR = declare(Param("ignore_srv_lookup_error", "no", boolean(),
+    "Go on with MX or addresses when SRV records cannot be asked for."))
 SASL_PASSWORD_MAPS = {prefix: f"{prefix}_sasl_password_maps" for prefix in ("smtp", "lmtp")}
+
+
+def ports_by_name(text: str) -> Mapping[str, int]:
+    """Parser of known_tcp_ports: "smtps=submissions=465, lmtp=24". Raises ConfigError."""
+    found: dict[str, int] = {}
+    for entry in text.replace(",", " ").split():
+        *names, number = entry.split("=")
+        if not names or not all(names) or not number.isdecimal() or not 0 < int(number) < 65536:
+            raise ConfigError(f"bad entry {entry}, need name=port")
+        found |= dict.fromkeys(names, int(number))
+    return found
+
+
+KNOWN_TCP_PORTS = declare(Param("known_tcp_ports", "lmtp=24, smtp=25, smtps=submissions=465, submission=587",
+    ports_by_name, "Ports by name, where /etc/services is not asked."))
 
 
 def own_address(*, six: bool) -> Callable[[str], str]:

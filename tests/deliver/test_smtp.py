@@ -19,7 +19,9 @@ from mailsuite.deliver.smtp import RemoteAgent
 from mailsuite.dns.resolver import Answer, DnsError, Mx, Resolver
 from mailsuite.net.service import ServiceContext
 from mailsuite.smtp.client import Endpoint
-from mailsuite.smtp.client_hosts import HostFinder, NoHost, bind_addresses, native_addresses, parse_destination
+from mailsuite.smtp.client_destination import NoHost, parse_destination
+from mailsuite.smtp.client_hosts import HostFinder, native_addresses
+from mailsuite.smtp.client_own import bind_addresses
 from mailsuite.smtp.client_params import own_address
 from tests.deliver.harness import Qmgr, with_agent
 from tests.support.far_end import far_ends

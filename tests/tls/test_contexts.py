@@ -13,6 +13,7 @@ from mailsuite.net.client_tls import ClientSpec, client_context, smtp_tls
 from mailsuite.net.tls import Pair, ServerSpec, ServerTls, smtpd_tls
 from mailsuite.tls.ciphers import cipher_list
 from mailsuite.tls.identity import read_identity, split_chain_file
+from mailsuite.tls.options import Options
 from mailsuite.tls.protocols import parse_least, parse_protocols
 
 NOW = datetime.datetime.now(datetime.UTC)
@@ -152,3 +153,25 @@ def test_bad_words() -> None:
             call()
     assert smtp_tls(Settings.of({}), "secure").cipher_list.endswith(":!aNULL:@SECLEVEL=1")
     assert smtp_tls(Settings.of({}), "may").cipher_list.endswith(":@SECLEVEL=0")
+
+
+def test_options_of_openssl(certificates: Certificates) -> None:
+    """tls_ssl_options, tls_disable_workarounds: names as Postfix has them, and numbers."""
+    options = Options.of(Settings.of({"tls_ssl_options": "no_ticket, 0x200000",
+                                      "tls_disable_workarounds": "CRYPTOPRO_TLSEXT_BUG TLS_D5_BUG"}))
+    server, client = server_tls(certificates, options), client_context(ClientSpec(options=options))
+    for context in (server, client):
+        assert context.options & ssl.OP_NO_TICKET and context.options & 0x200000
+        assert not context.options & 0x80000000
+    for name in ("tls_ssl_options", "tls_disable_workarounds"):
+        for bad in ("NO_SUCH", "0xzz"):
+            with pytest.raises(ConfigError, match=name):
+                Options.of(Settings.of({name: bad}))
+
+
+def server_tls(certificates: Certificates, options: Options) -> ssl.SSLContext:
+    tls = ServerTls(ServerSpec(pairs=(pair(certificates),), options=options))
+    tls.load()
+    context = tls.context()
+    assert context is not None
+    return context

@@ -44,7 +44,6 @@ info_log_address_format !logging: How odd addresses are quoted in log lines (ext
 ipc_idle !process: How long an unused internal connection stays open.
 ipc_timeout !process: How long internal requests may take.
 ipc_ttl !process: How old an internal connection may grow.
-known_tcp_ports !unseen: Names of TCP ports that are known without /etc/services.
 lmdb_map_size !lmdb: First size of an LMDB table in octets; ours grow by themselves.
 mail_owner: The account that owns the queue and most processes; it must own nothing else.
 mail_release_date: The day of the release, for show.
@@ -106,7 +105,7 @@ showq_service_name !names: The service that lists the queue.
 stress: "yes" while a service is under load; defaults such as smtpd_timeout depend on it. Postfix's master sets it.
 syslog_facility: The syslog facility: mail, local0 to local7 and others.
 syslog_name: What stands before the program's name in every log line.
-tcp_windowsize !unobeyed: The TCP window size of connections; 0: the system's.
+tcp_windowsize: The TCP window size of connections; 0: the system's.
 tlsmgr_service_name !names: The service for random numbers and TLS sessions.
 trace_service_name !names: The service that logs deliveries for reports.
 trigger_timeout !process: How long waking a service may take.

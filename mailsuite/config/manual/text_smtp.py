@@ -4,17 +4,13 @@ The form of a line is in tables.py.
 """
 
 TEXT = r"""
-allow_srv_lookup_fallback !unseen: Ask for MX or addresses when a domain has no SRV records.
 dns_ncache_ttl_fix_enable !dns: A workaround for times to live of negative DNS answers.
 dnssec_probe: The question with which it is found out whether the resolver checks DNSSEC.
 ignore_mx_lookup_error: Use a domain's addresses when its MX records cannot be asked for.
-ignore_srv_lookup_error !unseen: Go on with MX or addresses when SRV records cannot be asked for.
-use_srv_lookup !unseen: Services whose hosts are found by SRV records, such as submission.
 lmtp_assume_final: Take the LMTP server for the last one: report delivery where success is to be notified.
 lmtp_discard_lhlo_keyword_address_maps: Tables that choose, by the server's address, LHLO keywords to ignore.
 lmtp_discard_lhlo_keywords: LHLO keywords to ignore.
 lmtp_lhlo_name: The name in LHLO.
-lmtp_cname_overrides_servername !tlsnames:
 lmtp_log_tls_feature_status !unseen:
 lmtp_pix_workaround_delay_time !pix:
 lmtp_pix_workaround_maps !pix:
@@ -40,7 +36,6 @@ smtp_always_send_ehlo: Greet every server with EHLO, whatever its banner says.
 smtp_balance_inet_protocols: Mix IPv4 and IPv6 among the first addresses that are tried.
 smtp_bind_address_enforce: Defer mail when smtp_bind_address cannot be used.
 smtp_body_checks: Patterns that are asked for every line of a body on its way out.
-smtp_cname_overrides_servername !tlsnames: Whether the name behind a CNAME is the one that certificates are compared to.
 smtp_connection_cache_destinations: Destinations to which connections are always kept for a while.
 smtp_defer_if_no_mx_address_found: Defer, do not bounce, when no mail exchanger has an address.
 smtp_delivery_status_filter: As default_delivery_status_filter, for smtp.
