@@ -44,8 +44,9 @@ def trace(directory: str, /, word: str, logs: tuple[str, ...], limit: int, detai
     question = Question(word)
     if not question.core:
         raise click.UsageError("an empty word has no story")
-    found = _from_logs(settings, question, [Path(log) for log in logs], limit)
+    found = _from_logs(settings, question, [Path(log) for log in logs])
     _from_queue(settings, question, found)
+    found.keep_last(limit)
     if as_json_text:
         click.echo(json.dumps(as_json(found), indent=2))
     elif found.is_empty:
@@ -59,7 +60,7 @@ def trace(directory: str, /, word: str, logs: tuple[str, ...], limit: int, detai
     raise SystemExit(1 if found.is_empty else 0)
 
 
-def _from_logs(settings: "Settings", question: "Question", logs: list[Path], limit: int) -> "Trace":
+def _from_logs(settings: "Settings", question: "Question", logs: list[Path]) -> "Trace":
     """Two passes over all files."""
     from mailsuite.cli.mailcommand import fatal, warn
     from mailsuite.trace.files import blocks
@@ -89,7 +90,7 @@ def _from_logs(settings: "Settings", question: "Question", logs: list[Path], lim
         except (OSError, EOFError):
             pass                            # said already
         collector.finish(path.stat().st_mtime)
-    found = collector.trace(limit)
+    found = collector.trace()
     found.files, found.lines = [str(path) for path in readable], search.lines
     found.truncated = found.truncated or search.truncated
     return found

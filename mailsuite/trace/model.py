@@ -53,10 +53,11 @@ class Life:
     fits: bool = False                  # what was asked for is here
     skipped: int = 0
     now: Now | None = None
+    arrived_at: float = 0.0             # epoch seconds, of a message that only the queue knows
 
     @property
     def begin(self) -> float:
-        return self.events[0].at if self.events else 0.0
+        return self.events[0].at if self.events else self.arrived_at
 
     @property
     def end(self) -> float:
@@ -69,7 +70,7 @@ class Life:
 
 @dataclass(slots=True)
 class Trace:
-    """stories: oldest first, the lives of each in order. refused: lines of smtpd without an id: mail that
+    """stories: the lives of each in order; the stories oldest first after `keep_last`. refused: lines of smtpd without an id: mail that
     was refused, and what was decided before the id was known."""
 
     asked: str
@@ -83,6 +84,12 @@ class Trace:
     @property
     def is_empty(self) -> bool:
         return not self.stories and not self.refused
+
+    def keep_last(self, limit: int) -> None:
+        """Put the stories in order and leave out all but the last `limit` (0: none is left out)."""
+        self.stories.sort(key=lambda story: story[0].begin)
+        self.passed_over = max(0, len(self.stories) - limit) if limit else 0
+        self.stories = self.stories[self.passed_over:]
 
 
 def stamp(at: float) -> str:

@@ -1,6 +1,6 @@
 """What the queue says of a message, and what happens next.
 
-    look(settings, trace)                    fills in Life.now where the id is in the queue
+    fill_in(settings, trace, listed)         fills in Life.now where the id is in the queue
     for listed in in_queue(store, {"4A2F1C83D"}): ...
 
 Only who may read the queue's folders sees it; for others the caller asks showq. A message that the log does not know
@@ -40,7 +40,8 @@ def fill_in(settings: "Settings", trace: Trace, listed: Iterable[Listed], *, run
         life = last.get(entry.queue_id)
         if life is None or life.over:
             sender = "" if entry.sender == "MAILER-DAEMON" else entry.sender
-            life = Life(entry.queue_id, sender=sender, size=entry.size, fits=True)
+            life = Life(entry.queue_id, sender=sender, size=entry.size, fits=True,
+                        arrived_at=entry.arrival_time)
             trace.stories.append([life])
         life.now = now_of(settings, entry, time.time(), running=running)
 

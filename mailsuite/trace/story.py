@@ -2,7 +2,7 @@
 
     collector = Collector(question, family)
     collector.start(clock); collector.read(lines); collector.finish(last_change)        for each file, oldest first
-    trace = collector.trace(limit=10)
+    trace = collector.trace()               all stories; once the queue was asked: trace.keep_last(10)
 
 A queue id lives from its first line to "removed"; a short id may live again as another message. Lives are joined by
 what the log says (forwarded as, queued as, notification) where the other life began near that time, and by one
@@ -96,8 +96,8 @@ class Collector:
 
     # --- joining ------------------------------------------------------------------------------------------------
 
-    def trace(self, limit: int) -> Trace:
-        """The stories that have to do with the question, the last `limit` of them (0: all)."""
+    def trace(self) -> Trace:
+        """The stories that have to do with the question."""
         lives = [life for of_id in self._lives.values() for life in of_id]
         groups = _Groups(len(lives))
         place = {id(life): number for number, life in enumerate(lives)}
@@ -116,10 +116,7 @@ class Collector:
             stories.setdefault(groups.find(number), []).append(life)
         wanted = [sorted(story, key=lambda life: life.begin) for story in stories.values()
                   if any(life.fits for life in story)]
-        wanted.sort(key=lambda story: story[0].begin)
-        passed_over = max(0, len(wanted) - limit) if limit else 0
-        return Trace(self._question.word, wanted[passed_over:], list(self._refused), passed_over=passed_over,
-                     truncated=self.truncated)
+        return Trace(self._question.word, wanted, list(self._refused), truncated=self.truncated)
 
     def _nearest(self, event: Event) -> Life | None:
         """The life of the linked id that began, or was, near the event."""

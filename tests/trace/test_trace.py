@@ -195,6 +195,12 @@ def test_what_happens_next(world: World, call: Call, by: str) -> None:
     assert now["recipients"] == [{"address": "x@one.test", "reason": "timed out"}] and now["next_attempt"]
 
 
+def test_the_limit_counts_messages_that_only_the_queue_knows(world: World, call: Call) -> None:
+    queue_ids = [deferred(world, 610) for _ in range(3)]
+    found = told(call, "x@one.test", "--limit", "2")
+    assert ids(found) == [[queue_id] for queue_id in queue_ids[1:]] and found["older_stories"] == 1
+
+
 @pytest.mark.parametrize(("queue", "text"), [("hold", "on hold until it is released (postsuper -H "),
                                              ("active", "is being delivered"),
                                              ("incoming", "waits for the queue manager")])
