@@ -27,7 +27,7 @@ def check_configuration_files(site: Site) -> Iterator[Finding]:
             yield _owner(path, shown, "root", warning)
         if not stat.S_ISLNK(found.st_mode):
             yield from _writable(path, shown, found)
-        elif "/" in os.readlink(path) and not shown.endswith("/./makedefs.out"):
+        elif "/" in os.readlink(path) and not shown.endswith(("/./makedefs.out", "/./dovecot.conf")):
             # Another place has other rights, and a copy of the folder is not whole.
             yield warning(f"symlink leaves directory: {path}", (path, 0), f"put the file itself there, not a link to "
                           f"{os.readlink(path)}", postfix=f"symlink leaves directory: {shown}")

@@ -37,7 +37,7 @@ def check_sasl_socket(site: Site) -> Iterator[Finding]:
         if site.dovecot is None:
             if not os.path.exists(whole):
                 yield warning(f"smtpd_sasl_path {path}: there is no {whole}, and no dovecot.conf beside main.cf that "
-                              "makes it: nobody can log in", place, f"put a dovecot.conf into {site.directory}")
+                              "makes it: nobody can log in", place, f"put a dovecot.conf into {site.directory}, or a link to it")
             continue
         known = listeners(site, "auth")
         if os.path.normpath(whole) not in map(os.path.normpath, known):

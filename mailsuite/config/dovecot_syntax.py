@@ -175,6 +175,8 @@ class Parser:
         if not pattern:
             return
         found = sorted(glob.glob(os.path.join(os.path.dirname(path), pattern)))
+        if not found and os.path.islink(path):      # main.cf's folder has a link to /etc/dovecot/dovecot.conf
+            found = sorted(glob.glob(os.path.join(os.path.dirname(os.path.realpath(path)), pattern)))
         if not found and not optional:
             raise ConfigError("No matches")
         for name in found:

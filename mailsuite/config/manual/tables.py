@@ -63,7 +63,7 @@ GROUPS: Mapping[str, Group] = {
     "random": Group("the operating system gives random octets", silent=True),
     "scache": Group("connections are kept in each smtp process, on demand"),
     "screen": Group("not there yet, in postscreen"),
-    "sessions": Group("OpenSSL's tickets do that, without tables"),
+    "sessions": Group("OpenSSL's tickets do that, without tables", silent=True),
     "slots": Group("the recipients in memory are counted for all transports together (qmgr_message_recipient_limit)"),
     "smuggling": Group("lines are always normalised, as since Postfix 3.9"),
     "submit": Group("not there yet, in sendmail"),
