@@ -23,6 +23,7 @@ from mailsuite.check.folders import (
 )
 from mailsuite.check.fulltext import check_fulltext
 from mailsuite.check.mailboxes import check_locks, check_mailbox_places, check_virtual_owners
+from mailsuite.check.plugins import check_plugins
 from mailsuite.check.relay import check_mynetworks, check_open_relay
 from mailsuite.check.site import Site
 from mailsuite.check.sockets import check_lmtp_socket, check_sasl_socket, check_transports
@@ -63,6 +64,7 @@ CHECKS = (
     Check("mailbox places", check_mailbox_places),
     Check("locks", check_locks),
     Check("full text", check_fulltext),
+    Check("plugins", check_plugins, cheap=True),
     Check("sasl socket", check_sasl_socket, cheap=True),
     Check("lmtp socket", check_lmtp_socket, cheap=True),
     Check("transports", check_transports, cheap=True),

@@ -104,6 +104,7 @@ smtpd_tls_key_file={site}/certs/server.key
 smtpd_tls_security_level=may
 smtp_tls_CApath=/etc/ssl/certs
 smtp_tls_security_level=may
+smtp_tls_session_cache_database = btree:${{data_directory}}/smtp_scache
 smtpd_relay_restrictions = permit_mynetworks permit_sasl_authenticated defer_unauth_destination
 myhostname = localhost
 alias_maps = hash:{site}/aliases
@@ -118,6 +119,14 @@ inet_protocols = all
 queue_directory = {site}/spool
 data_directory = {site}/data
 """)
+    assert [finding.lines() for finding in findings(site)] == []
+    away = site.parent / "dovecot"              # where Debian has it: main.cf's folder gets a link
+    away.mkdir()
+    for name in ("dovecot.conf", "conf.d"):
+        shutil.move(site / name, away / name)
+    (site / "dovecot.conf").symlink_to(away / "dovecot.conf")
+    found = Site.of(str(site))
+    assert found.errors == [] and found.dovecot is not None and found.dovecot.where("ssl_cert").startswith(str(away))
     assert [finding.lines() for finding in findings(site)] == []
 
 
@@ -149,9 +158,13 @@ def _write(name: str, text: str) -> Fault:
 
 
 def _plugin(line: str) -> Fault:
+    return _dovecot(f"plugin {{\n  {line}\n}}\n")
+
+
+def _dovecot(text: str) -> Fault:
     def append(site: Path) -> None:
         with (site / "dovecot.conf").open("a") as file:
-            file.write(f"plugin {{\n  {line}\n}}\n")
+            file.write(text)
     return append
 
 
@@ -278,6 +291,12 @@ E, W, N = Severity.ERROR, Severity.WARNING, Severity.NOTE
                  id="languages"),
     pytest.param(_plugin("fts_message_max_size = lots"), "full text", W, "a number is wanted", "", "",
                  id="a size that is none"),
+    pytest.param(_dovecot("protocols = imap lmtp\nprotocol lmtp {\n  mail_plugins = quota sieve\n}\n"), "plugins", W,
+                 "mail_plugins has sieve: users' scripts are kept, but not run", "", "take sieve out", id="scripts"),
+    pytest.param(_dovecot("mail_plugins = quota fts notify\n"), "plugins", N,
+                 "mail_plugins has notify, which does nothing here: only other plugins", "", "", id="a quiet plugin"),
+    pytest.param(_dovecot("mail_plugins = mystery\n"), "plugins", N, "a plugin that is not known", "", "",
+                 id="an unknown plugin"),
 ])
 def test_fault(site: Path, fault: Fault, check: str, severity: Severity, text: str, place: str, mend: str) -> None:
     fault(site)

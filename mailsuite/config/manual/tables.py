@@ -41,6 +41,7 @@ GROUPS: Mapping[str, Group] = {
     "bdb": Group("hash: and btree: tables are not Berkeley DB here, they need no buffers", silent=True),
     "biff": Group("nobody is told of new mail by comsat; IMAP clients use IDLE"),
     "cyrus": Group("there is no Cyrus SASL; the server asks Dovecot's auth service, the client has its own mechanisms"),
+    "realm": Group("only Cyrus SASL looks at it, which is not there", silent=True),
     "debug": Group("for looking into Postfix itself; our log has what is needed"),
     "dns": Group("DNS is asked by our own resolver"),
     "idna": Group("domain names follow IDNA 2008 only"),

@@ -35,7 +35,7 @@ smtpd_reject_footer_maps: Tables that choose smtpd_reject_footer by the reply.
 smtpd_relay_before_recipient_restrictions: Whether relay restrictions come before recipient restrictions.
 smtpd_relay_restrictions: Restrictions that decide who may relay; asked about each recipient.
 smtpd_restriction_classes: Names of restriction lists that access tables may call.
-smtpd_sasl_local_domain !cyrus: The realm of SASL logins without one; Dovecot knows auth_default_realm.
+smtpd_sasl_local_domain !realm: The realm of SASL logins without one; Dovecot knows auth_default_realm.
 smtpd_sender_login_maps: Tables of the logins that own a sender's address (reject_sender_login_mismatch).
 smtpd_sender_restrictions: Restrictions that are asked about the sender.
 smtpd_upstream_proxy_protocol: haproxy: the connection begins with a proxy's header that names the client.
