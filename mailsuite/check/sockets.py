@@ -35,9 +35,11 @@ def check_sasl_socket(site: Site) -> Iterator[Finding]:
         place = site.service_place(entry, "smtpd_sasl_path")
         whole = path if path.startswith("/") else f"{own.text('queue_directory')}/{path}"
         if site.dovecot is None:
-            if not os.path.exists(whole):
+            # A dovecot.conf that cannot be read is told of by the strict load.
+            if not os.path.exists(whole) and not os.path.exists(f"{site.directory}/dovecot.conf"):
                 yield warning(f"smtpd_sasl_path {path}: there is no {whole}, and no dovecot.conf beside main.cf that "
-                              "makes it: nobody can log in", place, f"put a dovecot.conf into {site.directory}, or a link to it")
+                              "makes it: nobody can log in", place,
+                              f"put a dovecot.conf into {site.directory}, or a link to it")
             continue
         known = listeners(site, "auth")
         if os.path.normpath(whole) not in map(os.path.normpath, known):

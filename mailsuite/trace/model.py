@@ -70,8 +70,8 @@ class Life:
 
 @dataclass(slots=True)
 class Trace:
-    """stories: the lives of each in order; the stories oldest first after `keep_last`. refused: lines of smtpd without an id: mail that
-    was refused, and what was decided before the id was known."""
+    """stories: the lives of each in order; the stories oldest first after `keep_last`. refused: lines of smtpd without
+    an id: mail that was refused, and what was decided before the id was known."""
 
     asked: str
     stories: list[list[Life]] = field(default_factory=list)
