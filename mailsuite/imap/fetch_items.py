@@ -203,7 +203,7 @@ def _section_text(base: str, text: bytes, words: list[Argument]) -> tuple[bytes,
     return b"%b (%b)" % (inside.upper(), b" ".join(shown)), tuple(names), closing[1:]
 
 
-_PARTIAL = re.compile(rb"<([^.>]*)(?:\.([^>]*))?(>?)(.*)\Z", re.S)
+_PARTIAL = re.compile(rb"<(\d*)(?:\.(\d*))?(>?)(.*)\Z", re.S)
 
 
 def _partial(base: str, text: bytes) -> tuple[int, int | None] | None:

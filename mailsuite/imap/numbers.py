@@ -22,7 +22,7 @@ _ITEM = re.compile(rb"(?:([1-9][0-9]{0,9})|\*)(?::(?:([1-9][0-9]{0,9})|(\*)))?\Z
 def parse_set(text: bytes) -> Ranges:
     """Ranges of a sequence-set; "*" is STAR. Raises ValueError."""
     ranges: Ranges = []
-    for item in text.split(b","):
+    for item in text.removesuffix(b",").split(b","):        # one comma at the end is let pass, as Dovecot does
         match = _ITEM.match(item)
         if match is None:
             raise ValueError("not a sequence set")
