@@ -27,7 +27,7 @@ from mailsuite.message.address import parse_addresses
 from mailsuite.message.header import first_text, split_fields
 from mailsuite.message.message import Message
 from mailsuite.message.section import parse_section
-from mailsuite.store.api import Column, MailError
+from mailsuite.store.api import Column
 from mailsuite.store.names import from_mutf7
 
 BATCH = 200             # messages that are asked for together
@@ -251,9 +251,6 @@ def _section_field(rest: str, *, binary: bool) -> Field:
         message = batch.message(at)
         if not binary:
             return _text(message.section(section))
-        content = binary_content(message, section)
-        if content is None:
-            raise MailError("Unknown Content-Transfer-Encoding")
-        return _text(content.octets)
+        return _text(binary_content(message, section).octets)
 
     return Field(value, stream=True)

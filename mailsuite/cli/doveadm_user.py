@@ -86,6 +86,8 @@ def _with_defaults(doveadm: Doveadm, path: str, users: list[str], info: list[str
             continue
         rows_shown += 1
         rows = _rows(doveadm, words[2], wire.fields(words[3:]))
+        if words[2] != name:
+            rows = {"user": words[2]} | rows        # the databases know the user by another name
         for line in _shown(rows, words[2], found):
             print(line)
     for line in after:

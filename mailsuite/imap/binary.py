@@ -1,7 +1,9 @@
 """BINARY (RFC 3516): parts without their Content-Transfer-Encoding.
 
-    content = binary_content(message, section)      None: the encoding is unknown
+    content = binary_content(message, section)
     content.octets, content.decoded                 decoded: an encoding was taken off; the reply is a ~{} literal
+
+Raises: UnknownEncoding; BrokenEncoding for what is no base64, where a reader that shows mail takes what it can.
 
 Of a multipart or a message inside, all parts are decoded, and their headers say "binary". An encoding counts without
 MIME-Version, too. NULs stay in what is a body, and make the reply a ~{} literal as well.
@@ -10,6 +12,7 @@ MIME-Version, too. NULs stay in what is a body, and make the reply a ~{} literal
 import re
 from dataclasses import dataclass
 
+from mailsuite.base.errors import PermanentError
 from mailsuite.imap.text import transfer_decoded
 from mailsuite.message.message import Message
 from mailsuite.message.mime import Part, part_at
@@ -19,14 +22,33 @@ _ENCODING = re.compile(rb"(?im)^(Content-Transfer-Encoding:[ \t]*)[^\r\n]*(?:\r\
 _PLAIN = (b"", b"7bit", b"8bit", b"binary")
 
 
+_BASE64 = re.compile(rb"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
+_NOT_QUOTED = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]*\r\n|[ \t]*\Z)")
+_TOKEN = re.compile(rb"[^\s;()]*")
+
+
+class UnknownEncoding(PermanentError):
+    """RFC 3516 section 4.3, UNKNOWN-CTE."""
+
+    def __init__(self) -> None:
+        super().__init__("Unknown Content-Transfer-Encoding", status="5.6.0")
+
+
+class BrokenEncoding(PermanentError):
+    """RFC 5530, PARSE."""
+
+    def __init__(self) -> None:
+        super().__init__("Invalid data in MIME part", status="5.6.0")
+
+
 @dataclass(frozen=True)
 class Content:
     octets: bytes
     decoded: bool
 
 
-def binary_content(message: Message, section: Section) -> Content | None:
-    """Decoded octets of a section; None when its encoding is unknown."""
+def binary_content(message: Message, section: Section) -> Content:
+    """Decoded octets of a section. Raises UnknownEncoding, BrokenEncoding."""
     if section.kind not in (Kind.ALL, Kind.TEXT):
         return Content(message.section(section), False)
     octets = stored_section(message, section)
@@ -40,12 +62,25 @@ def binary_content(message: Message, section: Section) -> Content | None:
     if part.is_multipart or part.is_message:
         return _rebuilt(message.crlf, part, part.body_start)
     encoding = _encoding(part)
+    decoded = _decoded(octets, encoding)
+    return Content(decoded, encoding not in _PLAIN or b"\0" in decoded)
+
+
+def _decoded(octets: bytes, encoding: bytes) -> bytes:
+    if encoding == b"base64" and _BASE64.fullmatch(octets.translate(None, b" \t\r\n")) is None:
+        raise BrokenEncoding
+    if encoding == b"quoted-printable" and _NOT_QUOTED.search(octets):
+        raise BrokenEncoding
     decoded = transfer_decoded(octets, encoding)
-    return None if decoded is None else Content(decoded, encoding not in _PLAIN or b"\0" in decoded)
+    if decoded is None:
+        raise UnknownEncoding
+    return decoded
 
 
 def _encoding(part: Part) -> bytes:
-    return (part.given_field(b"content-transfer-encoding") or b"").strip().lower()
+    """Without comments; whether or not the message says that it is MIME, as Dovecot has it."""
+    token = _TOKEN.match((part.given_field(b"content-transfer-encoding") or b"").strip())
+    return token[0].lower() if token else b""
 
 
 def _leaves(part: Part) -> list[Part]:
@@ -59,7 +94,7 @@ def _leaves(part: Part) -> list[Part]:
     return found
 
 
-def _rebuilt(octets: bytes, part: Part, start: int) -> Content | None:
+def _rebuilt(octets: bytes, part: Part, start: int) -> Content:
     """octets[start:part.end] with every encoded part decoded."""
     out: list[bytes] = []
     at, changed = start, False
@@ -67,9 +102,7 @@ def _rebuilt(octets: bytes, part: Part, start: int) -> Content | None:
         encoding = _encoding(leaf)
         if encoding in _PLAIN:
             continue
-        decoded = transfer_decoded(octets[leaf.body_start:leaf.end], encoding)
-        if decoded is None:
-            return None
+        decoded = _decoded(octets[leaf.body_start:leaf.end], encoding)
         header = _ENCODING.sub(rb"\1binary", octets[leaf.header_start:leaf.body_start])
         out += [octets[at:leaf.header_start], header, decoded]
         at, changed = leaf.end, True

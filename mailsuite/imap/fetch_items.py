@@ -211,7 +211,7 @@ def _partial(base: str, text: bytes) -> tuple[int, int | None] | None:
     if not text:
         return None
     match = _PARTIAL.match(text)
-    if match is None or match[4]:
+    if match is None:
         raise PeerError(problem + "Unexpected data after ']'")
     start = number(Atom(match[1]), 2**63 - 1)
     if start is None:
@@ -220,9 +220,11 @@ def _partial(base: str, text: bytes) -> tuple[int, int | None] | None:
     if match[2] is not None:
         length = number(Atom(match[2]), 2**63 - 1)
         if length is None:
-            raise PeerError(problem + "Too big partial end" if match[3] else problem + "Missing '>' in partial")
+            raise PeerError(problem + "Too big partial end")
     if not match[3]:
         raise PeerError(problem + "Missing '>' in partial")
+    if match[4]:
+        raise PeerError(problem + "Unexpected data after '>'")
     return start, length
 
 

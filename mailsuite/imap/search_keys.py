@@ -7,6 +7,7 @@ Raises: PeerError in Dovecot's words. Limits: MAX_KEYS, MAX_DEPTH.
 Source: RFC 3501 section 6.4.4, RFC 5032 (WITHIN), RFC 5182 ($), RFC 7162 (MODSEQ), RFC 8514 (SAVEDATE).
 """
 
+import re
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from mailsuite.imap.syntax import Argument, Atom, String, number
 
 MAX_KEYS = 5000
 MAX_DEPTH = 100         # NOT NOT NOT...
+MAX_WILDCARDS = 8       # parts of an X-MAILBOX pattern
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,6 +343,14 @@ def _uid_range(parser: _Parser, name: str) -> Key:
     return Numbers([(uid + 1, 0xFFFF_FFFF)], uid=True) if uid < 0xFFFF_FFFF else Not(All())
 
 
+def _name_pattern(pattern: str) -> Callable[[str, str], bool]:
+    """X-MAILBOX of Dovecot: a pattern as of LIST. Runs of wildcards count once, so that a match is quick."""
+    parts = re.findall(r"[*%]+|[^*%]+", pattern)[:MAX_WILDCARDS]
+    compiled = re.compile("".join((".*" if "*" in part else "[^./]*") if part[0] in "*%" else re.escape(part)
+                                  for part in parts), re.S)
+    return lambda name, guid: compiled.fullmatch(name) is not None
+
+
 # Keys that Dovecot 2.3 does not have, and the extension of each.
 _OFFERED_WITH = {"EMAILID": "OBJECTID", "THREADID": "OBJECTID", "UIDAFTER": "MESSAGELIMIT", "UIDBEFORE": "MESSAGELIMIT"}
 _DAYS = [prefix + how for prefix in ("", "SENT", "SAVED") for how in ("BEFORE", "ON", "SINCE")]
@@ -365,9 +375,14 @@ _KEYS: Mapping[str, Callable[[_Parser, str], Key]] = {
     "SAVEDATESUPPORTED": lambda parser, name: All(),        # RFC 8514 section 4.3
     "MODSEQ": _modseq,
     "INTHREAD": _in_thread,
+    "X-GUID": lambda parser, name: Guid(parser.text(name)),
+    "X-REAL-UID": _uid,
+    "X-MAILBOX": lambda parser, name: InMailbox(_name_pattern(parser.text(name))),
     "EMAILID": _object_id,
     "THREADID": _object_id,
     "UIDAFTER": _uid_range,
     "UIDBEFORE": _uid_range,
     **dict.fromkeys(_DAYS, _day),
+    **{f"X-{name}": lambda parser, name: _day(parser, name.removeprefix("X-"))
+       for name in _DAYS if name.startswith("SAVED")},
 }

@@ -175,15 +175,16 @@ def parse_structure(octets: bytes) -> Part:
 def part_at(part: Part, path: Sequence[int]) -> Part | None:
     """The part that a section path names, RFC 3501 section 6.4.5; None when there is none. 0 in a multipart is its
     first part, as with Dovecot."""
+    same = False        # a ".1" has named the part that was already meant: there is no second one
     for level, number in enumerate(path):
         # 1 of a message that is itself message/rfc822 is the message inside; only from there on it is looked into.
         inner = part.children[0] if level and part.is_message and part.children else part
         if inner.is_multipart:
             if not number <= len(inner.children) or not inner.children:
                 return None
-            part = inner.children[max(number, 1) - 1]
-        elif number == 1 and (level or part.is_message or len(path) == 1):     # a plain message has no 1.1
-            part = inner
+            part, same = inner.children[max(number, 1) - 1], False
+        elif number == 1 and not same:
+            part, same = inner, not inner.is_message
         else:
             return None
     return part

@@ -7,7 +7,8 @@ class NoSuchMailbox(PermanentError):
     """IMAP: NO [NONEXISTENT] or [TRYCREATE]."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"Mailbox doesn't exist: {name}")
+        from mailsuite.store.names import from_mutf7        # it needs the errors of this module
+        super().__init__(f"Mailbox doesn't exist: {from_mutf7(name) or name}")
 
 
 class MailboxExists(PermanentError):

@@ -4,6 +4,7 @@ Implemented by maildir/layout.py and mbox/layout.py; used by store.py, which kno
 All methods block and raise OSError; what a client should be told they raise as store errors.
 """
 
+import re
 from typing import NamedTuple, Protocol
 
 from mailsuite.store.index import Index
@@ -24,7 +25,7 @@ class Layout(Protocol):
     """own: what separates the parts of a name on disk. reserved: parts that a name must not have."""
 
     own: str
-    reserved: frozenset[str]
+    reserved: re.Pattern[str] | None
     inbox_renames: bool                 # RENAME of INBOX moves its mail
 
     def find_all(self) -> dict[Parts, Found]:

@@ -74,7 +74,7 @@ def _bad(why: str) -> InvalidName:
 class Naming:
     """separator: between parts in the protocol; "" for the store's own. reserved: parts the store needs itself."""
 
-    def __init__(self, own: str, separator: str = "", prefix: str = "", reserved: frozenset[str] = frozenset(), *,
+    def __init__(self, own: str, separator: str = "", prefix: str = "", reserved: re.Pattern[str] | None = None, *,
                  inbox: bool = True, others: bool = False) -> None:
         """inbox: the user's INBOX is here. others: another user's is."""
         self.own, self.separator, self.prefix, self._reserved = own, separator or own, prefix, reserved
@@ -90,6 +90,8 @@ class Naming:
         sep = self.separator
         if name.upper() == "INBOX" if self._inbox else name == self.root_name:
             return INBOX
+        if self._inbox and name.upper() == "INBOX" + sep and self.prefix.upper() == name.upper():
+            return INBOX
         if not self._inbox and name.removeprefix(self.prefix).upper() == "INBOX":
             if self._others:
                 return INBOX
@@ -101,7 +103,7 @@ class Naming:
             name = prefix + name[len(prefix):]
         if prefix and name.startswith(prefix):
             name = name[len(prefix):]
-        if name.endswith(sep) and len(name) > len(sep):
+        if name.endswith(sep):
             name = name[: -len(sep)]
         self._check(name)
         parts = name.split(sep)
@@ -119,16 +121,18 @@ class Naming:
             raise _bad("Begins with hierarchy separator")
         if sep + sep in name:
             raise _bad("Has adjacent hierarchy separators")
+        if name.endswith(sep):
+            raise _bad("Ends with hierarchy separator")
         if sep != "/" and "/" in name:
             raise _bad("Name must not have '/' characters")
         if self.own != sep and self.own in name:
-            raise _bad(f"Name must not have '{self.own}' characters")
+            raise InvalidName(f"Character not allowed in mailbox name: '{self.own}'")
         parts = name.split(sep)
         if self.own == "/":
             for part in (".", ".."):
                 if part in parts:
                     raise _bad(f"Contains '{part}' part")
-        if not self._reserved.isdisjoint(parts):
+        if self._reserved is not None and any(map(self._reserved.fullmatch, parts)):
             raise _bad("Contains reserved name")
         if any(len(part) > MAX_PART for part in parts) or (self.own == "." and len(name) > MAX_PART - 1):
             raise InvalidName("Mailbox name too long")

@@ -20,7 +20,7 @@ def list_mailboxes(spaces: Spaces, beginnings: Sequence[str], reference: str) ->
     """As MailStore.list_mailboxes."""
     found: list[MailboxInfo] = []
     for space in spaces.own:
-        if space.spec.listed != "no" or reached(space.prefix, beginnings):
+        if space.spec.listed != "no" or space.prefix and reached(space.prefix, beginnings):
             found += _listed(spaces, space, roots=space.spec.listed)
     for shared in spaces.shared:
         found += _listed_shared(spaces, shared, beginnings, reference)

@@ -78,20 +78,18 @@ class UserStore(OpenMailboxes):
             if source == INBOX and not self._layout.inbox_renames:
                 raise NotPossible("Renaming INBOX isn't supported")
             kind = self._layout.kind(source)
+            if self._layout.own == "/" and target != source:        # there Dovecot looks at the new name first
+                self._check_target(source, target)
             if kind is None and not self._has_children(source):
                 raise NoSuchMailbox(old)
             if target != source:
                 self._demand(source, "x", old)
                 self._demand_below(target)
-            there = self._layout.kind(target)
             if target == source:
                 raise MailboxExists("Can't rename mailbox to itself")
-            if target[: len(source)] == source:
-                raise Refused("Can't rename mailbox under its own child")
             if not self._layout.alike(source, target):
                 raise NotPossible("Renaming not supported across conflicting directory permissions")
-            if there is not None and kind is not None:
-                raise MailboxExists("Target mailbox already exists")
+            self._check_target(source, target, taken=kind is not None)
             for parts in list(self._open):
                 if parts[: len(source)] == source:
                     self._open[parts].checkpoint()
@@ -112,6 +110,13 @@ class UserStore(OpenMailboxes):
                     text.rename(self._naming.name(was), self._naming.name(now))
             if self._acl is not None:
                 self._acl.gone(source)
+
+    def _check_target(self, source: Parts, target: Parts, *, taken: bool = True) -> None:
+        """taken: may not be there yet. Raises Refused, MailboxExists."""
+        if target[: len(source)] == source:
+            raise Refused("Can't rename mailbox under its own child")
+        if taken and self._layout.kind(target) is not None:
+            raise MailboxExists("Target mailbox already exists")
 
     def move_to(self, other: "UserStore", old: str, new: str) -> None:
         """RENAME into another namespace of the user. Raises what rename() does."""

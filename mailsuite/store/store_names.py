@@ -63,6 +63,11 @@ class NamedMailboxes(StoreBase):
             return os.path.isdir(self._location.root)           # it comes with its first message
         return self._made_at_use(parts) or kind is not None and kind.selectable
 
+    def _is_folder(self, parts: Parts) -> bool:
+        """One that only holds other mailboxes can be subscribed to, too."""
+        with file_errors():
+            return self._layout.kind(parts) is not None
+
     def exists(self, name: str) -> bool:
         return self._exists(self._naming.parts(name))
 
@@ -116,7 +121,7 @@ class NamedMailboxes(StoreBase):
     def check_subscribed(self, name: str, must_exist: bool) -> Parts:
         """A name that another namespace is to keep. Raises NoSuchMailbox, InvalidName."""
         parts = self._naming.parts(name)
-        if must_exist and not (self._exists(parts) and self._may_any(parts, SEEING)):
+        if must_exist and not ((self._exists(parts) or self._is_folder(parts)) and self._may_any(parts, SEEING)):
             raise NoSuchMailbox(name)
         return parts
 

@@ -14,13 +14,14 @@ from mailsuite.imap.numbers import STAR, format_set, parse_set, positions_of_num
     (b"*:3", [(3, STAR)]),
     (b"*", [(STAR, STAR)]),
     (b"5:1", [(1, 5)]),
+    (b"1,", [(1, 1)]),
     (b"1:4294967295", [(1, 2**32 - 1)]),
 ])
 def test_parse(text: bytes, want: list[tuple[int, int]]) -> None:
     assert parse_set(text) == want
 
 
-@pytest.mark.parametrize("text", [b"", b"0", b"1:0", b"x", b"1,", b",1", b"1:", b"1::2", b"4294967296", b"-1", b"1 2"])
+@pytest.mark.parametrize("text", [b"", b"0", b"1:0", b"x", b",", b"1,,", b",1", b"1:", b"1::2", b"4294967296", b"-1", b"1 2"])
 def test_refused(text: bytes) -> None:
     with pytest.raises(ValueError):
         parse_set(text)

@@ -12,6 +12,7 @@ A message is finished when the next is announced or the line ends; nothing is vi
 """
 
 import re
+import time
 
 from mailsuite.base.errors import MailError, PeerError
 from mailsuite.imap import numbers
@@ -180,6 +181,8 @@ class Appending:
         if arguments and isinstance(arguments[0], String):
             try:
                 self.date = parse_date_time(arguments[0])
+                if self.date is not None and self.date > time.time():
+                    self.date = None        # no message comes from the future
                 del arguments[0]
             except ValueError:
                 raise PeerError("Invalid internal date") from None

@@ -5,7 +5,7 @@ from mailsuite.imap.commands.context import Context, Run, at_least
 from mailsuite.imap.commands.message_limit import Limited, check_save_limit
 from mailsuite.imap.reply import NO, OK, Refusal, Reply
 from mailsuite.imap.session import Command
-from mailsuite.store.api import CopyResult, Mailbox, MessageGone, NoSuchMailbox
+from mailsuite.store.api import CopyResult, Mailbox, MessageGone, NoSuchMailbox, NotSelectable
 
 
 def do_copy(context: Context, command: Command) -> Run:
@@ -61,5 +61,5 @@ def open_target(context: Context, name: str) -> Mailbox:
     """The mailbox that messages go to; a client may make one that is missing."""
     try:
         return context.open(name, right="i")
-    except NoSuchMailbox as error:
+    except (NoSuchMailbox, NotSelectable) as error:
         raise Refusal(error.public, "TRYCREATE") from error

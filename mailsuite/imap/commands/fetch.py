@@ -8,7 +8,7 @@ FLAGS are right. Messages that are gone give NIL, and the reply says so.
 from collections.abc import Generator, Iterable, Sequence
 
 from mailsuite.base.errors import PeerError
-from mailsuite.imap.binary import binary_content
+from mailsuite.imap.binary import BrokenEncoding, UnknownEncoding, binary_content
 from mailsuite.imap.commands.context import Context, Run
 from mailsuite.imap.commands.message_limit import Limited
 from mailsuite.imap.commands.select import vanished_earlier
@@ -93,11 +93,12 @@ def _changed(selected: Selected, ranges: Iterable[range], since: int) -> list[ra
 
 
 class Rows:
-    """Renders FETCH replies. gone: a message was missing. refused: BINARY of one could not be decoded."""
+    """Renders FETCH replies. gone: a message was missing. refused: why BINARY of one could not be decoded."""
 
     def __init__(self, context: Context, selected: Selected, items: Sequence[Item]) -> None:
         self.context, self.selected, self.items = context, selected, items
-        self.mailbox, self.gone, self.refused = selected.mailbox, False, False
+        self.mailbox, self.gone = selected.mailbox, False
+        self.refused: Refusal | None = None
         self.mark_seen = any(item.seen for item in items) and not selected.read_only
         self.has_flags = any(item.what is Column.FLAGS for item in items)
         self.columns = [item.what for item in items if isinstance(item.what, Column)]
@@ -153,7 +154,7 @@ class Rows:
             out += (self.opening % number, pieces[0][1:], *pieces[1:], b")\r\n")
             if self.refused:
                 yield b"".join(out)
-                raise Refusal("Unknown Content-Transfer-Encoding", "UNKNOWN-CTE")
+                raise self.refused
             size += sum(map(len, pieces))
             if size >= BLOCK:
                 yield from _pieces(b"".join(out))
@@ -269,7 +270,6 @@ class Rows:
         for item, form, value in zip(self.items, self.forms, values, strict=True):
             made = self._from_message(item, message) if item in self.needs_message else value
             if made is None:
-                self.refused = True
                 break
             pieces += (form, made) if form.endswith(b" ") else (form % made, b"")
         return pieces
@@ -286,8 +286,10 @@ class Rows:
             return self._literal(item, octets)
         assert isinstance(item.what, Special)
         assert item.section is not None
-        content = binary_content(message, item.section)
-        if content is None:
+        try:
+            content = binary_content(message, item.section)
+        except (UnknownEncoding, BrokenEncoding) as error:
+            self.refused = Refusal(error.public, "PARSE" if isinstance(error, BrokenEncoding) else "UNKNOWN-CTE")
             return None
         if item.what is Special.BINARY_SIZE:
             return b"%d" % len(content.octets)

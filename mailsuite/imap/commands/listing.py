@@ -21,7 +21,7 @@ from mailsuite.store.namespace import literal_beginnings
 
 Matcher = Callable[[str], bool]
 MAX_PATTERNS = 100
-_CHILDINFO = b' (CHILDINFO ("SUBSCRIBED"))'
+_CHILDINFO = b' (CHILDINFO ("%b"))'
 
 
 @dataclass
@@ -54,14 +54,16 @@ def do_list(context: Context, command: Command) -> Run:
         if not lsub and not request.extended:
             yield _root(context, request.reference)
         return done
-    matches = _matcher(context, [request.reference + pattern for pattern in request.patterns])
-    if context.utf8:
-        matches = _by_readable_name(matches)
+    patterns = [request.reference + pattern for pattern in request.patterns]
+    if not context.utf8:
+        patterns = [readable(pattern) for pattern in patterns]
+    matches = _by_readable_name(_matcher(context, patterns))
     if lsub:
-        yield b"".join(_lsub_lines(context, request, matches))
+        below = _by_readable_name(_matcher(context, [pattern for pattern in patterns if pattern.endswith("%")]))
+        yield b"".join(_lsub_lines(context, request, matches, below))
         return done
     for info, childinfo in _chosen(context, request, matches):
-        yield _line(context, info, _flags(info, request), _CHILDINFO if childinfo else b"")
+        yield _line(context, info, _flags(info, request), b"".join(_CHILDINFO % each for each in childinfo))
         if request.rights and info.selectable:
             yield _rights_line(context, info)
         if request.status and info.selectable:
@@ -214,8 +216,8 @@ def _simulate(parts: Sequence[str], separator: str, name: str) -> bool:
 
 # --- LIST -----------------------------------------------------------------------------------------------------------
 
-def _chosen(context: Context, request: _Request, matches: Matcher) -> Iterable[tuple[MailboxInfo, bool]]:
-    """The mailboxes to tell, and whether with CHILDINFO."""
+def _chosen(context: Context, request: _Request, matches: Matcher) -> Iterable[tuple[MailboxInfo, list[bytes]]]:
+    """The mailboxes to tell, and what CHILDINFO says."""
     infos = context.store.list_mailboxes(request.beginnings, request.reference)
     if "SUBSCRIBED" in request.select:
         infos = _with_missing(infos, context.store.subscriptions(request.beginnings))
@@ -232,10 +234,16 @@ def _chosen(context: Context, request: _Request, matches: Matcher) -> Iterable[t
         above = _parents(context, [info.name for info in told if not info.veiled])
         told = [info for info in told if not info.veiled or info.name not in above
                 or info.subscribed and "SUBSCRIBED" in selecting]
+    special = _parents(context, [info.name for info in infos if info.special_use]) & _roots(context) if recursive else ()
     for info in told:
-        childinfo = recursive and info.name in parents
-        if not selecting or _is_selected(info, selecting) or childinfo:
-            yield info, childinfo
+        stands = recursive and info.name in parents
+        if not selecting or _is_selected(info, selecting) or stands:
+            yield info, [b"SUBSCRIBED"] * stands + [b"SPECIAL-USE"] * (info.name in special)
+
+
+def _roots(context: Context) -> set[str]:
+    """Names of namespaces: of those Dovecot tells special uses below."""
+    return {space.prefix.removesuffix(space.separator) for space in context.store.namespaces()}
 
 
 def _is_selected(info: MailboxInfo, selecting: set[str]) -> bool:
@@ -319,8 +327,11 @@ def _root(context: Context, reference: str) -> bytes:
 
 # --- LSUB -----------------------------------------------------------------------------------------------------------
 
-def _lsub_lines(context: Context, request: _Request, matches: Matcher) -> Iterable[bytes]:
-    """Subscribed names; with "%", also a parent of one, as \\Noselect (RFC 3501 section 6.3.9)."""
+def _lsub_lines(context: Context, request: _Request, matches: Matcher, below: Matcher) -> Iterable[bytes]:
+    """Subscribed names; with "%" at the end of a pattern, also a parent of one, as \\Noselect (RFC 3501 section 6.3.9).
+
+    below: what such patterns match.
+    """
     subscriptions = context.store.subscriptions(request.beginnings)
     seen = set()
 
@@ -335,7 +346,7 @@ def _lsub_lines(context: Context, request: _Request, matches: Matcher) -> Iterab
         if matches(name):
             continue
         for parent in sorted(_parents(context, [name]), key=len, reverse=True):
-            if parent not in seen and matches(parent):
+            if parent not in seen and below(parent):
                 seen.add(parent)
                 if parent not in subscriptions:
                     yield line(parent, ["\\Noselect"])

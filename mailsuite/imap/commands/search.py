@@ -37,6 +37,12 @@ class Return:
     def wants(self, option: str) -> bool:
         return self.options is not None and option in self.options
 
+    @property
+    def ends(self) -> int:
+        """How many messages are told when only MIN or MAX or both are asked for; 0 when more is."""
+        options = self.options or set()
+        return len(options & {"MIN", "MAX"}) if not options & {"ALL", "COUNT", "PARTIAL"} else 0
+
 
 def do_search(context: Context, command: Command) -> Run:
     """RFC 3501 sections 6.4.4 and 6.4.8."""
@@ -45,7 +51,11 @@ def do_search(context: Context, command: Command) -> Run:
     wanted = take_return(context, words)
     if context.rev2 and wanted.options is None:         # RFC 9051 section 6.4.4: the answer is always ESEARCH
         wanted = Return({"ALL"})
-    charset = take_charset(context, words)
+    try:
+        charset = take_charset(context, words)
+    except Refusal:
+        forget_result(selected, wanted)
+        raise
     key = parse_keys(words, charset, context.params.offered)
     check_numbers(selected, key)
     with_modseq = uses_modseq(key)
@@ -60,7 +70,7 @@ def do_search(context: Context, command: Command) -> Run:
         save_result(selected, found, wanted)
     if wanted.options != {"SAVE"}:
         shown = found if command.uid else numbers_of(selected, found)
-        highest = _highest(selected, found) if with_modseq and found else 0
+        highest = highest_modseq(selected, found) if with_modseq and found else 0
         if wanted.options is None:
             yield plain_result(b"SEARCH", shown, highest)
         else:
@@ -196,6 +206,9 @@ def extended_result(command: Command, shown: list[int], wanted: Return, highest:
     if wanted.partial is not None:
         part = numbers.format_set(wanted.partial.of(shown)) or b"NIL"
         out += b" PARTIAL (%b %b)" % (wanted.partial.text, part)
+    if wanted.wants("RELEVANCY"):
+        scored = wanted.ends if wanted.ends and shown else len(shown)
+        out += b" RELEVANCY (%b)" % b" ".join([b"1"] * scored)      # nothing here is scored: all are alike
     if wanted.wants("COUNT"):
         out += b" COUNT %d" % len(shown)
     if highest:
@@ -236,7 +249,13 @@ def save_result(selected: Selected, found: list[int], wanted: Return) -> None:
         selected.saved = list(found)
 
 
-def _highest(selected: Selected, uids: list[int]) -> int:
+def forget_result(selected: Selected, wanted: Return) -> None:
+    """A search that was to be saved and got NO leaves nothing saved (RFC 5182 section 2.1)."""
+    if wanted.wants("SAVE"):
+        selected.saved = []
+
+
+def highest_modseq(selected: Selected, uids: list[int]) -> int:
     return max((modseq for modseq in selected.mailbox.modseqs(uids) if modseq is not None), default=0)
 
 

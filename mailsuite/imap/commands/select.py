@@ -91,22 +91,46 @@ def _options(context: Context, arguments: list[Argument]) -> tuple[bool, _Known 
 
 
 def _known(context: Context, argument: Argument | None) -> _Known:
-    if not isinstance(argument, list) or len(argument) < 2:
+    if not isinstance(argument, list):
         raise PeerError("QRESYNC parameters missing")
-    if UIDONLY in context.enabled and isinstance(argument[-1], list):
+    if UIDONLY in context.enabled and argument and isinstance(argument[-1], list):
         raise uid_required()            # RFC 9586 section 3.3: no seq-match-data
+    if len(argument) < 2:
+        raise PeerError("Invalid QRESYNC parameters")
     validity, modseq = number(argument[0]), number(argument[1], 2**63 - 1)
-    if validity is None:
+    if validity is None or modseq is None:
         raise PeerError("Invalid QRESYNC parameters")
-    if modseq is None:
+    rest, uids = argument[2:], None
+    if rest and isinstance(rest[0], Atom):
+        uids = _fixed_set(rest.pop(0), "Invalid QRESYNC known-uids")
+    if rest and isinstance(pairs := rest[0], list):
+        del rest[0]
+        _check_pairs(pairs)
+    if rest:
         raise PeerError("Invalid QRESYNC parameters")
-    uids = None
-    if len(argument) > 2 and isinstance(argument[2], Atom):
-        try:
-            uids = numbers.parse_set(argument[2])
-        except ValueError:
-            raise PeerError("Invalid QRESYNC known-uids") from None
     return _Known(validity, modseq, uids)
+
+
+def _check_pairs(pairs: list[Argument]) -> None:
+    """The message sequence match data: looked at, but not needed, since all that is gone is told."""
+    sets = [_fixed_set(pairs[at] if len(pairs) > at else None, problem) for at, problem in enumerate((
+        "Invalid QRESYNC known-sequence-set", "Invalid QRESYNC known-uid-set"))]
+    if len(pairs) > 2:
+        raise PeerError("Too many parameters to QRESYNC known set")
+    sizes = [sum(high - low + 1 for low, high in ranges) for ranges in sets]
+    if sizes[0] != sizes[1]:
+        raise PeerError("Invalid QRESYNC sets")
+
+
+def _fixed_set(argument: Argument | None, problem: str) -> numbers.Ranges:
+    """A set without "*". Raises PeerError with the problem."""
+    try:
+        ranges = numbers.parse_set(argument if isinstance(argument, Atom) else b"")
+    except ValueError:
+        raise PeerError(problem) from None
+    if ranges[-1][1] == numbers.STAR:
+        raise PeerError(problem)
+    return ranges
 
 
 def vanished_earlier(selected: Selected, known: numbers.Ranges | None) -> bytes:
@@ -130,7 +154,8 @@ def vanished_earlier(selected: Selected, known: numbers.Ranges | None) -> bytes:
 
 
 def _catch_up(selected: Selected, known: _Known) -> Generator[bytes, None, None]:
-    yield vanished_earlier(selected, known.uids)
+    if known.modseq < selected.mailbox.highest_modseq:
+        yield vanished_earlier(selected, known.uids)
     uids = list(selected.view.uids)
     if known.uids is not None:
         uids = selected.uids_at(numbers.positions_of_uids(known.uids, selected.view.uids))

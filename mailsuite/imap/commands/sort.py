@@ -10,13 +10,15 @@ from mailsuite.imap.commands.search import (
     charset_of,
     check_numbers,
     extended_result,
+    forget_result,
+    highest_modseq,
     keep_updated,
     keywords_of,
     plain_result,
     take_return,
 )
 from mailsuite.imap.facts import facts_of
-from mailsuite.imap.reply import OK, Reply
+from mailsuite.imap.reply import OK, Refusal, Reply
 from mailsuite.imap.search import Search
 from mailsuite.imap.search_keys import Key, parse_keys, uses_modseq
 from mailsuite.imap.session import Command
@@ -37,7 +39,11 @@ def do_sort(context: Context, command: Command) -> Run:
         raise PeerError("Invalid sort argument")
     program = parse_program(words[0])
     del words[0]
-    key = yield from _key(context, words)
+    try:
+        key = yield from _key(context, words)
+    except Refusal:
+        forget_result(selected, wanted)
+        raise
     found = Search(selected, time.time(), context.has_left).find(key)
     ordered = sort(selected.mailbox, found, program)
     if wanted.wants("UPDATE"):
@@ -49,10 +55,11 @@ def do_sort(context: Context, command: Command) -> Run:
     if wanted.wants("SAVE"):
         selected.saved = list(found)
     shown = ordered if command.uid else _numbers(selected, ordered)
+    highest = highest_modseq(selected, found) if found and uses_modseq(key) else 0
     if wanted.options is None:
-        yield plain_result(b"SORT", shown)
+        yield plain_result(b"SORT", shown, highest)
     elif wanted.options != {"SAVE"}:
-        yield extended_result(command, shown, wanted)
+        yield extended_result(command, shown, wanted, highest)
     yield from context.sync(expunges=command.uid, refresh=False, uid=command.uid)
     return Reply(OK, "Sort completed", context.modseq_code())
 

@@ -15,10 +15,11 @@ import re
 import secrets
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from mailsuite.base.errors import MailError, PeerError
-from mailsuite.imap.binary import Content, binary_content
+from mailsuite.imap.binary import BrokenEncoding, Content, UnknownEncoding, binary_content
 from mailsuite.imap.commands.context import Context
 from mailsuite.imap.commands.urls import BadUrl, ImapUrl, parse_url
 from mailsuite.imap.reply import literal
@@ -120,7 +121,9 @@ def fetched(context: Context, octets: bytes, wanted: Sequence[str] | None, asker
     if wanted is None:
         return _part(message.section(section), url)
     found = []
-    content = binary_content(message, section) if "BINARY" in wanted else None
+    content = None
+    with suppress(UnknownEncoding, BrokenEncoding):
+        content = binary_content(message, section) if "BINARY" in wanted else None
     if "BODYPARTSTRUCTURE" in wanted:
         found.append(b"(BODYPARTSTRUCTURE %b)" % _structure(message, section, content))
     if "BODY" in wanted:

@@ -5,6 +5,7 @@ renamed first, too. Implements store/layout.Layout.
 """
 
 import os
+import re
 import shutil
 import stat
 from contextlib import suppress
@@ -32,7 +33,7 @@ class MaildirPlusPlus:
     """The flat layout."""
 
     own = "."
-    reserved: frozenset[str] = frozenset()
+    reserved: re.Pattern[str] | None = None
     inbox_renames = False
     _marked = True              # each folder holds the marker file of Maildir++
 
@@ -106,7 +107,8 @@ class MaildirPlusPlus:
         if parts == INBOX:
             os.makedirs(os.path.dirname(folder), 0o700, exist_ok=True)
         elif not os.path.isdir(self._root):
-            self.make(INBOX, parent_only=False)
+            self.prepare_for(parts)
+            self.make(INBOX, parent_only=False)         # a root that came so has no marker, as with Dovecot
         make_maildir(folder, mode, gid, marked=self._marked)
 
     def delete(self, parts: Parts) -> None:
@@ -141,7 +143,7 @@ class MaildirTree(MaildirPlusPlus):
     """LAYOUT=fs."""
 
     own = "/"
-    reserved = frozenset(("new", "cur", "tmp"))
+    reserved = re.compile("new|cur|tmp")
     _marked = False
 
     def folder(self, parts: Parts) -> str:

@@ -23,14 +23,15 @@ from mailsuite.store.quota import Usage
 FILE = Found(selectable=True, no_inferiors=True)
 FOLDER = Found(selectable=False, no_inferiors=False)
 
-_HIDDEN = re.compile(r"\.imap$|\.subscriptions$|.*\.lock$|\.?dovecot[.-]|\.new-|\.nfs|\.mailsuite-")
+_HIDDEN = re.compile(r"\.imap$|\.subscriptions$|.+\.lock$|\.?dovecot(\.index\.|\.list|-acl|-attributes|-uidvalidity|-special-use)"
+                     r"|\.new-|\.nfs|\.mailsuite-")
 
 
 class MboxTree:
     """Of one user."""
 
     own = "/"
-    reserved: frozenset[str] = frozenset()
+    reserved: re.Pattern[str] | None = re.compile(r"\.imap|.+\.lock")
     inbox_renames = True
 
     def __init__(self, location: Location) -> None:
