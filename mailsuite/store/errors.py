@@ -7,7 +7,7 @@ class NoSuchMailbox(PermanentError):
     """IMAP: NO [NONEXISTENT] or [TRYCREATE]."""
 
     def __init__(self, name: str) -> None:
-        from mailsuite.store.names import from_mutf7        # it needs the errors of this module
+        from mailsuite.store.names import from_mutf7  # it needs the errors of this module
         super().__init__(f"Mailbox doesn't exist: {from_mutf7(name) or name}")
 
 

@@ -21,7 +21,9 @@ def test_parse(text: bytes, want: list[tuple[int, int]]) -> None:
     assert parse_set(text) == want
 
 
-@pytest.mark.parametrize("text", [b"", b"0", b"1:0", b"x", b",", b"1,,", b",1", b"1:", b"1::2", b"4294967296", b"-1", b"1 2"])
+@pytest.mark.parametrize("text", [
+    b"", b"0", b"1:0", b"x", b",", b"1,,", b",1", b"1:", b"1::2", b"4294967296", b"-1", b"1 2",
+])
 def test_refused(text: bytes) -> None:
     with pytest.raises(ValueError):
         parse_set(text)

@@ -234,7 +234,8 @@ def _chosen(context: Context, request: _Request, matches: Matcher) -> Iterable[t
         above = _parents(context, [info.name for info in told if not info.veiled])
         told = [info for info in told if not info.veiled or info.name not in above
                 or info.subscribed and "SUBSCRIBED" in selecting]
-    special = _parents(context, [info.name for info in infos if info.special_use]) & _roots(context) if recursive else ()
+    special = _parents(context, [info.name for info in infos if info.special_use]) if recursive else set()
+    special &= _roots(context)
     for info in told:
         stands = recursive and info.name in parents
         if not selecting or _is_selected(info, selecting) or stands:

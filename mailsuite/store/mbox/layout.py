@@ -23,7 +23,8 @@ from mailsuite.store.quota import Usage
 FILE = Found(selectable=True, no_inferiors=True)
 FOLDER = Found(selectable=False, no_inferiors=False)
 
-_HIDDEN = re.compile(r"\.imap$|\.subscriptions$|.+\.lock$|\.?dovecot(\.index\.|\.list|-acl|-attributes|-uidvalidity|-special-use)"
+_HIDDEN = re.compile(r"\.imap$|\.subscriptions$|.+\.lock$"
+                     r"|\.?dovecot(\.index\.|\.list|-acl|-attributes|-uidvalidity|-special-use)"
                      r"|\.new-|\.nfs|\.mailsuite-")
 
 
