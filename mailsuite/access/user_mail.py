@@ -76,6 +76,11 @@ class UserMail:
                     self._store = self._open()
         return self._store
 
+    @property
+    def open_store(self) -> MailStore | None:
+        """The store, if it is open already."""
+        return self._store
+
     async def ready(self) -> None:
         """As `opened`, for who may never need the store: a Maildir's is made by the first command that looks at mail.
         Raises MailError."""

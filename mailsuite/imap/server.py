@@ -28,6 +28,7 @@ from mailsuite.base.log import access_logger
 from mailsuite.config.variables import expand_variables
 from mailsuite.imap import commands
 from mailsuite.imap.commands.append import Appending
+from mailsuite.imap.commands.at_hand import Hold, at_hand
 from mailsuite.imap.commands.context import Context, Run
 from mailsuite.imap.commands.replace import Replacing
 from mailsuite.imap.notify_server import Notifier
@@ -47,6 +48,7 @@ T = TypeVar("T")
 log = access_logger("imap")
 UNSENT_WAIT_S = 30.0    # how long a client may take to read that it has no user any more
 STEP = 256 * 1024       # octets that a step makes before they are written: each costs two switches of threads
+STEP_AT_HAND = 64 * 1024    # those that the event loop makes itself: less than a ms
 FAILED = b"* BYE Internal error occurred. Refer to server log for more information.\r\n"
 
 
@@ -99,7 +101,8 @@ class Handler:
                     return self._instant(question, started)
                 case Command():
                     done = await self._drive(question.tag, commands.run(self.context, question), started,
-                                             searches=question.name in commands.SEARCHES)
+                                             searches=question.name in commands.SEARCHES,
+                                             hold=at_hand(self.context, question))
                     await self._arrange_notices()
                     return done
                 case AppendPart():
@@ -130,20 +133,32 @@ class Handler:
 
     # --- commands -------------------------------------------------------------------------------------------------
 
-    async def _drive(self, tag: bytes, steps: Run, started: float, *, searches: bool = False) -> Done:
-        """Run the steps in threads; write each block and wait until it is read. The last goes with the tagged line."""
+    async def _drive(self, tag: bytes, steps: Run, started: float, *, searches: bool = False,
+                     hold: Hold | None = None) -> Done:
+        """Run the steps, in threads unless all is at hand; write each block and wait until it is read. The last goes
+        with the tagged line."""
         # Between a command's own replies nothing else may be said, so progress is told only before the first.
-        progress = _Progress(self, tag) if self.params.progress_s else None
+        progress: _Progress | None = None
+        if hold is None and self.params.progress_s:
+            progress = _Progress(self, tag)
         while True:
-            try:
-                octets, reply = await self._run(lambda: _step(steps), searches=searches)
-            finally:
-                if progress is not None:
-                    progress.stop()
+            if hold is not None and hold.take():
+                try:
+                    octets, reply = _step(steps, STEP_AT_HAND)
+                finally:
+                    hold.release()
+            else:
+                try:
+                    octets, reply = await self._run(lambda: _step(steps), searches=searches)
+                finally:
+                    if progress is not None:
+                        progress.stop()
             if reply is not None:
                 done = self._done(tag, octets, reply, started)
                 return await self._give_back(done) if self.context.given_back else done
             await self._write(octets)
+            if hold is not None:
+                await asyncio.sleep(0)          # other sessions have their turn
 
     async def _give_back(self, done: Done) -> Done:
         """UNAUTHENTICATE: say OK to the last octet, then keep the descriptor and what was read behind the command."""
@@ -341,11 +356,11 @@ class _Idle:
             self._timer.cancel()
 
 
-def _step(steps: Run) -> tuple[bytes, Reply | None]:
+def _step(steps: Run, most: int = STEP) -> tuple[bytes, Reply | None]:
     """Go on until there is enough to write or the command is over."""
     out: list[bytes] = []
     size = 0
-    while size < STEP:
+    while size < most:
         try:
             octets = next(steps)
         except StopIteration as end:

@@ -108,6 +108,16 @@ class Mailbox(Protocol):
         """False: the files can't be changed; SELECT answers READ-ONLY."""
         ...
 
+    def hold(self, *, unchanged: bool) -> bool:
+        """For an event loop: take the lock, if that needs no wait, and if the mailbox is not so large that memory alone
+        takes long. unchanged: only if the files are as they were looked at, and nobody's \\Recent is to be taken; they
+        are not looked at again until `release`. True: call `release` afterwards, in the same thread."""
+        ...
+
+    def release(self) -> None:
+        """After `hold`."""
+        ...
+
     def may(self, right: str) -> bool:
         """Does the user have a right of RFC 4314 here? "l", "r", "w"... Raises StoreError."""
         ...

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mailsuite.store.mailbox import BaseMailbox
 
 Change = tuple[int, int]        # position, flags
+MOST_HELD = 50_000              # messages of a mailbox that an event loop works with: to look through more takes ms
 
 
 class MailboxKind(ABC):
@@ -48,6 +49,7 @@ class MailboxKind(ABC):
         self.texts: Callable[[], FullText | None] = lambda: None        # likewise
         self.autoindex = False                  # fts_autoindex; likewise
         self.doubts = 0
+        self._at_rest = False                      # by hold(unchanged=True): there is nothing to look at
         self._database = index
         self.index: MailboxIndex                # from the first look on: it needs the UIDVALIDITY
         self._views: list[MailboxView] = []
@@ -125,6 +127,10 @@ class MailboxKind(ABC):
     def flags_changed(self) -> None:  # noqa: B027 (a kind may write at once what it would delay)
         """A client stored flags."""
 
+    def is_unchanged(self) -> bool:
+        """Are the files as they were looked at? False where that cannot be told without waiting. Lock held."""
+        return False
+
     def flush(self) -> None:  # noqa: B027 (a kind may delay nothing)
         """Write what was delayed."""
 
@@ -174,9 +180,23 @@ class MailboxKind(ABC):
     def _flag_mask(self) -> int:
         return -1 if self.rights is None else writable_flags(self.rights())
 
+    def hold(self, *, unchanged: bool) -> bool:
+        if not self.lock.acquire(blocking=False):
+            return False
+        if len(self.rows) <= MOST_HELD and not self.deleted and not self._at_rest and (not unchanged or (
+                self.rights is None and not self.unclaimed and not self.autoindex and self.is_unchanged())):
+            self._at_rest = unchanged
+            return True
+        self.lock.release()
+        return False
+
+    def release(self) -> None:
+        self._at_rest = False
+        self.lock.release()
+
     def refresh(self) -> None:
         with self.lock:
-            if not self.deleted:
+            if not self.deleted and not self._at_rest:
                 self.look()
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:

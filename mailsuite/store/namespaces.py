@@ -17,6 +17,7 @@ See: spaces.py (which namespace a name belongs to), space_listing.py (LIST), spa
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from mailsuite.base.errors import MailError
 from mailsuite.fulltext.database import FullText
 from mailsuite.store import space_listing, space_subscriptions
 from mailsuite.store.api import Mailbox, MailboxInfo, NamespaceInfo, NoSuchMailbox, NotPossible, Refused
@@ -149,6 +150,24 @@ class Namespaces:
     def open(self, name: str, *, right: str = "r") -> Mailbox:
         store, own = self._store(name)
         return store.open(own, right=right)
+
+    def hold(self, name: str) -> bool:
+        made = self._made(name)
+        return made is not None and made[0].hold(made[1])
+
+    def release(self, name: str) -> None:
+        made = self._made(name)
+        assert made is not None
+        made[0].release(made[1])
+
+    def _made(self, name: str) -> tuple[UserStore, str] | None:
+        """As _store, of the user's own that are open."""
+        try:
+            space = self.spaces.find_own(name)
+        except MailError:
+            return None
+        store = None if space is None else (space.target or space).made
+        return None if space is None or store is None else (store, space.name(name))
 
     def acl_of(self, name: str) -> "tuple[NamespaceAcl, Parts] | None":
         store, own = self._store(name)

@@ -71,8 +71,8 @@ class Spaces:
 
         return make
 
-    def find(self, name: str) -> Space:
-        """Raises NoNamespace, NoSuchMailbox, MailError of an owner's mail that cannot be opened."""
+    def find_own(self, name: str) -> Space | None:
+        """Among those that are not other users'; None: it is in none of them."""
         if name.upper() == "INBOX":
             return self.inbox
         found: Space | None = None
@@ -82,6 +82,13 @@ class Spaces:
                 own = "INBOX" + name[5:]
             if space.holds(own) and (found is None or len(space.prefix) > len(found.prefix)):
                 found = space
+        return found
+
+    def find(self, name: str) -> Space:
+        """Raises NoNamespace, NoSuchMailbox, MailError of an owner's mail that cannot be opened."""
+        if name.upper() == "INBOX":
+            return self.inbox
+        found = self.find_own(name)
         for shared in self.shared:
             begin = shared.pattern.begin
             if (found is None or len(begin) > len(found.prefix)) and (

@@ -96,6 +96,15 @@ class MailStore(Protocol):
         """
         ...
 
+    def hold(self, name: str) -> bool:
+        """For an event loop: Mailbox.hold(unchanged=True) of a mailbox that is open, so that `open` waits for nothing
+        either. True: call `release` afterwards, in the same thread."""
+        ...
+
+    def release(self, name: str) -> None:
+        """After `hold`."""
+        ...
+
     def create(self, name: str, special_use: tuple[str, ...] = ()) -> None:
         """A trailing separator asks for a parent only where the store knows those (mbox). special_use: kept for it.
 

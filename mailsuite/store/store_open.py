@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable
 from functools import partial
 
+from mailsuite.base.errors import MailError
 from mailsuite.store.acl import NamespaceAcl
 from mailsuite.store.api import Mailbox, NoSuchMailbox, NotSelectable
 from mailsuite.store.attributes import Attributes, MailboxEntries
@@ -72,6 +73,27 @@ class OpenMailboxes(NamedMailboxes):
             self._put_away()
             self._open[parts] = mailbox
             return mailbox
+
+    def hold(self, name: str) -> bool:
+        if not self._lock.acquire(blocking=False):
+            return False
+        mailbox = self._open_by_name(name) if self._acl is None else None
+        if mailbox is not None and mailbox.hold(unchanged=True):
+            return True
+        self._lock.release()
+        return False
+
+    def release(self, name: str) -> None:
+        mailbox = self._open_by_name(name)
+        assert mailbox is not None
+        mailbox.release()
+        self._lock.release()
+
+    def _open_by_name(self, name: str) -> BaseMailbox | None:
+        try:
+            return self._open.get(self._naming.parts(name))
+        except MailError:
+            return None
 
     def _made_ready(self, parts: Parts) -> BaseMailbox:
         """A new mailbox object, with what all mailboxes of the user share."""

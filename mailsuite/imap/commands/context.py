@@ -41,6 +41,11 @@ class Mail(Protocol):
     @property
     def store(self) -> MailStore: ...
 
+    @property
+    def open_store(self) -> MailStore | None:
+        """The store, if it is open already."""
+        ...
+
     def fetch_url(self, owners: Sequence[str], url: bytes, wanted: Sequence[str] | None, asker: "Asker",
                   most: int) -> bytes:
         """What a URL gives of another user's mail, as url_content.fetched; owners: names that may be that user's. most:

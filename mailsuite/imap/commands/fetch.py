@@ -6,6 +6,8 @@ FLAGS are right. Messages that are gone give NIL, and the reply says so.
 """
 
 from collections.abc import Generator, Iterable, Sequence
+from itertools import chain
+from typing import Any
 
 from mailsuite.base.errors import PeerError
 from mailsuite.imap.binary import BrokenEncoding, UnknownEncoding, binary_content
@@ -101,11 +103,14 @@ class Rows:
         self.refused: Refusal | None = None
         self.mark_seen = any(item.seen for item in items) and not selected.read_only
         self.has_flags = any(item.what is Column.FLAGS for item in items)
-        self.columns = [item.what for item in items if isinstance(item.what, Column)]
         self.needs_message = [item for item in items if _needs_message(item)]
         self.whole = bool(self.needs_message) and all(map(_is_whole, self.needs_message))
         self._stored: Sequence[bytes | None] = ()       # with `whole`: the messages of the block
-        formats = [_format(item) for item in items]
+        # All rows of a block by one operation, UIDs as the numbers that they are.
+        self.plain = not self.mark_seen and (self.whole or not self.needs_message)
+        self.columns = [item.what for item in items if isinstance(item.what, Column)
+                        and not (self.plain and item.what is Column.UID)]
+        formats = [b"UID %d" if self.plain and item.what is Column.UID else _format(item) for item in items]
         self.opening = b"* %d UIDFETCH (" if selected.uid_only else b"* %d FETCH ("
         self.template = self.opening + b" ".join(formats) + b")\r\n"
         # For rows that are put together piece by piece: what is long is not copied into a format.
@@ -138,8 +143,9 @@ class Rows:
             sequence = uids
         newly_seen = self._mark(uids) if self.mark_seen else set()
         columns = self._values(uids)
-        if not self.needs_message and not newly_seen:
-            yield from _pieces(b"".join(map(self.template.__mod__, zip(sequence, *columns, strict=True))))
+        if self.plain or not self.needs_message and not newly_seen:
+            rows = zip(sequence, *columns, strict=True)
+            yield from _pieces(self.template * len(sequence) % tuple(chain.from_iterable(rows)))
             return
         flags = self.selected.flags_text(uids) if newly_seen and not self.has_flags else []
         place = count_first(self.items)
@@ -171,12 +177,14 @@ class Rows:
 
     # --- values that come for many messages at once ---------------------------------------------------------------
 
-    def _values(self, uids: list[int]) -> list[Sequence[bytes]]:
+    def _values(self, uids: list[int]) -> list[Sequence[Any]]:
         """A list of octets for each item; sections that need the message get an empty place."""
         fetched = iter(self.mailbox.columns(uids, self.columns)) if self.columns else iter(())
-        result: list[Sequence[bytes]] = []
+        result: list[Sequence[Any]] = []
         for item in self.items:
-            if item.what is Column.FLAGS:
+            if self.plain and item.what is Column.UID:
+                result.append(uids)
+            elif item.what is Column.FLAGS:
                 result.append(self.selected.with_recent(uids, next(fetched)))
             elif isinstance(item.what, Column):
                 result.append(self._present(next(fetched)))

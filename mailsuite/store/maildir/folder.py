@@ -9,6 +9,7 @@ import stat
 from collections.abc import Callable, Mapping, Sequence
 
 from mailsuite.base.files import own_group
+from mailsuite.base.filesystems import is_local
 from mailsuite.store.api import StoreError
 from mailsuite.store.flags import KEYWORD_SHIFT, SEEN
 from mailsuite.store.index import Index
@@ -37,6 +38,7 @@ class MaildirFolder(BaseMailbox):
         self.sync_files = options.fsync != "never"
         self.names = UniqueNames(options.host)
         info = os.stat(folder)
+        self._local = is_local(info.st_dev)
         self.mode, self.group = stat.S_IMODE(info.st_mode) & 0o666, info.st_gid
         self.gid = own_group(folder)                    # of new files; -1: the one they get
         self.control = control or folder

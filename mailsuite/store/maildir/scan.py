@@ -63,6 +63,14 @@ class ScannedMaildir(MaildirFolder):
         except OSError as error:
             raise StoreError(str(error)) from error
 
+    def is_unchanged(self) -> bool:
+        if not self._opened or not self._local:
+            return False
+        try:
+            return not self.uidlist.changed() and not self._stale_folders()
+        except OSError:
+            return False
+
     def _stale_folders(self) -> list[str]:
         """Those that have to be listed again."""
         due = time.monotonic() >= self._recheck_at > 0

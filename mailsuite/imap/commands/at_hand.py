@@ -1,0 +1,90 @@
+"""Commands whose answer is in memory: the event loop gives it itself, without a thread.
+
+    hold = at_hand(context, command)            None: it may have to wait, a thread does it
+    if hold is not None and hold.take():        now or never: nothing waits here
+        try: run a step of the command
+        finally: hold.release()
+
+A thread costs two changes of threads, each of which takes and gives back the interpreter: more than a SELECT of a
+mailbox that is open, a NOOP with nothing new, or two thousand lines of flags. `take` gets the mailbox's lock if nobody
+has it; a command that looks at the files has to find them as they were, which the times of two folders tell. It is
+asked before each step: a step for which it fails is a thread's.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from mailsuite.imap.commands.context import Context
+from mailsuite.imap.session import Command
+from mailsuite.imap.syntax import Argument, Atom, String, text_of
+from mailsuite.store.api import Mailbox, MailStore
+
+_IN_MEMORY = frozenset((b"UID", b"FLAGS", b"MODSEQ"))           # items of FETCH
+
+
+class Hold(Protocol):
+    """See above."""
+
+    def take(self) -> bool: ...
+    def release(self) -> None: ...
+
+
+class _Selected:
+    """The selected mailbox. unchanged: the command asks whether something happened in it."""
+
+    def __init__(self, mailbox: Mailbox, *, unchanged: bool) -> None:
+        self._mailbox, self._unchanged = mailbox, unchanged
+
+    def take(self) -> bool:
+        return self._mailbox.hold(unchanged=self._unchanged)
+
+    def release(self) -> None:
+        self._mailbox.release()
+
+
+class _Named:
+    """A mailbox by name, with the store."""
+
+    def __init__(self, store: MailStore, name: str) -> None:
+        self._store, self._name = store, name
+
+    def take(self) -> bool:
+        return self._store.hold(self._name)
+
+    def release(self) -> None:
+        self._store.release(self._name)
+
+
+def at_hand(context: Context, command: Command) -> Hold | None:
+    """What has to be held around each step; None: not for the event loop."""
+    find = _FIND.get(command.name)
+    return find(context, command) if find is not None and context.notices is None else None
+
+
+def _noop(context: Context, command: Command) -> Hold | None:
+    return _Selected(context.selected.mailbox, unchanged=True) if context.selected is not None else None
+
+
+def _fetch(context: Context, command: Command) -> Hold | None:
+    """Of what never needs a file, without modifiers."""
+    if context.selected is None or len(command.arguments) != 2 or not _all_in_memory(command.arguments[1]):
+        return None
+    return _Selected(context.selected.mailbox, unchanged=False)
+
+
+def _all_in_memory(items: Argument) -> bool:
+    named = items if isinstance(items, list) else [items]
+    return all(isinstance(item, Atom) and item.upper() in _IN_MEMORY for item in named)
+
+
+def _select(context: Context, command: Command) -> Hold | None:
+    """The first of a session, without parameters."""
+    store = context.mail.open_store
+    if store is None or context.selected is not None or context.utf8 or len(command.arguments) != 1:
+        return None
+    name = command.arguments[0]
+    return _Named(store, text_of(name)) if isinstance(name, Atom | String) else None
+
+
+_FIND: Mapping[str, Callable[[Context, Command], Hold | None]] = {
+    "NOOP": _noop, "FETCH": _fetch, "UID FETCH": _fetch, "SELECT": _select, "EXAMINE": _select}
