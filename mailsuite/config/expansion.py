@@ -77,9 +77,10 @@ def references(text: str, faults: list[ExpansionError] | None = None) -> list[st
 
 def compatibility_level(text: str) -> tuple[int, int, int]:
     """"3.6" -> (3, 6, 0). Raises ExpansionError."""
-    if not re.fullmatch(r"\d{1,3}(\.\d{1,4}){0,2}", text, re.ASCII):
+    fine = re.fullmatch(r"\+?\d{1,18}(\.\+?\d{1,18}){0,2}", text, re.ASCII)
+    numbers = [int(part) for part in text.split(".")] if fine else [-1]
+    if not 0 <= numbers[0] < 1 << 43 or any(number > 1023 for number in numbers[1:]):      # the parts share 64 bits
         raise ExpansionError(f'malformed compatibility level syntax: "{text}"')
-    numbers = [int(part) for part in text.split(".")]
     return (*numbers, 0, 0)[:3]  # type: ignore[return-value]
 
 

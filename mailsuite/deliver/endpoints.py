@@ -194,8 +194,11 @@ class Endpoints:
                 f"delivered to file: {path}", f"cannot append message to file {path}: ")
 
     def _head(self, node: "Node") -> bytes:
-        mark = node.delivered if self._world.mark_files else ""
-        return delivery_header(node.sender, node.original, mark)
+        return self._front(node, marked=self._world.mark_files)
+
+    def _front(self, node: "Node", *, marked: bool) -> bytes:
+        original = node.original if self._world.tells_original else ""
+        return delivery_header(node.sender, original, node.delivered if marked else "")
 
     async def _maildir(self, expansion: "Expansion", node: "Node", path: str, identity: Identity) -> None:
         world, request = self._world, expansion.job.request
@@ -239,9 +242,7 @@ class Endpoints:
         if expansion.job.probe:
             expansion.end(node, SENT, "2.0.0", f"delivers to command: {command}")
             return
-        mark = node.delivered if world.mark_commands else ""
-        head = from_line(quote_local(node.sender), world.now()) + delivery_header(
-            node.sender, node.original, mark)
+        head = from_line(quote_local(node.sender), world.now()) + self._front(node, marked=world.mark_commands)
         try:
             directory = world.execution_directory(node, account)
         except ConfigError as error:

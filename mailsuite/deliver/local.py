@@ -33,6 +33,7 @@ from mailsuite.net.privileges import Identity
 from mailsuite.net.service import ServiceContext
 from mailsuite.net.workers import WorkerPool, serve_batches, serve_requests
 from mailsuite.queue.agent import DEFERRED
+from mailsuite.queue.params import ENABLE_ORIGINAL_RECIPIENT
 from mailsuite.rewrite.rewriter import Rewriter
 from mailsuite.smtp.params import MESSAGE_SIZE_LIMIT
 
@@ -102,6 +103,7 @@ class World:
         marks = settings[p.PREPEND_DELIVERED_HEADER]
         self.mark_commands, self.mark_files = "command" in marks, "file" in marks
         self.mark_forwards = "forward" in marks
+        self.tells_original = settings[ENABLE_ORIGINAL_RECIPIENT]
         self.owner_request_special = settings[p.OWNER_REQUEST_SPECIAL]
         self.frozen_delivered_to = settings[p.FROZEN_DELIVERED_TO]
         self.require_home = settings[p.REQUIRE_HOME_DIRECTORY]

@@ -30,6 +30,7 @@ from mailsuite.net.service import ServiceContext
 from mailsuite.net.workers import WorkerPool, serve_requests
 from mailsuite.queue.agent import BOUNCED, DEFERRED, SENT, DeliveryRequest
 from mailsuite.queue.envelope import Recipient
+from mailsuite.queue.params import ENABLE_ORIGINAL_RECIPIENT
 from mailsuite.store.delivery import from_line
 
 FLAGS = frozenset("BDFORXhqu.>")
@@ -204,6 +205,7 @@ class PipeAgent:
     def configure(self, settings: Settings) -> None:
         self._settings = settings
         self._delimiter = settings.text("recipient_delimiter")
+        self._tells_original = settings[ENABLE_ORIGINAL_RECIPIENT]
         self._env = {"PATH": "/usr/bin:/bin"} | exported_environment(settings)
         own = settings.text(f"{self._name}_time_limit")
         self._limit_s = p.COMMAND_TIME_LIMIT.parse(own) if own else settings[p.COMMAND_TIME_LIMIT]
@@ -262,7 +264,7 @@ class PipeAgent:
         sender = options.sender(request)
         head = from_line(quote_local(sender), request.sent_time or request.arrival_time) if "F" in flags else b""
         head += delivery_header(sender if "R" in flags else None,
-                                (first.original or first.address) if "O" in flags else "",
+                                (first.original or first.address) if "O" in flags and self._tells_original else "",
                                 first.address if "D" in flags else "")
         return command.ask_command(
             options.arguments(request, self._delimiter), env=self._env,

@@ -35,6 +35,7 @@ from mailsuite.net.service import ServiceContext
 from mailsuite.net.workers import WorkerPool, serve_batches
 from mailsuite.queue.agent import BOUNCED, DEFERRED, SENT
 from mailsuite.queue.envelope import Recipient
+from mailsuite.queue.params import ENABLE_ORIGINAL_RECIPIENT
 from mailsuite.smtp.params import MESSAGE_SIZE_LIMIT
 
 RELAY = "virtual"
@@ -52,6 +53,7 @@ class VirtualAgent:
         self._settings = settings
         self._tables = MailboxTables(settings, "virtual")
         self._host = settings.text("myhostname")
+        self._tells_original = settings[ENABLE_ORIGINAL_RECIPIENT]
         self._limit = settings[VIRTUAL_MAILBOX_LIMIT]
         self._sync = settings[MAILDIR_SYNC_DIRECTORY]
         self._locks = mbox_locks(settings, VIRTUAL_MAILBOX_LOCK)
@@ -93,7 +95,9 @@ class VirtualAgent:
     async def _deliver(self, delivery: "_Delivery") -> None:
         job, path, owner = delivery.job, delivery.path, delivery.owner
         request, recipient = job.request, delivery.recipient
-        header = delivery_header(request.sender, recipient.original or recipient.address, recipient.address)
+        header = delivery_header(request.sender,
+                                 (recipient.original or recipient.address) if self._tells_original else "",
+                                 recipient.address)
         if path.endswith("/"):
             question = mailbox.ask_maildir(path, header, request.offset, request.size, host=self._host,
                                            limit=self._limit, sync_directory=self._sync, default=UNKNOWN)

@@ -7,6 +7,7 @@
 """
 
 import os
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,11 @@ from mailsuite.maps.table import BadTable, Table, TableError, fold
 
 if TYPE_CHECKING:
     from mailsuite.maps.maps import MapSource
+
+# A name may hold blanks and "=" between quotes; they stay in it.
+_NAME = r'\s*((?:[^\s="\\]|\\.|"(?:[^"\\]|\\.)*")*)'
+_ENTRY = re.compile(_NAME + r"\s*=\s*(.*?)\s*", re.S)
+_OPEN_QUOTE = re.compile(_NAME + '"', re.S)
 
 
 class Unbraced(Exception):
@@ -92,10 +98,11 @@ class InlineTable(Table):
             whole = unbrace(item) if item.startswith("{") else item
         except Unbraced as error:
             raise BadTable(f"{error}: {self._need}") from None
-        key, equals, value = whole.partition("=")
-        if not equals or len(key.split()) > 1:
-            raise BadTable(f"missing '=' after attribute name: {self._need}")
-        return key.strip(), value.strip()
+        entry = _ENTRY.fullmatch(whole)
+        if entry is None:
+            what = "unbalanced '\"'" if _OPEN_QUOTE.match(whole) else "missing '=' after attribute name"
+            raise BadTable(f"{what}: {self._need}")
+        return entry[1], entry[2]
 
     def lookup(self, key: str) -> str | None:
         return self._entries.get(self._fold(key))

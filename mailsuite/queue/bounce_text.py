@@ -110,12 +110,16 @@ class About:
     thread: str = ""
 
 
+def _octets(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogateescape"))
+
+
 def wrap(text: str, width: int = WIDTH, indent: int = INDENT) -> str:
-    """Break at blanks so that no line is longer than width where that can be; later lines are indented."""
+    """Break at blanks so that no line has more than width octets where that can be; later lines are indented."""
     lines: list[str] = []
     line, room = "", width
     for word in text.split(" "):
-        if line and len(line) + 1 + len(word) > room:
+        if line and _octets(line) + 1 + _octets(word) > room:
             lines.append(line.rstrip())
             line, room = "", width - indent
             if not word:

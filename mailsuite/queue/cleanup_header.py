@@ -79,6 +79,13 @@ class HeaderWork:
         return known
 
 
+def shortened(field: bytes, limit: int) -> bytes:
+    """A field of at most limit octets: its first line is cut there, of the others those stay that fit as a whole."""
+    if field.find(b"\n", 0, limit + 1) < 0:
+        return field[:limit]
+    return field[:field.rfind(b"\n", 0, limit + 1)]
+
+
 class HeaderPass:
     """The header of one message."""
 
@@ -92,7 +99,7 @@ class HeaderPass:
         out: list[bytes] = []
         for field in fields:
             if len(field) > self.work.size_limit:
-                field = field[: self.work.size_limit]
+                field = shortened(field, self.work.size_limit)
             if self.case.stopped:
                 break
             if self.mime is not None:

@@ -46,7 +46,8 @@ class RecipientList:
             notify = after_expansion(notify)
             envelope.expanded.append((recipient.address, original, orcpt))
         for address in addresses:
-            key = (address.lower(), original.lower() if self._by_original else "", orcpt.lower(), int(notify))
+            said = (original.lower(), orcpt.lower()) if self._by_original else ("", "")
+            key = (address.lower(), *said, int(notify))
             if key in self._keys:
                 continue
             if len(self._keys) < self._remembered or not self._remembered:

@@ -381,20 +381,21 @@ class QueueStore:
         yield from (name for _, name in self.scan_paths(queue))
 
     def scan_paths(self, queue: str) -> Iterator[tuple[str, str]]:
-        """(folder, id) of each file. Memory: the names of one folder."""
+        """(folder, id) of each file, in the order of the folders' entries. Memory: the names of one folder."""
         folders = [f"{self.directory}/{queue}"]
         while folders:
             folder = folders.pop()
-            names = []
+            names, inner = [], []
             try:
                 with os.scandir(folder) as entries:
                     for entry in entries:
                         if len(entry.name) > 1:
                             names.append(entry.name)
                         elif entry.is_dir(follow_symlinks=False):
-                            folders.append(entry.path)
+                            inner.append(entry.path)
             except FileNotFoundError:
                 continue
+            folders += reversed(inner)
             for name in names:
                 if ids.is_id(name):
                     yield folder, name

@@ -47,8 +47,6 @@ class Incoming:
 
     def expect_chunk(self, chunk: Chunk) -> None:
         """chunk.size octets follow; none: `end_chunk` is the caller's next step."""
-        if chunk.first:
-            self._first_line = FirstLine(chunked=True)
         self._chunk, self.chunk_left = chunk, chunk.size
 
     def take_data(self, octets: bytes, actions: list[Action]) -> Outcome | None:
@@ -75,7 +73,7 @@ class Incoming:
         if chunk.keep and self.chunks is not None:
             if self.refuses_bare_lf:
                 self._look_for_bare_lf(octets)
-            self._pass_on(self._first_line.feed(self.chunks.feed(octets)), actions)
+            self._pass_on(self.chunks.feed(octets), actions)
         return None if self.chunk_left else self.end_chunk(actions)
 
     def end_chunk(self, actions: list[Action]) -> Outcome:
@@ -83,10 +81,9 @@ class Incoming:
         chunk, self._chunk = self._chunk, None
         assert chunk is not None
         if chunk.ready and self.chunks is not None:
-            self._pass_on(self._first_line.feed(self.chunks.feed(chunk.ready)), actions)
+            self._pass_on(self.chunks.feed(chunk.ready), actions)
         if chunk.keep and chunk.last and self.chunks is not None:
-            self._pass_on(self._first_line.feed(self.chunks.finish()), actions)     # the last line's end
-            self._pass_on(self._first_line.finish(), actions)
+            self._pass_on(self.chunks.finish(), actions)        # the last line's end
         return chunk.then()
 
     def forget(self) -> None:

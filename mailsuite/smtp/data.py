@@ -85,34 +85,45 @@ class ChunkDecoder:
 
 
 class FirstLine:
-    """Looks at the first line of a message's content.
+    """Looks at the first lines of content that DATA brings; BDAT is taken as it is.
 
-    An mbox "From " line becomes X-Mailbox-Line:, and a first line that begins with white space is body, not the
-    continuation of our own Received header.
+    The mbox "From " lines that it begins with become X-Mailbox-Line:, and a first line, or one behind those, that
+    begins with white space is body, not the continuation of our own header.
     """
 
-    __slots__ = ("_chunked", "_done", "_held")
+    __slots__ = ("_done", "_held")
 
-    def __init__(self, *, chunked: bool = False) -> None:
-        self._held, self._done, self._chunked = b"", False, chunked
+    def __init__(self) -> None:
+        self._held, self._done = b"", False
 
     def feed(self, content: bytes) -> bytes:
         if self._done:
             return content
-        content = self._held + content
-        if b"\n" not in content and len(content) < _FIRST_LINE_LIMIT:
-            self._held = content
-            return b""
-        return self._judge(content)
+        return self._judge(self._held + content)
 
     def finish(self) -> bytes:
         """What waits when the message is over."""
-        return b"" if self._done else self._judge(self._held)
+        return b"" if self._done else self._judge(self._held, ended=True)
 
-    def _judge(self, content: bytes) -> bytes:
+    def _judge(self, content: bytes, *, ended: bool = False) -> bytes:
+        """The lines that are judged, and if they are followed by another one all the rest."""
+        marked: list[bytes] = []
+        while content:
+            line, end, rest = content.partition(b"\n")
+            if not end and not ended and len(line) < _FIRST_LINE_LIMIT:
+                self._held = content
+                return b"".join(marked)
+            if not line.lstrip(b">").startswith(b"From "):
+                break
+            marked.append(b"X-Mailbox-Line: " + line + end)
+            content = rest
+            if not end:
+                break
+        else:
+            self._held = b""
+            return b"".join(marked)
         self._done, self._held = True, b""
-        if content.lstrip(b">").startswith(b"From "):
-            return b"X-Mailbox-Line: " + content
-        if content.startswith((b" ", b"\t")) and not self._chunked:
-            return b"\n" + content
-        return content
+        if content.startswith((b" ", b"\t")):
+            marked.append(b"\n")
+        marked.append(content)
+        return b"".join(marked)

@@ -23,6 +23,11 @@ def read_notify(value: str) -> int:
     return 0 if mask & 1 and mask != 1 else mask        # NEVER stands alone
 
 
+def unknown_notify(value: str) -> str:
+    """The first word of NOTIFY= that RFC 3461 does not know, "" when there is none."""
+    return next((word for word in value.split(",") if word and word.upper() not in _NOTIFY), "")
+
+
 def read_orcpt(value: str) -> str:
     """ORCPT=type;xtext, decoded; "" when it is wrong. RFC 3461 section 4.2."""
     kind, _, address = value.partition(";")

@@ -133,12 +133,14 @@ class Facts(Struct):
     instance: str = ""
     treatment: Treatment = field(default_factory=Treatment)
 
-    def reset_mail(self) -> None:
-        """Forget the transaction."""
+    def reset_mail(self, *, keep_size: bool = False) -> None:
+        """Forget the transaction. keep_size: of a refused MAIL; what SIZE= said holds until RSET or another SIZE=."""
+        size = self.size if keep_size else 0
         self.sender = self.recipient = None
         self.first_recipient = self.encoding = self.ret = self.envid = self.queue_id = self.sasl_sender = ""
         self.verp = ""
-        self.recipients = self.size = self.actual_size = 0
+        self.recipients = self.actual_size = 0
+        self.size = size
         self.smtputf8 = self.require_tls = False
         self.instance = ""
         self.treatment = Treatment()

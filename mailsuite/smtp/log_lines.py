@@ -65,6 +65,12 @@ def log_bare_lf(facts: Facts, where: str) -> None:
              " ".join(parts))
 
 
+def log_long_line(facts: Facts, limit: int, line: bytes) -> None:
+    """A command that was cut off at limit octets."""
+    text = printable(line[:30].decode("ascii", "replace")).replace("\ufffd", "?")
+    log.warning("%s: request longer than %d: %s...", facts.client.host, limit, text)
+
+
 def log_stranger(facts: Facts, line: str) -> None:
     """What came is not SMTP at all."""
     log.warning("non-SMTP command from %s: %s", facts.client.host, escape(line.encode("utf-8", "replace")))

@@ -49,7 +49,6 @@ class Chunk(Struct, frozen=True):
     size: int
     then: "Callable[[], Outcome]"
     keep: bool = True
-    first: bool = False
     last: bool = False
     ready: bytes = b""
 

@@ -51,6 +51,7 @@ from mailsuite.smtp.server_connection import SmtpHandler
 from mailsuite.smtp.server_notice import Notice, account_notice, send_notice, transcript, watched_classes
 from mailsuite.smtp.server_options import allowed_mechanisms, known_options, make_config, make_rates, tls_level
 from mailsuite.smtp.session import ServerSession
+from mailsuite.smtp.syntax import printable
 from mailsuite.verify.client import VerifyClient
 from mailsuite.verify.client import service_path as verify_path
 
@@ -323,6 +324,7 @@ class Server:
             return refusal.reply
         try:
             if not await self._flush_domains.matches(domain):
+                log.warning("reject: ETRN %.100s... from %s", printable(domain), facts.client.host)
                 return f"459 <{domain}>: service unavailable"
         except TemporaryError:
             return f"458 Unable to queue messages for {domain}"

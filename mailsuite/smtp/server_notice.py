@@ -84,7 +84,8 @@ async def send_notice(settings: "Settings", cleanup: "Cleanup", notice: Notice) 
     hostname, mail_name = settings.text("myhostname"), settings.text("mail_name")
     recipient = notice.recipient
     sender = f"{settings.text('double_bounce_sender')}@{hostname}"
-    shown = recipient if "@" in recipient else f"{recipient}@{settings.text('myorigin')}"
+    postmaster = settings[ERROR_NOTICE_RECIPIENT]           # in the header also of what bounce_notice_recipient gets
+    shown = postmaster if "@" in postmaster else f"{postmaster}@{settings.text('myorigin')}"
     obsolete = settings[HEADER_FROM_FORMAT].lower() == "obsolete"
     named = OBSOLETE_SENDER if obsolete else BUILT_IN_SENDER
     date = header_date(time.time())

@@ -22,7 +22,7 @@ from mailsuite.smtp.content import Incoming
 from mailsuite.smtp.dispatch import heard
 from mailsuite.smtp.facts import Facts
 from mailsuite.smtp.ledger import Ledger
-from mailsuite.smtp.log_lines import log_bare_lf, log_connect
+from mailsuite.smtp.log_lines import log_bare_lf, log_connect, log_long_line
 from mailsuite.smtp.outcome import Chunk, Content, Done, NextLine, Outcome, Pending, refused
 from mailsuite.smtp.reply import encode, soften, with_footer
 from mailsuite.smtp.welcome import greet, handshaken, note_tls
@@ -192,6 +192,8 @@ class ServerSession:
                 del self.unread[limit:]
             self._searched = len(self.unread)
             return None
+        if end >= limit:
+            log_long_line(self.facts, limit, bytes(self.unread[:30]))
         if self.content.refuses_bare_lf and self.unread[end - 1:end] != b"\r":
             self._bare = True
         line = bytes(self.unread[:min(end, limit)])

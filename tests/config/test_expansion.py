@@ -70,6 +70,13 @@ def test_references_see_both_branches() -> None:
     assert references("$a ${b?{$c}:{$d}} ${{$e} == {$f} ? {$g} : {$h}} $$i") == list("abcdefgh")
 
 
-@pytest.mark.parametrize(("text", "want"), [("3", (3, 0, 0)), ("3.6", (3, 6, 0)), ("3.6.11", (3, 6, 11))])
+@pytest.mark.parametrize(("text", "want"), [
+    ("3", (3, 0, 0)), ("3.6", (3, 6, 0)), ("3.6.11", (3, 6, 11)), ("9999", (9999, 0, 0)), ("+3.06.1023", (3, 6, 1023))])
 def test_compatibility_level(text: str, want: tuple[int, int, int]) -> None:
     assert compatibility_level(text) == want
+
+
+@pytest.mark.parametrize("text", ["", "-1", "3.", ".3", "3 6", "3.6.1.1", "3.1024", "3.6.1024", "99999999999999"])
+def test_no_compatibility_level(text: str) -> None:
+    with pytest.raises(ExpansionError, match="malformed compatibility level syntax"):
+        compatibility_level(text)

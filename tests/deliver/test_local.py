@@ -67,6 +67,11 @@ def test_mbox_and_unknown_user(home: Path) -> None:
     assert not (home.parent / "spool/user.lock").exists()
 
 
+def test_the_original_recipient_is_left_out(home: Path) -> None:
+    run(home, "User+ext@a.test", enable_original_recipient="no")
+    assert b"\nReturn-Path: <a@b.test>\nDelivered-To: User+ext@a.test\n" in (home.parent / "spool/user").read_bytes()
+
+
 @pytest.mark.parametrize("change", [{"home_mailbox": "Maildir/"}, {"mail_spool_directory": "SPOOL/"}])
 def test_maildir(home: Path, change: dict[str, str]) -> None:
     spool = str(home.parent / "spool")

@@ -30,6 +30,15 @@ def settings(base: Path, **more: str) -> dict[str, str]:
             "deliver_lock_attempts": "1"} | more
 
 
+def test_the_original_recipient_is_left_out(base: Path) -> None:
+    async def talk(qmgr: Qmgr) -> None:
+        await qmgr.ask("dir@a.test")
+
+    with_agent(virtual.serve, "virtual", settings(base, enable_original_recipient="no"), talk)
+    (name,) = os.listdir(base / "a/dir/new")
+    assert (base / "a/dir/new" / name).read_bytes().startswith(b"Return-Path: <a@b.test>\nDelivered-To: dir@a.test\n")
+
+
 def test_maildir_and_mbox(base: Path) -> None:
     async def talk(qmgr: Qmgr) -> None:
         reports = await qmgr.ask("dir@a.test", "BOX@a.test", "nope@a.test", "x@b.test")

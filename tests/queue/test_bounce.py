@@ -22,6 +22,7 @@ ENDED = Ended(Recipient("no@far.test", "no@far.test", "rfc822;no@far.test"),
     ("<no1@far.test>: host 192.0.2.21[192.0.2.21] said: 550 5.1.1 no such user here (in reply to RCPT TO command)",
      "<no1@far.test>: host 192.0.2.21[192.0.2.21] said: 550 5.1.1 no such user here\n"
      "    (in reply to RCPT TO command)"),
+    ("\u00fc" * 30 + " " + "x" * 19, "\u00fc" * 30 + "\n    " + "x" * 19),
     ("a" * 79 + " " + "b" * 75 + " c", "a" * 79 + "\n    " + "b" * 75 + "\n    c")])
 def test_wrap(text: str, want: str) -> None:
     assert wrap(text) == want

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from mailsuite.queue.cleanup import Refused
+from mailsuite.queue.cleanup_header import shortened
 from mailsuite.queue.envelope import Notify, Recipient
 from tests.queue.support import World
 
@@ -166,6 +167,20 @@ def test_a_long_header_is_cut(tmp_path: Path) -> None:
     world = World(tmp_path, header_size_limit="1000")
     got = kept(world, FULL + b"X: " + b"y" * 100_000 + b"\n z\nX-B: 1\n\nb\n", blocks=9000)
     assert got == FULL + b"X: " + b"y" * 997 + b"\nX-B: 1\n\nb\n"
+
+
+@pytest.mark.parametrize(("field", "want"), [
+    ([380, 19, 1], 2), ([380, 20], 1), ([380, 70, 10], 1), ([380, 10, 70, 8], 2), ([399, 1], 1), ([400, 5], 1)])
+def test_of_a_long_header_whole_lines_stay(field: list[int], want: int) -> None:
+    lines = [b" " + b"x" * (size - 1) for size in field]
+    assert shortened(b"\n".join(lines), 400) == b"\n".join(lines[:want])
+
+
+def test_originals_that_do_not_count_do_not_tell_doubles_apart(tmp_path: Path) -> None:
+    world = World(tmp_path, enable_original_recipient="no", virtual_alias_domains="v.test",
+                  virtual_alias_maps="inline:{ {me@v.test = one@mx.test} }")
+    queue_id = put(world, FULL + b"\n", to=["me@v.test", "one@mx.test"])
+    assert [one.address for one in world.store.read("incoming", queue_id).recipients] == ["one@mx.test"]
 
 
 def test_abort_leaves_nothing(tmp_path: Path) -> None:

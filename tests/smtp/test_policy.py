@@ -208,6 +208,28 @@ def test_mechanisms() -> None:
     assert allowed_mechanisms(offered, [], "plain") == ("PLAIN",)
 
 
+@pytest.mark.parametrize(("restriction", "want"), [
+    ("reject_unknown_sender_domain", "450 4.1.8 <a@b.test>: Sender address rejected: Domain not found"),
+    ("reject_unknown_helo_hostname", "450 4.7.1 <h.test>: Helo command rejected: Host not found"),
+])
+def test_what_dns_cannot_tell_is_temporary_whatever_the_codes_say(restriction: str, want: str) -> None:
+    policy = make({"b.test MX": None, "h.test A": None}, smtpd_sender_restrictions=restriction,
+                  reject_tempfail_action="defer", unknown_address_reject_code="550", unknown_hostname_reject_code="554")
+    assert reply(policy) == want
+
+
+def test_who_is_not_there_is_of_the_class_bounce() -> None:
+    policy = make(local_recipient_maps="inline:{y=y}", smtpd_recipient_restrictions="permit")
+    refusal = asyncio.run(policy.rcpt(facts()))
+    assert refusal is not None and (refusal.reply[:9], refusal.sort) == ("550 5.1.1", "bounce")
+
+
+def test_sasl_access_without_sasl_is_passed_over(caplog: pytest.LogCaptureFixture) -> None:
+    policy = make(smtpd_sasl_auth_enable="no", smtpd_sender_restrictions="check_sasl_access static:REJECT")
+    assert reply(policy) == ""
+    assert "restriction `check_sasl_access' ignored: no SASL support" in caplog.text
+
+
 @pytest.mark.parametrize(("address", "values", "fine"), [
     ("u@", {}, False), ("u@", {"resolve_null_domain": "yes"}, True), ("u@[192.0.2.300]", {}, False),
     ("u@[192.0.2.3]", {}, True), ("-u@far.test", {}, False), ("-u@far.test", {"allow_min_user": "yes"}, True),

@@ -53,6 +53,10 @@ def test_noise_is_answered(seed: int) -> None:
     pytest.param(["MAIL FROM:<a@b.test>", "EHLO x", "RCPT TO:<x@y.test>"], "503 5.5.1 Error: need MAIL command"),
     pytest.param(["MAIL FROM:<a@b.test> FOO=BAR"], "555 5.5.4 Unsupported option: FOO=BAR"),
     pytest.param(["MAIL FROM:<a@b.test> SIZE=99999999"], "552 5.3.4 Message size exceeds fixed limit"),
+    pytest.param(["MAIL FROM:<a@b.test> SIZE=99999999", "MAIL FROM:<a@b.test>"],
+                 "552 5.3.4 Message size exceeds fixed limit", id="a refused size holds"),
+    pytest.param(["MAIL FROM:<a@b.test> SIZE=99999999", "MAIL FROM:<a@b.test> SIZE=9"], "250 2.1.0 Ok"),
+    pytest.param(["MAIL FROM:<a@b.test> SIZE=99999999", "RSET", "MAIL FROM:<a@b.test>"], "250 2.1.0 Ok"),
     pytest.param(["MAIL FROM:<a@b.test> SIZE=x"], "501 5.5.4 Bad message size syntax"),
     pytest.param(["STARTTLS"], "502 5.5.1 Error: command not implemented"),
     pytest.param(["AUTH PLAIN"], "503 5.5.1 Error: authentication not enabled"),
@@ -167,6 +171,24 @@ def test_log_of_a_session(caplog: pytest.LogCaptureFixture) -> None:
         "connect from c.test[192.0.2.9]",
         "lost connection after CONNECT from c.test[192.0.2.9]",
         "disconnect from c.test[192.0.2.9] commands=0/0"]
+
+
+def test_log_of_what_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "mailsuite.smtpd"):
+        game = Play(SessionConfig(line_limit=512))
+        game.lines("MAIL FROM:<a@b.test> SIZE=99999999", "RSET", "MAIL FROM:<a@b.test>",
+                   "RCPT TO:<x@y.test> NOTIFY=success,Foo", "NOOP " + "0123456789 " * 60, "BDAT 5 foo")
+    assert [record.getMessage() for record in caplog.records][1:-1] == [
+        "NOQUEUE: reject: MAIL from c.test[192.0.2.9]: 552 5.3.4 Message size exceeds fixed limit; "
+        "from=<a@b.test> proto=SMTP",
+        'unknown DSN NOTIFY command value "Foo" in "success,Foo"',
+        "c.test[192.0.2.9]: request longer than 512: NOOP 0123456789 0123456789 012...",
+        "NOQUEUE: malformed BDAT command syntax from c.test[192.0.2.9]: BDAT 5 foo"]
+
+
+def test_bdat_that_is_not_offered_ends_the_session() -> None:
+    game = Play(SessionConfig(discard_keywords=frozenset({"chunking"})))
+    assert game.lines("BDAT 5") == ["521 5.5.1 Error: command not implemented"] and game.world.closed
 
 
 def test_requiretls_is_known_under_tls_only() -> None:

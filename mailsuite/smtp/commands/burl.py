@@ -41,12 +41,12 @@ def do_burl(session: "ServerSession", words: list[Word]) -> Outcome:
         session.trouble.add("protocol")
         return refuse_chunk(session, 0, last, "503 5.5.0 Valid RCPT TO required before BURL")
     if session.content.bdat is BdatState.NONE:
-        return start_content(session, "BURL", lambda: _fetch(session, words[1].text, last, first=True),
+        return start_content(session, "BURL", lambda: _fetch(session, words[1].text, last),
                              lambda reply: refuse_chunk(session, 0, last, reply))
-    return _fetch(session, words[1].text, last, first=False)
+    return _fetch(session, words[1].text, last)
 
 
-def _fetch(session: "ServerSession", url: str, last: bool, *, first: bool) -> Outcome:
+def _fetch(session: "ServerSession", url: str, last: bool) -> Outcome:
     facts, limit = session.facts, session.config.message_size_limit or UNLIMITED
 
     def answered(found: object) -> Outcome:
@@ -54,7 +54,7 @@ def _fetch(session: "ServerSession", url: str, last: bool, *, first: bool) -> Ou
             session.trouble.add(found.sort)
             return refuse_chunk(session, 0, last, found.reply)
         assert isinstance(found, bytes)
-        return Chunk(0, taken, first=first, last=last, ready=found)
+        return Chunk(0, taken, last=last, ready=found)
 
     def taken() -> Outcome:
         if last:

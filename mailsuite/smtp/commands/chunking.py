@@ -11,7 +11,7 @@ from mailsuite.smtp.commands.mail import abandon
 from mailsuite.smtp.data import ChunkDecoder
 from mailsuite.smtp.facts import BdatState
 from mailsuite.smtp.outcome import Chunk, Done, Outcome, Pending, refused
-from mailsuite.smtp.syntax import Word
+from mailsuite.smtp.syntax import Word, printable
 
 if TYPE_CHECKING:
     from mailsuite.smtp.session import ServerSession
@@ -24,11 +24,13 @@ def do_bdat(session: "ServerSession", words: list[Word]) -> Outcome:
     discard = session.offer.discard if session.offer is not None else session.config.discard_keywords
     if "chunking" in discard:
         session.trouble.add("protocol")
-        return refused("502 5.5.1 Error: command not implemented")
+        return refused("521 5.5.1 Error: command not implemented")    # a chunk may follow
     last = len(words) == 3 and words[2].text.upper() == "LAST"
     if not (len(words) == 2 or last) or not _COUNT.fullmatch(words[1].text):
         session.trouble.add("protocol")
         # Framing is lost: the chunk may follow and hold anything.
+        log.warning("%s: malformed BDAT command syntax from %s: %s", session.facts.queue_id or "NOQUEUE",
+                    session.facts.client.host, printable(" ".join(word.text for word in words))[:100])
         return refused("521 5.5.4 Syntax: BDAT count [LAST]")
     size = int(words[1].text)
     facts = session.facts
@@ -44,7 +46,7 @@ def do_bdat(session: "ServerSession", words: list[Word]) -> Outcome:
         log.warning("%s: null BDAT request from %s", facts.queue_id, facts.client.host)
         return refuse_chunk(session, size, last, "551 5.7.1 Null BDAT request")
     if session.content.bdat is BdatState.NONE:
-        return start_content(session, "BDAT", lambda: _take(session, size, last, first=True),
+        return start_content(session, "BDAT", lambda: _take(session, size, last),
                              lambda reply: refuse_chunk(session, size, last, reply))
     return _take(session, size, last)
 
@@ -60,7 +62,7 @@ def start_content(session: "ServerSession", verb: str, go_on: Callable[[], Outco
         refuse(answer.reply) if isinstance(answer, questions.Refusal) else go_on()))
 
 
-def _take(session: "ServerSession", size: int, last: bool, *, first: bool = False) -> Outcome:
+def _take(session: "ServerSession", size: int, last: bool) -> Outcome:
     limit, facts = session.config.message_size_limit, session.facts
     if 0 < limit < facts.actual_size + size:
         session.trouble.add("policy")
@@ -72,7 +74,7 @@ def _take(session: "ServerSession", size: int, last: bool, *, first: bool = Fals
             return end_of_message(session, f"{facts.actual_size} bytes")
         return Done(f"250 2.0.0 Ok: {size} bytes")
 
-    return Chunk(size, taken, first=first, last=last)
+    return Chunk(size, taken, last=last)
 
 
 def refuse_chunk(session: "ServerSession", size: int, last: bool, reply: str) -> Outcome:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 from mailsuite.base.errors import PeerError
 from mailsuite.base.log import logger
 from mailsuite.smtp import questions
-from mailsuite.smtp.dsn import decoded_xtext, fits_verp, read_notify, read_orcpt
+from mailsuite.smtp.dsn import decoded_xtext, fits_verp, read_notify, read_orcpt, unknown_notify
 from mailsuite.smtp.facts import BdatState
+from mailsuite.smtp.log_lines import log_decision
 from mailsuite.smtp.outcome import Done, Outcome, Pending, refused
 from mailsuite.smtp.syntax import Word, is_plain_address, parse_address, printable, size_number
 
@@ -19,6 +20,7 @@ log = logger("smtpd")
 OK_MAIL = Done("250 2.1.0 Ok")
 OK_RCPT = Done("250 2.1.5 Ok")
 OK = Done("250 2.0.0 Ok")
+TOO_BIG = "552 5.3.4 Message size exceeds fixed limit"
 UNDECLARED = "553 5.6.7 Must declare SMTPUTF8 to send unicode address"
 
 
@@ -67,34 +69,36 @@ def _mail(session: "ServerSession", words: list[Word]) -> Outcome:
 
 def _mail_from(session: "ServerSession", sender: str, options: list[Word]) -> Outcome:
     facts = session.facts
-    facts.reset_mail()
+    facts.reset_mail(keep_size=True)
     session.overshoot = 0
     session.content.failed = False
     for word in options:
         problem = _mail_option(session, word.text)
         if problem:
-            facts.reset_mail()
+            facts.reset_mail(keep_size=True)
             session.trouble.add("protocol")
             return refused(problem)
     if facts.verp and not sender:
-        facts.reset_mail()
+        facts.reset_mail(keep_size=True)
         session.trouble.add("protocol")
         return refused("503 5.5.4 Error: XVERP requires non-null sender")
     if undeclared(session, sender, utf8=facts.smtputf8):
-        facts.reset_mail()
+        facts.reset_mail(keep_size=True)
         return refused(UNDECLARED)
     limit = session.config.message_size_limit
     if 0 < limit < facts.size:
-        facts.reset_mail()
         session.trouble.add("policy")
-        return refused("552 5.3.4 Message size exceeds fixed limit")
+        facts.sender = sender
+        log_decision(facts, "reject", TOO_BIG)
+        facts.reset_mail(keep_size=True)
+        return refused(TOO_BIG)
     facts.sender = sender
     if not session.ask_mail:
         return OK_MAIL
 
     def judged(answer: object) -> Outcome:
         if isinstance(answer, questions.Refusal):
-            facts.reset_mail()
+            facts.reset_mail(keep_size=True)
             return session.refuse(answer)
         return Done(answer.reply) if isinstance(answer, questions.Fine) else OK_MAIL
 
@@ -231,6 +235,8 @@ def _rcpt_to(session: "ServerSession", recipient: str, words: list[Word]) -> Out
         if name.upper() == "NOTIFY":
             notify = 0 if notify else read_notify(value)
             if not notify:
+                if unknown := unknown_notify(value):
+                    log.warning('unknown DSN NOTIFY command value "%s" in "%s"', printable(unknown), printable(value))
                 session.trouble.add("protocol")
                 return refused("501 5.5.4 Error: Bad NOTIFY parameter syntax")
         else:

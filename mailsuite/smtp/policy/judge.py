@@ -142,7 +142,7 @@ class Judge:
 
     def reject(self, code: int, status: str, text: str, *, sort: str = "policy") -> Refusal | None:
         """Refuse with a reply; only a line in the log when warn_if_reject is on. sort: for notify_classes."""
-        warn = self.warn_only and sort in ("policy", "protocol")
+        warn = self.warn_only and sort in ("policy", "protocol", "bounce")
         reply = f"{code} {status} {text}"
         if self.resources.soft_bounce and reply[0] == "5":
             reply = "4" + reply[1:]
@@ -176,6 +176,16 @@ class Judge:
             return self.reject(code, status, text)
         self.defer_when_permitted(code, status, text)
         return None
+
+    def without_sasl(self, *names: str) -> bool:
+        """Without authentication nobody can be told apart: a restriction is passed over, with a warning.
+
+        names: what the warnings call it, one each.
+        """
+        if not self.resources.sasl:
+            for name in names:
+                log.warning("restriction `%s' ignored: no SASL support", name)
+        return not self.resources.sasl
 
     def defer_when_rejected(self, code: int, status: str, text: str) -> None:
         """If the lists reject in the end, this is the reply instead."""

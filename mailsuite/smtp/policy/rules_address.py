@@ -1,6 +1,5 @@
 """Restrictions on senders and recipients."""
 
-from mailsuite.base.log import logger
 from mailsuite.dns.resolver import DnsError
 from mailsuite.maps.lookup import find_address
 from mailsuite.maps.maps import Found, Maps
@@ -12,7 +11,6 @@ from mailsuite.smtp.policy.lists import restriction
 from mailsuite.smtp.policy.verdict import PERMIT, Verdict
 from mailsuite.smtp.syntax import is_hostname
 
-log = logger("smtpd")
 SENDER, RECIPIENT = "Sender address", "Recipient address"
 
 
@@ -93,7 +91,7 @@ async def _unlisted(judge: Judge, address: str, kind: str) -> Verdict:
     unknown = await resources.rewriter.validate_recipient(resolution, address, sender=kind == SENDER)
     if unknown is None:
         return None
-    return judge.reject(unknown.code, unknown.status, f"<{address}>: {kind} rejected: {unknown.text}")
+    return judge.reject(unknown.code, unknown.status, f"<{address}>: {kind} rejected: {unknown.text}", sort="bounce")
 
 
 @restriction("reject_unlisted_recipient", "check_recipient_maps")
@@ -157,7 +155,7 @@ async def _unknown_domain(judge: Judge, address: str, kind: str) -> Verdict:
             return None
     except DnsError:
         action = resources.settings[params.UNKNOWN_ADDRESS_TEMPFAIL_ACTION]
-        return judge.tempfail(action, resources.unknown_address_code, status, head + "Domain not found")
+        return judge.tempfail(action, 450, status, head + "Domain not found")
     return judge.reject(resources.unknown_address_code, status, head + "Domain not found")
 
 
@@ -192,14 +190,6 @@ async def _owners(judge: Judge, sender: str) -> list[str] | None:
     return found.value.replace(",", " ").split() if found is not None else None
 
 
-def _without_sasl(judge: Judge, *names: str) -> bool:
-    """Without authentication nobody can be told apart: the restriction is passed over, with a warning."""
-    if not judge.resources.sasl:
-        for name in names:
-            log.warning("restriction `%s' ignored: no SASL support", name)
-    return not judge.resources.sasl
-
-
 async def _not_owned(judge: Judge, *, known_only: bool) -> Verdict:
     sender, login = judge.facts.sender, judge.facts.sasl_username
     if not sender or not login:
@@ -221,28 +211,28 @@ async def _not_logged_in(judge: Judge) -> Verdict:
 
 @restriction("reject_authenticated_sender_login_mismatch")
 async def reject_authenticated_sender_login_mismatch(judge: Judge, argument: object) -> Verdict:
-    if _without_sasl(judge, "reject_authenticated_sender_login_mismatch"):
+    if judge.without_sasl("reject_authenticated_sender_login_mismatch"):
         return None
     return await _not_owned(judge, known_only=False)
 
 
 @restriction("reject_known_sender_login_mismatch")
 async def reject_known_sender_login_mismatch(judge: Judge, argument: object) -> Verdict:
-    if _without_sasl(judge, "reject_known_sender_login_mismatch"):
+    if judge.without_sasl("reject_known_sender_login_mismatch"):
         return None
     return await (_not_owned(judge, known_only=True) if judge.facts.sasl_username else _not_logged_in(judge))
 
 
 @restriction("reject_unauthenticated_sender_login_mismatch")
 async def reject_unauthenticated_sender_login_mismatch(judge: Judge, argument: object) -> Verdict:
-    if _without_sasl(judge, "reject_unauthenticated_sender_login_mismatch"):
+    if judge.without_sasl("reject_unauthenticated_sender_login_mismatch"):
         return None
     return await _not_logged_in(judge)
 
 
 @restriction("reject_sender_login_mismatch")
 async def reject_sender_login_mismatch(judge: Judge, argument: object) -> Verdict:
-    if _without_sasl(judge, "reject_authenticated_sender_login_mismatch",
+    if judge.without_sasl("reject_authenticated_sender_login_mismatch",
                      "reject_unauthenticated_sender_login_mismatch"):
         return None
     return await (_not_owned(judge, known_only=False) if judge.facts.sasl_username else _not_logged_in(judge))

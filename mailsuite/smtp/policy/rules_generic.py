@@ -133,7 +133,7 @@ async def check_reverse_client_hostname_access(judge: Judge, argument: object) -
 async def check_sasl_access(judge: Judge, argument: object) -> Verdict:
     assert isinstance(argument, Maps)
     login = judge.facts.sasl_username
-    if not login:
+    if judge.without_sasl("check_sasl_access") or not login:
         return None
     return await judge_as(judge, login, "SASL login name", argument.find_with_source(login))
 
@@ -189,8 +189,7 @@ async def reject_unknown_helo_hostname(judge: Judge, argument: object) -> Verdic
             return None
     except DnsError:
         return judge.tempfail(resources.settings[params.UNKNOWN_HELO_HOSTNAME_TEMPFAIL_ACTION],
-                              resources.unknown_hostname_code, "4.7.1",
-                              f"<{name}>: Helo command rejected: Host not found")
+                              450, "4.7.1", f"<{name}>: Helo command rejected: Host not found")
     return judge.reject_helo(resources.unknown_hostname_code, "4.7.1", "Host not found")
 
 
