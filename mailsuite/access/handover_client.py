@@ -11,6 +11,7 @@ What cannot be handed over is Refused(FAILED), and the reason is in the log.
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -48,6 +49,11 @@ class AccessChannel:
     @property
     def connected(self) -> bool:
         return self._access is not None
+
+    async def connect(self) -> None:
+        """Before the first is asked, so that it need not wait. A service that is away is asked then."""
+        with contextlib.suppress(OSError):
+            await self._connect()
 
     async def ask(self, handover: HandOver, ticket: Ticket, fd: int) -> HandedOver | Refused:
         """Hand over; the caller's descriptor stays the caller's."""

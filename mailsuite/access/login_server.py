@@ -137,6 +137,7 @@ async def _serve(context: ServiceContext, protocol: str) -> None:
     if server.takes_back:
         server.access.take_back = lambda message, fd: _take_back(server, acceptors, message, fd)
     await server.find_mechanisms()
+    await server.access.connect()
     limit = max(1, context.process_limit // max(1, context.workers) if context.process_limit else PROCESS_CONNECTIONS)
     room = partial(_make_room, server, acceptors, _full_text(context))
     for listener in context.listeners:

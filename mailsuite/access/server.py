@@ -34,6 +34,7 @@ from mailsuite.base.log import access_logger
 from mailsuite.net.accepting import Accepting
 from mailsuite.net.privileges import Identity
 from mailsuite.net.service import ServiceContext
+from mailsuite.sasl import grant as grants
 from mailsuite.sasl.master_client import AuthMaster
 from mailsuite.sasl.user import UserInfo
 
@@ -58,7 +59,14 @@ class AccessParent:
 
     def reload(self, settings: "Settings", dovecot: "DovecotSettings | None") -> None:
         if dovecot is not None:
+            get_protocols_ready(dovecot)
             self.workers.reload(settings, dovecot)
+
+    def get_ready(self) -> None:
+        """What the first login would wait for."""
+        self._start(self.auth.connect())
+        get_protocols_ready(self._dovecot)
+        self.workers.keep_spare(lambda: get_protocols_ready(self._dovecot))
 
     @property
     def _dovecot(self) -> "DovecotSettings":
@@ -248,16 +256,27 @@ def load_protocols() -> dict[str, ServeUser]:
     return {"imap": serve_imap, "pop3": serve_pop3, "sieve": serve_sieve}
 
 
+def get_protocols_ready(dovecot: "DovecotSettings") -> None:
+    """What their sessions ask of the settings is worked out here, once."""
+    from mailsuite.imap.server import get_ready as get_imap_ready
+    from mailsuite.pop3.server import get_ready as get_pop3_ready
+
+    get_imap_ready(dovecot.for_protocol("imap"))
+    get_pop3_ready(dovecot.for_protocol("pop3"))
+
+
 async def serve(context: ServiceContext) -> None:
     """Run until context.stopping."""
     assert context.dovecot is not None
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+    grants.get_ready()
     parent = AccessParent(context.dovecot, context.settings, load_protocols())
     context.on_reload = parent.reload
     entrances = [Accepting(listener.sock, parent.accept) for listener in context.listeners]
     for entrance in entrances:
         entrance.start()
     context.ready()
+    parent.get_ready()
     await context.stopping.wait()
     for entrance in entrances:
         entrance.stop()

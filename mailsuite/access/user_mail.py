@@ -46,6 +46,14 @@ _closing: dict[str, Job[None]] = {}
 _lingering: "dict[str, tuple[UserMail, asyncio.TimerHandle]]" = {}
 
 
+def get_ready(settings: "DovecotSettings") -> None:
+    """Work out what the settings say for all users. What the access service knows its workers need not find out."""
+    with contextlib.suppress(ConfigError):          # told when a session needs it
+        _expiring(settings, _options(settings))
+        _has_quotas(settings)
+        is_simple(settings)
+
+
 class UserMail:
     """location: of the user's mail. modseqs: mailboxes in which a client has asked for MODSEQs (CONDSTORE)."""
 

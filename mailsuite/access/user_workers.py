@@ -25,11 +25,12 @@ from mailsuite.access.handover import share_of
 from mailsuite.access.identity import identity_of
 from mailsuite.access.sessions import Session, Sessions
 from mailsuite.access.way_back import Returns
-from mailsuite.access.worker import ServeUser, run_worker
+from mailsuite.access.worker import ServeUser, rehearse, run_worker
 from mailsuite.base.errors import MailError
 from mailsuite.base.log import access_logger
 from mailsuite.net.privileges import Identity
-from mailsuite.net.workers import WorkerChannel, WorkerPool
+from mailsuite.net.service import new_event_loop
+from mailsuite.net.workers import Main, WorkerChannel, WorkerPool
 from mailsuite.sasl.user import UserInfo
 
 if TYPE_CHECKING:
@@ -66,9 +67,25 @@ class UserWorkers:
         """In the fork: what the parent had at that moment is what the worker begins with."""
         run_worker(channel, self.dovecot, self.settings, self.generation, self.protocols)
 
+    def keep_spare(self, get_ready: Callable[[], None]) -> None:
+        """Have one worker in reserve for the first login of somebody whose worker is not there yet.
+
+        get_ready: called in it, with the parent's rights still.
+        """
+        self.pool.keep_spare(lambda: self._spare(get_ready))
+
+    def _spare(self, get_ready: Callable[[], None]) -> Main:
+        """In the fork: what any worker begins with, so that its memory is its own by then."""
+        runner = asyncio.Runner(loop_factory=new_event_loop)
+        runner.get_loop()
+        get_ready()
+        rehearse(self.dovecot)
+        return lambda channel: run_worker(channel, self.dovecot, self.settings, self.generation, self.protocols, runner)
+
     def reload(self, settings: "Settings", dovecot: "DovecotSettings") -> None:
         self.dovecot, self.settings = dovecot, settings
         self.generation += 1
+        self.pool.renew_spare()
 
     def identity(self, user: UserInfo, protocol: str) -> Identity:
         """As whom the user's mail is served. Raises NotAllowed."""

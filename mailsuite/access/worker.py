@@ -20,10 +20,13 @@ from mailsuite.access.way_back import GivenBack
 from mailsuite.access.worker_logins import WorkerLogins
 from mailsuite.access.world import UserWorld
 from mailsuite.base import privilege
+from mailsuite.base.dialogue import Peer
 from mailsuite.base.eager import StandIn, begin
 from mailsuite.base.errors import MailError
 from mailsuite.net.service import new_event_loop
 from mailsuite.net.workers import Request, WorkerChannel
+from mailsuite.sasl import grant as grants
+from mailsuite.sasl.master_client import granted_user
 from mailsuite.sasl.user import UserInfo
 
 if TYPE_CHECKING:
@@ -234,14 +237,30 @@ def closing_fd(fd: int) -> Iterator[int]:
         os.close(fd)
 
 
+def rehearse(dovecot: "DovecotSettings") -> None:
+    """Walk through the first steps of a session of nobody: what they touch is in memory and copied then (net/spare.py).
+
+    No file is looked at.
+    """
+    from mailsuite.access.user_mail import UserMail
+
+    grants.get_ready()
+    handover = HandOver("imap", "", b"", b"", Peer("", 0, "", 0), None, "")
+    HandOver.from_message(handover.to_message())
+    user, settings = granted_user(b"nobody\tuid=1\tgid=1\thome=/\n"), dovecot.for_protocol("imap")
+    with contextlib.suppress(MailError):
+        UserMail(user, settings)
+        UserMail.key(user, settings)
+
+
 def run_worker(channel: WorkerChannel, dovecot: "DovecotSettings", settings: "Settings", generation: int,
-               protocols: Mapping[str, ServeUser]) -> None:
-    """The main of a worker process, with a loop of its own."""
+               protocols: Mapping[str, ServeUser], runner: asyncio.Runner | None = None) -> None:
+    """The main of a worker process, with a loop of its own, or the runner's."""
 
     privilege.allow(channel.identity.privileged_gid)
 
     async def main() -> None:
         await Worker(channel, UserWorld(dovecot, settings), generation, protocols).run()
 
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(main())
+    with runner or asyncio.Runner(loop_factory=new_event_loop) as running:
+        running.run(main())

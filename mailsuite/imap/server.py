@@ -17,6 +17,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
+from mailsuite.access import user_mail
 from mailsuite.access.conversation import converse
 from mailsuite.access.handover import HandOver
 from mailsuite.access.threads import Job, search_pool
@@ -394,6 +395,12 @@ class _Counted(DeflatingConnection):
 @lru_cache(maxsize=16)
 def _params(settings: "DovecotSettings") -> Params:
     return Params.of(settings)
+
+
+def get_ready(settings: "DovecotSettings") -> None:
+    """What sessions ask of the settings, once for the processes that are forked from this one."""
+    commands.known(_params(settings).withheld)
+    user_mail.get_ready(settings)
 
 
 def greeting(handover: HandOver, params: Params, *, failed: bool = False) -> bytes:

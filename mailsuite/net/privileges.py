@@ -1,6 +1,7 @@
 """Giving up rights for good, in a process just forked.
 
-    become_worker(Identity(1000, 1000, user="alice"), keep=[fd])      close what was inherited, then drop
+    become_worker(Identity(1000, 1000, user="alice"), keep=[fd])      close what was inherited, then drop: these two
+    leave_parent(keep=[fd]); drop_for_good(identity)
     drop_privileges(identity)                                          only drop
 
 Without root nothing is dropped, and all identities are one (Identity.effective). With root, uid 0 as a target is a
@@ -20,6 +21,7 @@ from mailsuite.base.errors import Bug
 from mailsuite.base.log import FileTarget, SyslogTarget
 
 _PR_SET_NO_NEW_PRIVS = 38
+_libc = ctypes.CDLL(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,12 @@ def drop_privileges(identity: Identity, *, allow_root: bool = False) -> None:
 def become_worker(identity: Identity, *, keep: Iterable[int] = (), umask: int = 0o077,
                   no_new_privileges: bool = True, allow_root: bool = False) -> None:
     """Turn a fresh fork of a service into a worker: no foreign descriptors, signals or loop, and fewer rights."""
+    leave_parent(keep=keep, umask=umask)
+    drop_for_good(identity, no_new_privileges=no_new_privileges, allow_root=allow_root)
+
+
+def leave_parent(*, keep: Iterable[int] = (), umask: int = 0o077) -> None:
+    """In a fresh fork: let go of the parent's descriptors, signals and loop, not yet of its rights."""
     # What the parent had stays referenced by its frozen objects: none of them may ever close a descriptor number
     # that is ours by then.
     gc.freeze()
@@ -77,10 +85,14 @@ def become_worker(identity: Identity, *, keep: Iterable[int] = (), umask: int = 
     asyncio._set_running_loop(None)
     asyncio.set_event_loop(None)
     close_descriptors({0, 1, 2, *keep, *log_descriptors()})
-    drop_privileges(identity, allow_root=allow_root)
     os.umask(umask)
+
+
+def drop_for_good(identity: Identity, *, no_new_privileges: bool = True, allow_root: bool = False) -> None:
+    """Become identity; no_new_privileges: set-uid programs give nothing back either. Raises OSError, Bug."""
+    drop_privileges(identity, allow_root=allow_root)
     if no_new_privileges:
-        ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
 def close_descriptors(keep: set[int]) -> None:

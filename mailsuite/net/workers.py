@@ -35,16 +35,18 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, NoReturn
+from typing import Any
 
 from mailsuite.base.errors import MailError, PermanentError, TemporaryError
 from mailsuite.net import packets
 from mailsuite.net.privileges import Identity, become_worker
+from mailsuite.net.spare import Spare, forked
 from mailsuite.net.worker_channel import Main, Request, WorkerChannel, serve_batches, serve_requests
 
 __all__ = ["Identity", "Main", "Request", "WorkerChannel", "WorkerGone", "WorkerPool", "serve_batches",
            "serve_requests"]
 
+SPARE_AFTER_S = 0.002           # how long after a spare worker was needed the next is forked
 KILL_AFTER_S = 10.0              # how long a worker may take to exit after its socket was closed
 
 log = logging.getLogger("mailsuite.net")
@@ -119,6 +121,8 @@ class WorkerPool:
         self._next_number = 0
         self._closed = False
         self._timer: asyncio.TimerHandle | None = None
+        self._make: Callable[[], Main] | None = None
+        self._spare: Spare | None = None
 
     async def ask(self, identity: Identity, message: Mapping[str, Any], fds: Sequence[int] = (), *,
                   key: str = "", taken: Callable[[], None] = lambda: None) -> dict[str, Any]:
@@ -188,6 +192,9 @@ class WorkerPool:
     async def close(self, *, wait_s: float = 5.0) -> None:
         """Tell all workers to go when what they have in hand is answered; kill what takes longer than wait_s."""
         self._closed = True
+        if self._spare is not None:
+            self._let_go(self._spare)
+            self._spare = None
         end = time.monotonic() + wait_s
         while any(worker.load for group in self._workers.values() for worker in group):
             if time.monotonic() >= end:
@@ -245,20 +252,13 @@ class WorkerPool:
 
     def _fork(self, identity: Identity, key: str) -> _Worker:
         loop = asyncio.get_running_loop()
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        # A signal between fork and the child's own settings would be written to the parent's wake-up pipe.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        try:
-            pid = os.fork()
-            if pid == 0:
-                self._child(theirs, identity, key)
-        except OSError as error:
-            ours.close()
-            raise WorkerGone("cannot fork", status="4.3.0", detail=f"{self._name}: fork: {error}") from error
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            theirs.close()
-        ours.setblocking(False)
+        made = self._adopted(identity, key)
+        if made is None:
+            try:
+                made = forked(lambda sock: self._child(sock, identity, key), f"{self._name} for uid {identity.uid}")
+            except OSError as error:
+                raise WorkerGone("cannot fork", status="4.3.0", detail=f"{self._name}: fork: {error}") from error
+        pid, ours = made
         worker = _Worker(identity, key, pid, ours, last_used=time.monotonic())
         self._workers.setdefault((identity, key), []).append(worker)
         loop.add_reader(ours.fileno(), self._readable, worker)
@@ -266,19 +266,48 @@ class WorkerPool:
             self._timer = loop.call_later(min(1.0, self._idle_s), self._tick)
         return worker
 
-    def _child(self, sock: socket.socket, identity: Identity, key: str) -> NoReturn:
-        status = 1
+    def _child(self, sock: socket.socket, identity: Identity, key: str) -> None:
+        become_worker(identity, keep=[sock.fileno()], umask=self._umask,
+                      no_new_privileges=self._no_new_privileges, allow_root=self._allow_root)
+        self._main(WorkerChannel(sock, identity, key))
+
+    def keep_spare(self, make: Callable[[], Main]) -> None:
+        """From now on fork one worker in advance (spare.py), which has called make() when somebody needs it."""
+        self._make = make
+        self._fork_spare()
+
+    def renew_spare(self) -> None:
+        """What it would begin with has changed."""
+        if self._spare is not None:
+            self._let_go(self._spare)
+            self._spare = None
+            self._fork_spare()
+
+    def _fork_spare(self) -> None:
+        if self._closed or self._spare is not None or self._make is None:
+            return
         try:
-            become_worker(identity, keep=[sock.fileno()], umask=self._umask,
-                          no_new_privileges=self._no_new_privileges, allow_root=self._allow_root)
-            self._main(WorkerChannel(sock, identity, key))
-            status = 0
-        except (BrokenPipeError, ConnectionResetError):
-            status = 0                      # the parent is gone
-        except BaseException:
-            log.exception("%s for uid %d ends", self._name, identity.uid)
-        finally:
-            os._exit(status)
+            self._spare = Spare.fork(self._make, f"{self._name}, spare", umask=self._umask,
+                                     no_new_privileges=self._no_new_privileges)
+        except OSError as error:
+            log.warning("%s: fork: %s", self._name, error)      # a worker is forked when it is needed
+
+    def _adopted(self, identity: Identity, key: str) -> tuple[int, socket.socket] | None:
+        """The spare, if there is one, as a worker of this identity; the next is made when the first rush is over."""
+        if self._make is None:
+            return None
+        spare, self._spare = self._spare, None
+        asyncio.get_running_loop().call_later(SPARE_AFTER_S, self._fork_spare)
+        if spare is None:
+            return None
+        if spare.become(identity, key):
+            return spare.pid, spare.sock
+        self._let_go(spare)
+        return None
+
+    def _let_go(self, spare: Spare) -> None:
+        spare.sock.close()
+        self._leaving[spare.pid] = time.monotonic() + KILL_AFTER_S
 
     def _dismiss(self, worker: _Worker) -> None:
         """Close the worker's socket: it ends when it reads that."""

@@ -14,7 +14,10 @@ import contextlib
 import os
 import socket
 from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
+from mailsuite.access import user_mail
 from mailsuite.access.conversation import converse
 from mailsuite.access.handover import HandOver
 from mailsuite.access.threads import Job
@@ -34,6 +37,9 @@ from mailsuite.pop3.reply import INTERNAL, error, ok
 from mailsuite.pop3.session import Command, Done, Session
 from mailsuite.sasl.user import UserInfo
 from mailsuite.store.api import NoPermission
+
+if TYPE_CHECKING:
+    from mailsuite.config.dovecot import DovecotSettings
 
 log = access_logger("pop3")
 GREETING = ok("Logged in.")
@@ -123,6 +129,18 @@ def _step(steps: Run) -> tuple[bytes, Done | None]:
     return b"".join(out), None
 
 
+@lru_cache(maxsize=16)
+def _params(settings: "DovecotSettings") -> Params:
+    return Params.of(settings)
+
+
+def get_ready(settings: "DovecotSettings") -> None:
+    """What sessions ask of the settings, once for the processes that are forked from this one."""
+    with contextlib.suppress(MailError):            # told in a session
+        _params(settings)
+    user_mail.get_ready(settings)
+
+
 async def serve_user(sock: socket.socket, handover: HandOver, user: UserInfo, world: UserWorld) -> None:
     """One session from its greeting to its end. Owns the socket; raises nothing that concerns one session only."""
     settings = world.dovecot.for_protocol("pop3")
@@ -130,7 +148,7 @@ async def serve_user(sock: socket.socket, handover: HandOver, user: UserInfo, wo
     with world.user(UserMail.key(user, settings), lambda: UserMail(user, settings)) as mail:
         locked, greeting = False, GREETING
         try:
-            params = Params.of(settings)
+            params = _params(settings)
             if params.lock_session and not (locked := await _lock(mail)):
                 log.info("Disconnected: Couldn't lock POP3 session %s", refused_text(params), extra=extra)
                 await _refuse(sock, error("[IN-USE] Mailbox is locked by another POP3 session."))

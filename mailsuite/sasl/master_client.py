@@ -10,6 +10,7 @@ Connects when first asked. Raises: TemporaryError when the service is away or th
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 
 from mailsuite.base.dialogue import Peer
@@ -39,6 +40,11 @@ class AuthMaster:
         self._last_id = 0
         self._connecting = asyncio.Lock()
         self._reading: asyncio.Task[None] | None = None
+
+    async def connect(self) -> None:
+        """Before the first question: what can be granted is from here on. A service that is away is told of later."""
+        with contextlib.suppress(TemporaryError):
+            await self._connect()
 
     async def userdb(self, user: str, *, service: str, peer: Peer | None = None) -> UserInfo | None:
         """What the user databases say of a user; None when there is none of that name."""

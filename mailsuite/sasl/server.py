@@ -22,8 +22,8 @@ from mailsuite.base.errors import ConfigErrors
 from mailsuite.base.log import access_logger
 from mailsuite.net.accepting import accept_protocols
 from mailsuite.net.service import Listener, ServiceContext
+from mailsuite.sasl import grant as grants
 from mailsuite.sasl.client_protocol import ClientSession
-from mailsuite.sasl.grant import Sealer
 from mailsuite.sasl.master_protocol import MasterSession
 from mailsuite.sasl.penalty import Penalties, PenaltyRules
 from mailsuite.sasl.pool import HashPool
@@ -45,7 +45,7 @@ class AuthHub:
 
     def __init__(self, service: AuthService) -> None:
         self.service = service
-        self.sealer: Sealer | None = None       # from the access service
+        self.sealer: grants.Sealer | None = None       # from the access service
         self._uid = 0
         self._kept: dict[tuple[int, int, str], tuple[float, AuthRequest, AuthService]] = {}
 
@@ -142,6 +142,7 @@ def _restricted_uid(transport: asyncio.BaseTransport, listener: Listener) -> int
 async def serve(context: ServiceContext) -> None:
     """Run until context.stopping."""
     assert context.dovecot is not None
+    grants.get_ready()
     pool = HashPool()
     penalties = Penalties(PenaltyRules.of(context.dovecot))
     hub = AuthHub(AuthService(context.dovecot, pool, penalties))
