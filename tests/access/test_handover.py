@@ -99,6 +99,9 @@ class PoolInside:
     def pids(self) -> list[int]:
         return []
 
+    def renew_spare(self) -> None:
+        pass
+
     async def close(self) -> None:
         pass
 

@@ -104,10 +104,14 @@ class ToyHandler:
         self.log.append(("closed", reason))
 
 
-@pytest.fixture(params=["uvloop", "asyncio"])
+SHORT = False               # what the servers of a test take their connections to be (net/plain.py)
+
+
+@pytest.fixture(params=["uvloop", "asyncio", "uvloop, short", "asyncio, short"])
 def loop(request, monkeypatch):
-    if request.param == "asyncio":
+    if request.param.startswith("asyncio"):
         monkeypatch.setenv("MAILSUITE_LOOP", "asyncio")
+    monkeypatch.setattr("tests.net.test_driver.SHORT", request.param.endswith("short"))
     loop = new_event_loop()
     yield loop
     loop.close()
@@ -128,7 +132,7 @@ class Server:
             return self.handlers[-1]
 
         self.acceptor = Acceptor(Listener("toy", sock, tls=implicit, haproxy=haproxy), make, tls=lambda: tls,
-                                 limit=limit, proxy_trusted=lambda address: address == trusted)
+                                 limit=limit, proxy_trusted=lambda address: address == trusted, short=SHORT)
         self.acceptor.start()
 
     async def connect(self, **options: object) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

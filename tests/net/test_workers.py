@@ -11,7 +11,7 @@ import pytest
 
 from mailsuite.base.errors import PermanentError, TemporaryError
 from mailsuite.net.service import new_event_loop
-from mailsuite.net.worker_channel import Batch
+from mailsuite.net.worker_channel import Batch, Main
 from mailsuite.net.workers import (
     Identity,
     WorkerChannel,
@@ -234,3 +234,90 @@ def test_a_worker_that_dies_fails_the_whole_batch() -> None:
             await pool.close()
 
     assert [type(end) for end in run(work())] == [WorkerGone] * 3
+
+
+# --- spare workers ----------------------------------------------------------------------------------------------------
+
+
+def rehearsed() -> Main:
+    """In the spare: what it finds there tells that nothing was dropped yet."""
+    before = os.geteuid(), len(os.listdir("/proc/self/fd"))
+
+    def answer(message: dict[str, Any], fds: list[int]) -> Mapping[str, Any]:
+        return {**act(message, fds), "before": before}
+
+    return serve_requests(answer)
+
+
+def test_a_spare_becomes_whoever_is_needed_first() -> None:
+    async def work(pool: WorkerPool) -> tuple[int, dict[str, Any], dict[str, Any]]:
+        pool.keep_spare(rehearsed)
+        spare = pool._spare
+        assert spare is not None
+        first = await pool.ask(ME, {"do": "echo", "text": "x"}, key="0")
+        return spare.pid, first, await pool.ask(ME, {"do": "who"}, key="0")
+
+    pid, first, second = run(with_pool(work))
+    assert first["pid"] == pid
+    assert first["before"][0] == os.geteuid()
+    assert second["ids"] == [[ME.uid] * 3, [ME.gid] * 3]
+    assert second["groups"] == [] or not ROOT
+    assert second["fds"] <= 5               # its own, the log's, the listing's
+
+
+def test_a_spare_takes_its_key_and_the_next_is_forked() -> None:
+    async def work(pool: WorkerPool) -> list[int]:
+        pool.keep_spare(rehearsed)
+        pids = []
+        for key in "012":
+            while pool._spare is None:
+                await asyncio.sleep(0.005)
+            pids.append((pool._spare.pid, (await pool.ask(ME, {"do": "echo", "text": ""}, key=key))["pid"]))
+        return pids
+
+    pids = run(with_pool(work))
+    assert all(spare == worker for spare, worker in pids)
+    assert len(set(pids)) == 3
+
+
+def test_a_dead_spare_harms_nobody() -> None:
+    async def work(pool: WorkerPool) -> tuple[int, dict[str, Any]]:
+        pool.keep_spare(rehearsed)
+        spare = pool._spare
+        assert spare is not None
+        os.kill(spare.pid, signal.SIGKILL)
+        await asyncio.to_thread(os.waitid, os.P_PID, spare.pid, os.WEXITED | os.WNOWAIT)
+        return spare.pid, await pool.ask(ME, {"do": "echo", "text": "x"}, key="0")
+
+    pid, answer = run(with_pool(work))
+    assert answer["pid"] != pid
+    with pytest.raises(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+
+
+def test_a_spare_is_renewed_and_leaves_with_its_pool() -> None:
+    async def work(pool: WorkerPool) -> list[int]:
+        pool.keep_spare(rehearsed)
+        pids = []
+        for _ in range(2):
+            assert pool._spare is not None
+            pids.append(pool._spare.pid)
+            pool.renew_spare()
+        assert pool._spare is not None
+        return [*pids, pool._spare.pid]
+
+    pids = run(with_pool(work))
+    assert len(set(pids)) == 3
+    for pid in pids:
+        with pytest.raises(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+
+
+@pytest.mark.skipif(not ROOT, reason="needs root")
+def test_a_spare_never_becomes_root() -> None:
+    async def work(pool: WorkerPool) -> None:
+        pool.keep_spare(rehearsed)
+        with pytest.raises(WorkerGone):
+            await pool.ask(Identity(0, 0), {"do": "who"}, key="0")
+
+    run(with_pool(work))
