@@ -43,6 +43,7 @@ class Site:
         try:
             configuration = load_configuration(directory)
             warnings, notes = [*configuration.settings.warnings], [*configuration.warnings]
+            warnings += configuration.dovecot.warnings if configuration.dovecot is not None else ()
         except ConfigErrors as several:
             errors = several.errors
         except ConfigError as error:

@@ -8,8 +8,8 @@ A line that ends in "\\" goes on in the next one. A value in quotes loses them; 
 $name at the beginning of a value is what that setting is until now ($ENV:NAME: the environment).
 A section met again adds to the first of its name; passdb and userdb add up. Included files are read in their place,
 relative to the file that names them, and a section may go on in them; errors carry their own file and line.
-Names of Dovecot 2.4 come out as those of 2.3 (dovecot_24.py); `group @NAME VALUE { lines }` stands wherever
-`@NAME = VALUE` does.
+Names of Dovecot 2.4 (dovecot_24.py) and of before 2.3 (dovecot_obsolete.py) come out as those of 2.3;
+`group @NAME VALUE { lines }` stands wherever `@NAME = VALUE` does.
 """
 
 import glob
@@ -22,6 +22,7 @@ from mailsuite.base.errors import ConfigError
 from mailsuite.config import dovecot_defaults as defaults
 from mailsuite.config.dovecot_24 import FREE_BLOCK, Modern, is_plugin_setting
 from mailsuite.config.dovecot_node import Node, Value
+from mailsuite.config.dovecot_obsolete import BLOCK_WARNING, CLEAN_CONFIG, AuthBlock, meaning, node_at
 
 __all__ = ["Node", "Parsed", "Parser", "Value", "parse"]
 
@@ -97,6 +98,7 @@ class Parser:
         self.warnings: list[str] = []
         self._filtered: dict[str, tuple[str, int]] = {}      # settings that some filter has set, and where
         self._modern = Modern()
+        self._auth_block = AuthBlock(self.root)
         self._groups: dict[tuple[str, str], list[tuple[str, str, int]]] = {}     # (@name, value): lines
         self._group: list[tuple[str, str, int]] | None = None                    # the group that is being read
 
@@ -131,7 +133,7 @@ class Parser:
         if line == "}":
             if len(self.stack) == 1:
                 raise ConfigError("Unexpected '}'")
-            self.stack.pop()
+            self._auth_block.close(self.stack.pop())
             return
         word, _, rest = line.partition(" ")
         if word in ("!include", "!include_try"):
@@ -199,6 +201,13 @@ class Parser:
         if brace != "{":
             raise ConfigError("Garbage after '{'")
         node = Node(type, name, path=path, line=number)
+        if self._auth_block.opens(self.stack, node):
+            self._obsolete(BLOCK_WARNING, path, number)
+            self.stack.append(self.root)
+            return
+        if (type, name) == ("protocol", "managesieve"):
+            self._obsolete("protocol managesieve {} has been replaced by protocol sieve { }", path, number)
+            node.name = "sieve"
         try:
             node = self._enter(node)
         finally:
@@ -207,6 +216,12 @@ class Parser:
 
     def _enter(self, node: Node) -> Node:
         parent = self.stack[-1]
+        old = self._auth_block.open(self.stack, node, FREE_BLOCK)
+        if old is not None:
+            if old.type in defaults.ADDED_UP:
+                self._obsolete(f"{node.type} {node.name} {{}} has been replaced by {node.type} {{ driver={node.name} }}",
+                               node.path, node.line)
+            return old
         if node.type in defaults.FILTERS and parent.type in ("", *defaults.FILTERS):
             return self._enter_filter(parent, node)
         kind = "" if parent.type in defaults.FILTERS else parent.type
@@ -224,7 +239,7 @@ class Parser:
 
     def _where_to(self, name: str) -> str:
         """"service { unix_listener { mode": the way to a setting, as error messages name it."""
-        types = [node.type for node in self.stack[1:] if node.type not in defaults.FILTERS]
+        types = [node.type for node in self.stack[1:] if node.type and node.type not in defaults.FILTERS]
         return " { ".join([*types, name])
 
     def _enter_filter(self, parent: Node, node: Node) -> Node:
@@ -250,6 +265,9 @@ class Parser:
             return
         if section and section not in defaults.SECTIONS:
             return                         # the section itself was an error
+        key = self._auth_block.name(self.stack, key)
+        if not section and self._assign_obsolete(node, key, text, path, number):
+            return
         name = key
         while "/" in name and not section:
             kind, _, name = name.partition("/")
@@ -262,6 +280,24 @@ class Parser:
             self._assign_modern(node, key, name, self._value(name, "", text, path, number))
             return
         self._store(node, name, self._modern.variables(self._value(name, section, text, path, number), name))
+
+    def _assign_obsolete(self, node: Node, key: str, text: str, path: str, number: int) -> bool:
+        """A setting of before 2.3; False for any other."""
+        found = meaning(key, unquote(text), node.name if node.type == "protocol" else "")
+        if found is None:
+            return False
+        for warning in found.warnings:
+            self._obsolete(warning, path, number)
+        for place, new in found.settings:
+            owner, name = node_at(self.root, place) if place.startswith("/") else (node, place)
+            section = "" if owner.type in defaults.FILTERS else owner.type
+            self._store(owner, name, self._value(name, section, new, path, number))
+        return True
+
+    def _obsolete(self, warning: str, path: str, number: int) -> None:
+        if CLEAN_CONFIG not in self.warnings:
+            self.warnings.append(CLEAN_CONFIG)
+        self.warnings.append(f"Obsolete setting in {path}:{number}: {warning}")
 
     def _assign_modern(self, node: Node, key: str, name: str, value: Value) -> None:
         """A name that 2.3 does not know, and 2.4 may."""

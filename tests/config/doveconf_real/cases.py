@@ -19,7 +19,7 @@ LONG = ("empty", "services", "protocols-filters")
 _DROPPED = re.compile(r"^(# (2\.3\.19.*|\S+ \(mailsuite\).*|OS: .*|Hostname: .*|Pigeonhole .*)"
                       r"|managesieve_(sieve|notify)_capability = .*"
                       r"|(auth_penalty|imap_extensions|imap_(append|message|save)_limit|imap_(output_timeout|progress_interval)).*"
-                      r"|imap_(metadata_max|notify_max|search_max).*"
+                      r"|imap_(metadata_max|notify_max|search_max|urlauth_max).*"
                       r"|doveconf: Error: managesieve-login: dump-capability process returned 89)\n", re.M)
 _NAMED = re.compile(r"^(login_greeting|managesieve_implementation_string) = (Dovecot|mailsuite).*", re.M)
 
