@@ -219,8 +219,8 @@ class Parser:
         old = self._auth_block.open(self.stack, node, FREE_BLOCK)
         if old is not None:
             if old.type in defaults.ADDED_UP:
-                self._obsolete(f"{node.type} {node.name} {{}} has been replaced by {node.type} {{ driver={node.name} }}",
-                               node.path, node.line)
+                self._obsolete(f"{node.type} {node.name} {{}} has been replaced by {node.type} {{ driver={node.name} "
+                               "}", node.path, node.line)
             return old
         if node.type in defaults.FILTERS and parent.type in ("", *defaults.FILTERS):
             return self._enter_filter(parent, node)
@@ -310,8 +310,8 @@ class Parser:
             plugin.values[name.removesuffix("_driver")] = value
         elif found is None:
             raise ConfigError(f"Unknown setting: {self._where_to(key)}")
-        for known, meaning in found or ():
-            self._store(node, known, meaning)
+        for known, new in found or ():
+            self._store(node, known, new)
 
     def _store(self, node: Node, name: str, value: Value) -> None:
         section, path, number = "" if node.type in defaults.FILTERS else node.type, value.path, value.line
