@@ -5,8 +5,8 @@
     meaning("mail_location", "maildir:~/Maildir", "") -> None: a setting of today
 
 A setting's place is a name (where it was written), or a path from the root: "/service/auth/user".
-`auth NAME { mechanisms = plain; passdb pam { }; socket listen { client { path = ... } } }` is read too: its settings are
-those of the root with "auth_" before them (AuthBlock).
+`auth NAME { mechanisms = plain; passdb pam { }; socket listen { client { path = ... } } }` is read too: its settings
+are those of the root with "auth_" before them (AuthBlock).
 Source: doveconf 2.3.19, tried with each of them.
 """
 
