@@ -22,7 +22,7 @@ from mailsuite.deliver.tls_reports import TlsReports
 from mailsuite.dns.resolver import Resolver
 from mailsuite.maps import MapSource, open_maps
 from mailsuite.maps.matchlist import AddressList, NameList
-from mailsuite.net.window import TCP_WINDOWSIZE
+from mailsuite.net.params import TCP_WINDOWSIZE
 from mailsuite.smtp.client import ClientConnection, Endpoint, HandshakeTrouble
 from mailsuite.smtp.client_auth import (
     Credentials,

@@ -15,7 +15,7 @@ from mailsuite.base.errors import ConfigError, ConfigErrors
 from mailsuite.master.accounts import Accounts
 from mailsuite.master.params import MASTER_SERVICE_DISABLE
 from mailsuite.master.services import ACCESS, COMMANDS, LIBRARY, MISSING, PASSABLE, ServiceKind
-from mailsuite.net.window import TCP_WINDOWSIZE
+from mailsuite.net.params import TCP_WINDOWSIZE
 
 if TYPE_CHECKING:
     from mailsuite.config.dovecot import DovecotSettings, Section

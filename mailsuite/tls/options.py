@@ -10,19 +10,12 @@ import ssl
 from typing import TYPE_CHECKING, NamedTuple
 
 from mailsuite.base.errors import ConfigError
-from mailsuite.config.registry import Param, declare, items
+from mailsuite.tls.params import TLS_DISABLE_WORKAROUNDS, TLS_SSL_OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mailsuite.config.settings import Settings
-
-TLS_SSL_OPTIONS = declare(Param("tls_ssl_options", "", items(),
-    "Options of OpenSSL that are switched on: NO_TICKET, NO_COMPRESSION, NO_RENEGOTIATION, PRIORITIZE_CHACHA, "
-    "ENABLE_MIDDLEBOX_COMPAT, LEGACY_SERVER_CONNECT, NO_SESSION_RESUMPTION_ON_RENEGOTIATION, or numbers (0x...)."))
-TLS_DISABLE_WORKAROUNDS = declare(Param("tls_disable_workarounds", "", items(),
-    "Workarounds of OpenSSL that are switched off: CRYPTOPRO_TLSEXT_BUG, DONT_INSERT_EMPTY_FRAGMENTS, "
-    "LEGACY_SERVER_CONNECT, TLSEXT_PADDING, or numbers (0x...)."))
 
 _LEGACY_SERVER_CONNECT = 1 << 2
 _OPTIONS: "Mapping[str, int]" = {

@@ -105,7 +105,6 @@ showq_service_name !names: The service that lists the queue.
 stress: "yes" while a service is under load; defaults such as smtpd_timeout depend on it. Postfix's master sets it.
 syslog_facility: The syslog facility: mail, local0 to local7 and others.
 syslog_name: What stands before the program's name in every log line.
-tcp_windowsize: The TCP window size of connections; 0: the system's.
 tlsmgr_service_name !names: The service for random numbers and TLS sessions.
 trace_service_name !names: The service that logs deliveries for reports.
 trigger_timeout !process: How long waking a service may take.

@@ -6,7 +6,6 @@ tls_config_file !openssl: OpenSSL's configuration file.
 tls_config_name !openssl: The section of OpenSSL's configuration file.
 tls_daemon_random_bytes !random: Random octets that a process asks tlsmgr for.
 tls_dane_digests: Digests of TLSA records, the best first.
-tls_disable_workarounds: Workarounds of OpenSSL that are switched off.
 tls_eecdh_auto_curves !openssl: Elliptic curves that are offered.
 tls_eecdh_strong_curve !openssl: Old: the curve of grade strong.
 tls_eecdh_ultra_curve !openssl: Old: the curve of grade ultra.
@@ -26,7 +25,6 @@ tls_random_reseed_period !random: How often random state is refreshed.
 tls_random_source !random: Where random octets come from.
 tls_server_sni_maps: Tables of keys and chains by the server name that a client asks for.
 tls_session_ticket_cipher !sessions: The cipher of session tickets.
-tls_ssl_options: Options of OpenSSL, such as NO_RENEGOTIATION.
 tls_wildcard_matches_multiple_labels: Whether *.example.com in a certificate fits a.b.example.com.
 tlsproxy_client_CAfile !tlsproxy: =smtp_tls_CAfile
 tlsproxy_client_CApath !tlsproxy: =smtp_tls_CApath
