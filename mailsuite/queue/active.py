@@ -23,7 +23,9 @@ class Message(Struct, eq=False):
 
     fresh: it never was deferred, so there is no log of reasons to remove. flush: this round was asked for by somebody,
     defer_transports does not hold it. expire: postsuper -e: what cannot be delivered now is returned.
-    more: the number of the last recipient in memory, where the file has others behind it; 0: it has none.
+    more: the number of the last recipient that was read, where the file has others behind it; 0: it has none.
+    open: recipients in memory that have no outcome yet. transports: where those that were read go. filled_at: when some
+    were read last, of the monotonic clock. reading: the next ones are being read.
     unmarked: numbers of recipients whose end is not in the file yet. traced: what `sendmail -bv` and -v tell besides.
     clears_delay: the sender was warned of a delay, and shall hear of its end (confirm_delay_cleared).
     """
@@ -41,6 +43,10 @@ class Message(Struct, eq=False):
     expire: bool = False
     clears_delay: bool = False
     more: int = 0
+    open: int = 0
+    transports: set[str] = set()
+    filled_at: float = 0.0
+    reading: bool = False
     pending: int = 0
     sent: list[Ended] = []
     deferred: list[Ended] = []

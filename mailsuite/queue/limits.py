@@ -14,6 +14,7 @@ from mailsuite.config.mastercf import read_master_cf
 from mailsuite.config.registry import integer, seconds
 from mailsuite.queue import params
 from mailsuite.queue.feedback import Feedback, parse_feedback
+from mailsuite.queue.room import Pool
 from mailsuite.queue.scheduler import TransportLimits
 from mailsuite.queue.turns import SlotRules
 
@@ -29,6 +30,7 @@ class TransportTable:
     def __init__(self, settings: "Settings") -> None:
         self._settings = settings
         self._known: dict[str, TransportLimits] = {}
+        self._pools: dict[str, Pool] = {}
         self._process_limit = _number("default_process_limit", settings.text("default_process_limit"), integer(), 100)
         self._services = self._read_services()
         self._directory = settings[params.QUEUE_DIRECTORY]
@@ -53,6 +55,21 @@ class TransportTable:
         if found is None:
             found = self._known[transport] = self._read(transport)
         return found
+
+    def pool(self, transport: str) -> Pool:
+        """Its share of recipients in memory."""
+        found = self._pools.get(transport)
+        if found is None:
+            found = self._pools[transport] = self._read_pool(transport)
+        return found
+
+    def _read_pool(self, transport: str) -> Pool:
+        values = [_number(f"{transport}_{suffix}", self._settings.transport_param(transport, suffix), parse, default)
+                  for suffix, parse, default in (
+                      ("recipient_limit", integer(least=1), 20000), ("extra_recipient_limit", integer(), 1000),
+                      ("recipient_refill_limit", integer(least=1), 100),
+                      ("recipient_refill_delay", seconds(least=1), 5))]
+        return Pool(*values)
 
     def _read(self, transport: str) -> TransportLimits:
         def text(suffix: str) -> str:

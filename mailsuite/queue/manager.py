@@ -6,9 +6,9 @@
 
 A message is resolved recipient by recipient (rewrite/resolve), grouped by transport and destination, and handed to the
 scheduler in deliveries of at most *_destination_recipient_limit recipients. When the last recipient of a round has an
-outcome, `rounds.py` settles it. Limits: qmgr_message_active_limit messages, qmgr_message_recipient_limit recipients
-in memory; what comes beyond stays in incoming/ and deferred/ and is taken in by the scans. Of a message with more
-recipients than there is room for, the next ones are read when the first ones have their outcomes.
+outcome, `rounds.py` settles it. Limits: qmgr_message_active_limit messages; recipients in memory
+(room.py). What comes beyond stays in incoming/ and deferred/ and is taken in by the scans; of a message with more
+recipients than there is room for, the next ones are read when some of the first ones have their outcomes.
 """
 
 import asyncio
@@ -39,6 +39,7 @@ from mailsuite.queue.limits import TransportTable
 from mailsuite.queue.notify import QueueNotice
 from mailsuite.queue.probes import is_probe
 from mailsuite.queue.resolving import Group, Resolver, Verdict
+from mailsuite.queue.room import Room
 from mailsuite.queue.scheduler import Entry, Outcome, Scheduler
 from mailsuite.queue.verp import verp_sender
 from mailsuite.smtp.params import SOFT_BOUNCE
@@ -65,14 +66,15 @@ class Manager:
         self.store = store
         self._send_request, self._settle, self._mark = send, settle, mark
         self.active: dict[str, Message] = {}
-        self.recipients_in_memory = 0
         self.refused_notice = False             # incoming/ has mail that we had no room for
         self._timer: asyncio.TimerHandle | None = None
+        self._refills: dict[str, asyncio.TimerHandle] = {}      # of messages whose next recipients are read later
         self._seq = 0
         self._requests: dict[int, tuple[Entry[Work], dict[int, Recipient], list[RecipientReport]]] = {}
         self._sent_at: dict[int, float] = {}     # in the order they were sent
         self._tasks: set[asyncio.Task[None]] = set()
         self.table = TransportTable(settings)
+        self.room = Room(settings, self.table)
         self.scheduler: Scheduler[Work] = Scheduler(self.table, self._send, self._suspended, self._wake_at)
         self._configure(settings, rewriter)
 
@@ -83,11 +85,10 @@ class Manager:
         if digits != 2:
             self._facts["delay_digits"] = str(digits)
         self.active_limit = settings[params.QMGR_MESSAGE_ACTIVE_LIMIT]
-        self.recipient_limit = settings[params.QMGR_MESSAGE_RECIPIENT_LIMIT]
+        self.room.configure(settings, self.table)
         self._confirms_delay = settings[params.CONFIRM_DELAY_CLEARED]
-        self._recipient_minimum = settings[params.QMGR_MESSAGE_RECIPIENT_MINIMUM]
         clog = ClogWarnings(settings)
-        self.scheduler.dead_limit = self.recipient_limit
+        self.scheduler.dead_limit = self.room.limit
         self.scheduler.crowd, self.scheduler.crowded = clog.threshold, clog.crowded
 
     def reload(self, settings: "Settings", rewriter: "Rewriter") -> None:
@@ -98,8 +99,7 @@ class Manager:
 
     @property
     def has_room(self) -> bool:
-        return len(self.active) < self.active_limit and (
-            self.recipients_in_memory < self.recipient_limit)
+        return len(self.active) < self.active_limit and not self.room.is_full
 
     @property
     def busy(self) -> bool:
@@ -174,10 +174,11 @@ class Manager:
         message = Message(queue_id, stored.envelope, stored.offset, stored.size, stored.recipients, time.time(),
                           self.store.path("active", queue_id), fresh=fresh, flush=flush, expire=expire)
         self.active[queue_id] = message
-        self._admit(message, stored.recipients)
+        message.recipients = self._admit(message, stored.recipients)
+        message.pending = 1             # our own, until all are handed on
         log.info("%s: from=<%s>, size=%d, nrcpt=%d (queue active)", queue_id, quote_local(stored.envelope.sender),
                  stored.shown_size, len(stored.recipients) + stored.done)
-        self._start(self._distribute(message), at_once=fresh)
+        self._start(self._distribute(message, message.recipients), at_once=fresh)
         return message
 
     def _start(self, work: Coroutine[None, None, None], *, at_once: bool = False) -> None:
@@ -189,45 +190,48 @@ class Manager:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    def _admit(self, message: Message, recipients: list[Recipient]) -> None:
-        """Take as many recipients into memory as there is room for."""
-        most = max(self._recipient_minimum, self.recipient_limit - self.recipients_in_memory)
+    def _admit(self, message: Message, recipients: list[Recipient]) -> list[Recipient]:
+        """Those that there is room for in memory."""
+        most = self.room.left(message)
         message.more = 0
         if len(recipients) > most:
             recipients = recipients[:most]
             message.more = recipients[-1].number
-        message.recipients = recipients
-        self.recipients_in_memory += len(recipients)
+            message.filled_at = time.monotonic()
+        self.room.take(message, len(recipients))
+        return recipients
 
     async def _refill(self, message: Message) -> None:
-        """All recipients in memory have their outcomes: the next ones."""
+        """There is room for the next recipients of a large message. Its round is kept open meanwhile."""
         try:
             stored = await self.store.pool.run(self.store.read, "active", message.queue_id)
-        except FileNotFoundError:
-            self._settle(message)           # postsuper moved it
+        except FileNotFoundError:           # postsuper moved it: nobody reads any more
+            message.pending -= 1
+            if not message.pending:
+                self._settle(message)
             return
         except (OSError, Damaged) as error:
             log.warning("%s: cannot read more recipients: %s", message.queue_id, error)
             asyncio.get_running_loop().call_later(REFILL_RETRY_S, lambda: self._start(self._refill(message)))
             return
-        self.recipients_in_memory -= len(message.recipients)
-        self._admit(message, [one for one in stored.recipients if one.number > message.more])
-        await self._distribute(message)
+        recipients = self._admit(message, [one for one in stored.recipients if one.number > message.more])
+        message.reading = False
+        await self._distribute(message, recipients)
 
     def forget(self, message: Message) -> None:
         """The message has left the active queue."""
         if self.active.pop(message.queue_id, None) is not None:
-            self.recipients_in_memory -= len(message.recipients)
+            self.room.forget(message)
 
     # --- resolving ----------------------------------------------------------------------------------------------
 
-    async def _distribute(self, message: Message) -> None:
+    async def _distribute(self, message: Message, batch: list[Recipient]) -> None:
+        """Hand recipients that were read on to the scheduler, and give back one of `pending`."""
         groups: dict[Group, list[Recipient]] = {}
-        message.pending = 1             # our own, until all are handed on
         if message.expire:
-            self._expire(message)
+            self._expire(message, batch)
             return
-        for count, recipient in enumerate(sorted(message.recipients, key=_by_domain), 1):
+        for count, recipient in enumerate(sorted(batch, key=_by_domain), 1):
             try:
                 resolved = await self._resolver.resolve(message, recipient)
             except Exception as error:
@@ -243,9 +247,11 @@ class Manager:
                 await asyncio.sleep(0)
         now = time.monotonic()
         verp = bool(message.envelope.verp)
-        sizes = self._deliveries(groups, verp=verp) if len(message.recipients) > 1 else {}
+        sizes = self._deliveries(groups, verp=verp) if len(batch) > 1 else {}
         for (transport, key, nexthop), recipients in groups.items():
             recipients.sort(key=_by_domain)
+            message.transports.add(transport)
+            self.room.assign(transport, len(recipients))
             most = 1 if verp else self.table.of(transport).recipients or len(recipients)
             for start in range(0, len(recipients), most):
                 message.pending += 1
@@ -253,12 +259,12 @@ class Manager:
                                          sizes.get(transport, 1)), now)
         self._one_less(message)
 
-    def _expire(self, message: Message) -> None:
+    def _expire(self, message: Message, batch: list[Recipient]) -> None:
         """postsuper -e: it is returned with the reasons of its last attempt, and not tried again."""
         reasons = deferlog.recall(self.store.path("defer", message.queue_id))
-        for recipient in message.recipients:
+        for recipient in batch:
             if (report := reasons.get(recipient.number)) is not None:
-                message.take(Ended(recipient, report))
+                self._take(message, Ended(recipient, report))
             else:
                 self._end_here(message, recipient, Verdict(DEFERRED, "4.7.0", "message is administratively expired"))
         self._one_less(message)
@@ -274,20 +280,45 @@ class Manager:
     def _one_less(self, message: Message) -> None:
         """A delivery has ended; the last one ends the round."""
         message.pending -= 1
-        if not message.pending:
-            if message.more:
-                if message.unmarked:
-                    self._mark(message)
-                self._start(self._refill(message))
-            else:
-                self._settle(message)
+        if message.more and (not message.reading or message.queue_id in self._refills):
+            self._read_on(message)
+        elif not message.pending:
+            self._settle(message)
 
-    def _end_here(self, message: Message, recipient: Recipient, verdict: Verdict) -> None:
-        """An outcome without an agent, logged as error(8) would."""
+    def _read_on(self, message: Message) -> None:
+        """A large message has fewer recipients in memory than before: have the next ones read when it is time."""
+        wait_s = self.room.reads_in(message, time.monotonic())
+        if message.reading:
+            if not wait_s:                      # all that were read have their outcomes meanwhile
+                self._refills.pop(message.queue_id).cancel()
+                self._start(self._refill(message))
+            return
+        if wait_s is None:
+            return
+        if message.unmarked:
+            self._mark(message)
+        message.reading = True
+        message.pending += 1                    # so that its round stays open
+        if wait_s:
+            self._refills[message.queue_id] = asyncio.get_running_loop().call_later(wait_s, self._refill_now, message)
+        else:
+            self._start(self._refill(message))
+
+    def _refill_now(self, message: Message) -> None:
+        del self._refills[message.queue_id]
+        self._start(self._refill(message))
+
+    def _take(self, message: Message, ended: Ended, transport: str = "") -> None:
+        """A recipient's round is over."""
+        self.room.give(message, transport)
+        message.take(ended)
+
+    def _end_here(self, message: Message, recipient: Recipient, verdict: Verdict, transport: str = "") -> None:
+        """An outcome without an agent, logged as error(8) would. transport: where the recipient was to go."""
         report = RecipientReport(0, recipient.number, *verdict)
         log_delivery(log if verdict.status == SENT else error_log, self._request(message, "error", "", []), recipient,
                      report, Times())
-        message.take(Ended(recipient, report))
+        self._take(message, Ended(recipient, report), transport)
 
     def _suspended(self, entry: Entry[Work], reason: str) -> None:
         """The scheduler will not make this delivery now."""
@@ -295,7 +326,7 @@ class Manager:
         dsn, _, text = reason.partition(" ")
         verdict = Verdict(DEFERRED, dsn, f"delivery temporarily suspended: {text}")
         for recipient in recipients:
-            self._end_here(message, recipient, verdict)
+            self._end_here(message, recipient, verdict, entry.transport)
         self._one_less(message)
 
     def _wake_at(self, when: float) -> None:
@@ -339,7 +370,7 @@ class Manager:
         if recipient is None or report.status not in (SENT, DEFERRED, BOUNCED):
             return
         reports.append(report)
-        entry.work[0].take(Ended(recipient, report))
+        self._take(entry.work[0], Ended(recipient, report), entry.transport)
 
     def done(self, seq: int) -> None:
         """An agent has finished a request."""
@@ -375,7 +406,7 @@ class Manager:
         if outcome is None:
             outcome, why = _judge(reports) if not open_recipients else (Outcome.GOOD, why)
         for recipient in open_recipients.values():
-            self._end_here(message, recipient, Verdict(DEFERRED, dsn, reason))
+            self._end_here(message, recipient, Verdict(DEFERRED, dsn, reason), entry.transport)
         if message.unmarked and message.pending > 1:
             self._mark(message)
         self.scheduler.ended(entry, outcome, time.monotonic(), why)

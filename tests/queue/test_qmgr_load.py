@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from mailsuite.config.settings import Settings
+from mailsuite.queue.active import Message
+from mailsuite.queue.envelope import Envelope
+from mailsuite.queue.limits import TransportTable
 from mailsuite.queue.notify import Notifier
+from mailsuite.queue.room import Room
 from tests.queue.running import LATER, MAIL, Running, ask, play
 from tests.queue.support import until
 
@@ -21,13 +26,55 @@ def test_a_large_message_is_read_in_portions(tmp_path: Path) -> None:
         requests = world.agents["smtp"].requests
         assert [len(request["recipients"]) for request in requests] == [20, 20, 10]
         assert [one.address for one in world.store.read("deferred", queue_id).recipients] == [FIFTY[3], FIFTY[45]]
-        await until(lambda: world.manager is not None and not world.manager.manager.recipients_in_memory)
+        await until(lambda: world.manager is not None and not world.manager.manager.room.total)
         world.answers.clear()
         await ask(world, {"op": "flush"})
         await until(lambda: not world.where())
         assert sorted(to[0] for request in requests[3:] for to in request["recipients"]) == [FIFTY[3], FIFTY[45]]
 
     play(tmp_path, story, {FIFTY[3]: LATER, FIFTY[45]: LATER}, qmgr_message_recipient_limit="20")
+
+
+@pytest.mark.parametrize(("refill", "delay"), [("10", "1h"), ("1000", "1s")])
+def test_a_slow_transport_does_not_hold_up_a_large_message(tmp_path: Path, refill: str, delay: str) -> None:
+    """Its next recipients are read when there is room for some, or after a while for fewer."""
+    async def story(world: Running) -> None:
+        slow, agent = world.agents["local"], world.agents["smtp"]
+        slow.hold = asyncio.Event()
+        await world.put(MAIL, to=["slow@mx.test", *FIFTY[:30]])
+        await until(lambda: sum(len(request["recipients"]) for request in agent.requests) == 30)
+        assert world.manager is not None and world.manager.manager.room.total == 1
+        slow.hold.set()
+        await until(lambda: not world.where())
+        assert world.manager.manager.room.total == 0 and len(slow.requests) == 1
+        assert sorted(to[0] for request in agent.requests for to in request["recipients"]) == FIFTY[:30]
+
+    play(tmp_path, story, qmgr_message_recipient_limit="20", default_recipient_refill_limit=refill,
+         default_recipient_refill_delay=delay)
+
+
+def test_pools_of_transports(tmp_path: Path) -> None:
+    settings = Settings.of({"default_recipient_limit": "10", "default_extra_recipient_limit": "3",
+                            "smtp_recipient_limit": "40", "qmgr_message_recipient_limit": "100",
+                            "qmgr_message_recipient_minimum": "2", "config_directory": str(tmp_path)})
+    room = Room(settings, TransportTable(settings))
+
+    def message(*transports: str) -> Message:
+        return Message("1", Envelope(sender=""), 0, 0, [], 0.0, "", transports=set(transports))
+
+    assert room.left(message()) == 100 and room.left(message("smtp", "local")) == 10
+    first, second = message("local"), message("local")
+    room.take(first, 12)
+    room.assign("local", 12)
+    assert room.left(first) == 0 and room.reads_in(first, 0.0) is None     # it has its share
+    assert room.left(second) == 3                                         # another one may overtake it
+    room.take(second, 1)
+    assert room.left(second) == 1                                         # each may have some
+    for _ in range(12):
+        room.give(first, "local")
+    assert room.left(first) == 10 and room.reads_in(first, 0.0) == 0.0
+    room.forget(second)
+    assert room.total == 0
 
 
 def test_a_list_of_5000_does_not_delay_a_letter(tmp_path: Path) -> None:

@@ -16,11 +16,11 @@ default_destination_concurrency_negative_feedback: How much a failed delivery lo
 default_destination_concurrency_positive_feedback: How much a good delivery raises a destination's concurrency.
 default_destination_rate_delay: The pause between deliveries to one destination.
 default_destination_recipient_limit: Most recipients in one delivery.
-default_extra_recipient_limit !slots: Recipients in memory that overtaking messages may have besides.
+default_extra_recipient_limit: Recipients in memory that overtaking messages may have besides.
 default_minimum_delivery_slots: Messages with fewer deliveries than this are never overtaken.
-default_recipient_limit !slots: Most recipients of a transport in memory.
-default_recipient_refill_delay !slots: How often recipients are read from large messages.
-default_recipient_refill_limit !slots: How many recipients are read at once from a large message.
+default_recipient_limit: Most recipients of a transport in memory.
+default_recipient_refill_delay: How often recipients are read from large messages.
+default_recipient_refill_limit: How many recipients are read at once from a large message.
 default_transport_rate_delay: The pause between deliveries of one transport.
 destination_concurrency_feedback_debug !debug: Log how a destination's concurrency changes.
 detect_8bit_encoding_header: Label mail with 8-bit content by a Content-Transfer-Encoding header.
