@@ -66,7 +66,7 @@ class AccessParent:
         """What the first login would wait for."""
         self._start(self.auth.connect())
         get_protocols_ready(self._dovecot)
-        self.workers.keep_spare(lambda: get_protocols_ready(self._dovecot))
+        self.workers.keep_spare(lambda: rehearse_protocols(self._dovecot))
 
     @property
     def _dovecot(self) -> "DovecotSettings":
@@ -263,6 +263,14 @@ def get_protocols_ready(dovecot: "DovecotSettings") -> None:
 
     get_imap_ready(dovecot.for_protocol("imap"))
     get_pop3_ready(dovecot.for_protocol("pop3"))
+
+
+def rehearse_protocols(dovecot: "DovecotSettings") -> None:
+    """In a worker in reserve: what its first session would wait for."""
+    from mailsuite.imap.server_rehearsal import rehearse
+
+    get_protocols_ready(dovecot)
+    rehearse()
 
 
 async def serve(context: ServiceContext) -> None:
