@@ -18,7 +18,7 @@ from mailsuite.message.message import Message
 from mailsuite.message.mime import Part, part_at
 from mailsuite.message.section import Kind, Section, stored_section
 
-_ENCODING = re.compile(rb"(?im)^(Content-Transfer-Encoding:[ \t]*)[^\r\n]*(?:\r\n[ \t][^\r\n]*)*")
+_ENCODING = re.compile(rb"(?im)^Content-Transfer-Encoding[ \t]*:[^\r\n]*(?:\r\n[ \t][^\r\n]*)*\r\n")
 _PLAIN = (b"", b"7bit", b"8bit", b"binary")
 
 
@@ -52,11 +52,12 @@ def binary_content(message: Message, section: Section) -> Content:
     if section.kind not in (Kind.ALL, Kind.TEXT):
         return Content(message.section(section), False)
     octets = stored_section(message, section)
-    if section.kind is Kind.TEXT:
-        return Content(octets, b"\0" in octets)
     if not section.path:
-        return _rebuilt(message.crlf, message.structure, message.structure.header_start)
+        whole = message.structure
+        return _rebuilt(message.crlf, whole, whole.header_start if section.kind is Kind.ALL else whole.body_start)
     part = part_at(message.structure, section.path)
+    if section.kind is Kind.TEXT and part is not None and part.is_message:
+        return _rebuilt(message.crlf, part.children[0], part.children[0].body_start)
     if part is None:
         return Content(octets, b"\0" in octets)
     if part.is_multipart or part.is_message:
@@ -94,6 +95,13 @@ def _leaves(part: Part) -> list[Part]:
     return found
 
 
+def _header(octets: bytes) -> bytes:
+    """A part's header that says "binary", in its last field, as Dovecot writes it."""
+    fields = _ENCODING.sub(b"", octets)
+    end = b"\r\n" if fields.endswith(b"\r\n\r\n") or fields == b"\r\n" else b""
+    return fields.removesuffix(end) + b"Content-Transfer-Encoding: binary\r\n" + end
+
+
 def _rebuilt(octets: bytes, part: Part, start: int) -> Content:
     """octets[start:part.end] with every encoded part decoded."""
     out: list[bytes] = []
@@ -103,8 +111,10 @@ def _rebuilt(octets: bytes, part: Part, start: int) -> Content:
         if encoding in _PLAIN:
             continue
         decoded = _decoded(octets[leaf.body_start:leaf.end], encoding)
-        header = _ENCODING.sub(rb"\1binary", octets[leaf.header_start:leaf.body_start])
-        out += [octets[at:leaf.header_start], header, decoded]
+        if leaf.header_start >= start:          # else the header is not asked for
+            out.append(octets[at:leaf.header_start])
+            out.append(_header(octets[leaf.header_start:leaf.body_start]))
+        out.append(decoded)
         at, changed = leaf.end, True
     out.append(octets[at:part.end])
     whole = b"".join(out)

@@ -113,6 +113,8 @@ class Appending:
         self.context.added(self.mailbox, uids)
         yield from self.context.sync(refresh=self.context.has_selected(self.mailbox),
                                      own=self.context.has_selected(self.mailbox))
+        if self.context.has_selected(self.mailbox):
+            yield from self.context.modseq_line()
         if not self.mailbox.may("r"):
             return Reply(OK, "Append completed")
         return Reply(OK, "Append completed", f"APPENDUID {validity} {numbers.format_set(uids).decode()}")
@@ -217,6 +219,7 @@ class Appending:
     def _catenate_parts(self, parts: list[Argument], *, ends_in_literal: bool) -> None:
         """Write the URLs since the last literal; TEXT literals come through body()."""
         self.open_message = True
+        self._write(b"")                    # a message of empty parts is one, too
         while self.done_parts < len(parts):
             kind = parts[self.done_parts]
             if _is_word(kind, b"TEXT"):
@@ -251,7 +254,8 @@ def fetch_url(context: Context, url: bytes) -> bytes:
         except PeerError as error:
             raise Refusal(f"Invalid IMAP URL: {error.public}", f"BADURL {url.decode('ascii', 'replace')}") from error
     if _SCHEME.match(url):
-        raise Refusal("Invalid IMAP URL: Relative URL required", f"BADURL {url.decode('ascii', 'replace')}")
+        why = "Relative URL required" if url.lower().startswith(b"imap://") else "Not an IMAP URL"
+        raise Refusal(f"Invalid IMAP URL: {why}", f"BADURL {url.decode('ascii', 'replace')}")
     match = _URL.match(url)
     if match is None:
         raise Refusal(f"Invalid IMAP URL: {url.decode('utf-8', 'replace')}", f"BADURL {url.decode('ascii', 'replace')}")
@@ -259,10 +263,10 @@ def fetch_url(context: Context, url: bytes) -> bytes:
         section = parse_section(match[4] or b"") if match[4] else Section()
         if match[1]:
             mailbox = context.open(match[1].decode("utf-8", "surrogateescape"))
-        elif context.selected is not None:
+        elif context.selected is not None and not url.startswith(b"/"):
             mailbox = context.selected.mailbox
         else:
-            raise PeerError("No mailbox selected")
+            raise PeerError("Mailbox-relative IMAP URL, but no mailbox selected")
         if match[2] and int(match[2]) != mailbox.uid_validity:
             raise PeerError("Invalid UIDVALIDITY")
         octets = mailbox.message(int(match[3])).section(section)

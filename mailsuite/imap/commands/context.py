@@ -177,6 +177,11 @@ class Context:
         selected.known_modseq = highest
         return f"HIGHESTMODSEQ {highest}"
 
+    def modseq_line(self) -> Generator[bytes, None, None]:
+        """The same where the tagged reply has another code."""
+        if code := self.modseq_code():
+            yield f"* OK [{code}] Highest\r\n".encode()
+
     def use_modseqs(self) -> Generator[bytes, None, None]:
         """A command that needs MODSEQs switches them on (RFC 7162 section 3.1)."""
         selected = self.selected

@@ -49,6 +49,8 @@ def _copy(context: Context, command: Command, *, move: bool) -> Run:
         yield from limited.notice(code)
         return Reply(OK, "Move completed", limited.code(code))
     yield from context.sync(refresh=context.has_selected(target), own=context.has_selected(target))
+    if context.has_selected(target):
+        yield from context.modseq_line()
     return Reply(OK, "Copy completed", code)
 
 

@@ -34,7 +34,7 @@ def do_enable(context: Context, command: Command) -> Run:
         context.enabled.add(name)
         if name == "QRESYNC" and context.selected is not None:
             context.selected.vanished = True
-            context.selected.known_modseq = 0
+            context.selected.known_modseq = context.selected.mailbox.highest_modseq
     if names or context.offers("IMAP4rev2"):        # RFC 9051 section 6.3.1; Dovecot 2.3 says nothing of nothing
         yield b"* ENABLED%b\r\n" % "".join(" " + ENABLEABLE[name] for name in names).encode()
     return Reply(OK, "Enabled")

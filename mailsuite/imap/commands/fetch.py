@@ -14,6 +14,7 @@ from mailsuite.imap.binary import BrokenEncoding, UnknownEncoding, binary_conten
 from mailsuite.imap.commands.context import Context, Run
 from mailsuite.imap.commands.message_limit import Limited
 from mailsuite.imap.commands.select import vanished_earlier
+from mailsuite.imap.commands.store import modseq_lines
 from mailsuite.imap.facts import previews_of
 from mailsuite.imap.fetch_items import FetchRequest, Item, Special, count_first, ordered, parse_fetch
 from mailsuite.imap.numbers import parse_set
@@ -63,6 +64,8 @@ def do_fetch(context: Context, command: Command) -> Run:
     rows = Rows(context, selected, ordered(request.items))
     for block in rows.blocks(ranges):
         yield from block
+    if selected.modseqs and rows.marked and not request.has(Column.MODSEQ):
+        yield modseq_lines(selected, rows.marked, False)
     yield from context.sync(expunges=command.uid, refresh=False, uid=command.uid)
     code = "EXPUNGEISSUED" if rows.gone else context.modseq_code()
     yield from limited.notice(code)
@@ -101,6 +104,7 @@ class Rows:
         self.context, self.selected, self.items = context, selected, items
         self.mailbox, self.gone = selected.mailbox, False
         self.refused: Refusal | None = None
+        self.marked: list[int] = []             # UIDs that became \Seen, with CONDSTORE
         self.mark_seen = any(item.seen for item in items) and not selected.read_only
         self.has_flags = any(item.what is Column.FLAGS for item in items)
         self.needs_message = [item for item in items if _needs_message(item)]
@@ -172,8 +176,10 @@ class Rows:
         unseen = [uid for uid in uids if uid not in seen]
         if not unseen:
             return set()
-        return set(self.mailbox.store_flags(unseen, FlagAction.ADD, ["\\Seen"],
-                                            silent_for=self.selected.view).changed)
+        changed = self.mailbox.store_flags(unseen, FlagAction.ADD, ["\\Seen"], silent_for=self.selected.view).changed
+        if self.selected.modseqs:
+            self.marked += changed
+        return set(changed)
 
     # --- values that come for many messages at once ---------------------------------------------------------------
 

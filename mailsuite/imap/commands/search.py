@@ -1,7 +1,7 @@
 """SEARCH and UID SEARCH, with ESEARCH (RFC 4731), SEARCHRES (RFC 5182) and PARTIAL (RFC 5267)."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -70,7 +70,7 @@ def do_search(context: Context, command: Command) -> Run:
         save_result(selected, found, wanted)
     if wanted.options != {"SAVE"}:
         shown = found if command.uid else numbers_of(selected, found)
-        highest = highest_modseq(selected, found) if with_modseq and found else 0
+        highest = highest_told(selected, found, wanted) if with_modseq else 0
         if wanted.options is None:
             yield plain_result(b"SEARCH", shown, highest)
         else:
@@ -238,15 +238,7 @@ def _find_now(selected: Selected, key: Key) -> list[int]:
 
 def save_result(selected: Selected, found: list[int], wanted: Return) -> None:
     """RFC 5182 section 2.1: with MIN or MAX alone only those are kept; with PARTIAL its page, too (RFC 9394)."""
-    options = wanted.options or set()
-    if wanted.partial is not None and "COUNT" not in options:
-        ends = found[:1] * ("MIN" in options) + found[-1:] * ("MAX" in options)
-        selected.saved = sorted({*wanted.partial.of(found), *ends})
-    elif options & {"MIN", "MAX"} and not options & {"ALL", "COUNT"}:
-        ends = ([found[0]] if "MIN" in options else []) + ([found[-1]] if "MAX" in options else []) if found else []
-        selected.saved = sorted(set(ends))
-    else:
-        selected.saved = list(found)
+    selected.saved = sorted(_told(found, wanted))
 
 
 def forget_result(selected: Selected, wanted: Return) -> None:
@@ -255,8 +247,19 @@ def forget_result(selected: Selected, wanted: Return) -> None:
         selected.saved = []
 
 
-def highest_modseq(selected: Selected, uids: list[int]) -> int:
-    return max((modseq for modseq in selected.mailbox.modseqs(uids) if modseq is not None), default=0)
+def _told(found: list[int], wanted: Return) -> Iterable[int]:
+    """The messages that a reply is about: all, or the ends and the page that are told."""
+    options = wanted.options or {"ALL"}
+    if options & {"ALL", "COUNT"} or wanted.partial is None and not options & {"MIN", "MAX"}:
+        return found
+    page = wanted.partial.of(found) if wanted.partial is not None else []
+    return {*page, *found[:1 * ("MIN" in options)], *(found[-1:] if "MAX" in options else [])}
+
+
+def highest_told(selected: Selected, found: list[int], wanted: Return) -> int:
+    """The MODSEQ that stands in a reply (RFC 7162 sections 3.1.5 and 3.1.6, RFC 9394); 0: there is none."""
+    modseqs = selected.mailbox.modseqs(list(_told(found, wanted)))
+    return max((modseq for modseq in modseqs if modseq is not None), default=0)
 
 
 def keywords_of(key: Key) -> list[str]:

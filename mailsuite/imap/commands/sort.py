@@ -11,7 +11,7 @@ from mailsuite.imap.commands.search import (
     check_numbers,
     extended_result,
     forget_result,
-    highest_modseq,
+    highest_told,
     keep_updated,
     keywords_of,
     plain_result,
@@ -55,7 +55,7 @@ def do_sort(context: Context, command: Command) -> Run:
     if wanted.wants("SAVE"):
         selected.saved = list(found)
     shown = ordered if command.uid else _numbers(selected, ordered)
-    highest = highest_modseq(selected, found) if found and uses_modseq(key) else 0
+    highest = highest_told(selected, ordered, wanted) if uses_modseq(key) else 0
     if wanted.options is None:
         yield plain_result(b"SORT", shown, highest)
     elif wanted.options != {"SAVE"}:

@@ -1,5 +1,7 @@
 """STORE and UID STORE, with UNCHANGEDSINCE (RFC 7162)."""
 
+from collections.abc import Sequence
+
 from mailsuite.base.errors import PeerError
 from mailsuite.imap import numbers
 from mailsuite.imap.commands.context import Context, Run
@@ -52,7 +54,7 @@ def do_store(context: Context, command: Command) -> Run:
     if "\\Deleted" in flags and name != "-FLAGS":
         context.counts.deleted += len(result.changed)
     if silent and selected.modseqs and result.changed:
-        yield _modseq_lines(selected, result.changed, command.uid)
+        yield modseq_lines(selected, result.changed, command.uid)
     yield from context.sync(expunges=command.uid, refresh=False, recent=True, own=True,
                             uid=command.uid and (not silent or selected.modseqs))
     if result.refused:
@@ -103,8 +105,8 @@ def _modifiers(argument: Argument) -> int | None:
     return unchanged_since
 
 
-def _modseq_lines(selected: Selected, uids: list[int], uid_command: bool) -> bytes:
-    """A silent STORE still tells the new MODSEQs (RFC 7162 section 3.1.3)."""
+def modseq_lines(selected: Selected, uids: Sequence[int], uid_command: bool) -> bytes:
+    """The new MODSEQs are told also when the new flags are not (RFC 7162 section 3.1.3): silent STORE, FETCH BODY[]."""
     out = []
     for uid, modseq in zip(uids, selected.mailbox.modseqs(uids), strict=True):
         if selected.view.sequence(uid) is not None and modseq is not None:
