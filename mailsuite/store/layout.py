@@ -40,6 +40,10 @@ class Layout(Protocol):
         """Where a mailbox of that name lies or would lie."""
         ...
 
+    def control_folder(self, parts: Parts) -> str:
+        """Where uidlist and keywords of a mailbox lie."""
+        ...
+
     def acl_folder(self, parts: Parts) -> str:
         """Where the mailbox's dovecot-acl lies; () is the root."""
         ...

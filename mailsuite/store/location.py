@@ -4,8 +4,9 @@
 
 FORMAT:PATH[:KEY=VALUE...] with INBOX (path of INBOX), INDEX (folder of the index, or MEMORY), INDEXPVT (folder of a
 user's own flags in mailboxes of others), CONTROL (folder of uidlist, keywords, subscriptions), LAYOUT (Maildir:
-maildir++ or fs; mbox: fs), SUBSCRIPTIONS (file name). Keys that
-only concern Dovecot's own index files are read over. "~" is the home. Raises ConfigError.
+maildir++ or fs; mbox: fs), SUBSCRIPTIONS (file name), UTF-8 (names on disk are not modified UTF-7); with LAYOUT=fs
+also DIRNAME (folder of the mail in a mailbox' folder), MAILBOXDIR (folder of all mailboxes). Keys that only concern
+Dovecot's own index files are read over. "~" is the home. Raises ConfigError.
 """
 
 import os
@@ -13,8 +14,9 @@ from dataclasses import dataclass
 
 from mailsuite.base.errors import ConfigError
 
-_OVERLOOKED = {"UTF-8", "LISTINDEX", "VOLATILEDIR", "INDEXCACHE", "MAILBOXDIR", "DIRNAME", "ALT",
-               "NO-NOSELECT", "ITERINDEX", "BROKENCHAR", "FULLDIRNAME", "NOALT", "CONTROLDIR"}
+_KNOWN = {"INBOX", "INDEX", "CONTROL", "INDEXPVT", "LAYOUT", "SUBSCRIPTIONS", "UTF-8", "DIRNAME", "MAILBOXDIR"}
+_OVERLOOKED = {"LISTINDEX", "VOLATILEDIR", "INDEXCACHE", "ALT", "NO-NOSELECT", "ITERINDEX", "BROKENCHAR", "NOALT",
+               "CONTROLDIR"}
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,9 @@ class Location:
     layout: str
     subscriptions: str
     private: str = ""
+    utf8: bool = False
+    mail_folder: str = ""           # of DIRNAME
+    mailboxes: str = ""             # folder of all mailboxes of LAYOUT=fs; "" for root
 
 
 def parse_location(user: str, home: str, location: str) -> Location:
@@ -43,8 +48,7 @@ def parse_location(user: str, home: str, location: str) -> Location:
     values: dict[str, str] = {}
     for setting in settings:
         key, _, value = setting.partition("=")
-        if key not in ("INBOX", "INDEX", "CONTROL", "INDEXPVT", "LAYOUT", "SUBSCRIPTIONS") \
-                and key not in _OVERLOOKED:
+        if key not in _KNOWN | _OVERLOOKED:
             raise ConfigError(f"mail_location: unknown setting: {key}")
         values[key] = value
     root = _expand(path or ("~/Maildir" if kind == "maildir" else "~/mail"), home)
@@ -53,8 +57,14 @@ def parse_location(user: str, home: str, location: str) -> Location:
     layout = values.get("LAYOUT", "maildir++" if kind == "maildir" else "fs").lower()
     if layout not in (("maildir++", "fs") if kind == "maildir" else ("fs",)):
         raise ConfigError(f"mail_location: unknown LAYOUT for {kind}: {layout}")
-    inbox = _expand(values["INBOX"], home) if values.get("INBOX") else \
-        (os.path.join(root, "inbox") if kind == "mbox" else root)
+    folder, mailboxes = values.get("DIRNAME", ""), values.get("MAILBOXDIR", "")
+    if kind == "mbox" and (folder or mailboxes) or folder and layout != "fs":
+        raise ConfigError("mail_location: DIRNAME and MAILBOXDIR are for maildir with LAYOUT=fs only")
+    mailboxes = os.path.join(root, mailboxes) if mailboxes and layout == "fs" else ""
+    inbox = os.path.join(root, "inbox") if kind == "mbox" else root
+    if folder:
+        inbox = os.path.join(mailboxes or root, "INBOX", folder)
+    inbox = _expand(values["INBOX"], home) if values.get("INBOX") else inbox
     control = _expand(values["CONTROL"], home) if values.get("CONTROL") else root
     index: str | None = _expand(values["INDEX"], home) if values.get("INDEX") else \
         (root if kind == "maildir" else os.path.join(root, ".imap"))
@@ -62,7 +72,8 @@ def parse_location(user: str, home: str, location: str) -> Location:
         index = None
     name = values.get("SUBSCRIPTIONS") or ("subscriptions" if kind == "maildir" else ".subscriptions")
     private = _expand(values["INDEXPVT"], home) if values.get("INDEXPVT") else ""
-    return Location(user, kind, root, inbox, index, control, layout, os.path.join(control, name), private)
+    return Location(user, kind, root, inbox, index, control, layout, os.path.join(control, name), private,
+                    "UTF-8" in values, folder, mailboxes)
 
 
 def _expand(path: str, home: str) -> str:

@@ -67,6 +67,16 @@ def from_mutf7(name: str) -> str | None:
     return text if to_mutf7(text) == name else None
 
 
+def on_disk(part: str, *, utf8: bool) -> str:
+    """How a part of a name is written there."""
+    return (from_mutf7(part) or part) if utf8 else part
+
+
+def from_disk(part: str, *, utf8: bool) -> str:
+    """The reverse."""
+    return to_mutf7(part) if utf8 and not part.isascii() else part
+
+
 def _bad(why: str) -> InvalidName:
     return InvalidName(f"Invalid mailbox name: {why}")
 

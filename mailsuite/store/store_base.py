@@ -62,7 +62,7 @@ class StoreBase:
         if options.kind == "private":
             with file_errors():
                 self._layout.prepare()
-        self._subscriptions = Subscriptions(location.subscriptions, self._layout.own)
+        self._subscriptions = Subscriptions(location.subscriptions, self._layout.own, utf8=location.utf8)
         folder, name = os.path.split(location.subscriptions)
         self._uses = SpecialUses(os.path.join(folder, name.replace("subscriptions", "dovecot-special-use")))
         self._lock = threading.RLock()

@@ -104,8 +104,7 @@ class NamedMailboxes(StoreBase):
             return where
         if kind == "index":
             return self._location.index or ""
-        return where if self._location.control == self._location.root else os.path.join(
-            self._location.control, os.path.basename(where) if parts != INBOX else "")
+        return self._layout.control_folder(parts)
 
     # --- subscriptions ------------------------------------------------------------------------------------------------
 

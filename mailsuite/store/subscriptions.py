@@ -15,7 +15,7 @@ from pathlib import Path
 from mailsuite.base.files import write_whole
 from mailsuite.store.api import MailboxInUse, NoPermission, StoreError
 from mailsuite.store.locks import LockBusy, MailboxLock
-from mailsuite.store.names import Parts
+from mailsuite.store.names import Parts, from_disk, on_disk
 
 MAX_SIZE = 4 * 1024 * 1024
 HEADER = "V\t2\n\n"
@@ -39,10 +39,10 @@ def escape(text: str) -> str:
 
 
 class Subscriptions:
-    """One user's file."""
+    """One user's file. utf8: names are in UTF-8 there."""
 
-    def __init__(self, path: str, own: str) -> None:
-        self._path, self._own = path, own
+    def __init__(self, path: str, own: str, *, utf8: bool = False) -> None:
+        self._path, self._own, self._utf8 = path, own, utf8
 
     def read(self) -> list[Parts]:
         try:
@@ -55,7 +55,7 @@ class Subscriptions:
             names = [tuple(unescape(part) for part in line.split("\t")) for line in lines[2:] if line]
         else:
             names = [tuple(line.split(self._own)) for line in lines if line]
-        return list(dict.fromkeys(names))
+        return list(dict.fromkeys(tuple(from_disk(part, utf8=self._utf8) for part in name) for name in names))
 
     def _mode(self) -> int:
         """As the file has it, or a new one gets it from its folder: the mail may be several users'."""
@@ -77,7 +77,7 @@ class Subscriptions:
                     names.append(parts)
                 else:
                     names.remove(parts)
-                lines = ["\t".join(escape(part) for part in name) + "\n" for name in names]
+                lines = ["\t".join(escape(on_disk(part, utf8=self._utf8)) for part in name) + "\n" for name in names]
                 write_whole(Path(self._path), (HEADER + "".join(lines)).encode("utf-8", "surrogateescape"),
                             mode=self._mode())
         except LockBusy as error:

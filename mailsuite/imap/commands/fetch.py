@@ -34,6 +34,12 @@ MANY, SOME, FEW = 2000, 300, 20                        # messages in a block: fr
 BODIES = 512 * 1024                                    # octets of whole messages in a block
 _FUZZY = (Special.SNIPPET, Special.LAZY_SNIPPET)
 _PREVIEWS = (Special.PREVIEW, Special.LAZY_PREVIEW, *_FUZZY)
+# What is said of messages that are gone, where the grammar has no NIL; as Dovecot says it.
+_EMPTY_BODY = b'"text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0'
+_GONE = {
+    Column.INTERNALDATE: b'"01-Jan-1970 00:00:00 +0000"', Column.SIZE: b"0", Column.MODSEQ: b"1",
+    Column.ENVELOPE: b"(NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL)", Column.BODY: b"(%b)" % _EMPTY_BODY,
+    Column.BODYSTRUCTURE: b"(%b NIL NIL NIL NIL)" % _EMPTY_BODY}
 _FORMATS = {Column.FLAGS: b"FLAGS (%b)", Column.MODSEQ: b"MODSEQ (%b)"}
 
 
@@ -193,7 +199,7 @@ class Rows:
             elif item.what is Column.FLAGS:
                 result.append(self.selected.with_recent(uids, next(fetched)))
             elif isinstance(item.what, Column):
-                result.append(self._present(next(fetched)))
+                result.append(self._present(next(fetched), _GONE.get(item.what, b"NIL")))
             elif item in self.needs_message:
                 result.append([b""] * len(uids))
             elif _is_whole(item):
@@ -204,10 +210,10 @@ class Rows:
                 result.append(self._special(uids, item.what))
         return result
 
-    def _present(self, column: list[bytes | None]) -> Sequence[bytes]:
+    def _present(self, column: list[bytes | None], missing: bytes = b"NIL") -> Sequence[bytes]:
         if None in column:
             self.gone = True
-            return [b"NIL" if value is None else value for value in column]
+            return [missing if value is None else value for value in column]
         return column  # type: ignore[return-value]  # no None is left
 
     def _bodies(self, item: Item) -> list[bytes]:
@@ -291,7 +297,7 @@ class Rows:
     def _from_message(self, item: Item, message: Message | None) -> bytes | None:
         """None: it has an encoding that nobody knows."""
         if message is None:
-            return b"NIL"
+            return b"0" if item.what is Special.BINARY_SIZE else b"NIL"
         counts = self.context.counts
         if isinstance(item.what, Section):
             octets = message.section(item.what)

@@ -75,7 +75,7 @@ def do_search(context: Context, command: Command) -> Run:
             yield plain_result(b"SEARCH", shown, highest)
         else:
             yield extended_result(command, shown, wanted, highest)
-    yield from context.sync(expunges=command.uid, refresh=False, uid=command.uid)
+    yield from context.sync(expunges=command.uid and not uses_numbers(key), refresh=False, uid=command.uid)
     code = context.modseq_code()
     yield from limited.notice(code)
     return Reply(OK, "Search completed", limited.code(code))

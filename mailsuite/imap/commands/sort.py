@@ -20,7 +20,7 @@ from mailsuite.imap.commands.search import (
 from mailsuite.imap.facts import facts_of
 from mailsuite.imap.reply import OK, Refusal, Reply
 from mailsuite.imap.search import Search
-from mailsuite.imap.search_keys import Key, parse_keys, uses_modseq
+from mailsuite.imap.search_keys import Key, parse_keys, uses_modseq, uses_numbers
 from mailsuite.imap.session import Command
 from mailsuite.imap.sorting import parse_program, sort
 from mailsuite.imap.syntax import Argument, text_of
@@ -60,7 +60,7 @@ def do_sort(context: Context, command: Command) -> Run:
         yield plain_result(b"SORT", shown, highest)
     elif wanted.options != {"SAVE"}:
         yield extended_result(command, shown, wanted, highest)
-    yield from context.sync(expunges=command.uid, refresh=False, uid=command.uid)
+    yield from context.sync(expunges=command.uid and not uses_numbers(key), refresh=False, uid=command.uid)
     return Reply(OK, "Sort completed", context.modseq_code())
 
 
@@ -92,9 +92,10 @@ def do_thread(context: Context, command: Command) -> Run:
     algorithm = text_of(words.pop(0)).upper()
     if algorithm not in ALGORITHMS:
         raise PeerError("Unknown thread algorithm")
-    found = Search(selected, time.time(), context.has_left).find((yield from _key(context, words)))
+    key = yield from _key(context, words)
+    found = Search(selected, time.time(), context.has_left).find(key)
     yield b"* THREAD %b\r\n" % _threads(selected, found, algorithm, uid=command.uid)
-    yield from context.sync(expunges=command.uid, refresh=False, uid=command.uid)
+    yield from context.sync(expunges=command.uid and not uses_numbers(key), refresh=False, uid=command.uid)
     return Reply(OK, "Thread completed", context.modseq_code())
 
 

@@ -16,7 +16,7 @@ from mailsuite.store.layout import Found
 from mailsuite.store.location import Location
 from mailsuite.store.maildir import measure
 from mailsuite.store.maildir.mailbox import MaildirMailbox
-from mailsuite.store.names import INBOX, Parts
+from mailsuite.store.names import INBOX, Parts, from_disk, on_disk
 from mailsuite.store.options import StoreOptions
 from mailsuite.store.private_seen import PrivateSeen
 from mailsuite.store.quota import Usage
@@ -41,7 +41,18 @@ class MaildirPlusPlus:
         self._location, self._root = location, location.root
 
     def folder(self, parts: Parts) -> str:
-        return self._location.inbox if parts == INBOX else os.path.join(self._root, "." + ".".join(parts))
+        return self._location.inbox if parts == INBOX else os.path.join(self._root, self._name(parts))
+
+    def _name(self, parts: Parts) -> str:
+        return "." + ".".join(self._on_disk(parts))
+
+    def _on_disk(self, parts: Parts) -> Parts:
+        return tuple(on_disk(part, utf8=True) for part in parts) if self._location.utf8 else parts
+
+    def control_folder(self, parts: Parts) -> str:
+        if self._location.control == self._root:
+            return self.folder(parts)
+        return os.path.join(self._location.control, self._name(parts))
 
     def path(self, parts: Parts) -> str:
         return self.folder(parts)
@@ -56,7 +67,7 @@ class MaildirPlusPlus:
             name = entry.name[1:]
             if entry.name.startswith(".") and name and not name.startswith(".") and not name.endswith(".") \
                     and ".." not in name and name != "INBOX" and entry.is_dir():
-                found[tuple(name.split("."))] = MAILDIR
+                found[tuple(from_disk(part, utf8=self._location.utf8) for part in name.split("."))] = MAILDIR
         return found
 
     def kind(self, parts: Parts) -> Found | None:
@@ -107,8 +118,9 @@ class MaildirPlusPlus:
         if parts == INBOX:
             os.makedirs(os.path.dirname(folder), 0o700, exist_ok=True)
         elif not os.path.isdir(self._root):
-            self.prepare_for(parts)
-            self.make(INBOX, parent_only=False)         # a root that came so has no marker, as with Dovecot
+            self.prepare_for(parts)                     # a root that came so has no marker, as with Dovecot
+            if self._location.inbox == self._root:
+                self.make(INBOX, parent_only=False)
         make_maildir(folder, mode, gid, marked=self._marked)
 
     def delete(self, parts: Parts) -> None:
@@ -133,7 +145,7 @@ class MaildirPlusPlus:
             self.make(parts, parent_only=False)
         control = None
         if self._location.control != self._root:
-            control = os.path.join(self._location.control, os.path.basename(folder) if parts != INBOX else "")
+            control = self.control_folder(parts)
             os.makedirs(control, 0o700, exist_ok=True)
         private = PrivateSeen(self._location.private, parts) if self._location.private and not options.inbox else None
         return MaildirMailbox(name, folder, self._location.control, index, options, control=control, private=private)
@@ -143,11 +155,26 @@ class MaildirTree(MaildirPlusPlus):
     """LAYOUT=fs."""
 
     own = "/"
-    reserved = re.compile("new|cur|tmp")
+    reserved: re.Pattern[str] | None
     _marked = False
 
+    def __init__(self, location: Location) -> None:
+        super().__init__(location)
+        self._top, self._mail = location.mailboxes or location.root, location.mail_folder
+        self._no_names = {self._mail} if self._mail else _PARTS
+        self.reserved = re.compile("|".join(map(re.escape, sorted(self._no_names))))
+
     def folder(self, parts: Parts) -> str:
-        return self._location.inbox if parts == INBOX else os.path.join(self._root, *parts)
+        return self._location.inbox if parts == INBOX else os.path.join(self._named(parts), self._mail).rstrip("/")
+
+    def _named(self, parts: Parts) -> str:
+        """The folder that has a mailbox' name."""
+        return os.path.join(self._top, *self._on_disk(parts))
+
+    def control_folder(self, parts: Parts) -> str:
+        if self._location.control == self._root:
+            return self.folder(parts)
+        return os.path.join(self._location.control, *self._on_disk(parts))
 
     def find_all(self) -> dict[Parts, Found]:
         found: dict[Parts, Found] = {}
@@ -155,13 +182,16 @@ class MaildirTree(MaildirPlusPlus):
         while waiting:
             above = waiting.pop()
             try:
-                entries = list(os.scandir(os.path.join(self._root, *above)))
+                entries = list(os.scandir(self._named(above)))
             except OSError:
                 continue
             for entry in entries:
-                if entry.name.startswith(".") or entry.name in _PARTS or not entry.is_dir():
+                if entry.name.startswith(".") or entry.name in self._no_names or not entry.is_dir():
                     continue
-                parts = (*above, entry.name)
+                parts = (*above, from_disk(entry.name, utf8=self._location.utf8))
+                if parts == INBOX and self._mail:
+                    waiting.append(parts)
+                    continue
                 found[parts] = self.kind(parts) or PARENT
                 waiting.append(parts)
         return found
@@ -176,27 +206,27 @@ class MaildirTree(MaildirPlusPlus):
         os.makedirs(os.path.dirname(self.folder(parts)), self.mode(), exist_ok=True)
 
     def name_folders(self) -> list[str]:
-        return [self._root, *(self.folder(parts) for parts in self.find_all())]
+        return [self._top, *(self._named(parts) for parts in self.find_all())]
 
     def make(self, parts: Parts, *, parent_only: bool) -> None:
-        folder = self.folder(parts)
-        os.makedirs(folder if parent_only else os.path.dirname(folder), self.mode(), exist_ok=True)
+        folder = self._named(parts) if parent_only else os.path.dirname(self.folder(parts))
+        os.makedirs(folder, self.mode(), exist_ok=True)
         if not parent_only:
             super().make(parts, parent_only=False)
 
     def delete(self, parts: Parts) -> None:
         """Children stay."""
-        folder = self.folder(parts)
-        if any(entry.is_dir() and entry.name not in _PARTS for entry in os.scandir(folder)):
-            for name in sorted(_PARTS):
+        folder = self._named(parts)
+        if any(entry.is_dir() and entry.name not in self._no_names for entry in os.scandir(folder)):
+            for name in sorted(self._no_names):
                 remove_tree(os.path.join(folder, name), self._root)
         else:
             remove_tree(folder, self._root)
 
     def rename(self, old: Parts, new: Parts) -> list[tuple[Parts, Parts]]:
         pairs = [(parts, new + parts[len(old):]) for parts in self.find_all() if parts[: len(old)] == old]
-        os.makedirs(os.path.dirname(self.folder(new)), self.mode(), exist_ok=True)
-        os.rename(self.folder(old), self.folder(new))
+        os.makedirs(os.path.dirname(self._named(new)), self.mode(), exist_ok=True)
+        os.rename(self._named(old), self._named(new))
         return pairs
 
 

@@ -16,7 +16,7 @@ from mailsuite.store.layout import Found
 from mailsuite.store.location import Location
 from mailsuite.store.mbox import measure
 from mailsuite.store.mbox.mailbox import MboxMailbox
-from mailsuite.store.names import INBOX, Parts
+from mailsuite.store.names import INBOX, Parts, from_disk, on_disk
 from mailsuite.store.options import StoreOptions
 from mailsuite.store.quota import Usage
 
@@ -40,7 +40,10 @@ class MboxTree:
         self._measure = measure.Measure()
 
     def path(self, parts: Parts) -> str:
-        return self._location.inbox if parts == INBOX else os.path.join(self._root, *parts)
+        return self._location.inbox if parts == INBOX else os.path.join(self._root, *self._on_disk(parts))
+
+    def _on_disk(self, parts: Parts) -> Parts:
+        return tuple(on_disk(part, utf8=True) for part in parts) if self._location.utf8 else parts
 
     def find_all(self) -> dict[Parts, Found]:
         found: dict[Parts, Found] = {}
@@ -48,11 +51,11 @@ class MboxTree:
         while waiting:
             above = waiting.pop()
             try:
-                entries = list(os.scandir(os.path.join(self._root, *above)))
+                entries = list(os.scandir(os.path.join(self._root, *self._on_disk(above))))
             except OSError:
                 continue
             for entry in entries:
-                parts = (*above, entry.name)
+                parts = (*above, from_disk(entry.name, utf8=self._location.utf8))
                 if _HIDDEN.match(entry.name) or not above and entry.name.upper() == "INBOX" and entry.is_file():
                     continue
                 if entry.is_dir():
@@ -73,7 +76,10 @@ class MboxTree:
         return Found(True, parts != INBOX)
 
     def acl_folder(self, parts: Parts) -> str:
-        return os.path.join(self._root, ".imap", *parts)
+        return os.path.join(self._root, ".imap", *self._on_disk(parts))
+
+    def control_folder(self, parts: Parts) -> str:
+        return self._location.control
 
     def alike(self, one: Parts, other: Parts) -> bool:
         return True
@@ -148,4 +154,5 @@ class MboxTree:
 
     def _dovecot_index(self, parts: Parts) -> str:
         """Where Dovecot keeps its index of a mailbox, unless mail_location says otherwise."""
-        return os.path.join(self._root, *parts[:-1], ".imap", parts[-1])
+        *above, last = self._on_disk(parts)
+        return os.path.join(self._root, *above, ".imap", last)
