@@ -22,7 +22,7 @@ from mailsuite.check.folders import (
     check_queue_folders,
 )
 from mailsuite.check.fulltext import check_fulltext
-from mailsuite.check.mailboxes import check_locks, check_mailbox_places, check_virtual_owners
+from mailsuite.check.mailboxes import check_formats, check_locks, check_mailbox_places, check_virtual_owners
 from mailsuite.check.plugins import check_plugins
 from mailsuite.check.relay import check_mynetworks, check_open_relay
 from mailsuite.check.site import Site
@@ -61,6 +61,7 @@ CHECKS = (
     Check("open relay", check_open_relay),
     Check("mynetworks", check_mynetworks, cheap=True),
     Check("virtual owners", check_virtual_owners, cheap=True),
+    Check("mailbox formats", check_formats, cheap=True),
     Check("mailbox places", check_mailbox_places),
     Check("locks", check_locks),
     Check("full text", check_fulltext),

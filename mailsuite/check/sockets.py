@@ -26,7 +26,15 @@ def check_sasl_socket(site: Site) -> Iterator[Finding]:
     """smtpd_sasl_path must be a listener of Dovecot's auth service, and mail_owner must reach it."""
     told: set[str] = set()
     for entry, own in site.services("smtpd"):
-        if own.text("smtpd_sasl_auth_enable") != "yes" or own.text("smtpd_sasl_type") != "dovecot":
+        if own.text("smtpd_sasl_auth_enable") != "yes":
+            continue
+        if (kind := own.text("smtpd_sasl_type")) != "dovecot":
+            if kind not in told:
+                yield error(f"smtpd_sasl_type {kind} is not available: {entry.name}/{entry.type} does not start",
+                            site.service_place(entry, "smtpd_sasl_type"),
+                            "smtpd_sasl_type = dovecot, smtpd_sasl_path = private/auth and a listener of that path in "
+                            "dovecot.conf")
+            told.add(kind)
             continue
         path = own.text("smtpd_sasl_path").removeprefix("unix:")
         if path in told or path.startswith("inet:"):
