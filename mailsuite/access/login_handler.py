@@ -96,7 +96,8 @@ class LoginHandler:
                 case PassOn():
                     assert isinstance(self._channel, Connection)
                     return await pass_on(self._channel, session, question, self._server.proxy, self._server.protocol,
-                                         verbose=self._site.verbose, log=self._log_at)
+                                         announcer=self._server.announcer, verbose=self._site.verbose,
+                                         log=self._log_at)
                 case LogIn():
                     return await self._log_in(question, session, self._channel)
         except TemporaryError as error:

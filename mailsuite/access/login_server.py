@@ -20,6 +20,7 @@ from mailsuite.access.login import LoginSession
 from mailsuite.access.login_handler import LoginHandler
 from mailsuite.access.login_site import Sites
 from mailsuite.access.networks import Networks
+from mailsuite.access.proxied import Announcer
 from mailsuite.access.proxy_remote import ProxyOptions, proxy_options
 from mailsuite.access.way_back import Seals
 from mailsuite.base.dialogue import Peer
@@ -50,6 +51,7 @@ class LoginServer:
         base_dir = settings.text("base_dir")
         self.auth = AuthClient(os.path.join(base_dir, "login", "login"))
         self.access = AccessChannel(os.path.join(base_dir, protocol))
+        self.announcer = Announcer(self.access.path)
         # With imap_extensions = all a client may undo its login.
         self.takes_back = protocol == "imap" and settings.text("imap_extensions") == "all"
         self.seals = Seals()
@@ -149,6 +151,7 @@ async def _serve(context: ServiceContext, protocol: str) -> None:
     await serve_connections(context, acceptors, _say_goodbye)
     server.auth.close()
     server.access.close()
+    server.announcer.close()
 
 
 def _take_back(server: LoginServer, acceptors: list[Acceptor], message: Mapping[str, object], fd: int) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 from mailsuite.access.login import LoginSession
 from mailsuite.access.login_questions import HandedOver, NotPassedOn, PassOn
+from mailsuite.access.proxied import Announcer, Passed
 from mailsuite.access.proxy_dialogue import ClientSide, Kind, ProxyDialogue, ProxyFailed
 from mailsuite.access.proxy_imap import ImapDialogue
 from mailsuite.access.proxy_pop3 import Pop3Dialogue
@@ -26,7 +27,7 @@ DIALOGUES: Mapping[str, Callable[[Target, ClientSide], ProxyDialogue]] = {
 
 
 async def pass_on(connection: Connection, session: LoginSession, question: PassOn, options: ProxyOptions, protocol: str,
-                  *, verbose: bool, log: Log) -> HandedOver | NotPassedOn:
+                  *, announcer: Announcer, verbose: bool, log: Log) -> HandedOver | NotPassedOn:
     """Returns when the relay has begun, or why there is none. Reading from the client pauses meanwhile."""
     user, origin = question.success.user, session.origin
     connection.hold()
@@ -51,8 +52,15 @@ async def pass_on(connection: Connection, session: LoginSession, question: PassO
         return NotPassedOn(failed.kind.name, failed.reply)
     log(logging.INFO, prefix + _started(done, target, user, options))
     session.story.handed_over = True
-    join(connection, done.remote, session.remaining(), session.sent,
-         lambda ended: log(logging.INFO, prefix + _over(ended)))
+    kick: list[Callable[[], None]] = []
+    number = announcer.begin(Passed(user, protocol, origin.peer.address, target.address, target.port),
+                             lambda: kick[0]())
+
+    def over(ended: Ended) -> None:
+        log(logging.INFO, prefix + _over(ended))
+        announcer.over(number)
+
+    kick.append(join(connection, done.remote, session.remaining(), session.sent, over))
     return HandedOver(0)
 
 
@@ -77,5 +85,6 @@ def _started(done: LoggedInRemote, target: Target, user: str, options: ProxyOpti
 
 def _over(ended: Ended) -> str:
     error = f": {ended.error}" if ended.error else ""
-    return (f"Disconnected by {'server' if ended.by_server else 'client'}{error} "
+    by = "Kicked by admin" if ended.by == "admin" else f"Disconnected by {ended.by}"
+    return (f"{by}{error} "
             f"({ended.idle_s}s idle, in={ended.octets_in}, out={ended.octets_out})")

@@ -1,6 +1,6 @@
 """A client and the server that it was passed on to, joined until one of them goes.
 
-    join(connection, remote, to_server, heard, ended)      both are paused; ended(Ended) is called once, at the end
+    end = join(connection, remote, to_server, heard, ended)     both are paused; ended(Ended) is called once, at last
 """
 
 import time
@@ -14,9 +14,12 @@ from mailsuite.net.driver import Connection
 
 @dataclass(frozen=True)
 class Ended:
-    """by_server: who closed first. error: "" when orderly. octets_in: to the server, octets_out: to the client."""
+    """by: who closed first: "client", "server", or "admin" (doveadm proxy kick). error: "" when orderly.
 
-    by_server: bool
+    octets_in: to the server, octets_out: to the client.
+    """
+
+    by: str
     error: str
     idle_s: int
     octets_in: int
@@ -31,10 +34,10 @@ class _Watch:
         self.octets_in, self.octets_out = octets_in, octets_out
         self.last = time.monotonic()
 
-    def over(self, by_server: bool, error: Exception | None) -> None:
+    def over(self, by: str, error: Exception | None) -> None:
         ended, self._ended = self._ended, None
         if ended is not None:
-            ended(Ended(by_server, str(error or ""), int(time.monotonic() - self.last), self.octets_in,
+            ended(Ended(by, str(error or ""), int(time.monotonic() - self.last), self.octets_in,
                         self.octets_out))
 
 
@@ -49,7 +52,7 @@ class _ClientSide(Outer):
         super().data_received(octets)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._watch.over(False, exc)
+        self._watch.over("client", exc)
         super().connection_lost(exc)
 
 
@@ -64,12 +67,16 @@ class _ServerSide(Side):
         super().data_received(octets)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._watch.over(True, exc)
+        self._watch.over("server", exc)
         super().connection_lost(exc)
 
 
-def join(connection: Connection, remote: Remote, to_server: bytes, heard: int, ended: Callable[[Ended], None]) -> None:
-    """to_server: what the client has already sent behind its login. heard: octets it was sent until now."""
+def join(connection: Connection, remote: Remote, to_server: bytes, heard: int, ended: Callable[[Ended], None]
+         ) -> Callable[[], None]:
+    """to_server: what the client has already sent behind its login. heard: octets it was sent until now.
+
+    Returns what ends it early.
+    """
     assert remote.transport is not None
     watch = _Watch(ended, remote.sent, heard)
     outer, inner = _ClientSide(connection, watch), _ServerSide(watch)
@@ -86,3 +93,9 @@ def join(connection: Connection, remote: Remote, to_server: bytes, heard: int, e
             side.finish()
         elif side.transport is not None and not side.transport.is_closing():
             side.transport.resume_reading()
+
+    def kick() -> None:
+        watch.over("admin", None)
+        connection.abort()
+
+    return kick

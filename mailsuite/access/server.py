@@ -25,6 +25,7 @@ from mailsuite.access.entrance import peer_uid, read_message, say
 from mailsuite.access.identity import NotAllowed, identity_of
 from mailsuite.access.login_channel import Entry, LoginChannel
 from mailsuite.access.login_questions import Why
+from mailsuite.access.proxied import Directory
 from mailsuite.access.url_service import UrlRequest
 from mailsuite.access.user_workers import UserWorkers
 from mailsuite.access.way_back import Returns, maker_of
@@ -55,6 +56,7 @@ class AccessParent:
         self.auth = AuthMaster(os.path.join(dovecot.text("base_dir"), "auth-master"), takes_grants=True)
         self.workers = UserWorkers(dovecot, settings, protocols)
         self.admission = Admission(self.auth, self.workers, self._start)
+        self._proxied = Directory()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def reload(self, settings: "Settings", dovecot: "DovecotSettings | None") -> None:
@@ -97,6 +99,8 @@ class AccessParent:
                     await self._fetch_url(UrlRequest.from_message(message["url"]), fds, login)
                 elif "about" in message:
                     await self._about(message["about"], login)
+                elif "proxying" in message:
+                    await self._list_proxied(login)
                 elif "channel" in message and len(fds) == 1:
                     _open_channel(socket.socket(fileno=fds.pop()), self.admission.take, self.workers.returns)
                 else:
@@ -107,6 +111,12 @@ class AccessParent:
                 log.exception("unforeseen in a hand-over")
             finally:
                 _close_all(fds)
+
+    async def _list_proxied(self, login: socket.socket) -> None:
+        """A login process tells what it passes on to other servers. Raises ValueError."""
+        if peer_uid(login) not in {0, os.geteuid(), _uid(self._dovecot.text("default_login_user"))}:
+            raise ValueError("only login processes pass connections on")
+        await self._proxied.serve(login)
 
     async def _doveadm(self, request: Mapping[str, Any], fds: list[int], client: socket.socket) -> None:
         """A command of doveadm on a user's mail, for the administrator and for who owns it; no ticket is needed."""
@@ -151,6 +161,11 @@ class AccessParent:
             case "kick":
                 await self.workers.kick(found)
                 answer = {"kicked": sorted({session.user for session in found})}
+            case "proxied":
+                rows = self._proxied.find(_texts(request.get("users")), _texts(request.get("hosts")))
+                answer = {"proxied": rows}
+            case "kick proxied":
+                answer = {"kicked": self._proxied.kick(_texts(request.get("users")), _texts(request.get("hosts")))}
             case "workers":
                 answer = {"workers": {pid: sum(1 for session in self.workers.sessions if session.pid == pid)
                                       for pid in self.workers.pool.pids()}}
@@ -226,6 +241,10 @@ def _open_channel(sock: socket.socket, take: Callable[[Entry], None], returns: R
         raise ValueError("a channel is a SOCK_SEQPACKET")
     pid = maker_of(sock)
     returns.add(LoginChannel(sock, take, lambda: returns.drop(pid)), pid)
+
+
+def _texts(value: object) -> list[str]:
+    return [str(text) for text in value] if isinstance(value, list) else []
 
 
 @cache

@@ -114,6 +114,37 @@ def stats_dump(doveadm: Doveadm, arguments: list[str]) -> int:
     return 0
 
 
+def proxy_list(doveadm: Doveadm, arguments: list[str]) -> int:
+    """doveadm proxy list."""
+    found, rest = doveadm.options(arguments, "a", "")
+    if rest:
+        doveadm.usage()
+    answer = about(doveadm, found.get("a", [""])[-1], {"what": "proxied"})
+    printer = printer_for(doveadm.formatter or "table")
+    plain = doveadm.formatter == "json"
+    printer.header(["username", "service", "src-ip", "dest-ip", "dest-port"] if plain else
+                   ["username", "proto", "src ip", "dest ip", "port"])
+    for user, protocol, address, to_address, to_port in answer["proxied"]:
+        printer.row([user, protocol, address, to_address, str(to_port)])
+    printer.end()
+    return 0
+
+
+def proxy_kick(doveadm: Doveadm, arguments: list[str]) -> int:
+    """doveadm proxy kick."""
+    found, rest = doveadm.options(arguments, "afh", "")
+    if "f" in found:
+        raise Exit(EX_USAGE, "Error: -f is not available: passed on connections are known by their user only")
+    hosts = found.get("h", [])
+    if hosts:                               # -h host [host ...]: what follows are hosts too
+        hosts, rest = [*hosts, *rest], []
+    if not hosts and not rest:
+        doveadm.usage()
+    answer = about(doveadm, found.get("a", [""])[-1], {"what": "kick proxied", "users": rest, "hosts": hosts})
+    print(f"{answer['kicked']} connections kicked")
+    return 0
+
+
 def not_here(doveadm: Doveadm, arguments: list[str]) -> int:
     """Commands about parts that do not exist here."""
     print(f"Error: doveadm {doveadm.command.words} is not available here: {_WHY[doveadm.command.words]}",
@@ -122,8 +153,6 @@ def not_here(doveadm: Doveadm, arguments: list[str]) -> int:
 
 
 _WHY = {
-    "proxy list": "the login processes keep no common list of what they pass on",
-    "proxy kick": "the login processes keep no common list of what they pass on",
     "stats add": "what is counted is fixed (doveadm stats dump)",
     "stats remove": "what is counted is fixed (doveadm stats dump)",
 }

@@ -1,6 +1,7 @@
 """Logins of a whole suite: certificates by name and anew, ManageSieve, other servers, full services, kills."""
 
 import base64
+import contextlib
 import datetime
 import imaplib
 import os
@@ -188,6 +189,11 @@ def real_dovecot(folder: Path) -> Iterator[Path]:
         subprocess.run(["doveadm", "-c", str(conf), "stop"], check=False, timeout=30, capture_output=True)
 
 
+def proxies(suite: Suite) -> list[str]:
+    """What `doveadm proxy list` prints."""
+    return suite.program("doveadm", "proxy", "list").stdout.splitlines()
+
+
 @pytest.mark.skipif(shutil.which("dovecot") is None or os.geteuid() != 0,
                     reason="needs Debian's dovecot-imapd and root (scripts/install-peers)")
 def test_a_login_is_passed_on(suite: Suite) -> None:
@@ -204,6 +210,18 @@ def test_a_login_is_passed_on(suite: Suite) -> None:
                 sock.close()
         assert len(list((folder / "mail/away/.box").glob("*/*"))) >= 2
         assert "x-originating-ip=127.0.0.7" in log.read_text()
+        with connect(suite.ports["imap"]) as sock:
+            read_until(sock, rb"^\* OK .*\n")
+            assert b"Logged in" in ask(sock, b"a LOGIN away local", rb"^a .*\n")
+            wanted = ["away", "imap", "127.0.0.1", "127.0.0.1", str(REMOTE)]
+            wait_for(lambda: wanted in [line.split() for line in proxies(suite)])
+            for mask, count in (("nobody", 0), ("aw*", 1)):
+                said = suite.program("doveadm", "proxy", "kick", mask)
+                assert (said.returncode, said.stdout) == (0, f"{count} connections kicked\n")
+            with contextlib.suppress(ConnectionError):
+                assert sock.recv(100) == b""
+            wait_for(lambda: f"proxy(away,127.0.0.1:{REMOTE}): Kicked by admin (" in suite.log())
+            wait_for(lambda: len(proxies(suite)) == 1)
         wait_for(lambda: suite.log().count(f"proxy(away,127.0.0.1:{REMOTE}): Disconnected by ") == 2)
     with connect(suite.ports["imap"]) as sock:
         read_until(sock, rb"^\* OK .*\n")
