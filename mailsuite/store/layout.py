@@ -68,6 +68,10 @@ class Layout(Protocol):
         """The name is free. Raises NotPossible where the parent can't have children."""
         ...
 
+    def made_before(self, parts: Parts) -> None:
+        """Somebody wanted to make a mailbox that is there."""
+        ...
+
     def delete(self, parts: Parts) -> None:
         """Raises Refused for one that can't go."""
         ...

@@ -26,6 +26,7 @@ class UserStore(OpenMailboxes):
             self._demand_below(parts)
             if kind is not None and (kind.selectable or self._layout.own == "/") or (
                     parts == INBOX and (self._options.inbox or self._options.kind == "shared")):
+                self._layout.made_before(parts)
                 raise MailboxExists
             self._layout.make(parts, parent_only=name.endswith(self.separator))
             if self._acl is not None:

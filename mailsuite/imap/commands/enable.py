@@ -28,13 +28,15 @@ def do_enable(context: Context, command: Command) -> Run:
             names.append(name)
     if context.selected is not None and not _BEFORE_SELECT.isdisjoint(names):
         return Reply(BAD, "ENABLE must come before a mailbox is selected")
+    before = "CONDSTORE" in context.enabled
     for name in names:
         if name in ("CONDSTORE", "QRESYNC"):
             yield from context.use_modseqs()
         context.enabled.add(name)
         if name == "QRESYNC" and context.selected is not None:
             context.selected.vanished = True
-            context.selected.known_modseq = context.selected.mailbox.highest_modseq
+            # Told with the next reply, unless MODSEQs were told before: as Dovecot.
+            context.selected.known_modseq = context.selected.mailbox.highest_modseq if before else 0
     if names or context.offers("IMAP4rev2"):        # RFC 9051 section 6.3.1; Dovecot 2.3 says nothing of nothing
         yield b"* ENABLED%b\r\n" % "".join(" " + ENABLEABLE[name] for name in names).encode()
     return Reply(OK, "Enabled")

@@ -123,6 +123,12 @@ class MaildirPlusPlus:
                 self.make(INBOX, parent_only=False)
         make_maildir(folder, mode, gid, marked=self._marked)
 
+    def made_before(self, parts: Parts) -> None:
+        """CREATE INBOX leaves the marker in a root that came without it, as Dovecot does."""
+        folder = self.folder(parts)
+        if self._marked and parts == INBOX and os.path.isdir(folder) and not os.path.exists(f"{folder}/{MARKER}"):
+            _mark(folder, self.mode())
+
     def delete(self, parts: Parts) -> None:
         remove_tree(self.folder(parts), self._root)
 
@@ -247,10 +253,7 @@ def make_maildir(folder: str, mode: int, gid: int = -1, *, marked: bool = True) 
     for name in sorted(_PARTS):
         make_folder(os.path.join(temp, name), mode, gid)
     if marked:
-        fd = os.open(os.path.join(temp, MARKER), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        os.fchmod(fd, mode & 0o666)
-        give_group(fd, own_group(temp))
-        os.close(fd)
+        _mark(temp, mode)
     try:
         os.rename(temp, folder)
     except OSError:
@@ -258,6 +261,13 @@ def make_maildir(folder: str, mode: int, gid: int = -1, *, marked: bool = True) 
         if not os.path.isdir(os.path.join(folder, "cur")):      # else somebody was faster
             raise
     fsync_directory(parent)
+
+
+def _mark(folder: str, mode: int) -> None:
+    fd = os.open(os.path.join(folder, MARKER), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    os.fchmod(fd, mode & 0o666)
+    give_group(fd, own_group(folder))
+    os.close(fd)
 
 
 def remove_tree(folder: str, root: str) -> None:

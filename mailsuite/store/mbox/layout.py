@@ -107,6 +107,9 @@ class MboxTree:
                     raise NotPossible("Mailbox doesn't allow inferior mailboxes") from None
             raise NotPossible("Mailbox already exists") from None
 
+    def made_before(self, parts: Parts) -> None:
+        pass
+
     def delete(self, parts: Parts) -> None:
         path = self.path(parts)
         if os.path.isdir(path):
