@@ -75,6 +75,10 @@ class Batch:
         return self.mailbox.identities(self.uids, "filename") or [""] * len(self.uids)
 
     @cached_property
+    def links(self) -> list[str]:
+        return self.mailbox.identities(self.uids, "links") or [""] * len(self.uids)
+
+    @cached_property
     def mailbox_guid(self) -> str:
         return self.mailbox.status().guid
 
@@ -196,7 +200,7 @@ FIELDS: Mapping[str, Field] = {
     "imap.bodystructure": Field(lambda batch, at: _inside(batch.column(Column.BODYSTRUCTURE, at))),
     "pop3.uidl": Field(lambda batch, at: ""),
     "pop3.order": Field(lambda batch, at: ""),
-    "refcount": Field(lambda batch, at: ""),
+    "refcount": Field(lambda batch, at: batch.links[at]),
     "storageid": Field(lambda batch, at: batch.files[at]),
 }
 
@@ -238,7 +242,12 @@ def _header_field(rest: str) -> Field:
 def _addresses(value: bytes, how: str) -> list[bytes]:
     if how == "address_name":
         return [address.name or b"" for address in parse_addresses(value)]
-    return [b"@".join(part for part in (address.mailbox, address.domain) if part) for address in parse_addresses(value)]
+    found = []
+    for address in parse_addresses(value):
+        mailbox, domain = (b"" if part is None or part.startswith(b"MISSING_") else part
+                           for part in (address.mailbox, address.domain))
+        found.append(mailbox if address.domain is None else mailbox + b"@" + domain)     # no domain: a group's ends
+    return found
 
 
 def _section_field(rest: str, *, binary: bool) -> Field:

@@ -240,6 +240,9 @@ def save(run: Run) -> None:
             append.write(octets)
         append.finish([], None)
         append.commit()
+    except MailError as error:
+        append.abort()
+        run.error("Saving failed", error)
     except BaseException:
         append.abort()
         raise

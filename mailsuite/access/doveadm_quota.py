@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping
 
 from mailsuite.access.doveadm_run import EX_NOTFOUND, Run
 
-_TITLES = ("Quota name", "Type", "Value", "Limit", "%")
+TITLES = ("Quota name", "Type", "Value", "Limit", "%")
+_KEYS = ("root", "type", "value", "limit", "percent")
 
 
 def get(run: Run) -> None:
-    run.header(*_TITLES, right=_TITLES[2:])
+    run.header(*TITLES, right=TITLES[2:], keys=_KEYS)
     if run.store.quota is None:
         run.complain("Quota not enabled", EX_NOTFOUND)
         return

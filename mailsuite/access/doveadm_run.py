@@ -23,14 +23,14 @@ from mailsuite.store.api import (
     Refused,
 )
 
-EX_USAGE, EX_DATAERR, EX_NOTFOUND, EX_TEMPFAIL, EX_NOPERM = 64, 65, 68, 75, 77
+EX_USAGE, EX_DATAERR, EX_NOTFOUND, EX_CANTCREAT, EX_TEMPFAIL, EX_NOPERM = 64, 65, 68, 73, 75, 77
 ROWS_OCTETS = 64 * 1024         # rows are sent together up to about this size
 ROWS_COUNT = 200
 
 _STATUS: Mapping[type[MailError], int] = {
     NoSuchMailbox: EX_NOTFOUND, MailboxExists: EX_DATAERR, InvalidName: EX_USAGE, NotPossible: EX_DATAERR,
     Refused: EX_DATAERR, BadEncoding: EX_DATAERR, NotSelectable: EX_DATAERR, NoPermission: EX_NOPERM,
-    OverQuota: EX_DATAERR}
+    OverQuota: EX_CANTCREAT}
 _DOT = re.compile(r"Invalid mailbox name: Name must not have '(.)' characters")
 
 
@@ -75,13 +75,14 @@ class Run:
     _rows: list[list[str]] = field(default_factory=list)
     _octets: int = 0
 
-    def header(self, *titles: str, hidden: Iterable[str] = (), streams: Iterable[str] = (), right: Iterable[str] = ()
-               ) -> None:
+    def header(self, *titles: str, hidden: Iterable[str] = (), streams: Iterable[str] = (), right: Iterable[str] = (),
+               keys: Iterable[str] = ()) -> None:
         """hidden: titles that are shown in tables only. streams: values that may be long and have lines.
 
-        right: numbers, which tables put at the right of their columns.
+        right: numbers, which tables put at the right of their columns. keys: for json, where they are not the titles.
         """
-        self.say({"header": list(titles), "hidden": list(hidden), "streams": list(streams), "right": list(right)})
+        self.say({"header": list(titles), "hidden": list(hidden), "streams": list(streams), "right": list(right),
+                  "keys": list(keys)})
 
     def row(self, values: Iterable[str]) -> None:
         row = list(values)

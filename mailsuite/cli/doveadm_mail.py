@@ -17,7 +17,7 @@ from contextlib import nullcontext
 from typing import Any, BinaryIO, NamedTuple
 
 from mailsuite.cli.doveadm import EX_CONFIG, EX_NOUSER, EX_TEMPFAIL, EX_USAGE, Doveadm, Exit, print_usage
-from mailsuite.cli.doveadm_print import Printer, printer_for
+from mailsuite.cli.doveadm_print import Printer, own_name, printer_for
 
 BLOCK = 64 * 1024
 NO_USER = "User doesn't exist"
@@ -158,7 +158,7 @@ def _content(doveadm: Doveadm, found: dict[str, list[str]], rest: list[str]) -> 
                 _copy(source, file)
     except OSError as error:
         file.close()
-        user, box = (found.get("u") or [_me()])[-1], found.get("m", ["INBOX"])[-1]
+        user, box = (found.get("u") or [own_name()])[-1], found.get("m", ["INBOX"])[-1]
         why = f"read({rest[0]}) failed: open({rest[0]}) failed: {error.strerror}" if rest else str(error)
         bare = why.partition(" failed: ")[2] if rest else why
         raise Exit(EX_TEMPFAIL, f"doveadm({user}): Error: Mailbox {box}: Saving mail: save: {why}\n"
@@ -173,18 +173,6 @@ def _copy(source: BinaryIO, target: Any) -> None:
         target.write(octets)
     target.flush()
     target.seek(0)
-
-
-def _me() -> str:
-    import pwd
-
-    user = os.environ.get("USER")
-    if user:
-        return user
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())
 
 
 class Command:
@@ -202,13 +190,16 @@ class Command:
 
     @property
     def _single(self) -> str:
-        return (self.found.get("u") or [_me()])[-1]
+        return (self.found.get("u") or [own_name()])[-1]
 
     def run(self) -> int:
         if self.several:
             failed = self._each_user()
         else:
             self.status, failed = self._one(self._single), False
+        if self.doveadm.command.words == "quota get":
+            from mailsuite.access.doveadm_quota import TITLES
+            self.printer.header(TITLES, right=TITLES[2:])       # also when there was no user
         self.printer.end()
         if self.several and self.doveadm.verbose:
             self.printer.write("\n")            # where Dovecot's progress ends
@@ -314,10 +305,12 @@ class Command:
             for row in said["rows"]:
                 self.printer.row([user, *row] if self.several else row)
         elif "header" in said:
-            titles, hidden = said["header"], said["hidden"]
+            titles, hidden, keys = said["header"], said["hidden"], said["keys"]
             if self.several:
                 titles, hidden = ["Username", *titles], ["Username", *hidden]
-            self.printer.header(titles, hidden=hidden, streams=said["streams"], right=said["right"])
+                keys = ["username", *keys] if keys else []
+            self.printer.header(titles, hidden=hidden, streams=said["streams"], right=said["right"],
+                                keys=keys)
         else:
             sys.stdout.flush()
             if self.several and said.get("error") == NO_USER:

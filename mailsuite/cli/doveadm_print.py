@@ -34,14 +34,15 @@ class Printer:
         self.hidden: frozenset[str] = frozenset()
         self.streams: frozenset[str] = frozenset()
         self.right: frozenset[str] = frozenset()
+        self.keys: list[str] = []
         self.user = user
         self._out = sys.stdout.buffer
 
     def header(self, titles: Sequence[str], *, hidden: Collection[str] = (), streams: Collection[str] = (),
-               right: Collection[str] = ()) -> None:
-        """Once; what comes for further users is the same."""
+               right: Collection[str] = (), keys: Sequence[str] = ()) -> None:
+        """Once; what comes for further users is the same. keys: for json, where they are not the titles."""
         if not self.titles:
-            self.titles = list(titles)
+            self.titles, self.keys = list(titles), list(keys) or [title.lower() for title in titles]
             self.hidden, self.streams, self.right = frozenset(hidden), frozenset(streams), frozenset(right)
             self.begin()
 
@@ -155,12 +156,9 @@ def widths(titles: Sequence[str], rows: Sequence[Sequence[str]], columns: int) -
 class Json(Printer):
     _rows = 0
 
-    def begin(self) -> None:
-        self.titles = [title.lower() for title in self.titles]
-
     def row(self, values: Sequence[str]) -> None:
-        fields = ",".join(f"{json.dumps(title)}:{_json_text(value)}"
-                          for title, value in zip(self.titles, values, strict=True))
+        fields = ",".join(f"{json.dumps(key)}:{_json_text(value)}"
+                          for key, value in zip(self.keys, values, strict=True))
         self.write(("," if self._rows else "[") + "{" + fields + "}")
         self._rows += 1
 
@@ -182,5 +180,18 @@ def printer_for(form: str, user: str = "") -> Printer:
     if form == "formatted":
         raise Exit(EX_TEMPFAIL, f"{who}: Fatal: formatted formatter cannot be used without a format.")
     if form not in _FORMS:
-        raise Exit(EX_TEMPFAIL, f"{who}: Fatal: Unknown print formatter: {form}")
+        raise Exit(EX_TEMPFAIL, f"doveadm({own_name()}): Fatal: Unknown print formatter: {form}")
     return _FORMS[form](user)
+
+
+def own_name() -> str:
+    """Who runs this."""
+    import pwd
+
+    user = os.environ.get("USER")
+    if user:
+        return user
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())

@@ -215,7 +215,7 @@ class Mailbox(Protocol):
     def identities(self, uids: Sequence[int], kind: str) -> list[str] | None:
         """For pop3_uidl_format; kind: "filename" (a Maildir file's base name), "guid", "header_md5" (mbox).
 
-        "content": what a copy keeps and no other message has.
+        "content": what a copy keeps and no other message has; "links": how many names a Maildir file has.
 
         "" for a message that is gone; None when the store has no such value.
         """

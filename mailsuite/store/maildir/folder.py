@@ -162,15 +162,23 @@ class MaildirFolder(BaseMailbox):
                     raise StoreError(str(error)) from error
 
     def identities(self, uids: Sequence[int], kind: str) -> list[str] | None:
-        if kind not in ("filename", "guid", "content"):
+        if kind not in ("filename", "guid", "content", "links"):
             return None
         found = []
         with self.lock:
+            if kind == "links":
+                return [self._links(at) for at in self.rows.positions(uids)]
             for at in self.rows.positions(uids):
                 base = base_of(self.rows.keys[at][4:]) if at is not None else b""
                 entry = self.uidlist.entry(base) if kind != "filename" else None
                 found.append((entry.guid() if entry else base).decode("utf-8", "surrogateescape"))
         return found
+
+    def _links(self, at: int | None) -> str:
+        try:
+            return "" if at is None else str(os.stat(self.path(self.rows.keys[at])).st_nlink)
+        except OSError:
+            return ""
 
 
 class _BitsOf(dict[bytes, int]):

@@ -192,12 +192,14 @@ class MaildirTree(MaildirPlusPlus):
             except OSError:
                 continue
             for entry in entries:
-                if entry.name.startswith(".") or entry.name in self._no_names or not entry.is_dir():
+                if entry.name.startswith("..") or entry.name in self._no_names or not entry.is_dir():
                     continue
                 parts = (*above, from_disk(entry.name, utf8=self._location.utf8))
                 if parts == INBOX and self._mail:
                     waiting.append(parts)
                     continue
+                if entry.name.startswith(".") and self.kind(parts) is None:
+                    continue                        # something else that is hidden
                 found[parts] = self.kind(parts) or PARENT
                 waiting.append(parts)
         return found
