@@ -55,7 +55,7 @@ def _mailboxes(run: Run, query: Query, store: MailStore, missing: str) -> Iterat
             run.error(f"Syncing mailbox {shown(name)} failed", error)
         except MailError as error:
             if missing or not isinstance(error, NoSuchMailbox):
-                run.complain(f"{(missing or 'Syncing mailbox {} failed').format(shown(name))}: {shown(reason(error))}",
+                run.complain(f"{(missing or 'Syncing mailbox {} failed').format(shown(name))}: {reason(error)}",
                              _status(error))
         else:
             yield mailbox, name

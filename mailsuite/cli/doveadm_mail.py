@@ -175,6 +175,11 @@ def _copy(source: BinaryIO, target: Any) -> None:
     target.seek(0)
 
 
+# Of commands that print a table, whether or not there is a user.
+_TITLES = {"quota get": ("Quota name", "Type", "Value", "Limit", "%"), "acl get": ("ID", "Global", "Rights"),
+           "acl rights": ("Rights",)}
+
+
 class Command:
     """One command for one user or several."""
 
@@ -186,7 +191,7 @@ class Command:
         self.own = "u" not in found and not self.several        # as whoever runs this, without a lookup
         self.printer: Printer = printer_for(doveadm.formatter or form.formatter,
                                             "" if self.several else self._single)
-        self.status = 0
+        self.status, self.ended = 0, False          # ended: by a fatal error, what is begun stays as it is
 
     @property
     def _single(self) -> str:
@@ -197,10 +202,10 @@ class Command:
             failed = self._each_user()
         else:
             self.status, failed = self._one(self._single), False
-        if self.doveadm.command.words == "quota get":
-            from mailsuite.access.doveadm_quota import TITLES
-            self.printer.header(TITLES, right=TITLES[2:])       # also when there was no user
-        self.printer.end()
+        if not self.ended:
+            if (titles := _TITLES.get(self.doveadm.command.words)) is not None:
+                self.printer.header(titles, right=titles[2:] if titles[0] != "ID" else ())      # also without a user
+            self.printer.end()
         if self.several and self.doveadm.verbose:
             self.printer.write("\n")            # where Dovecot's progress ends
         sys.stdout.flush()
@@ -318,6 +323,7 @@ class Command:
             elif "info" in said:
                 print(f"doveadm({user}): Info: {said['info']}", file=sys.stderr)
             elif "fatal" in said:
+                self.ended = True
                 print(f"{said.get('before', '')}Fatal: {said['fatal']}", file=sys.stderr)
             else:
                 print(f"doveadm({user}): Error: {said['error']}", file=sys.stderr)

@@ -163,8 +163,7 @@ class Json(Printer):
         self._rows += 1
 
     def end(self) -> None:
-        if self.titles:
-            self.write("]" if self._rows else "[]")
+        self.write("]" if self._rows else "[]")
 
 
 def _json_text(value: str) -> str:

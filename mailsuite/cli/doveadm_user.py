@@ -4,6 +4,7 @@ import sys
 
 from mailsuite.cli.doveadm import EX_NOUSER, EX_TEMPFAIL, Doveadm, Exit
 from mailsuite.cli.doveadm_auth import AuthSocket, auth_info, lookups, print_fields
+from mailsuite.cli.doveadm_print import printer_for
 from mailsuite.sasl import wire
 
 
@@ -63,8 +64,10 @@ def _with_defaults(doveadm: Doveadm, path: str, users: list[str], info: list[str
                    found: dict[str, list[str]]) -> int:
     """Rows "field TAB value"; what is not about a field comes after all rows, as Dovecot writes it."""
     single = "f" in found or "e" in found
+    printer = printer_for(doveadm.formatter or "tab")
     if not single:
-        print("field\tvalue", flush=True)
+        sys.stdout.flush()
+        printer.header(["field", "value"])
     after: list[str] = []
     status = rows_shown = 0
     for number, (name, words) in enumerate(lookups(doveadm, path, "USER", users, info)):
@@ -88,8 +91,15 @@ def _with_defaults(doveadm: Doveadm, path: str, users: list[str], info: list[str
         rows = _rows(doveadm, words[2], wire.fields(words[3:]))
         if words[2] != name:
             rows = {"user": words[2]} | rows        # the databases know the user by another name
-        for line in _shown(rows, words[2], found):
-            print(line)
+        if single:
+            for line in _shown(rows, words[2], found):
+                print(line)
+        else:
+            for row in rows.items():
+                printer.row(row)
+    if not single:
+        printer.end()
+    sys.stdout.flush()
     for line in after:
         print(line)
     return status
@@ -99,9 +109,7 @@ def _shown(rows: dict[str, str], name: str, found: dict[str, list[str]]) -> list
     if "e" in found:
         from mailsuite.config.variables import expand_variables, user_variables
         return [expand_variables(found["e"][-1], user_variables(name, home=rows.get("home", "")) | rows)]
-    if "f" in found:
-        return [rows[found["f"][-1]]] if found["f"][-1] in rows else []
-    return [f"{field}\t{value}" for field, value in rows.items()]
+    return [rows[found["f"][-1]]] if found["f"][-1] in rows else []
 
 
 def _rows(doveadm: Doveadm, name: str, fields: dict[str, str]) -> dict[str, str]:
