@@ -44,7 +44,8 @@ An INBOX of {messages} messages; Dovecot tuned for many connections per process.
 
 {identity}
 
-{tables}"""
+{tables}
+{notices}"""
 
 TRIED = "## What was tried"
 
@@ -104,12 +105,15 @@ def measure(args: argparse.Namespace) -> int:
     identity_status, identity = run(str(Path(__file__).with_name("bench_identity.py")))
     tables_status, tables = run(str(Path(__file__).with_name("bench_tables.py")), "--bin", str(args.bin),
                                 *(["--rounds", "3"] if args.quick else []))
+    notices_status, notices = run(str(Path(__file__).with_name("bench_notices.py")),
+                                  *(["--messages", "20"] if args.quick else []))
     text = HEAD.format(date=datetime.date.today(), cores=len(os.sched_getaffinity(0)), system=platform.system(),
                        python=platform.python_version(), smtp=smtp or "failed", imap=imap or "failed",
-                       messages=f"{messages:,}", identity=identity or "failed", tables=tables.rstrip("\n") + "\n")
+                       messages=f"{messages:,}", identity=identity or "failed", tables=tables.rstrip("\n") + "\n",
+                       notices=(notices or "failed") + "\n")
     args.output.write_text(text + tried(args.output))
     print(text)
-    return 1 if smtp_status or imap_status or identity_status or tables_status else 0
+    return 1 if smtp_status or imap_status or identity_status or tables_status or notices_status else 0
 
 
 if __name__ == "__main__":
