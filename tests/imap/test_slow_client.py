@@ -1,4 +1,4 @@
-"""A client that does not read what it asked for holds up nobody: no lock of a mailbox is held while something is sent."""
+"""A client that does not read what it asked for holds up nobody: no mailbox is locked while something is sent."""
 
 import asyncio
 from pathlib import Path
