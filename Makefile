@@ -40,6 +40,7 @@ faults: $(READY)
 
 soak: $(READY)
 	$(PYTHON) -m tests.faults.soak --minutes 30
+	$(PYTHON) -m tests.faults.relay_soak --minutes 5
 
 # Dovecot and we serve the same mailboxes in turn, fifty rounds for each seed; a minute or two a seed.
 swap: $(READY)

@@ -171,15 +171,25 @@ store:
 
 @dataclass
 class Relay:
-    """name: its domain is NAME.test. box: the Maildir where its own mail goes. log: what to show when a test fails."""
+    """name: its domain is NAME.test. box: the Maildir where its own mail goes. log: what to show when a test fails.
+
+    daemon: Exim's.
+    """
 
     name: str
     port: int
     top: Path
+    daemon: "subprocess.Popen[bytes] | None" = None
 
     def messages(self) -> list[bytes]:
         folder = self.top / "mail/box/new"
         return [path.read_bytes() for path in folder.iterdir()] if folder.is_dir() else []
+
+    def flush(self) -> None:
+        """What waits in its own queue is tried now."""
+        words = (["/usr/sbin/postqueue", "-c", str(self.top / "etc"), "-f"] if self.daemon is None else
+                 [str(exim()), "-C", str(self.top / "exim.conf"), "-qff"])
+        subprocess.run(words, check=False, timeout=60, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def log(self) -> str:
         return "".join(path.read_text(errors="replace") for path in (self.top / "mail.log", self.top / "log/mainlog")
@@ -229,13 +239,19 @@ def running_exim(top: Path, suite_port: int, *, lmtp: int = 0) -> Iterator[Relay
         text = text.replace(" : demo.test", "").replace("begin routers\n", EXIM_LMTP_ROUTER).replace(
             "begin transports\n", EXIM_LMTP_TRANSPORT.format(port=lmtp))
     conf.write_text(text)
-    with open(top / "log/stderr", "wb") as stderr:
-        daemon = subprocess.Popen([str(program), "-C", str(conf), "-bdf", "-q5s"], stdin=subprocess.DEVNULL,
-                                  stdout=subprocess.DEVNULL, stderr=stderr)
+    relay = Relay("exim", port, top)
+    start_exim(relay)
     try:
-        relay = Relay("exim", port, top)
         wait_for(lambda: "listening for SMTP" in relay.log(), 15, what=(top / "log/stderr").read_text() or "no Exim")
         yield relay
     finally:
-        daemon.terminate()
-        daemon.wait(20)
+        assert relay.daemon is not None
+        relay.daemon.terminate()
+        relay.daemon.wait(20)
+
+
+def start_exim(relay: Relay) -> None:
+    """Its daemon, also anew."""
+    with open(relay.top / "log/stderr", "ab") as stderr:
+        relay.daemon = subprocess.Popen([str(exim()), "-C", str(relay.top / "exim.conf"), "-bdf", "-q5s"],
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr)
