@@ -4,10 +4,10 @@
     outcome = deliver(store, job, fd, settings)        Delivered, durable when its code is 250; blocks
     answer = check(store, octets)                      whether it could be delivered, as far as quotas go
 
-job is what the LMTP server sent: {"sender", "header", "detail", "address", "session"}; the descriptor holds the content
-with LF line ends. The message goes to INBOX, or to the mailbox that the address' detail names, if that exists (or
-lda_mailbox_autocreate makes it) and lmtp_save_to_detail_mailbox is on. The same store serves the user's IMAP sessions,
-so they hear of it at once.
+job is what the LMTP server sent: {"sender", "header", "detail", "address", "session"}, or dovecot-lda: then with
+"program": "lda", and the detail is the mailbox of its -m. The descriptor holds the content with LF line ends. The
+message goes to INBOX, or to the mailbox that the address' detail names, if that exists (or lda_mailbox_autocreate makes
+it) and lmtp_save_to_detail_mailbox is on. The same store serves the user's IMAP sessions, so they hear of it at once.
 """
 
 import logging
@@ -45,9 +45,11 @@ log = access_logger("lmtp")
 
 def deliver(store: MailStore, job: Mapping[str, Any], fd: int, settings: "DovecotSettings") -> Delivered:
     """Store one message. Never raises what concerns this message only."""
-    note = _Note(store.user, str(job["session"]), _message_id(fd))
+    program = str(job.get("program", "lmtp"))
+    note = _Note(store.user, str(job["session"]), _message_id(fd), program)
     try:
-        mailbox, shown = _mailbox(store, str(job["detail"]), settings, note)
+        wanted = str(job["detail"]) if program == "lda" or settings.flag("lmtp_save_to_detail_mailbox") else ""
+        mailbox, shown = _mailbox(store, wanted, settings, note)
         _save(mailbox, job, fd)
     except (OverQuota, TooLarge) as error:
         note.say("save failed to INBOX: %s", error.public)
@@ -96,9 +98,9 @@ def check(store: MailStore, size: int) -> dict[str, Any]:
 class _Note:
     """Dovecot's line for a delivery: lmtp(user)<pid><session>: Info: msgid=<..>: text."""
 
-    def __init__(self, user: str, session: str, message_id: str) -> None:
+    def __init__(self, user: str, session: str, message_id: str, program: str) -> None:
         self._message_id = message_id or "unspecified"
-        self.extra = {"prefix": f"lmtp({user})<{os.getpid()}><{session}>"}
+        self.extra = {"prefix": f"{program}({user})<{os.getpid()}><{session}>"}
 
     def say(self, text: str, *values: object, level: int = logging.INFO) -> None:
         log.log(level, "msgid=%s: " + text, self._message_id, *values, extra=self.extra)
@@ -119,7 +121,7 @@ def _told(error: MailError) -> str:
 
 def _mailbox(store: MailStore, detail: str, settings: "DovecotSettings", note: _Note) -> tuple[Mailbox, str]:
     """The mailbox named by the detail, or INBOX, and its name for the log: a name that cannot be used loses no mail."""
-    if detail and settings.flag("lmtp_save_to_detail_mailbox"):
+    if detail:
         name = store.prefix + to_mutf7(detail)
         try:
             return _named(store, name, settings), detail
