@@ -110,11 +110,12 @@ def _nothing_lost(site: AccountSite, name: str, wanted: Sequence[str], *, local:
             if not local:
                 raise Refused(f"{one}: a file or a command can be a destination of local aliases only (no @)")
             continue
-        if "@" not in low or low == name:
+        if "@" not in low:
             continue
+        # An alias among its own destinations keeps a copy, where it is a mailbox too.
+        tables = ("virtual_mailbox_maps",) if low == name else ("virtual_mailbox_maps", "virtual_alias_maps")
         if "virtual_mailbox_domains" in site.lists_of(domain) and not any(
-                site.lookup(parameter, key) is not None for key in (low, f"@{domain}")
-                for parameter in ("virtual_mailbox_maps", "virtual_alias_maps")):
+                site.lookup(parameter, key) is not None for key in (low, f"@{domain}") for parameter in tables):
             raise Refused(f"{one} is neither a mailbox nor an alias: mailsuite user add {one}, or say --force")
 
 

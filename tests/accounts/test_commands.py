@@ -123,6 +123,7 @@ def test_a_domain_that_main_cf_lists(site: Site) -> None:
     (("domain", "del", "far.test"), "is not ours"),
     (("alias", "add", "info@demo.test", "x@far.test"), "--replace"),
     (("alias", "add", "anna@demo.test", "info@demo.test"), "a loop: anna@demo.test -> info@demo.test"),
+    (("alias", "add", "own@demo.test", "own@demo.test"), "own@demo.test is neither a mailbox nor an alias"),
     (("alias", "add", "anna@demo.test", "x@far.test"), "would get no mail any more"),
     (("alias", "add", "x@demo.test", "nobody@demo.test"), "neither a mailbox nor an alias"),
     (("alias", "add", "x@demo.test", "|/bin/true"), "local aliases only"),
