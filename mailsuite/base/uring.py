@@ -25,6 +25,7 @@ _SETUP, _ENTER = 425, 426               # the same numbers on all processors but
 _SQES = 0x10000000                      # mmap offsets
 _ONE_MAP, _NEW = 1 << 0, 1 << 11        # features: both rings in one mapping; IORING_FEAT_CQE_SKIP tells Linux 5.17
 _FSYNC, _OPENAT, _UNLINKAT, _LINKAT = 3, 18, 36, 39
+_DATA_ONLY = 1 << 0                     # IORING_FSYNC_DATASYNC
 _LINKED = 1 << 2                        # the next one waits for this
 _AT_FDCWD, _AT_SYMLINK_FOLLOW = -100, 0x400
 _PARAMS = struct.Struct("=10I 8IQ 8IQ")
@@ -56,6 +57,11 @@ def link(fd: int, path: str) -> Operation:
 def sync(fd: int) -> Operation:
     """fsync(2)."""
     return Operation(_FSYNC, fd)
+
+
+def sync_data(fd: int) -> Operation:
+    """fdatasync(2)."""
+    return Operation(_FSYNC, fd, flags=_DATA_ONLY)
 
 
 def open_file(path: str, flags: int, mode: int) -> Operation:

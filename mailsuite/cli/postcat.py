@@ -56,7 +56,9 @@ def _find(settings: "Settings", queue_id: str) -> tuple[str, int]:
     """(name below the queue directory, descriptor); ends the command when there is none."""
     from mailsuite.queue.ids import is_id, may_be_id
     from mailsuite.queue.store import open_store
+    from mailsuite.queue.to_files import bring_to_files
     store = open_store(settings)
+    bring_to_files(store)
     if not may_be_id(queue_id):
         fatal(PROGRAM, f"bad mail queue ID: {queue_id}", 1)
     reason = "No such file or directory"

@@ -76,7 +76,10 @@ def listed(settings: "Settings", program: str = PROGRAM) -> "Iterator[Listed]":
             fatal(program, f"Queue report unavailable - mail system is down {why}", EX_UNAVAILABLE, settings)
         warn(program, f"Mail system is down -- accessing queue directly {why}")
         from mailsuite.queue.store import open_store
-        yield from list_queue(open_store(settings))
+        from mailsuite.queue.to_files import bring_to_files
+        store = open_store(settings)
+        bring_to_files(store)
+        yield from list_queue(store)
         return
     with peer, peer.makefile("r", encoding="utf-8", errors="surrogateescape") as lines:
         for line in lines:

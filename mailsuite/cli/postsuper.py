@@ -38,6 +38,7 @@ def main() -> int:
     settings = load(directory, PROGRAM, 1)
     from mailsuite.queue.store import open_store
     from mailsuite.queue.tidy import FOLDERS
+    from mailsuite.queue.to_files import bring_to_files
     store = open_store(settings)
     _check_rights(store)
     log = log_also(PROGRAM, settings)
@@ -45,6 +46,7 @@ def main() -> int:
     if unknown:
         fatal(PROGRAM, f"invalid directory name: {unknown[0]}", 1)
     become_owner(store.directory)
+    bring_to_files(store)
     given = {option for option, _ in options}
     tidy = not given & {*ACTS, "-p", "-s", "-S"}
     try:

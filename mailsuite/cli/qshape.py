@@ -43,6 +43,9 @@ def main() -> int:
         lines = shape.lines(width=number["w"], most=number["n"] if live else 0)
         sys.stdout.write((CLEAR if live else "") + "".join(line + "\n" for line in lines))
 
+    from mailsuite.queue.store import open_store
+    from mailsuite.queue.to_files import bring_to_files
+    bring_to_files(open_store(settings))
     now = time.time()
     for word in words or ("incoming", "active"):
         for stored in _messages(os.path.join(settings.text("queue_directory"), word), word):

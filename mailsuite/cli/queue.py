@@ -220,8 +220,10 @@ def _carry_out(settings: "Settings", store: "QueueStore", act: "Act", ids: list[
     """Each message is logged as postsuper does; who has gone meanwhile is counted."""
     from mailsuite.cli.mailcommand import become_owner, log_also
     from mailsuite.queue.admin import on_one
+    from mailsuite.queue.to_files import bring_to_files
     log = log_also(LOGGED_AS, settings, aloud=False)
     become_owner(store.directory)
+    bring_to_files(store)
     count = 0
     for queue_id in ids:
         if on_one(store, act, queue_id, act.queues):

@@ -130,10 +130,12 @@ def _is_running(settings: "Settings") -> bool:
 def _listed(settings: "Settings", question: "Question", ids: set[str], running: bool) -> "list[Listed]":
     from mailsuite.queue.listing import list_queue
     from mailsuite.queue.store import open_store
+    from mailsuite.queue.to_files import bring_to_files
     from mailsuite.trace.now import in_queue
     store = open_store(settings)
     by_address = b"@" in question.core and not question.word.startswith("<")
     if os.access(f"{store.directory}/incoming", os.R_OK | os.X_OK):
+        bring_to_files(store)
         if not by_address:
             return list(in_queue(store, ids))
         entries = list_queue(store)

@@ -39,6 +39,7 @@ from mailsuite.queue.agent import (
     read_request,
 )
 from mailsuite.queue.envelope import Recipient
+from mailsuite.queue.journal import copy_out
 
 DEFAULT_LIMIT = 1000
 CONFIGURATION_ERROR = "mail system configuration error"
@@ -123,7 +124,10 @@ class Job:
             self.report(recipient, status, dsn, reason, relay=relay)
 
     def open_message(self) -> int:
-        """The queue file, open for reading; whoever asks closes it. Raises OSError."""
+        """The queue file, or a copy of what the journal has in its place; open for reading, whoever asks closes it.
+        Raises OSError."""
+        if self.request.at is not None:
+            return copy_out(self.request.path, self.request.at, self.request.queue_id)
         return os.open(self.request.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
 
     @contextmanager

@@ -23,8 +23,8 @@ TAKE_ATTEMPTS = 10
 
 # name -> (mode, group): "owner" is mail_owner's own group, "setgid" setgid_group, "root" the master's.
 QUEUE_FOLDERS: dict[str, tuple[int, str]] = {
-    **dict.fromkeys(("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private",
-                     "saved", "trace"), (0o700, "root")),
+    **dict.fromkeys(("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "journal",
+                     "private", "saved", "trace"), (0o700, "root")),
     "maildrop": (0o1730, "setgid"),
     "public": (0o2711, "setgid"),
 }

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from mailsuite.queue.agent import BOUNCED, DEFERRED, SENT, MemberEnd, RecipientReport
 from mailsuite.queue.envelope import Envelope, Notify, Recipient
+from mailsuite.queue.journal import Place
 
 
 class Ended(Struct, frozen=True):
@@ -37,6 +38,9 @@ class Message(Struct, eq=False):
     recipients: list[Recipient]
     active_time: float
     path: str
+    place: Place | None = None  # in the journal: it has no file; path is its segment's then
+    held: Place | None = None   # where it was in the journal, and agents still read it
+    readers: int = 0            # requests under way that were sent to the journal
     fd: int = -1                # an open descriptor, for a message that has no name
     fresh: bool = True
     flush: bool = False

@@ -23,6 +23,7 @@ import msgspec
 from mailsuite.address.syntax import quote_local, unquote_local
 from mailsuite.base import wire
 from mailsuite.queue.envelope import Recipient
+from mailsuite.queue.journal import Place
 
 SENT, DEFERRED, BOUNCED = "sent", "deferred", "bounced"
 
@@ -38,6 +39,7 @@ class DeliveryRequest(msgspec.Struct, omit_defaults=True):
     log_ident, message_origin, sasl_method, sasl_username, sasl_sender, rewrite_context ("local" or "remote");
     soft_bounce: present when agents shall defer what they would bounce; delay_digits: where
     delay_logging_resolution_limit is not 2.
+    at: path is a segment of the journal, which has the octets of the queue file at this place.
     """
 
     seq: int
@@ -59,6 +61,7 @@ class DeliveryRequest(msgspec.Struct, omit_defaults=True):
     verify: str = ""
     facts: dict[str, str] = {}
     utf8_header: bool = False
+    at: Place | None = None
 
     def to_json(self) -> dict[str, Any]:
         """What differs from the defaults."""

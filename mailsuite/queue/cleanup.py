@@ -39,6 +39,7 @@ from mailsuite.queue.envelope import Envelope, Handling, Recipient
 from mailsuite.queue.file import RESERVE
 from mailsuite.queue.headers import split_header
 from mailsuite.queue.inspection import Inspector
+from mailsuite.queue.journal import Place
 from mailsuite.queue.notify import QueueNotice
 from mailsuite.queue.refused import Refused as Refused
 from mailsuite.rewrite.mapping import MESSAGE
@@ -335,17 +336,20 @@ class Intake:
             # The file is the store's now: whoever waits for us may be cancelled, the commit goes on.
             self._file = None
             notice: QueueNotice | None = None
-            if self.cleanup.notifier is not None and queue == "incoming":
+            if (notifier := self.cleanup.notifier) is not None and queue == "incoming":
                 notice = QueueNotice("new", self.queue_id, file.writer.start, size, kept, recipients)
-            await store.commit_soon(file, queue, lambda: self._tell(notice))
+            await store.commit_soon(
+                file, queue, lambda: self._tell(notice, file.place),
+                to_journal=notice is not None and notifier is not None and notifier.journal and not notifier.behind)
         except OSError as error:
             log.warning("%s: write queue file: %s", self.queue_id, error)
             raise _storage(error) from error
         return Accepted(self.queue_id, size)
 
-    def _tell(self, notice: QueueNotice | None) -> None:
+    def _tell(self, notice: QueueNotice | None, place: Place | None) -> None:
         """qmgr hears of what is on disk, also when nobody waits for the answer any more."""
         if self.cleanup.notifier is not None and notice is not None:
+            notice.at = place
             self.cleanup.notifier.tell(notice)
 
     def abort(self) -> None:

@@ -24,7 +24,7 @@ import errno
 import os
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import IO
 
 from msgspec import Struct
@@ -71,19 +71,26 @@ class Stored(Struct):
 class Writer:
     """Writes one file from its start: add the content, finish, complete. A small message is one write call, made by
     complete (in a thread). Between the last octet and finish the content may be read and changed.
+    fd: a descriptor, or what opens one when it is first needed: a small message that goes to the journal needs none.
     reserve: octets left free before the content, set before the first `add`. Raises OSError."""
 
-    __slots__ = ("_fd", "_flushed", "_flushed_lines", "_head", "_waiting", "_waiting_size", "reserve", "size", "start",
-                 "whole")
+    __slots__ = ("_file", "_flushed", "_flushed_lines", "_head", "_waiting", "_waiting_size", "reserve", "size",
+                 "start", "whole")
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
+    def __init__(self, fd: int | Callable[[], int]) -> None:
+        self._file = fd
         self._waiting: list[bytes] = []
         self._waiting_size = 0
         self._flushed, self._flushed_lines = False, 0
         self._head = b""
         self.start, self.reserve = HEAD, 0
         self.size = self.whole = 0      # octets of content so far; of the file without holes, once it is finished
+
+    @property
+    def _fd(self) -> int:
+        if not isinstance(self._file, int):
+            self._file = self._file()
+        return self._file
 
     def add(self, octets: bytes) -> None:
         self._waiting.append(octets)
@@ -124,6 +131,19 @@ class Writer:
         else:
             self._waiting.insert(0, self._head)
             self._flush()
+
+    def set_image(self, image: bytes) -> None:
+        """Make it the file that has these octets; in the place of all else."""
+        self._waiting, self.whole = [image], len(image)
+
+    @property
+    def in_memory(self) -> bool:
+        """Nothing of it is in the file yet."""
+        return not self._flushed
+
+    def image(self) -> tuple[bytes, bytes]:
+        """What the file would hold, once it is finished and while it is in memory: head and content, tail."""
+        return b"".join([self._head, *self._waiting[:-1]]), self._waiting[-1]
 
     # --- the content as it stands, before finish ----------------------------------------------------------------
 
@@ -264,6 +284,26 @@ def read_tail(fd: int) -> tuple[int, int, int, bytes]:
     if zlib.crc32(_DONE.sub(b"R-", tail)) != crc:
         raise Damaged("queue file damaged", detail="checksum of the envelope is wrong")
     return offset, size, start, tail
+
+
+def image_parts(image: bytes) -> tuple[bytes, bytes]:
+    """Head and content, and the tail, of a whole file in memory without holes. Raises Damaged."""
+    match = _HEAD.fullmatch(image[:HEAD])
+    if match is None:
+        raise Damaged("queue file damaged", detail="the head is not one of a queue file")
+    start, length = int(match[3]), int(match[4])
+    if int(match[1]) + int(match[2]) > start or start + length != len(image):
+        raise Damaged("queue file damaged", detail="numbers of the head contradict each other")
+    tail = image[start:]
+    if zlib.crc32(_DONE.sub(b"R-", tail)) != int(match[5], 16):
+        raise Damaged("queue file damaged", detail="checksum of the envelope is wrong")
+    return image[:start], tail
+
+
+def same_message(one: bytes, other: bytes) -> bool:
+    """Whether two whole files differ at most in who is done. Raises Damaged."""
+    (body, tail), (other_body, other_tail) = image_parts(one), image_parts(other)
+    return body == other_body and _DONE.sub(b"R-", tail) == _DONE.sub(b"R-", other_tail)
 
 
 def _parse(start: int, tail: bytes, offset: int, size: int, with_done: bool) -> Stored:

@@ -7,11 +7,18 @@ Short: five hexadecimal digits of the microseconds, then the inode number in hex
 Long (enable_long_queue_ids): seconds in base 52 (6 digits at least), microseconds in base 52 (4 digits), "z", the
 inode in base 51; the alphabet has no vowels, so ids spell no words. Both are as Postfix makes them and safe in a
 path, a log line and a Received header.
+
+A message that may never become a file has no inode: in its place is "0" and a number of COUNTED bits that a process
+counts up from a random start (counted_id). No inode number begins with "0", so such an id is never that of another
+file's inode. Two of them are equal if they were made in the same microsecond of a second with the same number, by
+chance once in 2**28 * 10**6 pairs: who makes files of such messages looks whether the name is taken
+(journal_reader.py, QueueStore.move).
 Limits: a short id may come back after its file is gone.
 """
 
 import re
 
+COUNTED = 28                # bits
 _DIGITS = "0123456789BCDFGHJKLMNPQRSTVWXYZbcdfghjklmnpqrstvwxyz"
 _VALID = re.compile(r"[0-9A-Za-z]{6,40}")
 _LONG = re.compile(r"[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{6,}[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{4}z\w+")
@@ -34,6 +41,23 @@ def new_id(seconds: float, inode: int, *, long_ids: bool = False) -> str:
     return f"{micro:05X}{inode:X}"
 
 
+def counted_id(seconds: float, number: int, *, long_ids: bool = False) -> str:
+    """The id of a message without a file; number: below 2**COUNTED."""
+    whole = int(seconds)
+    micro = int((seconds - whole) * 1_000_000)
+    if long_ids:
+        return f"{_base(whole, 52, 6)}{_base(micro, 52, 4)}z0{_base(number, 51, 5)}"
+    return f"{micro:05X}0{number:07X}"
+
+
+def is_counted(queue_id: str) -> bool:
+    """Whether an id is one of `counted_id`: it has nothing to do with an inode number."""
+    if is_long(queue_id):
+        at = queue_id.rindex("z") + 1
+        return queue_id[at:at + 1] == "0" and len(queue_id) > at + 1
+    return len(queue_id) == 13 and queue_id[5] == "0"
+
+
 def is_long(queue_id: str) -> bool:
     """Whether an id has the long form."""
     return len(queue_id) >= 12 and _LONG.fullmatch(queue_id) is not None
@@ -41,7 +65,9 @@ def is_long(queue_id: str) -> bool:
 
 def with_inode(queue_id: str, inode: int, *, long_ids: bool = False) -> str:
     """The id that a file of this name should have: the same microseconds, its own inode number. long_ids: a long one
-    stays long, else it becomes short."""
+    stays long, else it becomes short. A counted one stays as it is."""
+    if is_counted(queue_id):
+        return queue_id
     if is_long(queue_id):
         start = queue_id[:queue_id.rindex("z")]
         return f"{start}z{_base(inode, 51, 1)}" if long_ids else f"{_hash_name(queue_id)}{inode:X}"

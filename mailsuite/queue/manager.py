@@ -35,6 +35,8 @@ from mailsuite.queue.agent import (
 from mailsuite.queue.clog import ClogWarnings
 from mailsuite.queue.envelope import Recipient
 from mailsuite.queue.file import EXPIRE, Damaged, Stored, Unfinished, read
+from mailsuite.queue.journal import Place
+from mailsuite.queue.journaled import Journaled
 from mailsuite.queue.limits import TransportTable
 from mailsuite.queue.notify import QueueNotice
 from mailsuite.queue.probes import is_probe
@@ -66,11 +68,14 @@ class Manager:
         self.store = store
         self._send_request, self._settle, self._mark = send, settle, mark
         self.active: dict[str, Message] = {}
+        self.stopping = False                   # nothing new is taken in
         self.refused_notice = False             # incoming/ has mail that we had no room for
         self._timer: asyncio.TimerHandle | None = None
         self._refills: dict[str, asyncio.TimerHandle] = {}      # of messages whose next recipients are read later
         self._seq = 0
         self._requests: dict[int, tuple[Entry[Work], dict[int, Recipient], list[RecipientReport]]] = {}
+        self._from_journal: set[int] = set()     # requests that were sent to the journal
+        self.journaled = Journaled(store, self.active, self._take_spilled, settings[params.QUEUE_JOURNAL_TIME])
         self._sent_at: dict[int, float] = {}     # in the order they were sent
         self._tasks: set[asyncio.Task[None]] = set()
         self.table = TransportTable(settings)
@@ -86,6 +91,7 @@ class Manager:
             self._facts["delay_digits"] = str(digits)
         self.active_limit = settings[params.QMGR_MESSAGE_ACTIVE_LIMIT]
         self.room.configure(settings, self.table)
+        self.journaled.age_s = settings[params.QUEUE_JOURNAL_TIME]
         self._confirms_delay = settings[params.CONFIRM_DELAY_CLEARED]
         clog = ClogWarnings(settings)
         self.scheduler.dead_limit = self.room.limit
@@ -111,6 +117,13 @@ class Manager:
     def take_notice(self, notice: QueueNotice) -> None:
         """A message whose envelope came with the notice. Raises ValueError for nonsense."""
         queue_id = notice.id
+        if notice.at is not None:
+            if not self.journaled.is_new(notice.at):
+                return          # told twice, or found by a look before
+            if queue_id in self.active or not self.has_room:        # another message may have the same id
+                self.refused_notice = not self.has_room
+                self.journaled.spill(notice.at, queue_id)
+                return
         if queue_id in self.active:
             return
         if not self.has_room:
@@ -119,6 +132,10 @@ class Manager:
         if notice.facts is None:
             raise ValueError("a message without an envelope")
         stored = Stored(notice.facts, notice.to, 0, notice.offset, notice.size)
+        if notice.at is not None:
+            message = self._begin(queue_id, stored, fresh=True, flush=False, place=notice.at)
+            message.sent += expansions(stored.envelope)
+            return
         try:
             self.store.move(queue_id, "incoming", "active")
         except FileNotFoundError:
@@ -161,6 +178,15 @@ class Manager:
             message.sent += expansions(stored.envelope)
         return True
 
+    def _take_spilled(self, queue_id: str) -> None:
+        """There is a new file in incoming/."""
+        if self.stopping:
+            return
+        if not self.has_room:
+            self.refused_notice = True
+        else:
+            self.take(queue_id, "incoming")
+
     def _read(self, queue: str, queue_id: str) -> tuple[Stored, bool]:
         """The file, and whether postsuper -e wants its mail back. Raises OSError, Damaged."""
         fd = self.store.open(queue, queue_id)
@@ -170,10 +196,12 @@ class Manager:
             os.close(fd)
 
     def _begin(self, queue_id: str, stored: Stored, *, fresh: bool, flush: bool,
-               expire: bool = False) -> Message:
+               expire: bool = False, place: Place | None = None) -> Message:
         message = Message(queue_id, stored.envelope, stored.offset, stored.size, stored.recipients, time.time(),
-                          self.store.path("active", queue_id), fresh=fresh, flush=flush, expire=expire)
+                          self.store.path("active", queue_id), fresh=fresh, flush=flush, expire=expire, place=place)
         self.active[queue_id] = message
+        if place is not None:
+            self.journaled.begin(message)
         message.recipients = self._admit(message, stored.recipients)
         message.pending = 1             # our own, until all are handed on
         log.info("%s: from=<%s>, size=%d, nrcpt=%d (queue active)", queue_id, quote_local(stored.envelope.sender),
@@ -204,13 +232,14 @@ class Manager:
     async def _refill(self, message: Message) -> None:
         """There is room for the next recipients of a large message. Its round is kept open meanwhile."""
         try:
+            await self.journaled.to_file(message)
             stored = await self.store.pool.run(self.store.read, "active", message.queue_id)
         except FileNotFoundError:           # postsuper moved it: nobody reads any more
             message.pending -= 1
             if not message.pending:
                 self._settle(message)
             return
-        except (OSError, Damaged) as error:
+        except (OSError, MailError) as error:
             log.warning("%s: cannot read more recipients: %s", message.queue_id, error)
             asyncio.get_running_loop().call_later(REFILL_RETRY_S, lambda: self._start(self._refill(message)))
             return
@@ -350,7 +379,7 @@ class Manager:
             self._seq, message.queue_id, message.path, message.offset, message.size, sender, transport,
             nexthop, recipients, envelope.arrival_time, message.active_time, time.time(), envelope.encoding,
             envelope.smtputf8, envelope.envid, envelope.ret.value, "verify" if is_probe(envelope) else envelope.verify,
-            message.facts() | self._facts if self._facts else message.facts(), envelope.utf8_header)
+            message.facts() | self._facts if self._facts else message.facts(), envelope.utf8_header, message.place)
 
     def _send(self, entry: Entry[Work]) -> None:
         message, recipients = entry.work
@@ -358,6 +387,9 @@ class Manager:
         request = self._request(message, entry.transport, entry.nexthop, recipients)
         self._sent_at[self._seq] = time.monotonic()
         self._requests[self._seq] = (entry, {recipient.number: recipient for recipient in recipients}, [])
+        if message.place is not None:
+            message.readers += 1
+            self._from_journal.add(self._seq)
         self._send_request(self.table.path(entry.transport), request)
 
     def report(self, report: RecipientReport) -> None:
@@ -402,6 +434,9 @@ class Manager:
             return
         entry, open_recipients, reports = under_way
         message = entry.work[0]
+        if seq in self._from_journal:
+            self._from_journal.discard(seq)
+            self.journaled.read(message)
         why = f"{dsn} {reason}"
         if outcome is None:
             outcome, why = _judge(reports) if not open_recipients else (Outcome.GOOD, why)

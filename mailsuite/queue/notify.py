@@ -3,6 +3,7 @@
     notifier = Notifier(f"{queue_directory}/public/qmgr")
     notifier.tell(QueueNotice("new", "4F3A21", ...))             never blocks, never raises
     notifier.behind                                         qmgr says that mail comes faster than it goes
+    notifier.journal                                        qmgr is there, and takes mail from the journal
 
 A notice is a hint: what is lost is found by qmgr's scan of incoming/. At most BACKLOG octets wait for a slow qmgr.
 `gathers`: the first one goes at once; where one follows upon the other (BUSY_S), what GATHER_S brings goes together.
@@ -17,6 +18,7 @@ from msgspec import Struct
 
 from mailsuite.base import wire
 from mailsuite.queue.envelope import Envelope, Recipient
+from mailsuite.queue.journal import Place
 
 BACKLOG = 1 << 20
 RETRY_S = 1.0
@@ -26,7 +28,7 @@ GATHER_S = 0.010
 
 class QueueNotice(Struct, omit_defaults=True):
     """A line for qmgr; see `queue/requests.py`. op "new": where the content of a file in incoming/ is, and all that its
-    tail says."""
+    tail says; at: it is in the journal instead, there."""
 
     op: str
     id: str = ""
@@ -34,16 +36,21 @@ class QueueNotice(Struct, omit_defaults=True):
     size: int = 0
     facts: Envelope | None = None
     to: list[Recipient] = []
+    at: Place | None = None
     site: str | None = None
     answer: bool = False
+
+
+_JOURNAL = wire.encode(QueueNotice("journal")) + b"\n"
 
 
 class Notifier:
     """One per process, for its event loop's thread. gathers: wait a moment for the next ones when there is much mail;
     who does so has to call `close` at its end."""
 
-    def __init__(self, path: str, *, gathers: bool = False) -> None:
-        self.path, self._gathers = path, gathers
+    def __init__(self, path: str, *, gathers: bool = False, journal: bool = False) -> None:
+        """journal: ask qmgr whether it takes mail from there."""
+        self.path, self._gathers, self._asks_journal = path, gathers, journal
         self._waiting = bytearray()
         self._socket: socket.socket | None = None
         self._writing = False
@@ -51,7 +58,7 @@ class Notifier:
         self._told_at = -BUSY_S
         self._next_try = 0.0
         self._heard = b""
-        self.behind = False
+        self.behind = self.journal = False
 
     def tell(self, notice: QueueNotice) -> None:
         """Send now, or soon, or as soon as the socket takes it; dropped when nobody listens."""
@@ -92,7 +99,7 @@ class Notifier:
             loop.remove_reader(self._socket.fileno())
             self._socket.close()
             self._socket = None
-        self._heard, self.behind = b"", False
+        self._heard, self.behind, self.journal = b"", False, False
         self._waiting.clear()
 
     def _connect(self) -> bool:
@@ -109,6 +116,8 @@ class Notifier:
             return False
         self._socket = made
         asyncio.get_running_loop().add_reader(made.fileno(), self._listen)
+        if self._asks_journal:
+            self._waiting += _JOURNAL
         return True
 
     def _listen(self) -> None:
@@ -122,12 +131,14 @@ class Notifier:
             octets = b""
         if not octets:
             asyncio.get_running_loop().remove_reader(self._socket.fileno())
-            self._heard, self.behind = b"", False
+            self._heard, self.behind, self.journal = b"", False, False
             return
         *lines, self._heard = (self._heard + octets)[-4096:].split(b"\n")
         for line in lines:
             try:
-                self.behind = bool(json.loads(line).get("behind", self.behind))
+                said = json.loads(line)
+                self.behind = bool(said.get("behind", self.behind))
+                self.journal = bool(said.get("journal", self.journal))
             except (ValueError, AttributeError):
                 pass                # an answer that we did not ask for
 

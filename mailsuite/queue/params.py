@@ -10,6 +10,15 @@ HASH_QUEUE_DEPTH = declare(Param("hash_queue_depth", "1", integer(least=1, most=
     "Levels of subfolders, one character of the queue id each."))
 ENABLE_LONG_QUEUE_IDS = declare(Param("enable_long_queue_ids", "no", boolean(),
     "Queue ids that hold the arrival time and do not come back for a century."))
+QUEUE_JOURNAL = declare(Param("queue_journal", "yes", boolean(),
+    "Small messages that smtpd accepts and that are delivered at once are kept in a journal, and never become files of "
+    "their own; with no each message is a file at once."))
+QUEUE_JOURNAL_SEGMENT_SIZE = declare(Param("queue_journal_segment_size", "8388608", integer(least=65536, most=1 << 30),
+    "Octets of one file of the journal; smtpd processes write to one each, and go to another when it is full."))
+QUEUE_JOURNAL_SEGMENT_LIMIT = declare(Param("queue_journal_segment_limit", "16", integer(least=1, most=10000),
+    "Files of the journal, of all smtpd processes together; when all are in use new mail becomes files of its own."))
+QUEUE_JOURNAL_TIME = declare(Param("queue_journal_time", "1s", seconds(least=0),
+    "How long a message may be in the active queue before it leaves the journal for a file of its own."))
 HEADER_SIZE_LIMIT = declare(Param("header_size_limit", "102400", integer(least=1),
     "Octets of one message header that are looked at; the rest of it is cut off."))
 HOPCOUNT_LIMIT = declare(Param("hopcount_limit", "50", integer(least=1),

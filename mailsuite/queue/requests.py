@@ -5,8 +5,12 @@ One JSON object a line:
     {"op": "new", "id": ..., "offset": ..., "size": ..., "facts": {...}, "to": [...]}     a message in incoming/
     {"op": "flush"} {"op": "flush_one", "id": ...} {"op": "flush", "site": ...}      try deferred mail now
     {"op": "scan"}                                                         look into incoming/
+    {"op": "new", ..., "at": [segment, block, generation, size]}           a message in the journal
+    {"op": "journal"}             may mail go to the journal? The answer is {"journal": true} or false, also later
+    {"op": "files"}               all that is in the journal shall become files: somebody is about to look at them
 
-Who says "answer": true gets {"ok": true} or {"error": "..."}. "new" and "scan" are taken from mail_owner and root only
+Who says "answer": true gets {"ok": true} or {"error": "..."}. "new", "scan", "journal" and "files" are
+taken from mail_owner and root only
 (SO_PEERCRED: an envelope from anybody else could make us read files for him), flushes from authorized_flush_users.
 
 Or single characters, as postkick(1) sends them to Postfix's qmgr(8), from mail_owner and root only, not answered;
@@ -58,7 +62,12 @@ class Requests(asyncio.Protocol):
                 self.tell_behind(True)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._queue_manager.notifiers.discard(self)
+        if self in self._queue_manager.notifiers:
+            self._queue_manager.notifier_lost(self)
+
+    def tell_journal(self, takes: bool) -> None:
+        """We take mail from the journal, or do not any more."""
+        self._answer({"journal": takes})
 
     def tell_behind(self, behind: bool) -> None:
         """Mail comes faster than it can be taken into the active queue, or does not any more."""
@@ -85,9 +94,11 @@ class Requests(asyncio.Protocol):
     def _line(self, line: bytes) -> None:
         try:
             notice = _read(line)
-            if notice.op == "new" and self._limit == NOTICE_LIMIT:
+            if notice.op in ("new", "journal") and self._limit == NOTICE_LIMIT:
                 self._queue_manager.notifiers.add(self)
-            if notice.op in ("flush", "flush_one"):
+                if notice.op == "journal":
+                    self.tell_journal(self._queue_manager.takes_journal)
+            if notice.op in ("flush", "flush_one", "files"):
                 task = asyncio.get_running_loop().create_task(self._flush(notice))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
@@ -99,7 +110,10 @@ class Requests(asyncio.Protocol):
 
     async def _flush(self, notice: QueueNotice) -> None:
         try:
-            answer = await self._queue_manager.flush(notice, self._uid)
+            if notice.op == "files":
+                answer = await self._queue_manager.to_files(self._uid)
+            else:
+                answer = await self._queue_manager.flush(notice, self._uid)
         except ValueError as error:
             answer = {"error": f"bad request: {error}"}
         if notice.answer:

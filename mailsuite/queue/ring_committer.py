@@ -3,6 +3,7 @@
     committer = RingCommitter.open()                     for the running loop; None: threads have to do it
     committer.commit(fd, path, done)                     done(link_error, sync_error) in the event loop; 0 or an errno
     committer.open_files(8, path, flags, mode, opened)   opened(descriptor), or a negative errno, for each
+    committer.sync_data(fd, done)                        fdatasync: done(0 or an errno)
     committer.remove(path, removed)                      removed(0 or an errno)
     committer.submit()                                   begins all that: one system call
     committer.full                                       no room now
@@ -13,7 +14,7 @@ import errno
 import os
 from collections.abc import Callable
 
-from mailsuite.base.uring import Ring, link, open_file, sync, unlink
+from mailsuite.base.uring import Ring, link, open_file, sync, sync_data, unlink
 
 ENTRIES = 128           # operations between two submits; twice as many may be under way
 _MOST = 16              # what one message needs at most: link, sync, a few files for the next ones
@@ -52,6 +53,13 @@ class RingCommitter:
         self._commits[self._token] = _Commit(done)
         self._under_way += 2
         self._ring.chain(self._token, (link(fd, path), sync(fd)))
+
+    def sync_data(self, fd: int, done: Callable[[int], None]) -> None:
+        """fdatasync; `done` gets 0 or an errno. `submit` has to follow."""
+        self._token += 1
+        self._others[self._token] = (lambda result: done(-result)), 1
+        self._under_way += 1
+        self._ring.chain(self._token, (sync_data(fd),))
 
     def open_files(self, number: int, path: str, flags: int, mode: int, opened: Opened) -> None:
         """`opened` is called for each. `submit` has to follow."""

@@ -26,6 +26,7 @@ from mailsuite.queue.active import Message
 from mailsuite.queue.bounce import Bouncer, Owed
 from mailsuite.queue.file import mark_done
 from mailsuite.queue.flushlog import FlushLogs
+from mailsuite.queue.journaled import Journaled
 from mailsuite.queue.probes import Probed, is_probe, tell_outcome
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Rounds:
         self.store, self._forget, self._probed = store, forget, probed
         self.flush_logs = FlushLogs(settings, store.directory, store.pool)
         self._tasks: set[asyncio.Task[None]] = set()
+        self.journaled: Journaled               # set by who wires us
         self._removing = 0
         self._marking: dict[str, set[asyncio.Task[None]]] = {}      # queue id -> marks that are being written
         self.configure(settings, bouncer)
@@ -65,6 +67,10 @@ class Rounds:
         """The round is over."""
         if message.queue_id in self._marking:
             self._start(self._settle_marked(message))
+        elif message.place is not None and (
+                message.more or message.sent or message.deferred or message.bounced or message.envelope.verify
+                or not message.fresh or self.journaled.leaving(message) is not None):
+            self._start(self._settle_in_file(message))
         elif message.more:
             self._start(self._moved(message))       # it has recipients that were not read: whoever moved it decides
         elif message.sent or message.deferred or message.bounced or message.envelope.verify:
@@ -72,12 +78,26 @@ class Rounds:
         else:
             self._remove(message)
 
+    async def _settle_in_file(self, message: Message) -> None:
+        """More becomes of it than a delivery: it leaves the journal."""
+        try:
+            await self.journaled.to_file(message)
+        except (OSError, MailError) as error:
+            log.error("%s: cannot leave the journal: %s; it is tried again", message.queue_id, error)
+            self._settle_later(message, self.settle)
+            return
+        self.settle(message)
+
     def mark(self, message: Message) -> None:
         """Note in the file who needs no delivery any more."""
         numbers, message.unmarked = message.unmarked, []
-        task = self._start(self._mark(message, numbers))
+        task = self._start(self._mark(message, numbers, self.journaled.leaving(message)))
         self._marking.setdefault(message.queue_id, set()).add(task)
         task.add_done_callback(lambda done: self._marked(message.queue_id, done))
+
+    def marks_of(self, message: Message) -> set[asyncio.Task[None]]:
+        """Marks that are being written."""
+        return self._marking.get(message.queue_id, set())
 
     def _marked(self, queue_id: str, task: asyncio.Task[None]) -> None:
         tasks = self._marking.get(queue_id, set())
@@ -97,9 +117,15 @@ class Rounds:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _mark(self, message: Message, numbers: list[int]) -> None:
+    async def _mark(self, message: Message, numbers: list[int], leaving: "asyncio.Future[None] | None") -> None:
+        """leaving: its file was being made already; else a file that is made meanwhile waits for us."""
         try:
-            await self.store.pool.run(self._mark_in, message, numbers)
+            if leaving is not None:
+                await asyncio.wait([leaving])
+            if message.place is not None:
+                await self.store.pool.run(self.journaled.journal.mark_done, message.place, numbers)
+            else:
+                await self.store.pool.run(self._mark_in, message, numbers)
         except FileNotFoundError:
             pass                                    # postsuper deleted it
         except (OSError, ValueError) as error:
@@ -123,6 +149,10 @@ class Rounds:
         asyncio.get_running_loop().call_later(wait, work, message)
 
     def _remove(self, message: Message) -> None:
+        if message.place is not None:           # nothing else was ever made of it
+            self.journaled.delivered(message)
+            self._removed(message, None)
+            return
         try:
             if not message.fresh:
                 deferlog.remove(self.store.path("defer", message.queue_id))

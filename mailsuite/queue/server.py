@@ -22,6 +22,7 @@ from mailsuite.queue.bounce import Bouncer
 from mailsuite.queue.cleanup import Cleanup
 from mailsuite.queue.client import Agents
 from mailsuite.queue.ids import is_id
+from mailsuite.queue.journal_reader import recover
 from mailsuite.queue.manager import Manager
 from mailsuite.queue.notify import QueueNotice
 from mailsuite.queue.requests import Requests
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from mailsuite.queue.active import Message
 
 INCOMING_SCAN_S = 60.0
+LOOK_SOON_S = 1.0           # after an smtpd has gone
 FLUSH_LOGS_S = 1000.0       # between two looks for flush logs that nobody reads
 STOP_WAIT_S = 8.0
 log = logger("qmgr")
@@ -62,10 +64,13 @@ class QueueManager:
         self.rounds = Rounds(settings, self.store, self._bouncer(settings, rewriter), self._forget,
                              self._verifier.update)
         self.manager = Manager(settings, rewriter, self.store, self.agents.send, self.rounds.settle, self.rounds.mark)
+        self.rounds.journaled = self.manager.journaled
+        self.manager.journaled.watch_marks(self.rounds.marks_of)
         self.scanner = Scanner(self.store, self.manager, settings[params.MAXIMAL_BACKOFF_TIME])
         self.stopping = False
         self.notifiers: set[Requests] = set()       # connections that tell us of new mail
         self.behind = False                         # see _note_behind
+        self._looking: asyncio.Task[None] | None = None
         self._scan_all = False                      # the next scan of deferred/ takes what is not yet due as well
 
     def _bouncer(self, settings: "Settings", rewriter: Rewriter) -> Bouncer:
@@ -114,6 +119,8 @@ class QueueManager:
                 if self.manager.refused_notice:
                     self._note_behind()
             return None
+        if op == "journal":
+            return None
         if op == "scan":
             if trusted:
                 self.scanner.scan_incoming()
@@ -135,6 +142,29 @@ class QueueManager:
         elif is_id(notice.id):
             self.manager.take(notice.id, "deferred", flush=True)
         return {"ok": True}
+
+    @property
+    def takes_journal(self) -> bool:
+        """Whether smtpd may put mail into the journal."""
+        return not self.stopping and self.settings[params.QUEUE_JOURNAL]
+
+    async def to_files(self, uid: int) -> dict[str, Any]:
+        """Somebody looks at the queue's folders: all that is in the journal becomes files."""
+        if uid not in (0, os.geteuid()):
+            return {"error": f"User {user_name(uid)}({uid}) is not allowed to do that"}
+        await self.manager.journaled.everything()
+        return {"ok": True}
+
+    def notifier_lost(self, connection: Requests) -> None:
+        """Who told us of new mail has gone; perhaps he did not get to tell of the last."""
+        self.notifiers.discard(connection)
+        if not self.stopping:
+            asyncio.get_running_loop().call_later(LOOK_SOON_S, self._look_soon)
+
+    def _look_soon(self) -> None:
+        if not self.stopping and self._looking is None:
+            self._looking = asyncio.get_running_loop().create_task(self.manager.journaled.look())
+            self._looking.add_done_callback(lambda _: setattr(self, "_looking", None))
 
     async def _flush_site(self, site: str) -> None:
         try:
@@ -180,6 +210,7 @@ class QueueManager:
         loop, context = asyncio.get_running_loop(), self._context
         lock = await hold(f"{self.store.directory}/active", wait_s=STOP_WAIT_S + 4)
         await self.scanner.recover()
+await self._recover_journal()
         entrances = [accept_protocols(listener.sock, lambda: Requests(self)) for listener in context.listeners]
         context.on_reload = self.reload
         context.ready()
@@ -189,18 +220,40 @@ class QueueManager:
         try:
             await context.stopping.wait()
         finally:
-            self.stopping = True
+            self.stopping = self.manager.stopping = True
+            for notifier in self.notifiers:
+                notifier.tell_journal(False)
             ticks.cancel()
             for entrance in entrances:
                 entrance.stop()
         until = loop.time() + STOP_WAIT_S
         while (self.manager.busy or self.rounds.busy) and loop.time() < until:
             await asyncio.sleep(0.02)
+        await self._leave_journal()
         watchdog.stop()
         self.agents.close()
         self._verifier.close()
         if lock >= 0:
             os.close(lock)
+
+    async def _recover_journal(self) -> None:
+        """What a former qmgr, or its smtpd, left there is taken in like all of incoming/."""
+        try:
+            count = await self.store.pool.run(self._recover_now)
+        except OSError as error:
+            log.error("cannot read the journal: %s", error)
+            return
+        if count:
+            log.info("journal: %d message%s recovered", count, "" if count == 1 else "s")
+
+    def _recover_now(self) -> int:
+        """In a thread. Raises OSError."""
+        return recover(self.store, lambda text: log.warning("%s", text), keep=self.settings[params.QUEUE_JOURNAL])
+
+    async def _leave_journal(self) -> None:
+        """At our end nothing shall be left in the journal, so that the queue can be looked at while we are down."""
+        await self.manager.journaled.everything()
+        self.manager.journaled.journal.close()
 
     async def _ticks(self) -> None:
         """Scans by the clock."""
@@ -214,6 +267,7 @@ class QueueManager:
             for path in self.manager.overdue(time.monotonic(), self.settings[params.DAEMON_TIMEOUT]):
                 self.agents.give_up(path)
             self.scanner.scan_incoming()
+            self._look_soon()
             self._note_behind()
             if loop.time() >= deferred_at:
                 self._scan_deferred()

@@ -17,6 +17,7 @@ from mailsuite.queue.listing import list_queue, to_json
 from mailsuite.queue.peer import peer_uid
 from mailsuite.queue.pool import SyncPool
 from mailsuite.queue.store import open_store
+from mailsuite.queue.to_files import bring_to_files
 
 BATCH = 100
 CONNECTIONS = 50
@@ -35,7 +36,9 @@ async def serve(context: ServiceContext) -> None:
             said = f"User {user_name(uid)}({uid}) is not allowed to view the mail queue"
             writer.write(json.dumps({"error": said}).encode() + b"\n")
             return
-        entries = list_queue(open_store(context.settings, pool=pool))
+        store = open_store(context.settings, pool=pool)
+        await pool.run(bring_to_files, store)
+        entries = list_queue(store)
 
         def next_lines() -> list[str]:
             return [to_json(entry, more=True) for entry in itertools.islice(entries, BATCH)]

@@ -19,6 +19,7 @@ Raises OSError untouched: ENOSPC is the caller's to name. Names that are no queu
 import asyncio
 import errno
 import os
+import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +32,8 @@ from mailsuite.queue import ids, params
 from mailsuite.queue.committer import Committer
 from mailsuite.queue.envelope import Recipient
 from mailsuite.queue.file import Stored, Writer, read
+from mailsuite.queue.journal import FOLDER, Place
+from mailsuite.queue.journal_writer import JournalWriter, Pending
 from mailsuite.queue.pool import SyncPool
 from mailsuite.queue.ring_committer import RingCommitter
 
@@ -42,19 +45,34 @@ SPARES = 16                  # nameless files kept ready
 REFILL = 8                   # of these made at once
 _NAMELESS = os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC
 FOLDERS = ("incoming", "active", "deferred", "hold", "corrupt", "bounce", "defer", "trace", "flush", "maildrop",
-           "pid", "private", "public", "saved")
+           FOLDER, "pid", "private", "public", "saved")
 MESSAGE_QUEUES = ("incoming", "active", "deferred", "hold")
+KEPT = (*MESSAGE_QUEUES, "maildrop", "corrupt")         # where a message's file may be
 
 
 class QueueFile:
-    """A file that is being made. queue_id is known at once."""
+    """A file that is being made. queue_id is known at once; what `opener` opens has a descriptor when one is needed.
+    place: where its record in the journal is, once it has one instead."""
 
-    __slots__ = ("_complete", "_temp", "fd", "queue_id", "writer")
+    __slots__ = ("_complete", "_fd", "_opener", "_temp", "place", "queue_id", "writer")
 
-    def __init__(self, fd: int, queue_id: str, temp: str) -> None:
-        self.fd, self.queue_id, self._temp = fd, queue_id, temp
-        self.writer = Writer(fd)
+    def __init__(self, fd: int, queue_id: str, temp: str, opener: Callable[[], tuple[int, str]] | None = None) -> None:
+        """opener: returns the descriptor and the name that the file has meanwhile. Raises OSError."""
+        self._fd, self.queue_id, self._temp, self._opener = fd, queue_id, temp, opener
+        self.writer = Writer(fd if opener is None else self._open)
         self._complete = False
+        self.place: Place | None = None
+
+    def _open(self) -> int:
+        if self._fd < 0 and self._opener is not None:
+            self._fd, self._temp = self._opener()
+            self._opener = None
+        return self._fd
+
+    @property
+    def fd(self) -> int:
+        """-1: it is closed. Raises OSError."""
+        return self._open()
 
     def finish(self, facts: bytes, recipients: list[Recipient]) -> list[Recipient]:
         """No content follows; the recipients come back with their numbers. The commit writes."""
@@ -62,7 +80,8 @@ class QueueFile:
 
     @property
     def is_nameless(self) -> bool:
-        return not self._temp
+        """Raises OSError."""
+        return self.fd >= 0 and not self._temp
 
     def complete(self) -> None:
         """Write what is left: at most a block, into the page cache. Raises OSError."""
@@ -74,6 +93,7 @@ class QueueFile:
         """Write what is left, then give the whole file its name; `sync` has to follow. Blocks. Raises OSError."""
         self.complete()
         if self._temp:
+            _refuse_taken(self.queue_id, path)
             os.rename(self._temp, path)
             self._temp = ""
         else:
@@ -86,8 +106,9 @@ class QueueFile:
 
     def close(self) -> None:
         """Let go; a file without a name is gone then. May be called twice."""
-        if self.fd >= 0:
-            fd, self.fd = self.fd, -1
+        self._opener = None
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
             temp, self._temp = self._temp, ""
             try:
                 if temp:
@@ -113,6 +134,13 @@ class QueueStore:
         self._spares: deque[tuple[int, int]] = deque()      # descriptor, inode number
         self._opening = 0
         self._count = 0
+        self._number = secrets.randbits(ids.COUNTED)
+        self.journal: JournalWriter | None = None
+
+    def use_journal(self, *, size: int, most: int) -> None:
+        """Small messages whose commit allows it go to the journal: at most so many segments of so many octets."""
+        self.journal = JournalWriter(f"{self.directory}/{FOLDER}", self._sync_soon, self.pool, self._commit_as_file,
+                                     size=size, most=most)
 
     def path(self, queue: str, queue_id: str) -> str:
         """Raises ValueError for what is no queue id."""
@@ -123,8 +151,37 @@ class QueueStore:
 
     def create(self, queue: str = "incoming") -> QueueFile:
         """A file without a name, in the folder's file system, mode 0600 (maildrop 0644). Raises OSError."""
+        if queue == "incoming" and self.journal is not None and self.journal.in_use:
+            self._number = (self._number + 1) % (1 << ids.COUNTED)
+            queue_id = ids.counted_id(time.time(), self._number, long_ids=self.long_ids)
+            return QueueFile(-1, queue_id, "", self._open_later)
+        fd, temp, inode = self._new_file(queue)
+        return QueueFile(fd, ids.new_id(time.time(), inode or os.fstat(fd).st_ino, long_ids=self.long_ids), temp)
+
+    def create_copy(self, queue_id: str, image: bytes, queue: str) -> QueueFile:
+        """A file for a message that has an id; image: all of its octets. `commit` has to follow. Raises OSError."""
+        file = QueueFile(-1, queue_id, "", lambda: self._new_file(queue)[:2])
+        file.writer.set_image(image)
+        return file
+
+    def free_id(self) -> str:
+        """An id for a message whose own is another's, too."""
+        while True:
+            self._number = (self._number + 1) % (1 << ids.COUNTED)
+            queue_id = ids.counted_id(time.time(), self._number, long_ids=self.long_ids)
+            if self.find(queue_id, KEPT) is None:
+                return queue_id
+
+    def _open_later(self) -> tuple[int, str]:
+        return self._new_file("incoming")[:2]
+
+    def _new_file(self, queue: str) -> tuple[int, str, int]:
+        """A descriptor, the name it has, its inode number where that is known. Raises OSError."""
         folder, temp = f"{self.directory}/{queue}", ""
-        fd, inode = self._spares.popleft() if self._spares and queue == "incoming" else (self._open_unnamed(folder), 0)
+        try:
+            fd, inode = self._spares.popleft() if queue == "incoming" else (self._open_unnamed(folder), 0)
+        except IndexError:
+            fd, inode = self._open_unnamed(folder), 0
         if fd < 0:
             self._count += 1
             temp = f"{folder}/.new-{os.getpid()}-{self._count}"
@@ -133,8 +190,7 @@ class QueueStore:
             os.fchmod(fd, 0o644)        # it stays the submitter's, pickup reads it; nobody else may search maildrop/
         elif os.geteuid() == 0:
             self._give_away(fd, folder)
-        inode = inode or os.fstat(fd).st_ino
-        return QueueFile(fd, ids.new_id(time.time(), inode, long_ids=self.long_ids), temp)
+        return fd, temp, inode
 
     def _open_unnamed(self, folder: str) -> int:
         """-1: this file system cannot."""
@@ -163,6 +219,8 @@ class QueueStore:
         if self._ring is not None:
             self._ring.close()
             self._ring = None
+        if self.journal is not None:
+            self.journal.close()
 
     def __del__(self) -> None:
         """Whoever forgot to close it."""
@@ -183,15 +241,44 @@ class QueueStore:
         """Return when file and name are on disk. Raises OSError. A cancelled caller does not stop it."""
         await self.commit_soon(file, queue)
 
-    def commit_soon(self, file: QueueFile, queue: str = "incoming",
-                    then: Callable[[], None] = lambda: None) -> "asyncio.Future[None]":
+    def commit_soon(self, file: QueueFile, queue: str = "incoming", then: Callable[[], None] = lambda: None, *,
+                    to_journal: bool = False) -> "asyncio.Future[None]":
         """Done when file and name are on disk; fails with OSError: then there is no such file. The file is the
         store's from now on, and closed in any case. then: called first when it is on disk, also when the future was
-        cancelled, which stops nothing."""
+        cancelled, which stops nothing. to_journal: a small one may go there, if qmgr is told where: `file.place`."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if (to_journal and (journal := self.journal) is not None and journal.in_use and file.writer.in_memory
+                and journal.takes(file.writer.whole)):
+            journal.commit(Pending(file, future, then))
+        else:
+            self._commit_file(file, queue, then, future)
+        return future
+
+    def _commit_as_file(self, pending: Pending) -> None:
+        """The journal has no room for it."""
+        self._commit_file(pending.file, "incoming", pending.then, pending.future)
+
+    def _sync_soon(self, fd: int, done: Callable[[int], None]) -> None:
+        """fdatasync; `done` gets 0 or an errno in the event loop."""
         ring = self._ring_now()
-        if ring is None or ring.full or not file.is_nameless:
-            return self._committer.commit((file, queue), then)
-        future: asyncio.Future[None] = ring.loop.create_future()
+        if ring is None or ring.full:
+            future = self.pool.run(os.fdatasync, fd)
+            future.add_done_callback(lambda ended: done(_errno_of(ended)))
+            return
+        ring.sync_data(fd, done)
+        ring.submit()
+
+    def _commit_file(self, file: QueueFile, queue: str, then: Callable[[], None],
+                     future: "asyncio.Future[None]") -> None:
+        ring = self._ring_now()
+        try:
+            if ring is None or ring.full or not file.is_nameless:
+                self._committer.commit((file, queue), then, future)
+                return
+        except OSError as error:            # no descriptor to be had
+            file.close()
+            future.set_exception(error)
+            return
 
         def committed(link_error: int, sync_error: int) -> None:
             error: OSError | None = None
@@ -222,7 +309,6 @@ class QueueStore:
         except OSError as error:
             file.close()
             future.set_exception(error)
-        return future
 
     def _ring_now(self) -> RingCommitter | None:
         """The running loop's; None where files and names need more than it can do."""
@@ -247,6 +333,10 @@ class QueueStore:
         for error in self._commit_batch([(file, queue)]):
             if error is not None:
                 raise error
+
+    def commit_all(self, items: Sequence[tuple[QueueFile, str]]) -> list[BaseException | None]:
+        """Several, blocking: an exception or None for each."""
+        return self._commit_batch(items)
 
     def _commit_batch(self, items: Sequence[tuple[QueueFile, str]]) -> list[BaseException | None]:
         """In a thread: all contents and names, then the syncs: of each file, and of each folder where it needs one."""
@@ -326,6 +416,7 @@ class QueueStore:
     def move(self, queue_id: str, source: str, target: str) -> None:
         """Rename, making subfolders. Raises OSError: FileNotFoundError when it is not in source (any more)."""
         old, new = self.path(source, queue_id), self.path(target, queue_id)
+        _refuse_taken(queue_id, new)
         try:
             os.rename(old, new)
         except FileNotFoundError:
@@ -399,6 +490,17 @@ class QueueStore:
             for name in names:
                 if ids.is_id(name):
                     yield folder, name
+
+
+def _refuse_taken(queue_id: str, path: str) -> None:
+    """Raises FileExistsError where a rename would replace another message: only a counted id may be that of two."""
+    if ids.is_counted(queue_id) and os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
+
+
+def _errno_of(ended: "asyncio.Future[None]") -> int:
+    error = ended.exception()
+    return 0 if error is None else (error.errno or errno.EIO) if isinstance(error, OSError) else errno.EIO
 
 
 def make_folders(queue_directory: str) -> None:

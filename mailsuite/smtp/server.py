@@ -34,6 +34,7 @@ from mailsuite.queue.cleanup import Cleanup
 from mailsuite.queue.envelope import Handling
 from mailsuite.queue.flushlog import flush_domains
 from mailsuite.queue.notify import Notifier, QueueNotice
+from mailsuite.queue.params import QUEUE_JOURNAL, QUEUE_JOURNAL_SEGMENT_LIMIT, QUEUE_JOURNAL_SEGMENT_SIZE
 from mailsuite.queue.store import open_store
 from mailsuite.rewrite.rewriter import Rewriter
 from mailsuite.sasl.auth_client import AuthClient, offered
@@ -110,8 +111,11 @@ class Server:
         self.anvil = AnvilClient(f"{queue_directory}/private/anvil", context.name) if self.rates.any else None
         self.client_key = ClientKey(settings[anvil_params.SMTPD_CLIENT_IPV4_PREFIX_LENGTH],
                                     settings[anvil_params.SMTPD_CLIENT_IPV6_PREFIX_LENGTH])
-        self.notifier = Notifier(f"{queue_directory}/public/qmgr", gathers=True)
-        self.cleanup = Cleanup(context.settings_of("cleanup"), self.rewriter, open_store(settings), self.notifier)
+        store, journal = open_store(settings), settings[QUEUE_JOURNAL]
+        if journal:
+            store.use_journal(size=settings[QUEUE_JOURNAL_SEGMENT_SIZE], most=settings[QUEUE_JOURNAL_SEGMENT_LIMIT])
+        self.notifier = Notifier(f"{queue_directory}/public/qmgr", gathers=True, journal=journal)
+        self.cleanup = Cleanup(context.settings_of("cleanup"), self.rewriter, store, self.notifier)
         self.cleanup.local_inspectors = LocalMilters(settings).inspectors       # of notices to the postmaster
         self.verifier = Verifier(settings, self.policy.resources.checks, self.policy.resources.source)
         if self.verifier.wanted:
