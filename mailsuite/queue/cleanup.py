@@ -340,7 +340,8 @@ class Intake:
                 notice = QueueNotice("new", self.queue_id, file.writer.start, size, kept, recipients)
             await store.commit_soon(
                 file, queue, lambda: self._tell(notice, file.place),
-                to_journal=notice is not None and notifier is not None and notifier.journal and not notifier.behind)
+                to_journal=store.journal is not None and notice is not None and notifier is not None
+                and notifier.journal and not notifier.behind)
         except OSError as error:
             log.warning("%s: write queue file: %s", self.queue_id, error)
             raise _storage(error) from error

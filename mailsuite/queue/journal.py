@@ -43,6 +43,7 @@ import secrets
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from msgspec import Struct
 
@@ -197,15 +198,18 @@ class Segment:
     def exists(self) -> bool:
         return os.fstat(self.fd).st_nlink > 0
 
-    @property
-    def is_orphan(self) -> bool:
-        """Nobody writes to it any more. For a descriptor that holds no lock of its own."""
+    @contextmanager
+    def kept_from_others(self) -> Iterator[bool]:
+        """Whether nobody writes to it any more; nobody begins to meanwhile. For who does not write to it himself."""
         try:
-            fcntl.flock(self.fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            return False
-        fcntl.flock(self.fd, fcntl.LOCK_UN)
-        return True
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            fcntl.flock(self.fd, fcntl.LOCK_UN)
 
     def remove(self) -> None:
         """Raises OSError. Who has it open may go on reading."""

@@ -138,19 +138,20 @@ class Journal:
                 segment = self._segment(name)
             except (FileNotFoundError, ValueError):
                 continue
-            orphan = segment.is_orphan
-            records = segment.records()
-            if orphan:
-                records = [record for record in records if self._is_whole(segment, record)]
-                if segment.retired and journal.finished(segment):
-                    segment.remove()
+            with segment.kept_from_others() as orphan:
+                records = segment.records()
+                if orphan:
+                    records = [record for record in records if self._is_whole(segment, record)]
+                    if segment.retired and journal.finished(segment):
+                        segment.remove()
             found += [(record, orphan) for record in records]
         for name in set(self._segments) - set(there):
             self._segments.pop(name)            # its descriptor goes when nobody looks at it any more
         return found
 
     def _is_whole(self, segment: Segment, found: Found) -> bool:
-        """Whether the record of a writer that is gone was written to its end; else it was never promised."""
+        """Whether the record of a writer that is gone was written to its end; else it was never promised. Nobody else
+        has the segment."""
         try:
             segment.read(found.place, found.queue_id)
         except (Gone, Damaged):
@@ -180,7 +181,7 @@ def recover(store: "QueueStore", warn: Warn, *, keep: bool = True) -> int:
             wanted = [move.queue_id for move in batch]
             for move, queue_id, error in zip(batch, wanted, reader.write_files(batch), strict=True):
                 if isinstance(error, OSError):
-                    warn(f"{queue_id}: cannot take from the journal: {error}")
+                    warn(f"{queue_id}: cannot take from the journal: {error.strerror or type(error).__name__}")
                     continue                    # a later look finds it
                 if error is not None:
                     # A record that its writer has not finished yet, or never did: nobody was promised anything.
@@ -191,8 +192,9 @@ def recover(store: "QueueStore", warn: Warn, *, keep: bool = True) -> int:
                     warn(f"{queue_id}: there is another message of that id: renamed to {move.queue_id}")
         reader.look()               # frees what was torn, removes what nobody needs
         for segment in journal.opened(reader.folder) if not keep else ():
-            if segment.is_orphan and journal.finished(segment):
-                segment.remove()
+            with segment.kept_from_others() as orphan:
+                if orphan and journal.finished(segment):
+                    segment.remove()
     finally:
         reader.close()
     return count

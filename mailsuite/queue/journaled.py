@@ -50,6 +50,7 @@ class Journaled:
         self._committer: Committer[Move] = Committer(THREADS, self.journal.write_files)
         self._sweeps = False
         self._retry_at = 0.0
+        self._looks: set[asyncio.Task[None]] = set()
         self._marks: Callable[[Message], set[asyncio.Task[None]]] = lambda message: set()
 
     def watch_marks(self, marks: "Callable[[Message], set[asyncio.Task[None]]]") -> None:
@@ -144,15 +145,21 @@ class Journaled:
         move = Move(place, queue_id, "incoming")
         try:
             await self._committer.commit(move)
-        except MailError:
-            return                          # its writer has not finished it yet
+        except MailError:                   # its writer is at it: perhaps we did not listen to its notice meanwhile
+            asyncio.get_running_loop().call_later(RETRY_S, self._look_again)
+            return
         except (OSError, ValueError) as error:
-            log.warning("%s: cannot take from the journal: %s", queue_id, error)
+            log.warning("%s: cannot take from the journal: %s", queue_id, reason_of(error))
             return
         if move.queue_id != queue_id:
             log.warning("%s: there is another message of that id: renamed to %s", queue_id, move.queue_id)
         self.journal.set_free(place)
         self._take(move.queue_id)
+
+    def _look_again(self) -> None:
+        task = asyncio.get_running_loop().create_task(self.look())
+        self._looks.add(task)
+        task.add_done_callback(self._looks.discard)
 
     # --- sweeps -----------------------------------------------------------------------------------------------------
 
@@ -172,7 +179,7 @@ class Journaled:
     def _swept(self, ended: "asyncio.Future[None]") -> None:
         error = None if ended.cancelled() else ended.exception()
         if error is not None:
-            log.warning("cannot make a file of a message of the journal: %s; it is tried again", error)
+            log.warning("cannot make a file of a message of the journal: %s; it is tried again", reason_of(error))
             self._retry_at = asyncio.get_running_loop().time() + RETRY_S
 
     async def everything(self) -> None:
@@ -182,14 +189,14 @@ class Journaled:
         if futures:
             for error in await asyncio.gather(*futures, return_exceptions=True):
                 if isinstance(error, Exception):
-                    log.warning("cannot make a file of a message of the journal: %s", error)
+                    log.warning("cannot make a file of a message of the journal: %s", reason_of(error))
 
     async def look(self, *, all_of_it: bool = False) -> None:
         """Find records that are not in our hands."""
         try:
             found = await self._store.pool.run(self.journal.look)
         except OSError as error:
-            log.warning("cannot look through the journal: %s", error)
+            log.warning("cannot look through the journal: %s", reason_of(error))
             return
         unknown: list[tuple[Found, bool]] = []
         for record, orphan in found:
@@ -202,3 +209,8 @@ class Journaled:
             if orphan or all_of_it or record.place in self._seen:
                 self.spill(record.place, record.queue_id)
         self._seen = frozenset(record.place for record, _ in unknown)
+
+
+def reason_of(error: BaseException) -> str:
+    """Without the name of a file: that of a segment is a secret."""
+    return error.strerror or type(error).__name__ if isinstance(error, OSError) else str(error)

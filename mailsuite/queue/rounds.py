@@ -26,7 +26,7 @@ from mailsuite.queue.active import Message
 from mailsuite.queue.bounce import Bouncer, Owed
 from mailsuite.queue.file import mark_done
 from mailsuite.queue.flushlog import FlushLogs
-from mailsuite.queue.journaled import Journaled
+from mailsuite.queue.journaled import Journaled, reason_of
 from mailsuite.queue.probes import Probed, is_probe, tell_outcome
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Rounds:
         try:
             await self.journaled.to_file(message)
         except (OSError, MailError) as error:
-            log.error("%s: cannot leave the journal: %s; it is tried again", message.queue_id, error)
+            log.error("%s: cannot leave the journal: %s; it is tried again", message.queue_id, reason_of(error))
             self._settle_later(message, self.settle)
             return
         self.settle(message)

@@ -210,7 +210,7 @@ class QueueManager:
         loop, context = asyncio.get_running_loop(), self._context
         lock = await hold(f"{self.store.directory}/active", wait_s=STOP_WAIT_S + 4)
         await self.scanner.recover()
-await self._recover_journal()
+        await self._recover_journal()
         entrances = [accept_protocols(listener.sock, lambda: Requests(self)) for listener in context.listeners]
         context.on_reload = self.reload
         context.ready()
@@ -226,9 +226,11 @@ await self._recover_journal()
             ticks.cancel()
             for entrance in entrances:
                 entrance.stop()
+        early = loop.create_task(self.manager.journaled.everything())
         until = loop.time() + STOP_WAIT_S
         while (self.manager.busy or self.rounds.busy) and loop.time() < until:
             await asyncio.sleep(0.02)
+        await early
         await self._leave_journal()
         watchdog.stop()
         self.agents.close()

@@ -132,6 +132,16 @@ ssize_t pwrite64(int fd, const void *octets, size_t size, off64_t at)
 
 ssize_t pwrite(int fd, const void *octets, size_t size, off_t at) { return pwrite64(fd, octets, size, at); }
 
+ssize_t pwritev64(int fd, const struct iovec *parts, int count, off64_t at)
+{
+    static ssize_t (*real)(int, const struct iovec *, int, off64_t);
+    if (!real)
+        real = (ssize_t (*)(int, const struct iovec *, int, off64_t))dlsym(RTLD_NEXT, "pwritev64");
+    return write_fails(fd) ? -1 : real(fd, parts, count, at);
+}
+
+ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t at) { return pwritev64(fd, parts, count, at); }
+
 static int change_fails(const char *path)
 {
     if (control == NULL || !control->change_error || control->path[0] == 0

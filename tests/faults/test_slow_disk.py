@@ -36,7 +36,7 @@ class Slow(threading.Thread):
 def test_smtpd_answers_others(shimmed: tuple[World, Shim]) -> None:
     world, shim = shimmed
     others = [smtplib.SMTP("127.0.0.1", world.suite.ports["smtp"], timeout=20) for _ in range(SENDERS)]
-    shim.slow_syncs(SLOW_MS, "/spool/incoming")
+    shim.slow_syncs(SLOW_MS, "/spool/")
     slow = [Slow(world, f"slow-{number}", world.suite.second) for number in range(SENDERS)]
     for sender in slow:
         sender.start()
@@ -115,7 +115,7 @@ def test_lmtp_answers_others(shimmed: tuple[World, Shim]) -> None:
     wait_for(lambda: shim.met)
     send(world, "quick", world.suite.second)
     wait_for(lambda: "quick" in delivered(world, world.suite.second))
-    assert any("active" in name for name in world.queued()), "the delivery was not slow"
+    assert world.queued(), "the delivery was not slow"
     shim.heal()
     wait_for(lambda: "slow-lmtp" in delivered(world, STORE))
 

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mailsuite.cli.site_files import DOMAIN
+from mailsuite.queue import journal
 from tests.faults.load import ImapSender
 from tests.support.suite import Suite, open_folder
 
@@ -108,9 +109,14 @@ class World:
         return found
 
     def queued(self) -> list[str]:
-        """Ids in the message queues and maildrop/. Twice, there and back: what moves meanwhile is seen one way."""
+        """Ids in the journal, the message queues and maildrop/. Twice, there and back: what moves meanwhile is seen one
+        way."""
         folders = ("incoming", "active", "deferred", "hold", "corrupt", "maildrop", "bounce")
-        return self._queued(folders) or self._queued(folders[::-1])
+        return self._journaled() + self._queued(folders) or self._queued(folders[::-1]) + self._journaled()
+
+    def _journaled(self) -> list[str]:
+        return [f"journal/{record.queue_id}" for segment in journal.opened(str(self.top / "spool" / journal.FOLDER))
+                for record in segment.records()]
 
     def _queued(self, folders: Sequence[str]) -> list[str]:
         return [f"{name}/{file}" for name in folders for _, _, files in os.walk(self.top / "spool" / name)
