@@ -20,8 +20,9 @@ secret: each record repeats it, so that no content of a message, which its sende
 Segment: blocks of BLOCK octets, the first one not used. A record begins at a block and fills whole blocks, so no write
 touches a neighbour. It is a header and the image of a queue file (file.py, offsets relative to the image):
 
-    magic(8) secret(16) generation(4) block(4) size of the image(4) crc(4) queue id(40), host order
-    crc: CRC-32 of the header with crc 0, and of the image without its tail, which has a CRC of its own
+    magic(8) secret(16) generation(4) block(4) size of the image(4) queue id(40) crc(4) check(4), host order
+    crc: CRC-32 of all before, and of the image without its tail, which has a CRC of its own
+    check: CRC-32 of all before: a header that is damaged says nothing, least of all which generation is the newest
 
 A segment belongs to the smtpd that holds its flock(2); its death gives it back. It is written from front to end, then
 once more with the next generation when every record has been freed. Records of an older generation than the newest
@@ -36,11 +37,13 @@ Who reads a record looks at its header again afterwards: it is written before wh
 there all of the record was.
 """
 
+import errno
 import fcntl
 import mmap
 import os
 import secrets
 import struct
+import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,12 +61,13 @@ RETIRED = 1
 STALE_S = 600.0                     # a segment that is still unfinished then has no maker any more
 LAST_GENERATION = (1 << 31) - 2
 RECORD_LIMIT = 128 * 1024           # octets of a message with its envelope; what is larger is worth a file
-_HEADER = struct.Struct("=8s16sIIII40s")
+_FIELDS = struct.Struct("=8s16sIII40s")
+_CHECKS = struct.Struct("=II")
 _MAGIC = b"MSJREC1\n"
 _NAME_SIZE = 32
 _CHUNK = 1 << 20
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
-HEADER = _HEADER.size
+HEADER = _FIELDS.size + _CHECKS.size
 
 
 class Gone(TemporaryError):
@@ -96,9 +100,19 @@ def record(secret: bytes, place: Place, queue_id: str, body: bytes, tail: bytes)
     name = queue_id.encode("ascii")
     if len(name) > 40:
         raise ValueError(f"queue id too long: {queue_id}")
-    fields = (_MAGIC, secret, place.generation, place.block, place.size)
-    crc = zlib.crc32(body, zlib.crc32(_HEADER.pack(*fields, 0, name)))
-    return b"".join((_HEADER.pack(*fields, crc, name), body, tail, bytes(-(HEADER + place.size) % BLOCK)))
+    fields = _FIELDS.pack(_MAGIC, secret, place.generation, place.block, place.size, name)
+    return b"".join((_header(fields, body), body, tail, bytes(-(HEADER + place.size) % BLOCK)))
+
+
+def _header(fields: bytes, body: bytes) -> bytes:
+    begun = zlib.crc32(fields)
+    crc = zlib.crc32(body, begun)
+    return fields + _CHECKS.pack(crc, zlib.crc32(crc.to_bytes(4, sys.byteorder), begun))
+
+
+def _is_sound(header: bytes) -> bool:
+    """Whether a header is as it was written."""
+    return len(header) == HEADER and zlib.crc32(header[:-4]) == _CHECKS.unpack_from(header, _FIELDS.size)[1]
 
 
 def is_name(text: str) -> bool:
@@ -160,7 +174,7 @@ class Segment:
                 for at in range(0, octets, _CHUNK):
                     os.pwrite(fd, bytes(min(_CHUNK, octets - at)), at)
                 if os.fstat(fd).st_size != octets:
-                    raise OSError(28, os.strerror(28), each)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), each)
                 os.fsync(fd)
             fcntl.flock(made[1], fcntl.LOCK_EX)
             os.rename(new, path)
@@ -249,7 +263,7 @@ class Segment:
 
     def read(self, place: Place, queue_id: str) -> bytes:
         """The image of a message, all of it checked. Raises Gone, Damaged, OSError."""
-        return read_record(self.fd, self.secret, place, queue_id, check=True)
+        return read_record(self.fd, self.secret, place, queue_id)
 
     def headers(self) -> list[tuple[Place, str]]:
         """Every record of the newest generation that has a header, in the order they were written; whole or not.
@@ -265,8 +279,9 @@ class Segment:
                 block += 1
                 if not octets.startswith(start, inside):
                     continue
-                _, _, generation, own, size, _, name = _HEADER.unpack_from(octets, inside)
-                if own != block - 1 or not 0 < size <= RECORD_LIMIT or generation < newest:
+                _, _, generation, own, size, name = _FIELDS.unpack_from(octets, inside)
+                if own != block - 1 or not 0 < size <= RECORD_LIMIT or generation < newest or not _is_sound(
+                        octets[inside:inside + HEADER]):
                     continue
                 if generation > newest:
                     found, newest = [], generation
@@ -289,46 +304,49 @@ class Segment:
         os.fdatasync(self.fd)
 
 
-def read_record(fd: int, secret: bytes, place: Place, queue_id: str, *, check: bool) -> bytes:
-    """The image of a record; check: compare its checksums as well. Raises Gone, Damaged, OSError."""
-    start = place.block * BLOCK
-    octets = os.pread(fd, HEADER + place.size, start)
-    wanted = (_MAGIC, secret, place.generation, place.block, place.size)
-    header = octets[:HEADER]
-    if len(octets) != HEADER + place.size or os.pread(fd, HEADER, start) != header:
-        raise Gone("message not in the journal", detail=f"{queue_id}: overwritten")
-    *fields, crc, name = _HEADER.unpack(header)
-    if tuple(fields) != wanted or name.rstrip(b"\0") != queue_id.encode("ascii"):
-        raise Gone("message not in the journal", detail=f"{queue_id}: another record is there")
+def read_record(fd: int, secret: bytes, place: Place, queue_id: str) -> bytes:
+    """The image of a record; all of it is checked. Raises Gone, Damaged, OSError."""
+    octets = os.pread(fd, HEADER + place.size, place.block * BLOCK)
+    _check_there(fd, secret, place, queue_id)
     image = octets[HEADER:]
-    if check:
-        body, _ = image_parts(image)
-        if zlib.crc32(body, zlib.crc32(_HEADER.pack(*wanted, 0, name))) != crc:
-            raise Damaged("queue file damaged", detail="checksum of a record of the journal is wrong")
+    if len(image) != place.size:
+        raise Gone("message not in the journal", detail=f"{queue_id}: the segment ends")
+    body, _ = image_parts(image)
+    if octets[:HEADER] != _header(octets[:_FIELDS.size], body):
+        raise Damaged("queue file damaged", detail="checksum of a record of the journal is wrong")
     return image
+
+
+def _check_there(fd: int, secret: bytes, place: Place, queue_id: str) -> None:
+    """What was read before was the record's. Raises Gone."""
+    header = os.pread(fd, HEADER, place.block * BLOCK)
+    wanted = _FIELDS.pack(_MAGIC, secret, place.generation, place.block, place.size, queue_id.encode("ascii"))
+    if header[:_FIELDS.size] != wanted or not _is_sound(header):
+        raise Gone("message not in the journal", detail=f"{queue_id}: another record is there")
 
 
 def copy_out(path: str, place: Place, queue_id: str) -> int:
     """A descriptor of a copy in memory that nobody can change: who gets it sees no other message of the segment.
 
+    The kernel copies: no content is left in the memory of a parent whose workers have other users' rights.
     Raises FileNotFoundError: the message has gone; OSError.
     """
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        image = read_record(fd, bytes.fromhex(place.segment), place, queue_id, check=False)
+        copy = os.memfd_create("message", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            at, left = place.block * BLOCK + HEADER, place.size
+            while left and (done := os.sendfile(copy, fd, at, left)):
+                at, left = at + done, left - done
+            _check_there(fd, bytes.fromhex(place.segment), place, queue_id)
+            fcntl.fcntl(copy, fcntl.F_ADD_SEALS, _SEALS)
+        except BaseException:
+            os.close(copy)
+            raise
     except Gone as error:
-        raise FileNotFoundError(2, error.detail, path) from error
+        raise FileNotFoundError(errno.ENOENT, error.detail, path) from error
     finally:
         os.close(fd)
-    copy = os.memfd_create("message", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    try:
-        written = os.write(copy, image)
-        if written != len(image):
-            raise OSError(28, os.strerror(28))
-        fcntl.fcntl(copy, fcntl.F_ADD_SEALS, _SEALS)
-    except OSError:
-        os.close(copy)
-        raise
     return copy
 
 

@@ -191,8 +191,8 @@ class Journaled:
                 if isinstance(error, Exception):
                     log.warning("cannot make a file of a message of the journal: %s", reason_of(error))
 
-    async def look(self, *, all_of_it: bool = False) -> None:
-        """Find records that are not in our hands."""
+    async def look(self, *, all_of_it: bool = False, twice: bool = False) -> None:
+        """Find records that are not in our hands; twice: and soon once more, should there be some."""
         try:
             found = await self._store.pool.run(self.journal.look)
         except OSError as error:
@@ -209,6 +209,8 @@ class Journaled:
             if orphan or all_of_it or record.place in self._seen:
                 self.spill(record.place, record.queue_id)
         self._seen = frozenset(record.place for record, _ in unknown)
+        if self._seen and twice:
+            asyncio.get_running_loop().call_later(RETRY_S, self._look_again)
 
 
 def reason_of(error: BaseException) -> str:

@@ -163,7 +163,7 @@ class QueueManager:
 
     def _look_soon(self) -> None:
         if not self.stopping and self._looking is None:
-            self._looking = asyncio.get_running_loop().create_task(self.manager.journaled.look())
+            self._looking = asyncio.get_running_loop().create_task(self.manager.journaled.look(twice=True))
             self._looking.add_done_callback(lambda _: setattr(self, "_looking", None))
 
     async def _flush_site(self, site: str) -> None:

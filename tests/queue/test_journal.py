@@ -205,6 +205,15 @@ def test_no_room_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert os.listdir(tmp_path) == []
 
 
+def test_a_damaged_header_says_nothing(segment: Segment) -> None:
+    """Were its generation believed, all other records would be taken for old ones."""
+    put(segment, 1, 5, "A" + ID, b"x\n")
+    put(segment, 2, 5, "B" + ID, b"y\n")
+    put(segment, 3, 5, "C" + ID, b"z\n")
+    os.pwrite(segment.fd, b"\xff", 2 * BLOCK + 25)          # of the generation
+    assert found(segment) == [(1, "A" + ID), (3, "C" + ID)]
+
+
 CONTENT = st.integers(0, 3 * BLOCK).map(lambda size: b"Subject: x\n\n" + b"y" * size)
 
 
