@@ -204,8 +204,7 @@ def test_what_stays_for_long_becomes_a_file(tmp_path: Path) -> None:
     async def story(world: Running) -> None:
         hold = world.agents["smtp"].hold = asyncio.Event()
         queue_id = (await world.put(MAIL, to=["x@far.test"])).queue_id
-        await until(lambda: world.where() == {"active": [queue_id]})
-        assert unfinished(world) == []
+        await until(lambda: world.where() == {"active": [queue_id]} and not unfinished(world))
         hold.set()
         await until(lambda: not world.where() and not needed(world))
         assert len(world.agents["smtp"].requests) == 1
