@@ -11,7 +11,7 @@ import os
 import time
 from array import array
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from itertools import islice, repeat
 
 from mailsuite.store.api import MailboxInUse, NoPermission, StoreError
@@ -80,8 +80,34 @@ class ScannedMaildir(MaildirFolder):
     def _open(self) -> None:
         """First look: keywords, UIDs, what the index knows."""
         self.uidlist.load()
-        if not self.uidlist.uid_validity:
-            self._begin_uidlist()
+        if self.uidlist.uid_validity:
+            self._take_over()
+        else:
+            self._begin()
+        self.uidlist.let_go()
+        self._drop_doubles()
+        if self.writable:
+            self.tidy_uidlist()
+            clean_tmp(self._in("tmp"))
+
+    def _begin(self) -> None:
+        """Nobody gave UIDs here. The list is written once, with those of all messages."""
+        with ExitStack() as held:
+            try:
+                held.enter_context(self.uidlist.locked())
+                self.uidlist.load()
+                if not self.uidlist.uid_validity:
+                    self.uidlist.begin(new_uid_validity(self.root))
+            except OSError as error:
+                _demand_unwritable(error)
+                self.uidlist.uid_validity = int(os.stat(self.folder).st_ctime)      # a Maildir we may only read
+            self._take_over()
+            try:
+                self.uidlist.settle()
+            except OSError as error:
+                _demand_unwritable(error)
+
+    def _take_over(self) -> None:
         self.uid_validity, self.uid_next = self.uidlist.uid_validity, self.uidlist.next_uid
         self.index = self._database.mailbox(self.name, self.uid_validity)
         self.highest_modseq = max(self.index.highest_modseq, read_log(self._in("dovecot.index.log")).modseq)
@@ -91,22 +117,6 @@ class ScannedMaildir(MaildirFolder):
         self._add_high_keywords()
         self._opened = True
         self._arrived(self._first_listing())
-        self.uidlist.let_go()
-        self._drop_doubles()
-        if self.writable:
-            self.tidy_uidlist()
-            clean_tmp(self._in("tmp"))
-
-    def _begin_uidlist(self) -> None:
-        try:
-            with self.uidlist.locked():
-                self.uidlist.load()
-                if not self.uidlist.uid_validity:
-                    self.uidlist.begin(new_uid_validity(self.root))
-        except OSError as error:
-            if error.errno not in UNWRITABLE:
-                raise
-            self.uidlist.uid_validity = int(os.stat(self.folder).st_ctime)      # a Maildir we may only read
 
     def _listed_now(self, folder: str) -> tuple[str, bytes]:
         """The folder that is about to be listed, and what its paths begin with."""
@@ -288,8 +298,7 @@ class ScannedMaildir(MaildirFolder):
                     self.read_keywords()
                 uids, ordered = self._assign(ordered)
         except OSError as error:
-            if error.errno not in UNWRITABLE:
-                raise
+            _demand_unwritable(error)
             uids, ordered = self._provisional(ordered)
         if ordered != files.bases:
             paths = dict(zip(files.bases, files.paths, strict=True))
@@ -391,3 +400,9 @@ class ScannedMaildir(MaildirFolder):
         """We changed the folder: what look() found still holds, but is looked at again soon."""
         self._mtimes["cur"] = os.stat(self._in("cur")).st_mtime_ns
         self._recheck_at = self._recheck_at or time.monotonic() + RECHECK_S
+
+
+def _demand_unwritable(error: OSError) -> None:
+    """A uidlist that cannot be written is no reason not to read mail; any other failure is raised."""
+    if error.errno not in UNWRITABLE:
+        raise error

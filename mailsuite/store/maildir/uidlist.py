@@ -81,6 +81,7 @@ class UidList:
         self._lock = MailboxLock(self._path, ("dotlock",), wait_s=wait_s, delay_s=0.02, stale_s=120)
         self._held = 0
         self._stamp: tuple[int, int, int] | None = None
+        self._begun = False             # by begin(): it is not on disk yet
         self.uid_validity, self.next_uid, self.guid = 0, 1, ""
         self._uids: dict[bytes, int] | None = {}        # None: as the file has it, and nobody has asked
         self.fields: dict[bytes, bytes] = {}
@@ -104,7 +105,7 @@ class UidList:
 
     def let_go(self) -> None:
         """Give the memory back until somebody asks."""
-        if self._stamp is not None:
+        if self._stamp is not None and not self._begun:
             self._uids = None
 
     def entry(self, base: bytes) -> Entry | None:
@@ -132,6 +133,8 @@ class UidList:
         try:
             fd = _opener(self._path)
         except FileNotFoundError:
+            if self._begun:
+                return False
             changed = self._stamp is not None or bool(self._uids)
             self._stamp, self.uids, self.fields, self.uid_validity, self.next_uid = None, {}, {}, 0, 1
             return changed
@@ -214,11 +217,19 @@ class UidList:
         return self.uid_validity > 0
 
     def begin(self, uid_validity: int) -> None:
-        """A list for a mailbox that has none (lock held). It reaches the disk with the first UIDs: until then a crash
-        costs nothing but its UIDVALIDITY, and ten thousand folders are seen for the first time in a minute."""
+        """A list for a mailbox that has none. It is written with the first UIDs, or by settle(), in any case before the
+        lock is given back.
+
+        It is not synced: the head says which UID comes next. Whatever part of such a list a crash leaves, no UID is
+        given twice: what is not listed gets a higher one, and without a head the UIDVALIDITY is another. So ten
+        thousand folders are seen for the first time in seconds."""
         self.uid_validity, self.next_uid = uid_validity, max(1, self.next_uid)
-        self.guid = self.guid or secrets.token_hex(16)
-        self.rewrite(self.uids, sync=False)
+        self.guid, self._begun = self.guid or secrets.token_hex(16), True
+
+    def settle(self) -> None:
+        """Write a list that was begun, if there were no UIDs to be given."""
+        if self._begun:
+            self.rewrite(self.uids, sync=False)
 
     def add(self, files: Sequence[tuple[bytes, bytes]], wanted: Sequence[int] = ()) -> list[int]:
         """Give UIDs to files, (base, fields) each, in this order; on disk on return. wanted: see scan.assign_new."""
@@ -240,6 +251,15 @@ class UidList:
     def add_plain(self, bases: Sequence[bytes]) -> Sequence[int]:
         """As add, without fields: for many."""
         uids = range(self.next_uid, self.next_uid + len(bases))
+        if self._begun and not self.uids:
+            self.next_uid += len(bases)
+            try:
+                self._replace(_plain_blocks(uids, bases), sync=False)
+            except OSError:
+                self.next_uid = uids.start
+                raise
+            self.let_go()
+            return uids
         first = self.next_uid == 1 and not self.uids
         replaces = not first and not self.uids.keys().isdisjoint(bases)
         if replaces:
@@ -256,7 +276,7 @@ class UidList:
 
     def _write(self, blocks: Iterable[bytes], replaces: bool) -> None:
         """Entries that were put are on disk on return. blocks: their lines."""
-        if replaces or self.damaged or self._stamp is None:
+        if replaces or self.damaged or self._begun or self._stamp is None:
             self.rewrite(self.uids)
         else:
             self._append(blocks)
@@ -294,6 +314,10 @@ class UidList:
         if keep is not self.uids:
             self.uids = {base: uid for base, uid in self.uids.items() if base in keep}
             self.fields = {base: fields for base, fields in self.fields.items() if base in keep}
+        self._replace(self._blocks(), sync=sync)
+
+    def _replace(self, blocks: Iterable[bytes], *, sync: bool) -> None:
+        """Write the list anew, with the entries in these blocks."""
         head = b"3 V%d N%d G%b\n" % (self.uid_validity, self.next_uid, self.guid.encode())
         temp = self._path + ".tmp"
         with suppress(FileNotFoundError):
@@ -302,21 +326,22 @@ class UidList:
         with open(fd, "wb") as file:
             os.fchmod(fd, self._mode)
             give_group(fd, self._gid)
-            file.write(head + self._lines())
+            file.write(head)
+            file.writelines(blocks)
             file.flush()
             if self._fsync and sync:
                 os.fdatasync(fd)
             os.rename(temp, self._path)
             self._note(fd)
-        self.damaged, self._new_name = False, not sync
+        self.damaged, self._begun, self._new_name = False, False, not sync
         if self._fsync and sync:
             fsync_directory(self.folder)
 
-    def _lines(self) -> bytes:
+    def _blocks(self) -> Iterable[bytes]:
         if not self.fields:
-            return b"".join(_plain_blocks(self.uids.values(), self.uids))
+            return _plain_blocks(self.uids.values(), self.uids)
         get = self.fields.get
-        return b"".join([Entry(uid, get(base, b""), base).line() for base, uid in self.uids.items()])
+        return [Entry(uid, get(base, b""), base).line() for base, uid in self.uids.items()]
 
     def save_uidls(self, uidls: "dict[bytes, bytes]") -> None:
         """P fields for these bases (lock held, loaded since)."""
