@@ -176,7 +176,7 @@ class Bouncer:
         envelope = message.envelope
         about = self._about(message)
         secret = envelope.require_tls == "yes"          # RFC 8689 section 5: as if RET=HDRS had been said
-        if secret or (envelope.ret is Ret.HDRS and not postmaster) or message.size > self._size_limit:
+        if secret or (envelope.ret is Ret.HDRS and not postmaster) or message.size + envelope.lines > self._size_limit:
             headers_only = True
         original = read_original(message, headers_only=headers_only)
         if self._threaded:

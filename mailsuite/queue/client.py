@@ -36,7 +36,7 @@ class AgentLink(asyncio.Protocol):
             async with asyncio.timeout(self._agents.connect_s):
                 await loop.create_unix_connection(lambda: self, self.path)
         except OSError as error:        # TimeoutError among them
-            log.warning("connect to transport %s: %s", self.path.rpartition("/")[2], error)
+            log.warning("connect to transport %s: %s", "/".join(self.path.split("/")[-2:]), error.strerror or error)
             self._agents.lost(self, was_up=False)
 
     def send(self, seq: int, line: bytes) -> None:

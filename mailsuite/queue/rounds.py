@@ -237,9 +237,9 @@ class Rounds:
             message.bounced += message.deferred
             message.deferred = []
         untold = False
+        owed = await self._failure(message) if message.bounced else False       # bad news first, as Postfix
         if message.sent and not envelope.verify:
             untold = await self._success(message, keep=not expired)
-        owed = await self._failure(message) if message.bounced else False
         if envelope.verify:
             await self._report(message)
         if message.bounced and not owed:

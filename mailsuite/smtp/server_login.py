@@ -64,7 +64,8 @@ class Login:
             return AuthFailed(reason="authentication is not available", temporary=True)
         try:
             return self._meaning(await self._server.auth.begin(
-                mechanism, service=self._server.sasl_service, initial=initial, peer=peer, tls=tls))
+                mechanism, service=self._server.sasl_service, initial=b"=" if initial == b"" else initial, peer=peer,
+                tls=tls))
         except TemporaryError as error:
             return self._away(error)
 

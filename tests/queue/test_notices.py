@@ -182,6 +182,8 @@ def test_only_what_could_not_be_told_stays_owed(tmp_path: Path, monkeypatch: pyt
     ({"ret": Ret.FULL}, {}, "message/rfc822"),
     ({}, {"bounce_size_limit": "20"}, "text/rfc822-headers"),
     ({"ret": Ret.FULL}, {"bounce_size_limit": "20"}, "text/rfc822-headers"),
+    ({"lines": 7}, {"bounce_size_limit": str(len(CONTENT) + 6)}, "text/rfc822-headers"),
+    ({"lines": 7}, {"bounce_size_limit": str(len(CONTENT) + 7)}, "message/rfc822"),
     ({"smtputf8": True}, {}, "message/global"), ({"smtputf8": True, "ret": Ret.HDRS}, {}, "message/global-headers")])
 def test_mail_programs_read_a_failure(tmp_path: Path, envelope: dict[str, object], values: dict[str, str],
                                       kind: str) -> None:

@@ -224,6 +224,13 @@ def test_who_is_not_there_is_of_the_class_bounce() -> None:
     assert refusal is not None and (refusal.reply[:9], refusal.sort) == ("550 5.1.1", "bounce")
 
 
+@pytest.mark.parametrize(("restrictions", "bad"), [
+    ("check_recipient_access", "check_recipient_access"), ("check_recipient_access permit", "permit")])
+def test_an_access_list_without_a_table(restrictions: str, bad: str, caplog: pytest.LogCaptureFixture) -> None:
+    assert reply(make(smtpd_recipient_restrictions=restrictions)).startswith("451 4.3.5 ")
+    assert f'restriction check_recipient_access: bad argument "{bad}": need maptype:mapname' in caplog.text
+
+
 def test_sasl_access_without_sasl_is_passed_over(caplog: pytest.LogCaptureFixture) -> None:
     policy = make(smtpd_sasl_auth_enable="no", smtpd_sender_restrictions="check_sasl_access static:REJECT")
     assert reply(policy) == ""

@@ -62,6 +62,13 @@ async def _incomplete(judge: Judge, argument: object) -> Verdict:
     return None
 
 
+async def _no_table(judge: Judge, argument: object) -> Verdict:
+    assert isinstance(argument, tuple)
+    log.warning('restriction %s: bad argument "%s": need maptype:mapname', *argument)
+    judge.server_error()
+    return None
+
+
 async def _nothing(judge: Judge, argument: object) -> Verdict:
     return None
 
@@ -87,7 +94,10 @@ def parse_list(text: str, resources: "Resources", classes: Mapping[str, list[Ste
         elif entry is not None and entry.prepare is None:
             steps.append(Step(name, entry.rule))
         elif entry is not None and entry.prepare is not None:
-            if at >= len(words):
+            if name.endswith("_access") and (at >= len(words) or ":" not in words[at]):
+                steps.append(Step(name, _no_table, (name, words[at] if at < len(words) else name)))
+                at += 1
+            elif at >= len(words):
                 steps.append(Step(name, _incomplete, name))
             elif not tables and ":" in words[at]:
                 steps.append(Step(name, _unknown, words[at]))
