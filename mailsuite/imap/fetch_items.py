@@ -118,8 +118,11 @@ def parse_fetch(arguments: list[Argument], offered: Container[str] = ()) -> Fetc
 
 
 def ordered(items: list[Item]) -> list[Item]:
-    """Each item once; what needs no message first."""
-    return sorted(dict.fromkeys(items), key=lambda item: item.what not in _BUFFERED)
+    """What needs no message first, each item once; sections are told as often as they are asked for."""
+    told: dict[tuple[Item, int], Item] = {}
+    for place, item in enumerate(items):
+        told.setdefault((item, place if item.section is not None else -1), item)
+    return sorted(told.values(), key=lambda item: item.what not in _BUFFERED)
 
 
 def count_first(items: Sequence[Item]) -> int:

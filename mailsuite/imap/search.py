@@ -203,7 +203,7 @@ class Search:
                     if any(not text or text in fold(decode_header(value)) or text in _addresses(value)
                            for value in fields)}
         return {uid for uid, fields in self._fields(name, uids, Sieve(text))
-                if any(not text or text in fold(decode_header(value)) for value in fields)}
+                if any(not text or text in fold(decode_header(value, even=False)) for value in fields)}
 
     def _text(self, text: str, headers: bool, uids: Sequence[int]) -> set[int]:
         if not text:

@@ -79,7 +79,8 @@ class Handler:
             self.context.params = replace(self.params, withheld=self.params.withheld | {"COMPRESS"})
         self.session = Session(greeting=self.greeting, max_line_length=self.params.max_line_length,
                                known=commands.known(self.context.params.withheld),
-                               literal_minus=self.params.literal_minus)
+                               literal_minus=self.params.literal_minus,
+                               literal8="IMAP4rev2" in self.params.offered)
         return self.session
 
     def at_once(self, question: object) -> Done | None:

@@ -85,6 +85,8 @@ class Go:
 
 
 # Arguments in front of the first message.
+_WITHOUT_ARGUMENTS = frozenset({"NOOP", "CHECK"})
+_TAKING_BINARY = frozenset({"SETMETADATA"})             # RFC 5464 section 5; messages are taken otherwise
 _BEFORE_MESSAGES = {"APPEND": 1, "REPLACE": 2, "UID REPLACE": 2}
 
 
@@ -110,12 +112,12 @@ class Session:
     """One dialogue. max_line_length: octets of a command with its literals, but for APPEND's.
 
     known: names of commands; arguments of others are not looked at. None: all are asked for. literal_minus: a client
-    may send LITERAL_MINUS octets without asking, not more (RFC 7888 section 5).
+    may send LITERAL_MINUS octets without asking, not more (RFC 7888 section 5). literal8: ~{} may stand for any string.
     """
 
     def __init__(self, *, greeting: bytes = b"", max_line_length: int = 65536,
-                 known: Container[str] | None = None, literal_minus: bool = False) -> None:
-        self._known, self._literal_minus = known, literal_minus
+                 known: Container[str] | None = None, literal_minus: bool = False, literal8: bool = False) -> None:
+        self._known, self._literal_minus, self._literal8 = known, literal_minus, literal8
         self.timeout_s = INACTIVITY_S
         self._greeting, self._limit = greeting, max_line_length
         self._lines = LineBuffer(max_line_length)
@@ -262,6 +264,13 @@ class Session:
             return self._end_for_literal(actions, reading)
         if reading.streams:
             return self._announce(actions, reading, literal)
+        if literal.sync and reading.name in _WITHOUT_ARGUMENTS:
+            return self._ask(actions, Command(reading.tag, reading.name, []))       # as Dovecot: nobody reads them
+        if literal.binary and not self._literal8 and reading.name not in _TAKING_BINARY:
+            self._reading, self._step = None, self._read_command
+            self._refuse(actions, reading, PeerError("literal8 not allowed here"))
+            self._skip_behind(line)
+            return True
         reading.octets += literal.size
         if reading.octets > self._limit:
             actions.append(Send(b"* BYE Literal size too large\r\n"))
@@ -353,7 +362,7 @@ class Session:
         if line is None:
             return self._step == self._skip_line
         assert self._reading is not None
-        return self._ask(actions, IdleEnd(self._reading.tag, line.strip().upper() == b"DONE"))
+        return self._ask(actions, IdleEnd(self._reading.tag, line.upper() == b"DONE"))
 
     # --- ends -----------------------------------------------------------------------------------------------------
 

@@ -55,9 +55,12 @@ def decode(octets: bytes, charset: bytes) -> str:
         return octets.decode("utf-8", "replace")
 
 
-def decode_header(value: bytes) -> str:
-    """A field's value, RFC 2047 words decoded, white space and folds one blank each."""
-    value = _WHITE.sub(b" ", value)
+def decode_header(value: bytes, *, even: bool = True) -> str:
+    """A field's value, RFC 2047 words decoded, white space and folds one blank each.
+
+    Not even: the white space of an unfolded value as it stands, but a tab is a blank; so Dovecot searches.
+    """
+    value = _WHITE.sub(b" ", value) if even else value.replace(b"\t", b" ")
     if b"=?" not in value:
         return value.decode("utf-8", "replace")
     out, at = [], 0

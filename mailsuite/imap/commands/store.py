@@ -28,7 +28,7 @@ def do_store(context: Context, command: Command) -> Run:
     name, silent = _silent(arguments[1].decode("ascii").upper())
     if name not in _ACTIONS:
         raise PeerError("Invalid arguments")
-    given = arguments[2] if len(arguments) == 3 and isinstance(arguments[2], list) else arguments[2:]
+    given = arguments[2] if len(arguments) > 2 and isinstance(arguments[2], list) else arguments[2:]
     flags = parse_flags(given, context.params.max_keyword_length)
     limited = Limited(context)
     ranges = limited.highest(selected, selected.positions(arguments[0], uid=command.uid))
