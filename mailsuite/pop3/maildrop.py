@@ -17,6 +17,7 @@ from mailsuite.store.api import FlagAction, Mailbox, MailStore, Message, Message
 
 SEEN = "\\Seen"
 LARGE = 256 * 1024      # octets of a message that is read and sent in blocks
+READ_AHEAD = 16         # messages that the kernel is asked for while one is sent
 _XUIDL = re.compile(rb"(?i)x-uidl[ \t]*:[ \t]*([^\r\n]+)\r\n(?![ \t])")
 
 # RFC822.SIZE by UID, as long as a mailbox is open: a client that comes every few minutes asks for all each time.
@@ -50,6 +51,7 @@ class Maildrop:
         self._params = params
         self.last = self._last_seen() if params.enable_last else 0      # the highest number that was read
         self.gone_before = 0                    # the last number that was found to be gone
+        self._reads_ahead, self._ahead = False, 0               # whether, and the position that it has come to
         self._in_hand: tuple[int, Message] | None = None        # its position
 
     def _last_seen(self) -> int:
@@ -130,6 +132,16 @@ class Maildrop:
         message = self.mailbox.message_at_once(self.uids[position]) if 0 <= position < self.count else None
         self._in_hand = None if message is None else (position, message)
         return message is not None
+
+    def wanted_next(self, position: int, *, waited: bool) -> list[int]:
+        """UIDs of messages behind this one that the kernel should read meanwhile (Mailbox.will_need). Most clients take
+        one message after the other, and from a disk each would wait for its own. waited: this one was not in memory."""
+        if waited:
+            self._reads_ahead = True
+        if not self._reads_ahead or not 0 <= position < self.count or position + READ_AHEAD // 2 < self._ahead:
+            return []
+        begin, self._ahead = max(position + 1, self._ahead), position + 1 + READ_AHEAD
+        return self.uids[begin:self._ahead]
 
     def size_of(self, position: int, message: object) -> int:
         """Octets of one message, as LIST has them; of others nothing is found out. Raises MessageGone, StoreError."""

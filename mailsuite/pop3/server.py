@@ -15,7 +15,7 @@ import os
 import socket
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mailsuite.access import user_mail
 from mailsuite.access.conversation import converse
@@ -57,6 +57,7 @@ class Handler:
         self.extra = context.extra
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._running: Job[tuple[bytes, Done | None]] | None = None
+        self._begun: _Begun | None = None
 
     def open(self, channel: Channel) -> Session:
         self.channel = channel
@@ -64,23 +65,38 @@ class Handler:
         self.session.octets_out = len(GREETING) - len(self.greeting)
         return self.session
 
+    def at_once(self, question: object) -> Done | None:
+        """What needs nothing but memory, and is said in one step, needs no task."""
+        begun = self._begin(question)
+        self._begun = begun if begun.done is None else None
+        return begun.done
+
     async def answer(self, question: object) -> object:
+        begun, self._begun = self._begun or self._begin(question), None
+        steps, octets, done = begun
+        while done is None:
+            if octets:
+                self.channel.send(octets)
+                self.session.octets_out += len(octets)
+                await self.channel.drain()
+            # When the client leaves meanwhile, finish() still waits for the step's end.
+            job = self._running = self.mail.start(lambda: _step(steps))
+            octets, done = await job.future
+        return done
+
+    def _begin(self, question: object) -> "_Begun":
+        """As far as it goes without waiting."""
         assert isinstance(question, Command)
-        in_thread = commands.waits(self.context, question)
+        waits = commands.waits(self.context, question)
+        if question.name == "RETR":
+            self._read_ahead(question, waited=waits)
         steps = commands.run(self.context, question)
-        while True:
-            if in_thread:
-                # When the client leaves meanwhile, finish() still waits for the step's end.
-                job = self._running = self.mail.start(lambda: _step(steps))
-                octets, done = await job.future
-            else:
-                octets, done = _step(steps)
-            if done is not None:
-                return done
-            in_thread = True
-            self.channel.send(octets)
-            self.session.octets_out += len(octets)
-            await self.channel.drain()
+        return _Begun(steps, b"", None) if waits else _Begun(steps, *_step(steps))
+
+    def _read_ahead(self, question: Command, *, waited: bool) -> None:
+        maildrop, number = self.context.maildrop, question.arguments[:10]
+        if number.isdecimal() and (uids := maildrop.wanted_next(int(number) - 1, waited=waited)):
+            self.mail.start(lambda: maildrop.mailbox.will_need(uids))
 
     def body(self, octets: bytes) -> None:
         """No command of POP3 has content."""
@@ -99,6 +115,14 @@ class Handler:
         log.info("Disconnected: %s %s", REASONS.get(reason, reason), await self.mail.run(
             lambda: logout_text(context, self.session.octets_in, self.session.octets_out, self.variables)),
             extra=self.extra)
+
+
+class _Begun(NamedTuple):
+    """A command that is under way: what it said first, and its end if that was all."""
+
+    steps: Run
+    octets: bytes
+    done: Done | None
 
 
 def _leave(context: Context) -> None:

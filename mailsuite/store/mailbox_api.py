@@ -169,6 +169,11 @@ class Mailbox(Protocol):
         none of these, or gone, or this store cannot tell."""
         ...
 
+    def will_need(self, uids: Sequence[int]) -> None:
+        """Have the kernel read these messages from the disk, for who will soon want them one by one. It raises nothing,
+        and a store may do nothing."""
+        ...
+
     def read_some(self, uids: Sequence[int], octets: int = ...) -> list[bytes | None]:
         """Messages as stored (LF or CRLF), for who reads many: of the first of uids, at least one, until they are so
         many octets together (by default 1 MB). None for a message that is gone. Nothing is kept. Raises StoreError."""

@@ -137,6 +137,9 @@ class MailboxKind(ABC):
     def blocks(self, uid: int) -> Iterator[bytes] | None:
         return None
 
+    def will_need(self, uids: Sequence[int]) -> None:  # noqa: B027 (one file needs no advice: the kernel reads ahead)
+        """Have the kernel read these messages."""
+
     def message_at_once(self, uid: int) -> Message | None:
         return None
 

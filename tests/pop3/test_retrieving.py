@@ -2,12 +2,15 @@
 
 import asyncio
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from mailsuite.access.user_mail import UserMail
+from mailsuite.store.api import StoreError
 from mailsuite.store.maildir.mailbox import MaildirMailbox
+from mailsuite.store.opening import open_store
 from tests.support.mail_sessions import Pop3Server
 
 
@@ -126,3 +129,65 @@ def test_a_large_message_goes_out_in_blocks(tmp_path: Path, monkeypatch: pytest.
             client.close()
 
     asyncio.run(work())
+
+
+def test_a_message_that_cannot_be_read_to_its_end_ends_the_session(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """No reply can be told from content any more."""
+    fill(tmp_path, [b"Subject: large\n\n" + b"line\n" * 100_000])
+
+    def blocks(self: MaildirMailbox, uid: int) -> Iterator[bytes]:
+        yield b"Subject: large\r\n\r\n" + b"line\r\n" * 50_000
+        raise StoreError("the disk is broken")
+
+    async def work() -> None:
+        async with Pop3Server({"alice": tmp_path}) as server:
+            client = await Client.log_in(server)
+            assert (await client.say(b"LIST 1")).startswith(b"+OK 1 ")
+            monkeypatch.setattr(MaildirMailbox, "blocks", blocks)
+            client.writer.write(b"RETR 1\r\n")
+            said = await asyncio.wait_for(client.reader.read(), 20)
+            assert said.startswith(b"+OK ")
+            assert b"-ERR" not in said
+            assert not said.endswith(b"\r\n.\r\n")
+            client.close()
+
+    asyncio.run(work())
+    assert "the disk is broken" in caplog.text
+
+
+def test_messages_on_the_disk_are_read_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once one was not in memory; what was asked for is not asked for again."""
+    fill(tmp_path, [b"Subject: %d\n\nbody\n" % number for number in range(50)])
+    wanted: list[list[int]] = []
+    in_memory = True
+
+    def cached(path: bytes, most: int) -> bytes | None:
+        return Path(os.fsdecode(path)).read_bytes() if in_memory else None
+
+    monkeypatch.setattr("mailsuite.store.maildir.mailbox.read_cached", cached)
+    monkeypatch.setattr(MaildirMailbox, "will_need", lambda self, uids: wanted.append(list(uids)))
+
+    async def work() -> None:
+        nonlocal in_memory
+        async with Pop3Server({"alice": tmp_path}) as server:
+            client = await Client.log_in(server)
+            for number in range(1, 51):
+                in_memory = number != 4
+                assert (await client.say(b"RETR %d" % number, multiline=True)).startswith(b"+OK ")
+            assert (await client.say(b"RETR 51")).startswith(b"-ERR")
+            client.close()
+
+    asyncio.run(work())
+    assert wanted[0] == list(range(5, 21))
+    assert sorted(sum(wanted, [])) == list(range(5, 51))
+
+
+def test_what_is_read_ahead_may_be_gone(tmp_path: Path) -> None:
+    paths = fill(tmp_path, [b"Subject: %d\n\nbody\n" % number for number in range(3)])
+    store = open_store("alice", home=str(tmp_path), location="maildir:~/Maildir")
+    inbox = store.open("INBOX")
+    paths[1].unlink()
+    inbox.will_need([1, 2, 3, 4])
+    assert inbox.message(3).fields(b"Subject") == [b"2"]
+    store.close()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mailsuite.store.api import FlagAction, Mailbox, MailStore, NotPossible, StoreError
+from mailsuite.store.api import FlagAction, Mailbox, MailStore, MessageGone, NotPossible, StoreError
 from mailsuite.store.mbox.file import MboxFile, OpenFile
 from mailsuite.store.mbox.headers import Wanted, compose, refit, strip_state
 from mailsuite.store.mbox.parse import parse_from_line, read_state, scan
@@ -406,3 +406,54 @@ def test_mail_into_an_empty_mailbox_is_not_its_first_word(tmp_path: Path, path: 
     deliver(path, b"Subject: evil\nX-IMAPbase: 7 0000000009\nX-UID: 1\n\n")
     changes = view.sync(expunges=True)
     assert not changes.gone and list(view.uids) == [2] and inbox.uid_validity != 7
+
+
+# --- large messages, in blocks ----------------------------------------------------------------------------------------
+
+LARGE = b"Subject: large\n\n" + b"".join(b"line %d\n" % number for number in range(250_000)) + b"\rlast\r\n"
+
+
+def test_a_large_message_comes_in_blocks(tmp_path: Path, path: Path) -> None:
+    path.write_bytes(TWO)
+    deliver(path, LARGE)
+    deliver(path, b"Subject: four\n\nbody\n")
+    inbox = open_inbox(tmp_path)
+    inbox.open_view(read_only=True)
+    assert inbox.message(3).size > 2 << 20
+    assert [b"".join(inbox.blocks(uid) or ()) for uid in (1, 2, 3, 4)] == [
+        inbox.message(uid).crlf for uid in (1, 2, 3, 4)]
+    assert max(map(len, inbox.blocks(3) or ())) < 1.2 * (1 << 20)
+
+
+def test_a_large_message_is_followed_where_it_goes(tmp_path: Path, path: Path) -> None:
+    """Another session expunges and changes flags, others deliver, while somebody reads slowly."""
+    path.write_bytes(TWO)
+    deliver(path, LARGE)
+    inbox = open_inbox(tmp_path)
+    view = inbox.open_view(read_only=False)
+    whole = inbox.message(3).crlf
+    blocks = inbox.blocks(3)
+    assert blocks is not None
+    found = [next(blocks), next(blocks)]
+    inbox.store_flags([3], FlagAction.ADD, ["\\Seen", "$Key"])
+    inbox.remove([1])
+    found.append(next(blocks))
+    deliver(path, b"Subject: five\n\nbody\n")
+    assert b"".join([*found, *blocks]) == whole
+    view.close()
+
+
+def test_a_large_message_that_goes_is_cut_short(tmp_path: Path, path: Path) -> None:
+    path.write_bytes(TWO)
+    deliver(path, LARGE)
+    inbox = open_inbox(tmp_path)
+    inbox.open_view(read_only=False)
+    blocks = inbox.blocks(3)
+    assert blocks is not None
+    next(blocks)
+    next(blocks)
+    inbox.remove([3])
+    with pytest.raises(StoreError):
+        list(blocks)
+    with pytest.raises(MessageGone):
+        inbox.blocks(3)

@@ -13,7 +13,7 @@ from mailsuite.base.errors import MailError, PeerError
 from mailsuite.base.log import access_logger
 from mailsuite.pop3.commands.context import Context, Run, position_of
 from mailsuite.pop3.commands.errors import refusal
-from mailsuite.pop3.commands.retrieve import do_retr, do_top
+from mailsuite.pop3.commands.retrieve import CutShort, do_retr, do_top
 from mailsuite.pop3.reply import INTERNAL, error, listing, ok
 from mailsuite.pop3.session import Command, Done
 from mailsuite.pop3.syntax import lang_reply
@@ -145,6 +145,9 @@ def run(context: Context, command: Command) -> Run:
     except NotAvailable as problem:      # the +OK of the listing may be under way
         log.error("UIDL: %s", problem, extra=context.extra)
         return Done(b"", close=True, reason="POP3 UIDLs couldn't be listed")
+    except CutShort as problem:
+        log.error("%s: %s", command.name, problem, extra=context.extra)
+        return Done(b"", close=True, reason="A message couldn't be read to its end")
     except MailError as problem:
         log.error("%s: %s", command.name, problem.detail or problem.public, extra=context.extra)
         return Done(refusal(problem))

@@ -6,6 +6,7 @@ A large message is read, changed and sent a block at a time (Maildrop.blocks); o
 from collections.abc import Generator, Iterable, Iterator
 from itertools import chain
 
+from mailsuite.base.errors import MailError
 from mailsuite.message.header import header_size
 from mailsuite.message.message import Message
 from mailsuite.message.surrogate import ascii_header
@@ -17,6 +18,13 @@ from mailsuite.store.api import MessageGone
 
 BLOCK = 64 * 1024
 HEADER_LIMIT = 1 << 20      # a longer header counts as ended there
+
+
+class CutShort(Exception):
+    """A message cannot be read to its end, and its beginning was sent: no reply can be told from content any more."""
+
+    def __init__(self, problem: MailError) -> None:
+        super().__init__(problem.detail or problem.public)
 
 
 def do_retr(context: Context, arguments: str) -> Run:
@@ -63,13 +71,18 @@ def _content(context: Context, first: bytes, message: Message | Iterator[bytes],
         blocks, header_ended = _whole(context, message, lines), needs_end and message.header_ended
     else:
         blocks, header_ended = _streamed(context, message, lines)
-    for block in stuffed(blocks):
-        if len(pending) + len(block) > BLOCK:
-            sent += len(pending)
-            yield pending
-            pending = block
-        else:
-            pending += block
+    try:
+        for block in stuffed(blocks):
+            if len(pending) + len(block) > BLOCK:
+                sent += len(pending)
+                yield pending
+                pending = block
+            else:
+                pending += block
+    except MailError as problem:
+        if not sent:
+            raise
+        raise CutShort(problem) from problem
     if needs_end and not header_ended:
         pending += b"\r\n"     # some clients wait for ever for the empty line behind a header
     yield pending

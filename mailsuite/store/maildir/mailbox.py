@@ -27,7 +27,7 @@ from mailsuite.store.maildir.filename import (
 )
 from mailsuite.store.maildir.folder import Path
 from mailsuite.store.maildir.keywords import write_keywords
-from mailsuite.store.maildir.reading import open_file, read_file, read_head
+from mailsuite.store.maildir.reading import advise, open_file, read_file, read_head
 from mailsuite.store.maildir.scan import ScannedMaildir
 
 AT_ONCE = 64 * 1024     # octets of a message that an event loop may read from the kernel's memory
@@ -63,6 +63,12 @@ class MaildirMailbox(ScannedMaildir):
             file = self._with_file(uid, open_file)
         assert isinstance(file, FileIO)
         return _blocks(file)
+
+    def will_need(self, uids: Sequence[int]) -> None:
+        with self.lock:
+            paths = self._paths(uids)
+        for _, path in paths:
+            advise(path)
 
     def message_at_once(self, uid: int) -> Message | None:
         if not self.lock.acquire(blocking=False):       # somebody is at work on the mailbox

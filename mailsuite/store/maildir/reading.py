@@ -3,6 +3,7 @@
     octets, date = read_file(path)      all of it, and the time of its last change
     octets = read_head(path)            from its beginning to some point behind the header
     file = open_file(path)              for one that is too large for memory
+    advise(path)                        it will be wanted soon: the kernel begins to read it; raises nothing
 
 path: bytes. Never follows a symbolic link. Raises OSError.
 """
@@ -40,6 +41,19 @@ def read_head(path: bytes) -> bytes:
 
 def open_file(path: bytes) -> FileIO:
     return FileIO(os.open(path, _FLAGS), "rb")
+
+
+def advise(path: bytes) -> None:
+    try:
+        fd = os.open(path, _FLAGS)
+    except OSError:         # renamed or gone meanwhile: who reads it will see
+        return
+    try:
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_WILLNEED)
+    except OSError:
+        pass
+    finally:
+        os.close(fd)
 
 
 def _rest(fd: int, octets: bytes) -> bytes:

@@ -5,11 +5,13 @@ the last session leaves (mbox_lazy_writes), in place where the headers have room
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Literal
 
-from mailsuite.store.api import Append, CopyResult, MessageGone, NoPermission
+from mailsuite.message.crlf import BlockConverter, to_crlf
+from mailsuite.store.api import Append, CopyResult, MessageGone, NoPermission, StoreError
 from mailsuite.store.flags import KEYWORD_SHIFT
 from mailsuite.store.mailbox import BaseMailbox, Change
 from mailsuite.store.mbox.append import MboxAppend, copy_messages
@@ -19,6 +21,7 @@ from mailsuite.store.mbox.identity import MD5_FIELDS, header_md5
 from mailsuite.store.mbox.parse import Span, parse_from_line
 from mailsuite.store.mbox.rewrite import rewrite
 from mailsuite.store.mbox.sync import ScannedMbox, stamp_of
+from mailsuite.store.mbox.window import WINDOW
 
 
 class MboxMailbox(ScannedMbox):
@@ -38,11 +41,15 @@ class MboxMailbox(ScannedMbox):
 
     def _octets(self, uid: int, until: Literal["header", "body", "end"] = "end") -> tuple[Span, bytes]:
         """The message's span and its octets from the From line on, until its header begins, its body, or it ends."""
+        return self._part(uid, lambda span: slice(span.start, getattr(span, until)))
+
+    def _part(self, uid: int, of: Callable[[Span], slice]) -> tuple[Span, bytes]:
+        """The message's span and what `of` says of it, wherever in the file it is by now."""
         if self._held is not None:
             span = self.spans.get(uid)
             if span is None or self.rows.position(uid) is None:
                 raise MessageGone
-            return span, self._held[span.start: getattr(span, until)]
+            return span, self._held[of(span)]
         for again in (True, False):
             self.look()
             span = self.spans.get(uid)
@@ -53,13 +60,34 @@ class MboxMailbox(ScannedMbox):
                     raise MessageGone
                 data, info = opened
                 if stamp_of(info) == self._stamp or not again:
-                    return span, data[span.start: getattr(span, until)]
+                    return span, data[of(span)]
         raise MessageGone
 
     def read_stored(self, uid: int) -> bytes:
         span, octets = self._octets(uid)
         header = octets[span.header - span.start: span.body - span.start]
         return strip_state(header) + octets[span.body - span.start:]
+
+    def blocks(self, uid: int) -> Iterator[bytes]:
+        with self.lock:
+            span, octets = self._octets(uid, "body")
+        return self._blocks(uid, strip_state(octets[span.header - span.start:]), span.end - span.body)
+
+    def _blocks(self, uid: int, header: bytes, size: int) -> Iterator[bytes]:
+        """Locked for a block at a time: who reads slowly keeps nobody from delivering. What other programs do meanwhile
+        moves the message, and that is followed; who takes it away cuts it short. Raises StoreError."""
+        wire = BlockConverter(to_crlf)
+        yield wire.feed(header)
+        for at in range(0, size, WINDOW):
+            try:
+                with self.lock:
+                    span, octets = self._part(uid, partial(_body_slice, at=at))
+            except MessageGone:
+                raise StoreError("the message was expunged while it was read") from None
+            if span.end - span.body != size:
+                raise StoreError("the message changed while it was read")
+            yield wire.feed(octets)
+        yield wire.end()
 
     def read_headers(self, uids: Sequence[int]) -> Iterator[tuple[int, bytes]]:
         with self.bulk():
@@ -194,6 +222,11 @@ class MboxMailbox(ScannedMbox):
         whole = self.options.header_md5_all
         headers = self.header_fields(uids, () if whole else MD5_FIELDS, negate=whole)
         return ["" if header is None else header_md5(header, whole=whole) for header in headers]
+
+
+def _body_slice(span: Span, at: int) -> slice:
+    """WINDOW octets of the body, from there on: what one read gives."""
+    return slice(span.body + at, min(span.body + at + WINDOW, span.end))
 
 
 class _Locked:
