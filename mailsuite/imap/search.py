@@ -8,10 +8,12 @@ cheap keys (flags, numbers, dates) first, so texts are read of few messages. Blo
 
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
 
 from mailsuite.imap import numbers
 from mailsuite.imap.facts import facts_of
+from mailsuite.imap.mime_keys import Test, matches
 from mailsuite.imap.objectid import email_ids
 from mailsuite.imap.search_keys import (
     Age,
@@ -24,6 +26,7 @@ from mailsuite.imap.search_keys import (
     InMailbox,
     InThread,
     Key,
+    MimePart,
     ModSeq,
     Moment,
     Not,
@@ -33,18 +36,19 @@ from mailsuite.imap.search_keys import (
     Size,
     Text,
 )
-from mailsuite.imap.search_text import Texts
+from mailsuite.imap.search_text import Stopped, Texts
 from mailsuite.imap.sent_date import sent_date
 from mailsuite.imap.sieve import Sieve
 from mailsuite.imap.text import decode_header, fold
 from mailsuite.imap.view import Selected
 from mailsuite.message.address import parse_addresses
 from mailsuite.message.header import split_fields, unfold
+from mailsuite.store.api import MessageGone
 
 ADDRESS_FIELDS = (b"FROM", b"TO", b"CC", b"BCC")
 BATCH = 500             # messages whose headers are asked for at once
 _COST = {All: 0, InMailbox: 0, Numbers: 0, HasFlag: 1, ModSeq: 1, Guid: 1, ObjectId: 1, Age: 2, Day: 2, Moment: 2,
-         Size: 3, Header: 5, InThread: 6, Text: 9}
+         Size: 3, Header: 5, InThread: 6, MimePart: 8, Text: 9}
 
 
 class Search:
@@ -53,7 +57,7 @@ class Search:
 
     def __init__(self, selected: Selected, now: float, stop: Callable[[], bool] = lambda: False) -> None:
         self.selected, self.mailbox, self.now = selected, selected.mailbox, now
-        self._texts = Texts(selected, stop)
+        self._texts, self._stop = Texts(selected, stop), stop
 
     def find(self, key: Key) -> list[int]:
         uids = list(self.selected.view.uids)
@@ -103,8 +107,21 @@ class Search:
                 return {uid for uid, one in zip(uids, known, strict=False) if one == text}
             case Moment():
                 return self._moment(key, uids)
+            case MimePart(test):
+                return self._parts(test, uids)
             case InThread(inner):
                 return self._thread(inner) & set(uids)
+
+    def _parts(self, test: Test, uids: Sequence[int]) -> set[int]:
+        """Reads the messages."""
+        found = set[int]()
+        for uid in uids:
+            if self._stop():
+                raise Stopped
+            with suppress(MessageGone):
+                if matches(test, self.mailbox.message(uid)):
+                    found.add(uid)
+        return found
 
     @cached_property
     def guid(self) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from mailsuite.base.errors import PeerError
 from mailsuite.imap import numbers
 from mailsuite.imap.dates import parse_date
+from mailsuite.imap.mime_keys import Test, parse_mime
 from mailsuite.imap.syntax import Argument, Atom, String, number
 
 MAX_KEYS = 5000
@@ -115,6 +116,13 @@ class ObjectId:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class MimePart:
+    """A part of the message matches (mime_keys.py)."""
+
+    test: Test
+
+
 # Keys that only doveadm's queries have (access/doveadm_query.py).
 
 
@@ -149,7 +157,7 @@ class InMailbox:
 
 
 Key = (All | And | Or | Not | HasFlag | Numbers | Day | Age | Size | Header | Text | ModSeq | ObjectId | Moment | Guid
-       | InThread | InMailbox)
+       | InThread | InMailbox | MimePart)
 
 _FLAGS = {name.upper(): "\\" + name for name in ("Answered", "Deleted", "Draft", "Flagged", "Seen", "Recent")}
 _FIELDS = ("BCC", "CC", "FROM", "TO", "SUBJECT")
@@ -329,6 +337,12 @@ def _in_thread(parser: _Parser, name: str) -> Key:
     return InThread(parser.key())
 
 
+def _mime_part(parser: _Parser, name: str) -> Key:
+    test, rest = parse_mime(parser.words[::-1])
+    parser.words[:] = rest[::-1]
+    return MimePart(test)
+
+
 def _object_id(parser: _Parser, name: str) -> Key:
     return ObjectId(name, parser.text(name))
 
@@ -375,6 +389,7 @@ _KEYS: Mapping[str, Callable[[_Parser, str], Key]] = {
     "SAVEDATESUPPORTED": lambda parser, name: All(),        # RFC 8514 section 4.3
     "MODSEQ": _modseq,
     "INTHREAD": _in_thread,
+    "MIMEPART": _mime_part,
     "X-GUID": lambda parser, name: Guid(parser.text(name)),
     "X-REAL-UID": _uid,
     "X-MAILBOX": lambda parser, name: InMailbox(_name_pattern(parser.text(name))),
