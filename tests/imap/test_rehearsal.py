@@ -1,5 +1,6 @@
 """A worker in reserve plays a session through: all of it works, nothing is left, and nothing that fails is told."""
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,9 @@ def test_all_commands_work_and_nothing_is_left(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(commands, "run", noted)
     monkeypatch.setattr(server_rehearsal, "MEMORY", str(tmp_path))
+    threads = threading.active_count()
     server_rehearsal.rehearse()
+    assert threading.active_count() == threads          # one that began with other rights would keep some of them
     assert said == [name.encode() + b" " + OK for name, _ in server_rehearsal._COMMANDS]
     assert list(tmp_path.iterdir()) == []
 
