@@ -4,8 +4,8 @@
 
 A process that was forked copies each page of memory when it first touches it; a first SELECT touches a thousand: the
 code's objects, SQLite's tables, what the C library keeps. Copied in advance, they cost the first client nothing, and no
-more memory than later. The Maildir is a temporary one; what goes wrong here is nobody's loss. Nothing that would start a
-thread is played: rights are still to be dropped.
+more memory than later. The Maildir is a temporary one; what goes wrong here is nobody's loss. Nothing is
+played that would start a thread: rights are still to be dropped.
 """
 
 import logging
