@@ -78,10 +78,10 @@ def queue(directory: str, /, words: tuple[str, ...], queues: tuple[str, ...], li
 
 def _selection(ids: tuple[str, ...], queues: tuple[str, ...], filters: dict[str, str | None]) -> "Selection":
     from mailsuite.config.registry import seconds
-    from mailsuite.queue.ids import may_be_id
+    from mailsuite.queue.ids import looks_like_id
     from mailsuite.queue.selection import Selection, parse_size
     for one in ids:
-        if not may_be_id(one):
+        if not looks_like_id(one):
             raise click.UsageError(f"{one} is neither an action ({', '.join(ACTIONS)}) nor a queue id")
     try:
         age, size = seconds(), parse_size

@@ -21,6 +21,7 @@ import re
 COUNTED = 28                # bits
 _DIGITS = "0123456789BCDFGHJKLMNPQRSTVWXYZbcdfghjklmnpqrstvwxyz"
 _VALID = re.compile(r"[0-9A-Za-z]{6,40}")
+_SHORT = re.compile(r"[0-9A-F]{6,40}")
 _LONG = re.compile(r"[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{6,}[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{4}z\w+")
 
 
@@ -88,6 +89,11 @@ def _hash_name(queue_id: str) -> str:
             micro = micro * 52 + _DIGITS.index(digit)
         return f"{micro:05X}"
     return queue_id
+
+
+def looks_like_id(text: str) -> bool:
+    """Whether we, or Postfix, would give such an id; a word that a human mistyped does not."""
+    return _SHORT.fullmatch(text) is not None or is_long(text)
 
 
 def may_be_id(text: str) -> bool:

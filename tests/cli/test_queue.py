@@ -69,6 +69,7 @@ def test_filters_and_json(world: World, call: Call) -> None:
 @pytest.mark.parametrize(("words", "text"), [
     (["delete"], "delete needs a queue id, a filter, or --all"), (["--older", "soon"], "bad time value or unit: soon"),
     (["--larger", "big"], "not a size: big"), (["erase/it"], "erase/it is neither an action"),
+    (["remove"], "remove is neither an action (hold, release"), (["delete", "4a2f1c83d"], "nor a queue id"),
     (["--queue", "nosuch"], "'nosuch' is not one of")])
 def test_what_makes_no_sense(world: World, call: Call, words: list[str], text: str) -> None:
     done = call(*words)
