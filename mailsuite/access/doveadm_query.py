@@ -28,12 +28,12 @@ from mailsuite.imap.search_keys import (
     Day,
     Guid,
     InMailbox,
-    InThread,
     Key,
     Moment,
     Not,
     Or,
     Size,
+    in_thread,
     parse_keys,
 )
 from mailsuite.imap.syntax import Argument, Atom, String
@@ -202,11 +202,10 @@ class Query:
         return InMailbox(lambda _name, guid: guid == wanted)
 
     def thread(self, name: str) -> Key:
-        algorithm = self.argument(name).upper()
-        if algorithm not in ("REFS", "REFERENCES"):
-            raise Failed("Invalid thread algorithm parameter" if algorithm != "ORDEREDSUBJECT" else
-                         "ORDEREDSUBJECT isn't supported")
-        return InThread(self._key())
+        try:
+            return in_thread(self.argument(name), self._key)
+        except PeerError as error:
+            raise Failed(error.public) from error
 
     # --- mailboxes ------------------------------------------------------------------------------------------------
 

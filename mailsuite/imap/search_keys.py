@@ -327,14 +327,14 @@ def _modseq(parser: _Parser, name: str) -> Key:
     return ModSeq(least)
 
 
-def _in_thread(parser: _Parser, name: str) -> Key:
-    """INTHREAD algorithm key: a draft that Dovecot has."""
-    algorithm = parser.text(name).upper()
-    if algorithm == "ORDEREDSUBJECT":
-        raise PeerError("ORDEREDSUBJECT isn't supported")
-    if algorithm not in ("REFS", "REFERENCES"):
-        raise PeerError("Invalid thread algorithm parameter")
-    return InThread(parser.key())
+def in_thread(algorithm: str, key: Callable[[], Key]) -> InThread:
+    """INTHREAD algorithm key: a draft that Dovecot has. key: reads the key. Raises PeerError."""
+    match algorithm.upper():
+        case "REFS" | "REFERENCES":
+            return InThread(key())
+        case "ORDEREDSUBJECT":
+            raise PeerError("ORDEREDSUBJECT isn't supported")
+    raise PeerError("Invalid thread algorithm parameter")
 
 
 def _mime_part(parser: _Parser, name: str) -> Key:
@@ -388,7 +388,7 @@ _KEYS: Mapping[str, Callable[[_Parser, str], Key]] = {
                                           parser.text(name)),
     "SAVEDATESUPPORTED": lambda parser, name: All(),        # RFC 8514 section 4.3
     "MODSEQ": _modseq,
-    "INTHREAD": _in_thread,
+    "INTHREAD": lambda parser, name: in_thread(parser.text(name), parser.key),
     "MIMEPART": _mime_part,
     "X-GUID": lambda parser, name: Guid(parser.text(name)),
     "X-REAL-UID": _uid,
