@@ -46,7 +46,7 @@ import struct
 import sys
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from msgspec import Struct
 
@@ -197,8 +197,10 @@ class Segment:
             self.fd = -1
 
     def __del__(self) -> None:
+        """Whoever forgot to close it, and qmgr, which does not know who still looks at it."""
         if getattr(self, "fd", -1) >= 0 and hasattr(self, "marks"):
-            self.close()
+            with suppress(BufferError):
+                self.close()
 
     def lock(self) -> bool:
         """False: another process writes to it, or it has been removed."""

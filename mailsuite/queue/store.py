@@ -30,10 +30,11 @@ from typing import TYPE_CHECKING, cast
 from mailsuite.base.filesystems import syncs_new_names
 from mailsuite.queue import ids, params
 from mailsuite.queue.committer import Committer
-from mailsuite.queue.envelope import Recipient
-from mailsuite.queue.file import Stored, Writer, read
-from mailsuite.queue.journal import FOLDER, Place
+from mailsuite.queue.file import Stored, read
+from mailsuite.queue.journal import FOLDER
 from mailsuite.queue.journal_writer import JournalWriter, Pending
+from mailsuite.queue.new_file import QueueFile as QueueFile
+from mailsuite.queue.new_file import refuse_taken
 from mailsuite.queue.pool import SyncPool
 from mailsuite.queue.ring_committer import RingCommitter
 
@@ -48,73 +49,6 @@ FOLDERS = ("incoming", "active", "deferred", "hold", "corrupt", "bounce", "defer
            FOLDER, "pid", "private", "public", "saved")
 MESSAGE_QUEUES = ("incoming", "active", "deferred", "hold")
 KEPT = (*MESSAGE_QUEUES, "maildrop", "corrupt")         # where a message's file may be
-
-
-class QueueFile:
-    """A file that is being made. queue_id is known at once; what `opener` opens has a descriptor when one is needed.
-    place: where its record in the journal is, once it has one instead."""
-
-    __slots__ = ("_complete", "_fd", "_opener", "_temp", "place", "queue_id", "writer")
-
-    def __init__(self, fd: int, queue_id: str, temp: str, opener: Callable[[], tuple[int, str]] | None = None) -> None:
-        """opener: returns the descriptor and the name that the file has meanwhile. Raises OSError."""
-        self._fd, self.queue_id, self._temp, self._opener = fd, queue_id, temp, opener
-        self.writer = Writer(fd if opener is None else self._open)
-        self._complete = False
-        self.place: Place | None = None
-
-    def _open(self) -> int:
-        if self._fd < 0 and self._opener is not None:
-            self._fd, self._temp = self._opener()
-            self._opener = None
-        return self._fd
-
-    @property
-    def fd(self) -> int:
-        """-1: it is closed. Raises OSError."""
-        return self._open()
-
-    def finish(self, facts: bytes, recipients: list[Recipient]) -> list[Recipient]:
-        """No content follows; the recipients come back with their numbers. The commit writes."""
-        return self.writer.finish(facts, recipients)
-
-    @property
-    def is_nameless(self) -> bool:
-        """Raises OSError."""
-        return self.fd >= 0 and not self._temp
-
-    def complete(self) -> None:
-        """Write what is left: at most a block, into the page cache. Raises OSError."""
-        if not self._complete:
-            self.writer.complete()
-            self._complete = True
-
-    def write_and_name(self, path: str) -> None:
-        """Write what is left, then give the whole file its name; `sync` has to follow. Blocks. Raises OSError."""
-        self.complete()
-        if self._temp:
-            _refuse_taken(self.queue_id, path)
-            os.rename(self._temp, path)
-            self._temp = ""
-        else:
-            # src_dir_fd makes CPython use linkat, which alone follows the link in /proc.
-            os.link(f"/proc/self/fd/{self.fd}", path, src_dir_fd=self.fd, follow_symlinks=True)
-
-    def sync(self) -> None:
-        """Content and inode reach the disk, and the name too where `syncs_new_names`. Blocks. Raises OSError."""
-        os.fsync(self.fd)
-
-    def close(self) -> None:
-        """Let go; a file without a name is gone then. May be called twice."""
-        self._opener = None
-        if self._fd >= 0:
-            fd, self._fd = self._fd, -1
-            temp, self._temp = self._temp, ""
-            try:
-                if temp:
-                    os.unlink(temp)
-            finally:
-                os.close(fd)
 
 
 class QueueStore:
@@ -416,7 +350,7 @@ class QueueStore:
     def move(self, queue_id: str, source: str, target: str) -> None:
         """Rename, making subfolders. Raises OSError: FileNotFoundError when it is not in source (any more)."""
         old, new = self.path(source, queue_id), self.path(target, queue_id)
-        _refuse_taken(queue_id, new)
+        refuse_taken(queue_id, new)
         try:
             os.rename(old, new)
         except FileNotFoundError:
@@ -490,12 +424,6 @@ class QueueStore:
             for name in names:
                 if ids.is_id(name):
                     yield folder, name
-
-
-def _refuse_taken(queue_id: str, path: str) -> None:
-    """Raises FileExistsError where a rename would replace another message: only a counted id may be that of two."""
-    if ids.is_counted(queue_id) and os.path.lexists(path):
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
 
 
 def _errno_of(ended: "asyncio.Future[None]") -> int:
