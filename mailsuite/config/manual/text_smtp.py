@@ -18,7 +18,7 @@ lmtp_pix_workaround_threshold_time !pix:
 lmtp_pix_workarounds !pix:
 lmtp_sasl_path !cyrus:
 lmtp_sasl_type !cyrus:
-lmtp_tls_block_early_mail_reply !unobeyed:
+lmtp_tls_block_early_mail_reply !renegotiation:
 lmtp_tls_connection_reuse !tlsproxy:
 lmtp_tls_enable_rpk !unseen:
 lmtp_tls_enforce_sts_mx_patterns !unseen:
@@ -83,7 +83,7 @@ smtp_skip_quit_response: Do not wait for the reply to QUIT.
 smtp_tcp_port: The port of servers where the destination names none.
 smtp_tls_CAfile: A file of authorities that sign servers' certificates.
 smtp_tls_CApath: A folder of authorities that sign servers' certificates.
-smtp_tls_block_early_mail_reply !unobeyed: Look for replies that came before their command, in TLS sessions.
+smtp_tls_block_early_mail_reply !renegotiation: Look for replies that came before their command, in TLS sessions.
 smtp_tls_cert_file: The client's certificate (RSA), for servers that ask for one.
 smtp_tls_chain_files: Files with the client's keys and chains.
 smtp_tls_ciphers: How strong ciphers must be where TLS is optional.

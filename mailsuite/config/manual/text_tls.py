@@ -13,7 +13,7 @@ tls_export_cipherlist: Old: OpenSSL's list for grade export.
 tls_fast_shutdown_enable !openssl: End TLS sessions without waiting for the peer's last word.
 tls_ffdhe_auto_groups !openssl: Finite-field Diffie-Hellman groups that are offered.
 tls_high_cipherlist: OpenSSL's list for grade high.
-tls_legacy_public_key_fingerprints !tlsnames: Old: fingerprints of public keys as Postfix 2.9 to 2.9.5 made them.
+tls_legacy_public_key_fingerprints !oldprints: Old: fingerprints of public keys as Postfix 2.9 to 2.9.5 made them.
 tls_low_cipherlist: Old: OpenSSL's list for grade low.
 tls_medium_cipherlist: OpenSSL's list for grade medium.
 tls_null_cipherlist: OpenSSL's list for grade null: no encryption.
