@@ -10,6 +10,7 @@ played that would start a thread: rights are still to be dropped.
 
 import logging
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -46,7 +47,8 @@ class _Mail:
 
 
 def rehearse() -> None:
-    """Raises nothing."""
+    """Raises nothing. Who is told to end meanwhile ends behind it, so that nothing is left."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
         with tempfile.TemporaryDirectory(prefix="mailsuite-", dir=_folder()) as home:
             for name in ("cur", "new", "tmp"):
@@ -61,6 +63,8 @@ def rehearse() -> None:
                 store.close()
     except Exception:
         log.debug("the rehearsal ended early", exc_info=True)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _folder() -> str | None:
