@@ -57,7 +57,7 @@ def do_fetch(context: Context, command: Command) -> Run:
         ranges = selected.ranges_of_uids(request.partial.of(selected.uids_at(ranges)))
     if request.changed_since >= 0 or request.has(Column.MODSEQ):
         yield from context.use_modseqs()
-    if request.vanished and command.arguments[0] != b"$":
+    if request.vanished and command.arguments[0] != b"$" and request.changed_since < selected.mailbox.highest_modseq:
         yield vanished_earlier(selected, parse_set(command.arguments[0]))
     if request.changed_since >= 0:
         ranges = _changed(selected, ranges, request.changed_since)
