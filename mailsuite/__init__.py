@@ -3,4 +3,4 @@
 The way in: docs/overview.md (the life of a message), docs/architecture.md (who talks to whom, and how).
 """
 
-__version__ = "0.1.0"
+__version__ = "0.7.0"

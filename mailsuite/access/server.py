@@ -66,8 +66,11 @@ class AccessParent:
 
     def get_ready(self) -> None:
         """What the first login would wait for."""
+        from mailsuite.imap.server_rehearsal import tidy
+
         self._start(self.auth.connect())
         get_protocols_ready(self._dovecot)
+        tidy(self._dovecot.text("base_dir"))
         self.workers.keep_spare(lambda: rehearse_protocols(self._dovecot))
 
     @property
@@ -289,7 +292,7 @@ def rehearse_protocols(dovecot: "DovecotSettings") -> None:
     from mailsuite.imap.server_rehearsal import rehearse
 
     get_protocols_ready(dovecot)
-    rehearse()
+    rehearse(dovecot.text("base_dir"))
 
 
 async def serve(context: ServiceContext) -> None:

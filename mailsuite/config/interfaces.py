@@ -64,14 +64,19 @@ def _split(text: str) -> list[str]:
     return [word for word in re.split(r"[\s,]+", text) if word]
 
 
-def listening_interfaces(inet_interfaces: str, inet_protocols: str) -> list[Interface]:
-    """The interfaces that inet_interfaces (all, loopback-only, addresses, names) and inet_protocols allow."""
+def ip_versions(inet_protocols: str) -> set[int]:
+    """4 and 6 as inet_protocols allows them. Raises ConfigError."""
     protocols = _split(inet_protocols.lower())
     unknown = set(protocols) - {"all", "ipv4", "ipv6"}
     if unknown:
         raise ConfigError(f'unknown inet_protocols value "{min(unknown)}" in "{inet_protocols}"')
-    families = {4, 6} if "all" in protocols else {int(protocol[-1]) for protocol in protocols}
-    mine = [interface for interface in own_interfaces() if interface.version in families]
+    return {4, 6} if "all" in protocols else {int(protocol[-1]) for protocol in protocols}
+
+
+def listening_interfaces(inet_interfaces: str, inet_protocols: str) -> list[Interface]:
+    """The interfaces that inet_interfaces (all, loopback-only, addresses, names) and inet_protocols allow."""
+    allowed = ip_versions(inet_protocols)
+    mine = [interface for interface in own_interfaces() if interface.version in allowed]
     wanted = _split(inet_interfaces.lower())
     if "all" in wanted:
         return mine

@@ -1,6 +1,7 @@
 """A worker in reserve plays a session through before anybody needs it (net/spare.py): SELECT, FETCH of a few messages.
 
-    rehearse()
+    rehearse(folder)                a temporary folder is made in this one
+    tidy(folder)                    what a rehearsal left that was killed
 
 A process that was forked copies each page of memory when it first touches it; a first SELECT touches a thousand: the
 code's objects, SQLite's tables, what the C library keeps. Copied in advance, they cost the first client nothing, and no
@@ -9,7 +10,7 @@ played that would start a thread: rights are still to be dropped.
 """
 
 import logging
-import os
+import shutil
 import signal
 import tempfile
 from pathlib import Path
@@ -25,7 +26,7 @@ from mailsuite.store.api import MailStore
 from mailsuite.store.opening import open_store
 from mailsuite.store.options import StoreOptions
 
-MEMORY = "/dev/shm"
+PREFIX = "rehearsal-"
 MESSAGES = 5
 MESSAGE = b"From: a@b.test\nTo: c@d.test\nSubject: rehearsal\nDate: Thu, 1 Jan 2026 00:00:00 +0000\n\n-\n"
 _COMMANDS: tuple[tuple[str, list[Argument]], ...] = (
@@ -46,11 +47,12 @@ class _Mail:
         raise NotImplementedError
 
 
-def rehearse() -> None:
-    """Raises nothing. Who is told to end meanwhile ends behind it, so that nothing is left."""
+def rehearse(folder: str) -> None:
+    """folder: where only our own rights write, as base_dir. Raises nothing. Who is told to end meanwhile ends behind
+    it, so that nothing is left."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
-        with tempfile.TemporaryDirectory(prefix="mailsuite-", dir=_folder()) as home:
+        with tempfile.TemporaryDirectory(prefix=PREFIX, dir=folder) as home:
             for name in ("cur", "new", "tmp"):
                 (Path(home) / "Maildir" / name).mkdir(parents=True)
             for number in range(MESSAGES):
@@ -67,9 +69,10 @@ def rehearse() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _folder() -> str | None:
-    """One in memory, where there is: no disk is waited for."""
-    return MEMORY if os.access(MEMORY, os.W_OK) else None
+def tidy(folder: str) -> None:
+    """Raises nothing. None may be under way."""
+    for left in Path(folder).glob(PREFIX + "*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _play(context: Context) -> None:

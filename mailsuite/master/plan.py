@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mailsuite.base.errors import ConfigError, ConfigErrors
+from mailsuite.config.interfaces import ip_versions
 from mailsuite.master.accounts import Accounts
 from mailsuite.master.params import MASTER_SERVICE_DISABLE
 from mailsuite.master.services import ACCESS, COMMANDS, LIBRARY, MISSING, PASSABLE, ServiceKind
@@ -193,10 +194,10 @@ def _host_and_port(name: str) -> tuple[str, int]:
 
 
 def interfaces(settings: "Settings") -> list[str]:
-    """The addresses of inet_interfaces, filtered by inet_protocols. Raises ConfigError for a name without address."""
-    protocols = settings.text("inet_protocols").replace(",", " ").lower().split()
-    four = "all" in protocols or "ipv4" in protocols
-    six = ("all" in protocols or "ipv6" in protocols) and has_ipv6()
+    """The addresses of inet_interfaces, filtered by inet_protocols. Raises ConfigError for an unknown protocol and a
+    name without address."""
+    versions = ip_versions(settings.text("inet_protocols"))
+    four, six = 4 in versions, 6 in versions and has_ipv6()
     found: list[str] = []
     for word in settings.text("inet_interfaces").replace(",", " ").split():
         if word == "all":

@@ -31,6 +31,11 @@ def test_inet_names(tmp_path: Path, name: str, address: str, port: int) -> None:
     assert [(spec.address, spec.port) for spec in plan.sockets] == [(address, port)]
 
 
+def test_an_unknown_protocol_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigErrors, match="ipx"):
+        plans(tmp_path, "smtp inet n - n - - smtpd\n", inet_protocols="ipv4, ipx")
+
+
 def test_columns_and_overrides(tmp_path: Path) -> None:
     [smtpd, virtual] = plans(tmp_path, "465 inet n - n - 7 smtpd\n -o smtpd_tls_wrappermode=yes\n"
                                        "cleanup unix n - n - 0 cleanup -o always_bcc=a@b.test\n"
