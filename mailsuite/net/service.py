@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mailsuite.base.dialogue import Peer, TlsInfo
-from mailsuite.base.eager import StandIn, begin
 from mailsuite.net import plain
 from mailsuite.net.driver import Connection
 from mailsuite.net.exclusive import share_fairly
@@ -262,21 +261,11 @@ class Acceptor:
         made = Connection(handler, peer=peer, tls=self._tls if tls_for is None else lambda: tls_for(peer),
                           on_close=self._forget, handshake_timeout_s=self._handshake_timeout_s)
         made.tls, made.first = tls, first
-        self._opening += 1
-        self.idle.clear()
-        begin(self._loop, self._adopted(sock, made), StandIn())
-
-    async def _adopted(self, sock: socket.socket, made: Connection) -> None:
         self.connections.add(made)
-        try:
-            await self._loop.connect_accepted_socket(lambda: made, sock)
-        except OSError as error:
-            self.connections.discard(made)
-            log.info("connection to %s could not go on: %s", self.listener.name, error)
-            sock.close()
-        finally:
-            self._opening -= 1
-            self._check_idle()
+        self.idle.clear()
+        # Not uvloop's transport: what is said to `first` may give the connection away at once, and a uvloop transport
+        # that is told within connection_made to read nothing reads all the same.
+        plain.begin(made, sock)
 
     def _forget(self, connection: Connection) -> None:
         self.connections.discard(connection)

@@ -132,15 +132,19 @@ ssize_t pwrite64(int fd, const void *octets, size_t size, off64_t at)
 
 ssize_t pwrite(int fd, const void *octets, size_t size, off_t at) { return pwrite64(fd, octets, size, at); }
 
-ssize_t pwritev64(int fd, const struct iovec *parts, int count, off64_t at)
+/* What CPython's os.pwritev calls. */
+ssize_t pwritev64v2(int fd, const struct iovec *parts, int count, off64_t at, int flags)
 {
-    static ssize_t (*real)(int, const struct iovec *, int, off64_t);
-    if (!real)
-        real = (ssize_t (*)(int, const struct iovec *, int, off64_t))dlsym(RTLD_NEXT, "pwritev64");
-    return write_fails(fd) ? -1 : real(fd, parts, count, at);
+    static ssize_t (*real)(int, const struct iovec *, int, off64_t, int);
+    if (real == NULL)
+        real = (ssize_t (*)(int, const struct iovec *, int, off64_t, int))dlsym(RTLD_NEXT, "pwritev64v2");
+    return write_fails(fd) ? -1 : real(fd, parts, count, at, flags);
 }
 
-ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t at) { return pwritev64(fd, parts, count, at); }
+ssize_t pwritev2(int fd, const struct iovec *parts, int count, off_t at, int flags)
+{
+    return pwritev64v2(fd, parts, count, at, flags);
+}
 
 static int change_fails(const char *path)
 {

@@ -276,7 +276,7 @@ def test_a_line_of_a_megabyte(suite: Suite, friend: bytes) -> None:
 @pytest.mark.parametrize("garbage", [
     [b"AUTH PLAIN", b"*"], [b"AUTH PLAIN", b"!!!!"], [b"AUTH PLAIN " + b"A" * 10_000], [b"AUTH PLAIN", b"A" * 20_000],
     [b"AUTH LOGIN", b"*"], [b"AUTH LOGIN", b"AAAA", b"\xff\xff"], [b"AUTH NOSUCH"], [b"AUTH PLAIN AGFubmE="],
-    [b"AUTH PLAIN =", b"="], [b"AUTH SCRAM-SHA-256 biwsbj1hLHI9eA==", b"garbage"], [b"AUTH"], [b"AUTH PLAIN a b c"],
+    [b"AUTH PLAIN ="], [b"AUTH SCRAM-SHA-256 biwsbj1hLHI9eA==", b"garbage"], [b"AUTH"], [b"AUTH PLAIN a b c"],
 ], ids=lambda words: repr(words[0][:24]) + str(len(words)))
 def test_auth_that_is_cancelled_or_garbage(suite: Suite, garbage: list[bytes]) -> None:
     with line(suite, "submission") as stranger:
