@@ -71,7 +71,7 @@ class AccessParent:
         self._start(self.auth.connect())
         get_protocols_ready(self._dovecot)
         tidy(self._dovecot.text("base_dir"))
-        self.workers.keep_spare(lambda: rehearse_protocols(self._dovecot))
+        self.workers.keep_spares(lambda: rehearse_protocols(self._dovecot))
 
     @property
     def _dovecot(self) -> "DovecotSettings":

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 WORKERS_LIMIT = 1024             # worker processes at once; Dovecot's default process_limit of service imap
 LINKED_LIMIT = 64                # with more workers, idle ones must be free to go
 SESSIONS_LIMIT = 100_000         # connections in one worker
+SPARES = 2                       # workers forked in advance: the first two users mostly share no worker
 IDLE_S = 60.0                    # how long a worker without connections stays
 IDENTITY_S = 2.0                 # how long the groups of a uid are taken to be the same
 IDENTITIES_LIMIT = 10_000
@@ -67,12 +68,12 @@ class UserWorkers:
         """In the fork: what the parent had at that moment is what the worker begins with."""
         run_worker(channel, self.dovecot, self.settings, self.generation, self.protocols)
 
-    def keep_spare(self, get_ready: Callable[[], None]) -> None:
-        """Have one worker in reserve for the first login of somebody whose worker is not there yet.
+    def keep_spares(self, get_ready: Callable[[], None]) -> None:
+        """Have workers in reserve for the first logins of those whose worker is not there yet.
 
         get_ready: called in it, with the parent's rights still.
         """
-        self.pool.keep_spare(lambda: self._spare(get_ready))
+        self.pool.keep_spares(lambda: self._spare(get_ready), min(SPARES, self._cores))
 
     def _spare(self, get_ready: Callable[[], None]) -> Main:
         """In the fork: what any worker begins with, so that its memory is its own by then."""
@@ -85,7 +86,7 @@ class UserWorkers:
     def reload(self, settings: "Settings", dovecot: "DovecotSettings") -> None:
         self.dovecot, self.settings = dovecot, settings
         self.generation += 1
-        self.pool.renew_spare()
+        self.pool.renew_spares()
 
     def identity(self, user: UserInfo, protocol: str) -> Identity:
         """As whom the user's mail is served. Raises NotAllowed."""

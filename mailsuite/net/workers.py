@@ -122,7 +122,8 @@ class WorkerPool:
         self._closed = False
         self._timer: asyncio.TimerHandle | None = None
         self._make: Callable[[], Main] | None = None
-        self._spare: Spare | None = None
+        self._spares: deque[Spare] = deque()
+        self._wanted = 0                                # so many of them
 
     async def ask(self, identity: Identity, message: Mapping[str, Any], fds: Sequence[int] = (), *,
                   key: str = "", taken: Callable[[], None] = lambda: None) -> dict[str, Any]:
@@ -192,9 +193,7 @@ class WorkerPool:
     async def close(self, *, wait_s: float = 5.0) -> None:
         """Tell all workers to go when what they have in hand is answered; kill what takes longer than wait_s."""
         self._closed = True
-        if self._spare is not None:
-            self._let_go(self._spare)
-            self._spare = None
+        self._let_spares_go()
         end = time.monotonic() + wait_s
         while any(worker.load for group in self._workers.values() for worker in group):
             if time.monotonic() >= end:
@@ -271,39 +270,42 @@ class WorkerPool:
                       no_new_privileges=self._no_new_privileges, allow_root=self._allow_root)
         self._main(WorkerChannel(sock, identity, key))
 
-    def keep_spare(self, make: Callable[[], Main]) -> None:
-        """From now on fork one worker in advance (spare.py), which has called make() when somebody needs it."""
-        self._make = make
-        self._fork_spare()
+    def keep_spares(self, make: Callable[[], Main], number: int = 1) -> None:
+        """From now on fork workers in advance (spare.py), which have called make() when somebody needs them."""
+        self._make, self._wanted = make, number
+        self._fork_spares()
 
-    def renew_spare(self) -> None:
-        """What it would begin with has changed."""
-        if self._spare is not None:
-            self._let_go(self._spare)
-            self._spare = None
-            self._fork_spare()
+    def renew_spares(self) -> None:
+        """What they would begin with has changed."""
+        self._let_spares_go()
+        self._fork_spares()
 
-    def _fork_spare(self) -> None:
-        if self._closed or self._spare is not None or self._make is None:
+    def _fork_spares(self) -> None:
+        if self._closed or self._make is None:
             return
         try:
-            self._spare = Spare.fork(self._make, f"{self._name}, spare", umask=self._umask,
-                                     no_new_privileges=self._no_new_privileges)
+            while len(self._spares) < self._wanted:
+                self._spares.append(Spare.fork(self._make, f"{self._name}, spare", umask=self._umask,
+                                               no_new_privileges=self._no_new_privileges))
         except OSError as error:
             log.warning("%s: fork: %s", self._name, error)      # a worker is forked when it is needed
 
     def _adopted(self, identity: Identity, key: str) -> tuple[int, socket.socket] | None:
-        """The spare, if there is one, as a worker of this identity; the next is made when the first rush is over."""
+        """A spare, if there is one, as a worker of this identity; the next is made when the first rush is over."""
         if self._make is None:
             return None
-        spare, self._spare = self._spare, None
-        asyncio.get_running_loop().call_later(SPARE_AFTER_S, self._fork_spare)
-        if spare is None:
+        asyncio.get_running_loop().call_later(SPARE_AFTER_S, self._fork_spares)
+        if not self._spares:
             return None
+        spare = self._spares.popleft()
         if spare.become(identity, key):
             return spare.pid, spare.sock
         self._let_go(spare)
         return None
+
+    def _let_spares_go(self) -> None:
+        while self._spares:
+            self._let_go(self._spares.popleft())
 
     def _let_go(self, spare: Spare) -> None:
         spare.sock.close()

@@ -251,9 +251,8 @@ def rehearsed() -> Main:
 
 def test_a_spare_becomes_whoever_is_needed_first() -> None:
     async def work(pool: WorkerPool) -> tuple[int, dict[str, Any], dict[str, Any]]:
-        pool.keep_spare(rehearsed)
-        spare = pool._spare
-        assert spare is not None
+        pool.keep_spares(rehearsed)
+        [spare] = pool._spares
         first = await pool.ask(ME, {"do": "echo", "text": "x"}, key="0")
         return spare.pid, first, await pool.ask(ME, {"do": "who"}, key="0")
 
@@ -267,12 +266,12 @@ def test_a_spare_becomes_whoever_is_needed_first() -> None:
 
 def test_a_spare_takes_its_key_and_the_next_is_forked() -> None:
     async def work(pool: WorkerPool) -> list[int]:
-        pool.keep_spare(rehearsed)
+        pool.keep_spares(rehearsed)
         pids = []
         for key in "012":
-            while pool._spare is None:
+            while not pool._spares:
                 await asyncio.sleep(0.005)
-            pids.append((pool._spare.pid, (await pool.ask(ME, {"do": "echo", "text": ""}, key=key))["pid"]))
+            pids.append((pool._spares[0].pid, (await pool.ask(ME, {"do": "echo", "text": ""}, key=key))["pid"]))
         return pids
 
     pids = run(with_pool(work))
@@ -282,9 +281,8 @@ def test_a_spare_takes_its_key_and_the_next_is_forked() -> None:
 
 def test_a_dead_spare_harms_nobody() -> None:
     async def work(pool: WorkerPool) -> tuple[int, dict[str, Any]]:
-        pool.keep_spare(rehearsed)
-        spare = pool._spare
-        assert spare is not None
+        pool.keep_spares(rehearsed)
+        [spare] = pool._spares
         os.kill(spare.pid, signal.SIGKILL)
         await asyncio.to_thread(os.waitid, os.P_PID, spare.pid, os.WEXITED | os.WNOWAIT)
         return spare.pid, await pool.ask(ME, {"do": "echo", "text": "x"}, key="0")
@@ -297,17 +295,15 @@ def test_a_dead_spare_harms_nobody() -> None:
 
 def test_a_spare_is_renewed_and_leaves_with_its_pool() -> None:
     async def work(pool: WorkerPool) -> list[int]:
-        pool.keep_spare(rehearsed)
+        pool.keep_spares(rehearsed, 2)
         pids = []
         for _ in range(2):
-            assert pool._spare is not None
-            pids.append(pool._spare.pid)
-            pool.renew_spare()
-        assert pool._spare is not None
-        return [*pids, pool._spare.pid]
+            pids += [spare.pid for spare in pool._spares]
+            pool.renew_spares()
+        return [*pids, *(spare.pid for spare in pool._spares)]
 
     pids = run(with_pool(work))
-    assert len(set(pids)) == 3
+    assert len(set(pids)) == 6
     for pid in pids:
         with pytest.raises(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
@@ -316,7 +312,7 @@ def test_a_spare_is_renewed_and_leaves_with_its_pool() -> None:
 @pytest.mark.skipif(not ROOT, reason="needs root")
 def test_a_spare_never_becomes_root() -> None:
     async def work(pool: WorkerPool) -> None:
-        pool.keep_spare(rehearsed)
+        pool.keep_spares(rehearsed)
         with pytest.raises(WorkerGone):
             await pool.ask(Identity(0, 0), {"do": "who"}, key="0")
 
