@@ -99,7 +99,7 @@ class PoolInside:
     def pids(self) -> list[int]:
         return []
 
-    def renew_spare(self) -> None:
+    def renew_spares(self) -> None:
         pass
 
     async def close(self) -> None:
