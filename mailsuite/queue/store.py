@@ -238,7 +238,7 @@ class QueueStore:
             ring.commit(file.fd, path, committed)
             if len(self._spares) + self._opening <= SPARES - REFILL:
                 self._opening += REFILL
-                ring.open_files(REFILL, f"{self.directory}/incoming", _NAMELESS, 0o600, self._keep_spares)
+                ring.open_files(REFILL, f"{self.directory}/incoming", _NAMELESS, 0o600, self._keep_spare)
             ring.submit()
         except OSError as error:
             file.close()
@@ -257,7 +257,7 @@ class QueueStore:
             self._tries_ring = self._ring is not None
         return self._ring
 
-    def _keep_spares(self, fd: int) -> None:
+    def _keep_spare(self, fd: int) -> None:
         self._opening -= 1
         if fd >= 0:                             # else whoever needs the next file is told
             self._spares.append((fd, os.fstat(fd).st_ino))
