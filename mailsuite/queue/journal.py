@@ -331,9 +331,13 @@ def copy_out(path: str, place: Place, queue_id: str) -> int:
     """A descriptor of a copy in memory that nobody can change: who gets it sees no other message of the segment.
 
     The kernel copies: no content is left in the memory of a parent whose workers have other users' rights.
-    Raises FileNotFoundError: the message has gone; OSError.
+    Raises FileNotFoundError: the message has gone; OSError. Both without the path, whose last part is a secret: whoever
+    asks logs what is raised.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError as error:
+        raise OSError(error.errno, os.strerror(error.errno or errno.EIO)) from None
     try:
         copy = os.memfd_create("message", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
@@ -346,7 +350,7 @@ def copy_out(path: str, place: Place, queue_id: str) -> int:
             os.close(copy)
             raise
     except Gone as error:
-        raise FileNotFoundError(errno.ENOENT, error.detail, path) from error
+        raise FileNotFoundError(errno.ENOENT, error.detail) from error
     finally:
         os.close(fd)
     return copy

@@ -267,8 +267,8 @@ class JournalWriter:
         error = done.exception()
         if error is not None:
             if not self._complained:
-                why = error.strerror if isinstance(error, OSError) else str(error)
-            log.warning("cannot make a segment of the journal: %s; mail is committed as files", why)
+                why = error.strerror if isinstance(error, OSError) else str(error)      # without the segment's name
+                log.warning("cannot make a segment of the journal: %s; mail is committed as files", why)
             self._complained = True
         elif (own := done.result()) is not None:
             self._spare, self._complained = own, False

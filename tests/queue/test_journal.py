@@ -263,3 +263,12 @@ def test_counted_ids(long_ids: bool) -> None:
     assert ids.with_inode(made, 4711, long_ids=long_ids) == made
     for inode in (1, 17, 0xFFFFFF, 2**40):
         assert not ids.is_counted(ids.new_id(seconds, inode, long_ids=long_ids))
+
+
+def test_what_is_gone_is_told_without_the_segments_name(segment: Segment, tmp_path: Path) -> None:
+    """It is a secret, and agents log what they could not open."""
+    place = Place(segment.name, 1, 1, 10)
+    for path in (segment.path, str(tmp_path / "away" / segment.name)):
+        with pytest.raises(FileNotFoundError) as gone:
+            copy_out(path, place, ID)
+        assert segment.name not in str(gone.value)

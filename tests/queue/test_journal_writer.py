@@ -308,3 +308,33 @@ def test_the_last_generation_is_not_written(tmp_path: Path) -> None:
             assert not site.writer._current.reusable
 
     run(test)
+
+
+def test_a_segment_that_cannot_be_made_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                    caplog: pytest.LogCaptureFixture) -> None:
+    """And looked for again later, not with each message."""
+    tries = 0
+
+    def broken(*_: object) -> Segment:
+        nonlocal tries
+        tries += 1
+        raise OSError(errno.EIO, "Input/output error", "the-segments-name")
+
+    monkeypatch.setattr(journal_writer, "RETRY_S", 0.01)
+    monkeypatch.setattr(Segment, "create", broken)
+
+    async def test() -> None:
+        failures: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
+        site = Site(tmp_path, None)
+        await until(lambda: not site.writer.in_use and tries >= 3)
+        await until(lambda: site.writer._preparing is None)
+        assert site.writer._look_at > 0
+        site.store.close()
+        assert failures == []
+
+    with caplog.at_level("WARNING"):
+        asyncio.run(test())
+    said = [record.getMessage() for record in caplog.records if "segment of the journal" in record.getMessage()]
+    assert len(said) == 1
+    assert "the-segments-name" not in said[0]
