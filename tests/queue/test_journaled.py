@@ -129,6 +129,8 @@ def test_a_notice_of_success_is_owed(tmp_path: Path) -> None:
     async def story(world: Running) -> None:
         await world.put(MAIL, sender="s@mx.test", to=[Recipient("x@far.test", notify=Notify.SUCCESS)])
         await until(lambda: world.agents["local"].requests)
+        [notice] = world.agents["local"].requests
+        assert (notice["sender"], notice["recipients"][0][0]) == ("", "s@mx.test")
         await until(lambda: not world.where() and not needed(world))
 
     play(tmp_path, story)
