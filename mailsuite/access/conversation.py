@@ -20,6 +20,7 @@ async def converse(sock: socket.socket, handover: HandOver, connection: Connecti
     """Run connection on sock until its handler sets `ended`; say goodbye when the worker stops. Returns the reason."""
     # What the login has read comes before what is still in the socket, be that its end.
     connection.tls, connection.first = handover.tls, handover.octets
+    # It begins first: a worker that is stopping already says goodbye at once, and that is the session's to say.
+    plain.begin(connection, sock, look=True)
     with world.at_stop(lambda: None if ended.done() else connection.perform(goodbye()), handover.session_id):
-        plain.begin(connection, sock, look=True)
         return await ended
