@@ -21,36 +21,42 @@ from mailsuite.imap.text import fold
 from mailsuite.store.api import Mailbox, MailError
 
 
-def _fulltext(run: Run) -> FullText:
-    """Raises Failed."""
-    text = run.store.fulltext
-    if text is None:
+def _full_texts(run: Run) -> Mapping[str, FullText]:
+    """By the prefix of the namespace. Raises Failed."""
+    texts = run.store.full_texts()
+    if not texts:
         raise Failed("fts not enabled: plugin { fts = no }, or there is no folder for indexes", EX_NOTFOUND)
-    return text
+    return texts
 
 
-def _check_namespace(run: Run) -> None:
-    """Raises Failed."""
-    if run.arguments and run.arguments[0] not in ("", run.store.prefix):
-        raise Failed(f"Namespace prefix not found: {run.arguments[0]}", EX_NOTFOUND)
+def _wanted(run: Run) -> list[FullText]:
+    """Of the namespace that is named, else of all. Raises Failed."""
+    texts = _full_texts(run)
+    if not run.arguments:
+        return list(dict.fromkeys(texts.values()))
+    prefix = run.arguments[0]
+    text = texts.get(prefix or run.store.prefix)
+    if text is None:
+        raise Failed(f"Namespace prefix not found: {prefix}", EX_NOTFOUND)
+    return [text]
 
 
 def optimize(run: Run) -> None:
-    _check_namespace(run)
-    _tidy(run, _fulltext(run), lambda box: None)
+    for text in _wanted(run):
+        _tidy(run, text, lambda box: None)
 
 
 def rescan(run: Run) -> None:
-    _check_namespace(run)
-    _tidy(run, _fulltext(run), MailboxText.rescan)
+    for text in _wanted(run):
+        _tidy(run, text, MailboxText.rescan)
 
 
 def _tidy(run: Run, text: FullText, first: Callable[[MailboxText], None]) -> None:
     for name in text.names():
-        if not run.store.exists(name):
-            text.forget(name)
-            continue
         try:
+            if not run.store.exists(name):
+                text.forget(name)
+                continue
             mailbox = run.store.open(name)
         except MailError as error:
             run.error(f"Mailbox {shown(name)}: Opening failed", error)
@@ -76,7 +82,7 @@ def lookup(run: Run) -> None:
     texts = list(_texts(query.key))
     if not texts:
         raise Failed("No text, body in the query that must match")
-    _fulltext(run)
+    _full_texts(run)
     run.header("mailbox", "uids", "maybe")
     for name in selectable(run.store) if query.sole is None else [query.sole]:
         if query.sole is None and not query.may_match(name, str):

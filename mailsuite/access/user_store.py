@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from mailsuite.acl.namespace import NamespaceAcls
 from mailsuite.acl.settings import AclSettings, acl_settings, has_acls
 from mailsuite.acl.shared import SharedBoxes
-from mailsuite.base.errors import TemporaryError
+from mailsuite.base.errors import ConfigError, TemporaryError
 from mailsuite.base.log import access_logger
 from mailsuite.config.variables import expand_common, expand_variables, user_names, user_variables
 from mailsuite.fulltext.params import FullTextOptions
@@ -116,13 +116,24 @@ class _Opener:
         def owners() -> list[str]:
             return shared.owners(acls.user, acls.groups) if shared is not None and acls is not None else []
 
-        self._all = Namespaces(self.user.user, expanded, self.open_one, owners)
+        left_out = [spec for spec in expanded if not spec.inbox and not self._is_readable(spec)]
+        expanded = [spec for spec in expanded if spec not in left_out]
+        self._all = Namespaces(self.user.user, expanded, self.open_one, owners, left_out)
         if self.quota is not None:
             foreign = tuple(spec.prefix for spec in expanded if spec.kind == "public")
             location = self._parsed(main, location_of(self.user, self.settings, main.location))
             self.quota.attach(location.root if location.kind == "maildir" else None, self._all.measure, self._all.open,
                               foreign=foreign)
         return self._all
+
+    def _is_readable(self, spec: NamespaceSpec) -> bool:
+        """Is it of a format that is there? What is not must not keep the user from all other mail."""
+        try:
+            self._parsed(spec, location_of(self.user, self.settings, spec.location))
+        except ConfigError as error:
+            _warn_once(spec.prefix, error.public)
+            return False
+        return True
 
     def _parsed(self, spec: NamespaceSpec, location: str) -> Location:
         return parse_location(self.user.user, self.user.home, location)
@@ -161,6 +172,11 @@ class _Opener:
         if info is None:
             raise NoOwner(f"user {name} does not exist")
         return info
+
+
+@lru_cache(maxsize=256)
+def _warn_once(prefix: str, why: str) -> None:
+    log.warning("namespace %s is left out: %s", prefix, why)
 
 
 def _separator(location: Location) -> str:

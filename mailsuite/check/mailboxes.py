@@ -50,17 +50,20 @@ def check_formats(site: Site) -> Iterator[Finding]:
     """Mailbox formats of Dovecot that are not there: dbox, virtual..."""
     if site.dovecot is None or not {"imap", "pop3", "lmtp"} & set(site.dovecot.words("protocols")):
         return
-    places = [("mail_location", site.dovecot.text("mail_location"), site.dovecot_place("mail_location"))]
-    for namespace in site.dovecot.sections("namespace"):
+    places = [("mail_location", site.dovecot.text("mail_location"), site.dovecot_place("mail_location"), True)]
+    namespaces = list(site.dovecot.sections("namespace"))
+    for namespace in namespaces:
         file, _, line = namespace.where("location").rpartition(" line ")
         places.append((f"location of namespace {namespace.name}", namespace.text("location"),
-                       (file, int(line)) if file else (site.dovecot.path, 0)))
-    for name, location, place in places:
+                       (file, int(line)) if file else (site.dovecot.path, 0),
+                       len(namespaces) == 1 or namespace.text("inbox") == "yes"))
+    for name, location, place, vital in places:
         kind, colon, _ = location.partition(":")
         if colon and kind not in (MAILDIR, MBOX) and "/" not in kind and "%" not in kind:
-            yield error(f"{name}: there is no mailbox format {kind} here: users cannot open their mail", place,
-                        "maildir: or mbox: (Dovecot's own doveadm sync brings the mail there)" if "dbox" in kind else
-                        "take it out")
+            say, effect = (error, "users cannot open their mail") if vital else (warning, "the namespace is left out")
+            yield say(f"{name}: there is no mailbox format {kind} here: {effect}", place,
+                      "maildir: or mbox: (Dovecot's own doveadm sync brings the mail there)" if "dbox" in kind else
+                      "take it out")
 
 
 def check_mailbox_places(site: Site) -> Iterator[Finding]:

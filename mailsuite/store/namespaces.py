@@ -33,11 +33,14 @@ if TYPE_CHECKING:
 
 
 class Namespaces:
-    """All namespaces of one user. specs: prefixes and locations are expanded, separators filled in."""
+    """All namespaces of one user. specs: prefixes and locations are expanded, separators filled in.
+
+    left_out: namespaces whose mail cannot be read here.
+    """
 
     def __init__(self, user: str, specs: Sequence[NamespaceSpec], open_one: OpenOne,
-                 owners: Callable[[], Iterable[str]]) -> None:
-        self.user, self.spaces = user, Spaces(user, specs, open_one, owners)
+                 owners: Callable[[], Iterable[str]], left_out: Sequence[NamespaceSpec] = ()) -> None:
+        self.user, self.spaces = user, Spaces(user, specs, open_one, owners, left_out)
         self.quota: Quota | None = self.spaces.inbox.store.quota
 
     @property
@@ -78,6 +81,10 @@ class Namespaces:
     @property
     def fulltext(self) -> FullText | None:
         return self.spaces.inbox.store.fulltext
+
+    def full_texts(self) -> dict[str, FullText]:
+        stores = {space.prefix: space.store for space in self.spaces.own if space.target is None}
+        return {prefix: text for prefix, store in stores.items() if (text := store.fulltext) is not None}
 
     @property
     def attributes(self) -> "Attributes | None":

@@ -34,6 +34,13 @@ class NoNamespace(Refused):
 OpenOne = Callable[[NamespaceSpec, str, str], UserStore]
 
 
+class NoFormat(NotPossible):
+    """The name is in a namespace whose mail is of a format that is not there."""
+
+    def __init__(self) -> None:
+        super().__init__("Mailboxes of this namespace cannot be read here")
+
+
 class Shared(NamedTuple):
     """A namespace of other users. spaces: by owner, of those whose mail was looked at."""
 
@@ -43,10 +50,13 @@ class Shared(NamedTuple):
 
 
 class Spaces:
-    """All namespaces of one user. own: those that are not other users'. specs: expanded, with separators."""
+    """All namespaces of one user. own: those that are not other users'. specs: expanded, with separators.
+
+    left_out: those whose mail cannot be read; their names are kept from the namespaces around.
+    """
 
     def __init__(self, user: str, specs: Sequence[NamespaceSpec], open_one: OpenOne,
-                 owners: Callable[[], Iterable[str]]) -> None:
+                 owners: Callable[[], Iterable[str]], left_out: Sequence[NamespaceSpec] = ()) -> None:
         self.user, self._open_one, self.owners = user, open_one, owners
         self._lock = threading.RLock()
         self.shared: list[Shared] = []
@@ -57,6 +67,8 @@ class Spaces:
                 self.shared.append(Shared(spec, OwnerPattern(spec.prefix, spec.separator), {}))
             else:
                 self.own.append(Space(spec, spec.prefix, self._maker(spec, spec.prefix)))
+        self._left_out = [OwnerPattern(spec.prefix, spec.separator).begin if spec.kind == "shared" else spec.prefix
+                          for spec in left_out]
         for space in self.own:
             if space.spec.alias_for is not None:
                 space.target = next((one for one in self.own if one.prefix == space.spec.alias_for), None)
@@ -85,7 +97,7 @@ class Spaces:
         return found
 
     def find(self, name: str) -> Space:
-        """Raises NoNamespace, NoSuchMailbox, MailError of an owner's mail that cannot be opened."""
+        """Raises NoNamespace, NoSuchMailbox, NoFormat, MailError of an owner's mail that cannot be opened."""
         if name.upper() == "INBOX":
             return self.inbox
         found = self.find_own(name)
@@ -94,6 +106,9 @@ class Spaces:
             if (found is None or len(begin) > len(found.prefix)) and (
                     name.startswith(begin) or name == begin.removesuffix(shared.spec.separator)):
                 return self._of_name(shared, name)
+        if any(name.startswith(prefix) and (found is None or len(prefix) > len(found.prefix))
+               for prefix in self._left_out):
+            raise NoFormat
         if found is None:
             alias = next((space for space in self.own if space.target is self.inbox), self.inbox)
             raise NoNamespace(min((alias, self.inbox), key=self.own.index).prefix)

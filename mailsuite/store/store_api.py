@@ -32,7 +32,11 @@ class MailStore(Protocol):
 
     @property
     def fulltext(self) -> FullText | None:
-        """The full text of all mailboxes; None: it is switched off, or there is no place for it."""
+        """The full text of the mailboxes beside INBOX; None: it is switched off, or there is no place for it."""
+        ...
+
+    def full_texts(self) -> Mapping[str, FullText]:
+        """That of each of the user's own namespaces, by prefix. Mailboxes that others use, too, share INBOX's."""
         ...
 
     text_wanted: Callable[[str], None]

@@ -138,6 +138,10 @@ class StoreBase:
                                               lambda name: self.text_wanted(name))
             return self._fulltext
 
+    def full_texts(self) -> dict[str, FullText]:
+        text = self.fulltext
+        return {self.prefix: text} if text is not None else {}
+
     def _known_text(self) -> FullText | None:
         """It, where something may be in it: what does not exist need not be made to forget something."""
         if self._keeper is not None:

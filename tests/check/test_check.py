@@ -298,7 +298,7 @@ E, W, N = Severity.ERROR, Severity.WARNING, Severity.NOTE
     pytest.param(_replace("dovecot.conf", "mail_location = maildir:", "mail_location = mdbox:"), "mailbox formats", E,
                  "there is no mailbox format mdbox here", "", "maildir: or mbox:", id="dbox"),
     pytest.param(_dovecot("namespace all {\n  prefix = all.\n  location = virtual:~/virtual\n}\n"),
-                 "mailbox formats", E, "location of namespace all: there is no mailbox format virtual", "",
+                 "mailbox formats", W, "location of namespace all: there is no mailbox format virtual", "",
                  "take it out", id="virtual"),
     pytest.param(_set(smtpd_sasl_type="cyrus"), "sasl socket", E, "smtpd_sasl_type cyrus is not available",
                  "smtpd_sasl_type", "smtpd_sasl_type = dovecot", id="Cyrus SASL"),
