@@ -52,7 +52,7 @@ class Selected:
         self.modseqs = self.vanished = False
         self.progress: tuple[bytes, bytes] | None = None       # of a long search: messages looked at, and of how many
         self.gone = False                      # the mailbox was deleted under the session
-        self.known_modseq = 0                  # told to the client with its last full picture (QRESYNC)
+        self.known_modseq = 0                  # the highest that the client may believe itself at (QRESYNC)
         self.exists, self.uid_next = len(view.uids), mailbox.uid_next
         self.recent = len(view.recent)
         self.saved: list[int] = []             # UIDs of the last SEARCH RETURN (SAVE)
@@ -202,11 +202,17 @@ class Selected:
         elif uid:
             template, values = template + b"UID %d ", [*values, uids]
         if self.modseqs:
-            modseqs = [modseq or 0 for modseq in self.mailbox.modseqs(uids)]
+            # Of one that is expunged already the own one is forgotten.
+            modseqs = [modseq or self.view.modseq for modseq in self.mailbox.modseqs(uids)]
             self.known_modseq = max(self.known_modseq, *modseqs)
             template, values = template + b"MODSEQ (%d) ", [*values, modseqs]
         flags = self.flags_text(uids)
         return list(map((template + b"FLAGS (%b))\r\n").__mod__, zip(*values, flags, strict=True)))
+
+    def told_modseqs(self) -> None:
+        """The client was told MODSEQs, and may believe itself at the highest while an expunge waits."""
+        if self.view.modseq < (highest := self.mailbox.highest_modseq):
+            self.known_modseq = max(self.known_modseq, highest)
 
     def close(self) -> None:
         self.view.close()

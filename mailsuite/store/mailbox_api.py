@@ -27,6 +27,11 @@ class View(Protocol):
         """UIDs that are \\Recent in this session."""
         ...
 
+    @property
+    def modseq(self) -> int:
+        """Everything up to this MODSEQ has come into this picture: while an expunge waits, less than the mailbox's."""
+        ...
+
     def sync(self, *, expunges: bool, refresh: bool = True) -> Changes:
         """Take over what happened, own changes included. expunges: False during FETCH, STORE, SEARCH.
 

@@ -27,6 +27,7 @@ class MailboxView:
         self.recent = UidSet()
         self.seen_log = mailbox.rows.now
         self._expunged: set[int] = set()        # not announced yet
+        self.modseq = mailbox.highest_modseq
         self._keywords = len(mailbox.keywords)
         self._take_recent()
         self._told_recent = len(self.recent)
@@ -65,6 +66,8 @@ class MailboxView:
                 touched.update(entry.uids)
         self.seen_log = rows.now
         expunged, expunged_uids = self._drop_expunged() if expunges and self._expunged else ([], [])
+        if not self._expunged:
+            self.modseq = self._mailbox.highest_modseq
         arrived = rows.after(self.uids[-1] if self.uids else 0)
         self.uids.extend(arrived)
         self._take_recent()

@@ -27,18 +27,35 @@ def _lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines()
 
 
-class _Connection:
+class Connection:
+    """A client's end, line by line."""
+
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
+
+    @classmethod
+    async def to(cls, port: int) -> "Connection":
+        return cls(*await asyncio.open_connection("127.0.0.1", port))
 
     async def line(self) -> str:
         octets = await asyncio.wait_for(self.reader.readline(), WAIT_S)
         return _TOOK.sub("", octets.decode("utf-8", "surrogateescape").rstrip("\r\n")) if octets else "<closed>"
 
+    def send(self, line: str) -> None:
+        self.send_octets(line.encode("utf-8", "surrogateescape") + b"\r\n")
+
+    def send_octets(self, octets: bytes) -> None:
+        self.writer.write(octets)
+
+    async def end(self) -> bytes:
+        """Close it; what the server said that nobody has read."""
+        self.writer.close()
+        return await self.reader.read()
+
 
 async def play(path: Path, port: int) -> None:
     """Raises AssertionError with the number of the line that did not come."""
-    connections: dict[str, _Connection] = {}
+    connections: dict[str, Connection] = {}
     for number, text in enumerate(_lines(path), 1):
         if not text or text.startswith("#"):
             continue
@@ -46,14 +63,13 @@ async def play(path: Path, port: int) -> None:
         assert match, f"{path.name}:{number}: {text!r} is no line of a dialogue"
         name, who, line = match[1] or "a", match[2], match[3]
         if name not in connections:
-            connections[name] = _Connection(*await asyncio.open_connection("127.0.0.1", port))
+            connections[name] = await Connection.to(port)
         connection = connections[name]
         if who == "C":
-            connection.writer.write(line.encode("utf-8", "surrogateescape") + b"\r\n")
+            connection.send(line)
             continue
         said = await connection.line()
         assert pattern_of(line).fullmatch(said), f"{path.name}:{number}: expected {line!r}, got {said!r}"
     for connection in connections.values():
-        connection.writer.close()
-        rest = await connection.reader.read()
+        rest = await connection.end()
         assert not rest, f"{path.name}: the server said more: {rest!r}"

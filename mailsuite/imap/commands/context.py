@@ -167,11 +167,15 @@ class Context:
             self.notices.names_changed(*names)
 
     def modseq_code(self) -> str:
-        """HIGHESTMODSEQ for the tagged reply, when a QRESYNC client has to learn a new one."""
+        """HIGHESTMODSEQ for the tagged reply, when a QRESYNC client has to learn a new one.
+
+        While an expunge waits to be told it is the one before: a client that kept a higher MODSEQ of a FETCH, and lost
+        its connection now, would never learn of the expunge (RFC 7162 sections 3.2.4 and 6).
+        """
         selected = self.selected
         if selected is None or "QRESYNC" not in self.enabled:
             return ""
-        highest = selected.mailbox.highest_modseq
+        highest = selected.view.modseq
         if highest == selected.known_modseq:
             return ""
         selected.known_modseq = highest
@@ -189,7 +193,7 @@ class Context:
             self.enabled.add("CONDSTORE")
             if selected is not None:
                 selected.modseqs = True
-                selected.known_modseq = selected.mailbox.highest_modseq
+                selected.known_modseq = selected.view.modseq
                 yield b"* OK [HIGHESTMODSEQ %d] Highest\r\n" % selected.known_modseq
         if selected is not None:
             self.mail.modseqs.add(selected.name)

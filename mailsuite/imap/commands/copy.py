@@ -14,12 +14,15 @@ def do_copy(context: Context, command: Command) -> Run:
 
 
 def do_move(context: Context, command: Command) -> Run:
-    """RFC 6851: works in a read-only mailbox, too, as with Dovecot."""
+    """RFC 6851."""
     return _copy(context, command, move=True)
 
 
 def _copy(context: Context, command: Command, *, move: bool) -> Run:
     selected = context.opened()
+    if move and selected.view.read_only and context.offers("IMAP4rev2"):
+        # Dovecot 2.3 moves out of a mailbox that was opened with EXAMINE; RFC 9051 section 6.3.3 forbids that.
+        raise Refusal("Mailbox is read-only", "READ-ONLY")
     at_least(command.arguments, 2)
     target_name = context.mailbox(command.arguments[1])
     limited = Limited(context)

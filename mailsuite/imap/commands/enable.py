@@ -36,7 +36,7 @@ def do_enable(context: Context, command: Command) -> Run:
         if name == "QRESYNC" and context.selected is not None:
             context.selected.vanished = True
             # Told with the next reply, unless MODSEQs were told before: as Dovecot.
-            context.selected.known_modseq = context.selected.mailbox.highest_modseq if before else 0
+            context.selected.known_modseq = context.selected.view.modseq if before else 0
     if names or context.offers("IMAP4rev2"):        # RFC 9051 section 6.3.1; Dovecot 2.3 says nothing of nothing
         yield b"* ENABLED%b\r\n" % "".join(" " + ENABLEABLE[name] for name in names).encode()
     return Reply(OK, "Enabled")

@@ -73,6 +73,10 @@ def do_fetch(context: Context, command: Command) -> Run:
     if selected.modseqs and rows.marked and not request.has(Column.MODSEQ):
         yield modseq_lines(selected, rows.marked, False)
     yield from context.sync(expunges=command.uid, refresh=False, uid=command.uid)
+    if request.has(Column.MODSEQ):
+        selected.told_modseqs()
+    if rows.gone:
+        yield from context.modseq_line()
     code = "EXPUNGEISSUED" if rows.gone else context.modseq_code()
     yield from limited.notice(code)
     return Reply(OK, "Some messages were already expunged" if rows.gone else "Fetch completed", limited.code(code))

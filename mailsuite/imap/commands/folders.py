@@ -9,7 +9,7 @@ from mailsuite.imap.objectid import mailbox_id
 from mailsuite.imap.reply import OK, Refusal, Reply
 from mailsuite.imap.session import Command
 from mailsuite.imap.syntax import Argument, Atom, text_of
-from mailsuite.store.api import InvalidName, NoSuchMailbox
+from mailsuite.store.api import InvalidName, MailError, NoPermission, NoSuchMailbox, NotPossible
 
 # Uses that a mailbox can be given (RFC 6154, RFC 8457); \All and \Flagged are views, which nobody can make.
 USES = ("\\Archive", "\\Drafts", "\\Important", "\\Junk", "\\Sent", "\\Trash")
@@ -83,10 +83,31 @@ def do_rename(context: Context, command: Command) -> Run:
         context.store.rename(old, new)
     except NoSuchMailbox as error:
         raise Refusal(error.public, "NONEXISTENT") from error
+    except NotPossible:
+        if old.upper() != "INBOX" or not context.offers("IMAP4rev2"):
+            raise
+        _rename_inbox(context, new)
+        yield from context.sync(own=True)
     context.names_changed(old, new)
     if context.rev2 and readable(new) != text_of(command.arguments[1]):
         yield told_mailbox(context, new, command.arguments[0])
     return Reply(OK, "Rename completed")
+
+
+def _rename_inbox(context: Context, new: str) -> None:
+    """INBOX stays, and what is below it too: its messages go to a new mailbox (RFC 9051 section 6.3.6)."""
+    inbox = context.open("INBOX")
+    if not (inbox.may("t") and inbox.may("e")):
+        raise NoPermission("INBOX")
+    context.store.create(new)
+    view = inbox.open_view(read_only=True, claim_recent=False)
+    try:
+        inbox.copy(list(view.uids), context.open(new, right="i"), move=True)
+    except MailError:
+        context.store.delete(new)
+        raise
+    finally:
+        view.close()
 
 
 def do_subscribe(context: Context, command: Command) -> Run:

@@ -36,6 +36,7 @@ class _Request:
     status: list[str] = field(default_factory=list)
     metadata: list[str] = field(default_factory=list)       # entries that LIST-METADATA wants
     rights: bool = False
+    rev2: bool = False              # IMAP4rev2 is offered: what RFC 9051 adds to LIST-EXTENDED
 
     @property
     def beginnings(self) -> list[str]:
@@ -80,7 +81,7 @@ def do_list(context: Context, command: Command) -> Run:
 # --- arguments ------------------------------------------------------------------------------------------------------
 
 def _parse(context: Context, arguments: list[Argument], lsub: bool) -> _Request:
-    request, rest = _Request(), list(arguments)
+    request, rest = _Request(rev2=context.offers("IMAP4rev2")), list(arguments)
     if rest and isinstance(rest[0], list) and not lsub:
         request.select = _select_options(rest.pop(0))
         request.extended = True
@@ -236,6 +237,10 @@ def _chosen(context: Context, request: _Request, matches: Matcher) -> Iterable[t
                 or info.subscribed and "SUBSCRIBED" in selecting]
     special = _parents(context, [info.name for info in infos if info.special_use]) if recursive else set()
     special &= _roots(context)
+    if recursive:
+        # One that is told anyway has CHILDINFO for children that are told, too: RFC 9051 section 6.3.9.6, table 3.
+        parents |= _parents(context, [info.name for info in infos if _is_selected(info, selecting)]) & {
+            info.name for info in told if _is_selected(info, selecting)}
     for info in told:
         stands = recursive and info.name in parents
         if not selecting or _is_selected(info, selecting) or stands:
@@ -278,7 +283,8 @@ def _flags(info: MailboxInfo, request: _Request) -> list[str]:
         flags.append("\\NonExistent" if request.extended else "\\Noselect")
     if info.subscribed and ("SUBSCRIBED" in request.wanted or "SUBSCRIBED" in request.select):
         flags.append("\\Subscribed")
-    if not request.extended or "CHILDREN" in request.wanted:
+    missing_parent = request.rev2 and not info.selectable and not info.bare and info.has_children
+    if not request.extended or "CHILDREN" in request.wanted or missing_parent:      # RFC 9051 section 6.3.9.6
         flags.append("\\HasChildren" if info.has_children else
                      "\\NoInferiors" if info.no_inferiors else "\\HasNoChildren")
     if not request.extended or "SPECIAL-USE" in request.wanted or "SPECIAL-USE" in request.select:

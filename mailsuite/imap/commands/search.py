@@ -142,6 +142,8 @@ def take_return(context: Context, words: list[Argument]) -> Return:
         if name not in _OPTIONS:
             raise PeerError("Unknown SEARCH return option")
         if name == "PARTIAL":
+            if result.partial is not None:      # RFC 5267 section 4.4, RFC 9394 section 3.1
+                raise PeerError("PARTIAL can be used only once")
             result.partial = _page(left, from_end=context.offers("PARTIAL"))
         elif name == "UPDATE" and left and isinstance(left[0], list):
             result.items = _update_items(context, left.pop(0))

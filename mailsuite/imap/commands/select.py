@@ -66,7 +66,7 @@ def _picture(context: Context, selected: Selected) -> Generator[bytes, None, Non
     yield b"* OK [UIDVALIDITY %d] UIDs valid\r\n" % mailbox.uid_validity
     yield b"* OK [UIDNEXT %d] Predicted next UID\r\n" % mailbox.uid_next
     if selected.name in context.mail.modseqs:
-        selected.known_modseq = mailbox.highest_modseq
+        selected.known_modseq = view.modseq
         yield b"* OK [HIGHESTMODSEQ %d] Highest\r\n" % selected.known_modseq
 
 

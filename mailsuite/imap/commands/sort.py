@@ -94,7 +94,11 @@ def do_thread(context: Context, command: Command) -> Run:
         raise PeerError("Unknown thread algorithm")
     key = yield from _key(context, words)
     found = Search(selected, time.time(), context.has_left).find(key)
-    yield b"* THREAD %b\r\n" % _threads(selected, found, algorithm, uid=command.uid)
+    threads = _threads(selected, found, algorithm, uid=command.uid)
+    if threads or not context.offers("IMAP4rev2"):
+        yield b"* THREAD %b\r\n" % threads
+    else:
+        yield b"* THREAD\r\n"             # Dovecot 2.3 puts a space there that RFC 5256's syntax does not have
     yield from context.sync(expunges=command.uid and not uses_numbers(key), refresh=False, uid=command.uid)
     return Reply(OK, "Thread completed", context.modseq_code())
 

@@ -58,6 +58,7 @@ def do_store(context: Context, command: Command) -> Run:
     yield from context.sync(expunges=command.uid, refresh=False, recent=True, own=True,
                             uid=command.uid and (not silent or selected.modseqs))
     if result.refused:
+        yield from context.modseq_line()
         code = f"MODIFIED {_modified(selected, result.refused, command.uid)}"
     else:
         code = context.modseq_code()
