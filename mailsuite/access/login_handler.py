@@ -29,7 +29,7 @@ from mailsuite.access.relay import start_relay
 from mailsuite.base.dialogue import Peer, Session, TlsInfo
 from mailsuite.base.errors import TemporaryError
 from mailsuite.net.driver import Connection
-from mailsuite.net.handler import Channel, Pending
+from mailsuite.net.handler import HANDSHAKE_FAILED, Channel, Pending
 from mailsuite.sasl import wire
 from mailsuite.sasl.auth_client import AuthFacts, AuthStep, Failure
 
@@ -60,10 +60,13 @@ class LoginHandler:
 
     def open(self, channel: Channel) -> Session:
         self._channel = channel
-        self._session = SESSIONS[self._server.protocol](
-            self._facts() if channel.tls is None else self._facts_with(channel.tls), tls=channel.tls,
-            origin=self._origin, facts_with=self._facts_with, note=self._log, greeted=self._given_back is not None)
+        self._session = self._begun(channel.tls)
         return self._session
+
+    def _begun(self, tls: TlsInfo | None) -> LoginSession:
+        return SESSIONS[self._server.protocol](
+            self._facts() if tls is None else self._facts_with(tls), tls=tls, origin=self._origin,
+            facts_with=self._facts_with, note=self._log, greeted=self._given_back is not None)
 
     def _facts(self) -> LoginFacts:
         facts = self._site.facts(self._origin.peer, self._server.mechanisms, secured=self._secured,
@@ -195,10 +198,18 @@ class LoginHandler:
             elif session.tls is not None and not session.tls.peer_verified:
                 story.certificate = "client didn't send a cert"
         if story.tls_started and session.tls is None:
-            failure = reason.removeprefix("TLS handshake failed: ")
-            handshaking = "TLS handshaking: " + (f"SSL_accept() failed: {failure}" if failure else "Connection closed")
+            begins, _, failure = reason.partition(": ")
+            failure = f"SSL_accept() failed: {failure}" if begins == HANDSHAKE_FAILED and failure else ""
+            handshaking = f"TLS handshaking: {failure or 'Connection closed'}"
+            why = f"{why}: {failure}" if failure else why
         seconds = int(time.monotonic() - self.began)
         self._log(f"Disconnected: {why} ({story.detail(seconds)})", security=handshaking)
+
+    def never_secured(self, why: str) -> None:
+        """A client of imaps or pop3s with whom there is no TLS; fail2ban reads such lines."""
+        self._session = self._begun(None)
+        self._session.story.tls_started = True
+        self.closed(f"{HANDSHAKE_FAILED}: {why}")
 
     def _log_at(self, level: int, event: str) -> None:
         self._log(event, level=level)

@@ -17,10 +17,12 @@ from typing import Any
 from mailsuite.base.dialogue import Ask, Body, Close, Peer, Send, Session, StartTls, TlsInfo
 from mailsuite.base.eager import StandIn, begin
 from mailsuite.base.errors import TemporaryError
-from mailsuite.net.handler import Handler, Pending
+from mailsuite.net.handler import HANDSHAKE_FAILED, Handler, Pending
+from mailsuite.net.handshake import secure, upgrade
 from mailsuite.net.patience import Patience
 from mailsuite.net.plain import PlainTransport
 from mailsuite.net.tls_info import tls_info
+from mailsuite.tls.failures import openssl_text
 
 BACKLOG_LIMIT = 256 * 1024       # octets that may wait in a session while its question is open
 AT_ONCE = 16                     # questions of one connection answered one after the other before others have a turn
@@ -333,7 +335,7 @@ class Connection(asyncio.Protocol):
             transport = await self._begin_tls(self._transport, context)
         except (OSError, ssl.SSLError) as error:
             self._task = None
-            self._close_reason = f"TLS handshake failed: {error}"
+            self._close_reason = f"{HANDSHAKE_FAILED}: {openssl_text(error)}"
             self.abort()
             return
         self._task = None
@@ -349,16 +351,8 @@ class Connection(asyncio.Protocol):
     async def _begin_tls(self, transport: asyncio.Transport, context: ssl.SSLContext) -> asyncio.Transport | None:
         """Raises OSError."""
         if not isinstance(transport, PlainTransport):
-            return await self._loop.start_tls(transport, self, context, server_side=True,
-                                              ssl_handshake_timeout=self._handshake_timeout_s)
-        sock = transport.take_socket()
-        try:
-            through, _ = await self._loop.connect_accepted_socket(
-                lambda: self, sock, ssl=context, ssl_handshake_timeout=self._handshake_timeout_s)
-        except BaseException:
-            sock.close()
-            raise
-        return through
+            return await upgrade(transport, self, context, self._handshake_timeout_s)
+        return await secure(self, transport.take_socket(), context, self._handshake_timeout_s)
 
     def _pause(self) -> None:
         if self._reading and self._transport is not None and not self._gone:

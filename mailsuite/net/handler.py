@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from mailsuite.net.driver import Connection
 
 
+HANDSHAKE_FAILED = "TLS handshake failed"       # how the reason of such a connection's `closed` begins
+
+
 class Channel(Protocol):
     """What a handler may do with its connection besides answering."""
 
@@ -52,8 +55,15 @@ class Handler(Protocol):
     # task where an answer is in memory already, or is one message of another process.
 
     def closed(self, reason: str) -> None:
-        """The connection is gone; called once, after the last answer was cancelled or finished."""
+        """The connection is gone; called once, after the last answer was cancelled or finished.
+
+        After a handshake that failed: "TLS handshake failed: " and what the TLS library says; nothing behind the colon
+        when the client just left.
+        """
         ...
+
+    # `never_secured(why)`: implicit TLS failed, so there was no `open` and will be no `closed`; why: as above, without
+    # the words in front. For the log.
 
 
 class Pending:

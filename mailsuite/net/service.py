@@ -16,7 +16,7 @@ import os
 import select
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,8 @@ from mailsuite.net import plain
 from mailsuite.net.driver import Connection
 from mailsuite.net.exclusive import share_fairly
 from mailsuite.net.handler import Handler
+from mailsuite.net.handshake import secure
+from mailsuite.tls.failures import openssl_text
 
 if TYPE_CHECKING:
     from mailsuite.config.dovecot import DovecotSettings
@@ -223,8 +225,12 @@ class Acceptor:
             plain.begin(made, sock)
             self._begun()
             return
-        task = self._loop.create_task(self._loop.connect_accepted_socket(
-            lambda: made, sock, ssl=context, ssl_handshake_timeout=self._handshake_timeout_s if context else None))
+        begin: Coroutine[Any, Any, object]
+        if context is not None:
+            begin = secure(made, sock, context, self._handshake_timeout_s)
+        else:
+            begin = self._loop.connect_accepted_socket(lambda: made, sock)
+        task = self._loop.create_task(begin)
         self._tasks.add(task)
         task.add_done_callback(lambda task: self._connected(task, made, sock))
 
@@ -237,7 +243,13 @@ class Acceptor:
         self.connections.discard(made)
         if error is not None and not isinstance(error, OSError | TimeoutError | ValueError):     # SSLError among them
             log.error("unforeseen on a new connection to %s", self.listener.name, exc_info=error)
-        self._not_begun(sock, error)
+        tell = getattr(made.handler, "never_secured", None)
+        if error is None or tell is None or not self.listener.tls:
+            self._not_begun(sock, error)
+            return
+        sock.close()
+        tell(openssl_text(error))
+        self._begun()
 
     def _not_begun(self, sock: socket.socket, error: BaseException | None) -> None:
         log.info("connection to %s failed before it began: %s", self.listener.name, error)

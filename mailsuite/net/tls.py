@@ -24,6 +24,7 @@ from mailsuite.base.errors import ConfigError
 from mailsuite.net.sni import NamedChains, SniError
 from mailsuite.smtp.syntax import is_hostname
 from mailsuite.tls import binding, ciphers, protocols
+from mailsuite.tls.failures import TellingContext
 from mailsuite.tls.identity import Identity, install, read_identity, split_chain_file
 from mailsuite.tls.options import Options
 from mailsuite.tls.protocols import Protocols
@@ -130,7 +131,7 @@ class ServerTls:
 
     def _make(self, identities: list[Identity]) -> ssl.SSLContext:
         spec = self.spec
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context = TellingContext(ssl.PROTOCOL_TLS_SERVER)
         protocols.apply(context, spec.protocols)
         context.options |= ssl.OP_NO_RENEGOTIATION
         if spec.prefer_server_ciphers:

@@ -17,6 +17,21 @@ def log_connect(facts: Facts) -> None:
     log.info("connect from %s", facts.client.host)
 
 
+def log_handshake_failed(facts: Facts, why: str) -> None:
+    """why: what the TLS library said, "" when the client just left."""
+    log.info("SSL_accept error from %s: %s", facts.client.host, "-1" if why else "lost connection")
+    if why:
+        log.warning("TLS library problem: %s", why)
+
+
+def log_unsecured(facts: Facts, why: str) -> None:
+    """The whole story of a client that came to a service of implicit TLS (smtpd_tls_wrappermode) and got none."""
+    log_connect(facts)
+    log_handshake_failed(facts, why)
+    log.info("lost connection after CONNECT from %s", facts.client.host)
+    log.info("disconnect from %s commands=0/0", facts.client.host)
+
+
 def log_tls(facts: Facts, tls: TlsInfo) -> None:
     """What a handshake agreed on."""
     trust = "Anonymous" if not tls.peer_certificate else "Trusted" if tls.peer_verified else "Untrusted"

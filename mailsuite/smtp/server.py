@@ -11,8 +11,8 @@ import contextlib
 import os
 import socket
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mailsuite.anvil import params as anvil_params
 from mailsuite.anvil.client import AnvilClient
@@ -317,7 +317,11 @@ class Server:
         self._send(account_notice(facts, verdict, self.sending_limit.unit_s))
 
     def _send(self, notice: Notice) -> None:
-        task = asyncio.get_running_loop().create_task(send_notice(self.settings, self.cleanup, notice))
+        self.in_background(send_notice(self.settings, self.cleanup, notice))
+
+    def in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do what no client waits for."""
+        task = asyncio.get_running_loop().create_task(work)
         self._notices.add(task)
         task.add_done_callback(self._notices.discard)
 

@@ -13,12 +13,13 @@ from msgspec.structs import replace
 from mailsuite.base.dialogue import Peer, Session, TlsInfo
 from mailsuite.base.errors import Bug, MailError, TemporaryError
 from mailsuite.base.log import logger
+from mailsuite.net.handler import HANDSHAKE_FAILED
 from mailsuite.queue.cleanup import Intake, Refused
 from mailsuite.queue.envelope import Envelope, Notify, Origin, Recipient, Ret
 from mailsuite.smtp import questions
 from mailsuite.smtp.commands.proxy import apply_xclient
 from mailsuite.smtp.facts import Client, Facts, NameStatus
-from mailsuite.smtp.log_lines import log_connect
+from mailsuite.smtp.log_lines import log_connect, log_unsecured
 from mailsuite.smtp.observers import Answer, Observer
 from mailsuite.smtp.policy.rates import EVENTS, KINDS
 from mailsuite.smtp.policy.sending import Excess
@@ -86,8 +87,8 @@ class SmtpHandler:
     def closed(self, reason: str) -> None:
         self.server.open -= 1
         if self._session is not None:
-            failed = reason.startswith("TLS handshake failed") and "SSL" in reason
-            self._session.handshake_failed(reason.partition(": ")[2] if failed else "")
+            begins, _, why = reason.partition(": ")
+            self._session.handshake_failed(why if begins == HANDSHAKE_FAILED else "")
             self.server.report_trouble(self._session)
         self._drop_intake()
         self._login.cancel()
@@ -96,6 +97,14 @@ class SmtpHandler:
         self._observers.close(self.facts)
         if self._counted and self.server.anvil is not None:
             self.server.anvil.disconnect(self._counted)
+
+    def never_secured(self, why: str) -> None:
+        """A client of smtps with whom there is no TLS."""
+        self.server.in_background(self._tell_of_unsecured(why))
+
+    async def _tell_of_unsecured(self, why: str) -> None:
+        await self._learn_name()
+        log_unsecured(self.facts, why)
 
     async def answer(self, question: object) -> object:
         if self._session is not None and self._session.ledger.transcripts:
@@ -154,10 +163,7 @@ class SmtpHandler:
     async def _connected(self) -> Answer:
         server, client = self.server, self.facts.client
         if server.known_name(self.peer.address) is None:
-            name, reverse, status, reverse_status, warning = await server.look_up_name(self.peer.address)
-            if warning:
-                log.warning("%s", warning)
-            self._take_name(name, reverse, status, reverse_status)
+            await self._learn_name()
         log_connect(self.facts)
         if self._session is not None:
             self._session.may_xclient = await server.xclient_hosts.matches_host(client.name, client.address)
@@ -172,6 +178,12 @@ class SmtpHandler:
         if self._counted and (refusal := await self._too_many()) is not None:
             return refusal
         return await self._judge_client()
+
+    async def _learn_name(self) -> None:
+        name, reverse, status, reverse_status, warning = await self.server.look_up_name(self.peer.address)
+        if warning:
+            log.warning("%s", warning)
+        self._take_name(name, reverse, status, reverse_status)
 
     async def _judge_client(self) -> Answer:
         """Our policy, then those who watch."""

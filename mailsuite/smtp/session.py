@@ -22,7 +22,7 @@ from mailsuite.smtp.content import Incoming
 from mailsuite.smtp.dispatch import heard
 from mailsuite.smtp.facts import Facts
 from mailsuite.smtp.ledger import Ledger
-from mailsuite.smtp.log_lines import log_bare_lf, log_connect, log_long_line
+from mailsuite.smtp.log_lines import log_bare_lf, log_connect, log_handshake_failed, log_long_line
 from mailsuite.smtp.outcome import Chunk, Content, Done, NextLine, Outcome, Pending, refused
 from mailsuite.smtp.reply import encode, soften, with_footer
 from mailsuite.smtp.welcome import greet, handshaken, note_tls
@@ -163,9 +163,7 @@ class ServerSession:
     def handshake_failed(self, why: str) -> None:
         """The connection is gone after StartTls; why: what the TLS library said, "" when the client just left."""
         if self._starting_tls and not self._ended:
-            log.info("SSL_accept error from %s: %s", self.facts.client.host, "-1" if why else "lost connection")
-            if why:
-                log.warning("TLS library problem: %s", why)
+            log_handshake_failed(self.facts, why)
             self._log_end(f"lost connection after {self._where()}")
 
     # --- octets -------------------------------------------------------------------------------------------------
