@@ -21,6 +21,7 @@ async def converse(sock: socket.socket, handover: HandOver, connection: Connecti
     # What the login has read comes before what is still in the socket, be that its end.
     connection.tls, connection.first = handover.tls, handover.octets
     # It begins first: a worker that is stopping already says goodbye at once, and that is the session's to say.
-    plain.begin(connection, sock, look=True)
+    # Shared: the login process may not have let go of the socket yet.
+    plain.begin(connection, sock, look=True, shared=True)
     with world.at_stop(lambda: None if ended.done() else connection.perform(goodbye()), handover.session_id):
         return await ended

@@ -135,18 +135,22 @@ class HandOverLink:
         except OSError as error:
             self.close(str(error))
             return
-        if found is None or len(found) != 1:
+        if found is None or len(found) != 1 and fds:
             packets.close_all(fds)
             self.close("connection lost")
             return
-        if "back" in found[0] and len(fds) == 1 and self._given_back is not None:
-            self._given_back(found[0]["back"], fds[0])
+        for packet in found:                # a worker may answer several at once
+            self._take(packet, fds)
+
+    def _take(self, packet: Mapping[str, Any], fds: list[int]) -> None:
+        if "back" in packet and len(fds) == 1 and self._given_back is not None:
+            self._given_back(packet["back"], fds[0])
             return
-        waiting = self._waiting.pop(found[0].get("n", 0), None)
+        waiting = self._waiting.pop(packet.get("n", 0), None)
         if waiting is None:
             packets.close_all(fds)
         else:
-            self._answered(self, found[0], fds, waiting[1])
+            self._answered(self, packet, fds, waiting[1])
 
     def _writable(self) -> None:
         try:

@@ -2,6 +2,7 @@
 
     channel = LoginChannel(sock, take)          take(Entry), from the event loop, for each connection that comes
     entry.accepted(pid)  /  entry.refused(Why.LIMIT, "text")        the answer; entry.fds are the taker's
+    entry.accepted(pid, late=True)      the same, within LATE_S, together with others
     entry.routed(sock, workers, share)  give it, and others like it, to the worker at the other end of sock
 
 A packet is {"n": 7, "h": HandOver, "t": [client pid, request, cookie], "g": grant} with the client's descriptor, its
@@ -22,6 +23,8 @@ from mailsuite.access.login_questions import Why
 from mailsuite.net import packets
 
 AT_ONCE = 32                     # packets between two looks at the event loop
+LATE_S = 0.02                    # how long an answer that nobody hurries for may wait for others...
+LATE_MOST = 200                  # ...or for so many
 UNSENT_LIMIT = 10_000            # answers that a login process does not read; more end its channel
 
 log = logging.getLogger("mailsuite.dovecot.access")
@@ -36,9 +39,10 @@ class Entry:
         self._channel, self._number = channel, packet.get("n", 0)
         self.packet, self.fds = packet, fds
 
-    def accepted(self, pid: int) -> None:
-        """It belongs to process pid now."""
-        self._channel.answer({"n": self._number, "pid": pid})
+    def accepted(self, pid: int, *, late: bool = False) -> None:
+        """It belongs to process pid now. late: all that hangs on it is a line in the log and a descriptor."""
+        answer = self._channel.answer_late if late else self._channel.answer
+        answer({"n": self._number, "pid": pid})
 
     def refused(self, why: Why, text: str = "") -> None:
         """The connection stays the login's; what came of its descriptors is closed."""
@@ -65,6 +69,7 @@ class LoginChannel:
                  closed: Callable[[], None] = lambda: None) -> None:
         self._sock, self._take, self._on_close = sock, take, closed
         self._unsent: deque[tuple[bytes, list[int]]] = deque()
+        self._late: list[bytes] = []
         self._loop = asyncio.get_running_loop()
         sock.setblocking(False)
         self._loop.add_reader(sock.fileno(), self._readable)
@@ -85,9 +90,25 @@ class LoginChannel:
             if self._sock.fileno() < 0:
                 return
 
+    def answer_late(self, message: Mapping[str, Any]) -> None:
+        """As `answer`, together with others: the login process need not wake for each."""
+        self._late.append(packets.encode(message))
+        if len(self._late) == 1:
+            self._loop.call_later(LATE_S, self.flush)
+        elif len(self._late) >= LATE_MOST:
+            self.flush()
+
+    def flush(self) -> None:
+        """Say now what could wait."""
+        late, self._late = self._late, []
+        if late:
+            self._send(packets.together(late) if len(late) > 1 else late[0], [])
+
     def answer(self, message: Mapping[str, Any], fd: int = -1) -> None:
         """Who is gone needs none. fd is closed here."""
-        octets, fds = packets.encode(message), [fd] if fd >= 0 else []
+        self._send(packets.encode(message), [fd] if fd >= 0 else [])
+
+    def _send(self, octets: bytes, fds: list[int]) -> None:
         try:
             if self._sock.fileno() < 0:
                 pass
@@ -123,6 +144,7 @@ class LoginChannel:
 
     def close(self) -> None:
         """May be called twice."""
+        self.flush()
         if self._sock.fileno() >= 0:
             self._loop.remove_reader(self._sock.fileno())
             self._loop.remove_writer(self._sock.fileno())

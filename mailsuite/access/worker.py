@@ -53,6 +53,7 @@ class Worker:
         self._held: dict[int, tuple[Mapping[str, Any], list[int]]] = {}     # until newer settings have come
         self._ended: list[tuple[int, Mapping[str, Any] | BaseException]] = []      # not told yet
         self._logins = WorkerLogins(channel, world, self._begin)
+        world.at_leisure = self._logins.at_leisure
         self._done = asyncio.Event()
 
     async def run(self) -> None:
@@ -101,6 +102,8 @@ class Worker:
             if "kick" in message:
                 self._world.end(map(str, message["kick"]))
             elif "tell" in message:
+                self._logins.hurry()
+                await asyncio.sleep(0)          # sessions end in a turn of their own
                 self._logins.tell()
             elif "link" in message:
                 self._logins.open(message["link"], socket.socket(fileno=fds[0]))

@@ -19,17 +19,25 @@ if TYPE_CHECKING:
     from mailsuite.config.settings import Settings
 
 T = TypeVar("T")
+AtLeisure = Callable[[Callable[[], None]], None]
+
+
+def at_once(call: Callable[[], None]) -> None:
+    """No leisure at all."""
+    call()
 
 
 class UserWorld:
     """dovecot, settings: as they are now; a reload puts new ones in their place, sessions keep what they took.
 
     at_stop: what a session does when the worker is to end (it says BYE in its protocol's words).
+    at_leisure(call): calls what nobody waits for, a little later (worker_logins.py).
     """
 
     def __init__(self, dovecot: "DovecotSettings", settings: "Settings") -> None:
         self.dovecot, self.settings = dovecot, settings
         self.stopping = False
+        self.at_leisure: AtLeisure = at_once
         self._goodbyes: dict[Callable[[], None], str] = {}
         self.sessions = 0
         self._shared: dict[str, tuple[object, int]] = {}

@@ -14,7 +14,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 from mailsuite.access import user_mail
@@ -23,7 +23,7 @@ from mailsuite.access.handover import HandOver
 from mailsuite.access.threads import Job, search_pool
 from mailsuite.access.user_mail import UserMail
 from mailsuite.access.way_back import GivenBack
-from mailsuite.access.world import UserWorld
+from mailsuite.access.world import AtLeisure, UserWorld, at_once
 from mailsuite.base.errors import MailError
 from mailsuite.base.log import access_logger
 from mailsuite.config.variables import expand_variables
@@ -56,7 +56,10 @@ FAILED = b"* BYE Internal error occurred. Refer to server log for more informati
 class Handler:
     """One connection: runs the session's questions against the user's mail."""
 
-    def __init__(self, mail: UserMail, params: Params, greeting: bytes, log_prefix: str) -> None:
+    def __init__(self, mail: UserMail, params: Params, greeting: bytes, log_prefix: str,
+                 at_leisure: AtLeisure = at_once) -> None:
+        """at_leisure: UserWorld's."""
+        self._at_leisure = at_leisure
         self.mail, self.params, self.greeting = mail, params, greeting
         self.context = Context(mail, params)
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -124,6 +127,12 @@ class Handler:
         self._stop_idle()
         if self._notifier is not None:
             self._notifier.stop()
+        if self.context.selected is None and self._running is None and self._appending is None:
+            self._at_leisure(partial(self._end, reason))        # nothing is left but a line in the log
+        else:
+            self._end(reason)
+
+    def _end(self, reason: str) -> None:
         if not self.ended.done():
             self.ended.set_result(reason)
 
@@ -175,6 +184,7 @@ class Handler:
             await asyncio.sleep(0.005)
         if not transport.is_closing():
             fd = os.dup(transport.get_extra_info("socket").fileno())
+            transport.get_extra_info("plain").shared = False        # it goes on elsewhere
             self.given_back = GivenBack(fd, self.session.remaining())
         return Done(b"", close=True)
 
@@ -441,7 +451,7 @@ async def serve_user(sock: socket.socket, handover: HandOver, user: UserInfo, wo
                 await asyncio.get_running_loop().sock_sendall(sock, greeting(handover, params, failed=True))
             return None
         said = greeting(handover, params)
-        handler = Handler(mail, params, _say(sock, said), prefix)
+        handler = Handler(mail, params, _say(sock, said), prefix, world.at_leisure)
         handler.octets_out = len(said)
         handler.context.anonymous = handover.mechanism == "ANONYMOUS"
         reason = await converse(sock, handover, _Counted(handler, peer=handover.peer), handler.ended, world,

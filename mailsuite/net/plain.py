@@ -2,6 +2,7 @@
 
     begin(connection, sock)                 connection_made, at once
     begin(connection, sock, look=True)      and data_received with what the peer has said already
+    begin(connection, sock, shared=True)    another process may still have the descriptor: the end is told all the same
     transport.take_socket()                 the socket back, for who goes on with it (TLS); the transport is over
 
 uvloop's own transports are faster for each octet, but a login lives for two commands in the login process and often for
@@ -15,6 +16,7 @@ Limits: HIGH_WATER octets wait to be sent before the protocol is told to pause.
 """
 
 import asyncio
+import contextlib
 import logging
 import socket
 from collections import deque
@@ -30,10 +32,13 @@ class PlainTransport(asyncio.Transport):
     """One socket's. Made by `begin`."""
 
     __slots__ = ("_closing", "_high", "_loop", "_low", "_over", "_paused", "_protocol", "_reading", "_size", "_sock",
-                 "_unsent", "_watched")
+                 "_unsent", "_watched", "shared")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, protocol: asyncio.Protocol) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, protocol: asyncio.Protocol, *,
+                 shared: bool = False) -> None:
+        """shared: at the end the peer hears it, whoever else has the descriptor; may be changed until then."""
         super().__init__()
+        self.shared = shared
         self._loop, self._sock, self._protocol = loop, sock, protocol
         self._unsent: deque[memoryview] = deque()
         self._size = 0                      # octets of them
@@ -179,6 +184,9 @@ class PlainTransport(asyncio.Transport):
         except Exception:
             log.exception("unforeseen at a connection's end")
         finally:
+            if self.shared:
+                with contextlib.suppress(OSError):          # the peer has gone first
+                    self._sock.shutdown(socket.SHUT_RDWR)
             self._sock.close()
 
     def take_socket(self) -> socket.socket:
@@ -198,13 +206,14 @@ class PlainTransport(asyncio.Transport):
         self._protocol = protocol
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """"socket"; nothing else is known."""
-        return self._sock if name == "socket" else default
+        """"socket", and "plain", which is the transport itself; nothing else is known."""
+        return self._sock if name == "socket" else self if name == "plain" else default
 
 
-def begin(connection: asyncio.Protocol, sock: socket.socket, *, look: bool = False) -> PlainTransport:
+def begin(connection: asyncio.Protocol, sock: socket.socket, *, look: bool = False,
+          shared: bool = False) -> PlainTransport:
     """Tell the connection that it stands. look: what the peer has said already is taken before the loop watches."""
-    transport = PlainTransport(asyncio.get_running_loop(), sock, connection)
+    transport = PlainTransport(asyncio.get_running_loop(), sock, connection, shared=shared)
     try:
         connection.connection_made(transport)
     except Exception:

@@ -2,17 +2,19 @@
 
 import asyncio
 import os
+from functools import partial
 from pathlib import Path
 from typing import cast
 
 import pytest
 
-from mailsuite.access import handover_client
+from mailsuite.access import handover_client, login_channel
 from mailsuite.access.handover import share_of
 from mailsuite.access.login_channel import Entry
 from mailsuite.access.login_questions import HandedOver, Refused, Why
 from mailsuite.access.server import AccessParent
 from mailsuite.access.user_workers import UserWorkers
+from mailsuite.access.worker_logins import LEISURE_MOST
 from tests.access.test_channel import Login, with_grants
 from tests.access.test_handover import PoolInside, suite
 
@@ -177,6 +179,56 @@ def test_a_worker_that_dies_is_told_of(tmp_path: Path) -> None:
             result = await login.hand_over(await login.ticket(grant=""))
             assert isinstance(result, Refused) and result.why is Why.FAILED and not login.access._links
             assert isinstance(await login.hand_over(await login.ticket(grant="")), HandedOver)
+            login.close()
+            await asyncio.sleep(0.05)
+
+    asyncio.run(work())
+
+
+def test_answers_of_a_worker_come_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The login process is woken once for many; the clients have heard their greeting long before."""
+    monkeypatch.setattr(login_channel, "LATE_S", 1.0)
+
+    async def work() -> None:
+        async with suite(tmp_path, FREE) as (_, _, parent, _):
+            login = Login(tmp_path)
+            await with_grants(login, parent)
+            await login.hand_over(await login.ticket(grant=""))
+            (link,) = login.access._links.values()
+            tickets = [await login.ticket(grant="") for _ in range(5)]
+            asked = [asyncio.create_task(login.hand_over(ticket)) for ticket in tickets]
+            await until(lambda: link.waiting == 5)
+            for client in login.clients[-5:]:
+                client.setblocking(False)
+                octets = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 1000), 5)
+                assert octets == b"a1 OK alice 5000 plain b''\r\n"
+            assert not any(task.done() for task in asked)
+            await parent.workers.settled()                      # who wants to know need not wait
+            assert await asyncio.gather(*asked) == [HandedOver(os.getpid())] * 5
+            login.close()
+            await until(lambda: not list(parent.workers.sessions))
+
+    asyncio.run(work())
+
+
+def test_what_can_wait_is_told_below_the_login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work() -> None:
+        async with suite(tmp_path, FREE) as (_, _, parent, _):
+            login = Login(tmp_path)
+            await with_grants(login, parent)
+            await login.hand_over(await login.ticket(grant=""))
+            logins = cast(PoolInside, parent.workers.pool).worker._logins
+            order: list[str] = []
+            asked = asyncio.create_task(login.hand_over(await login.ticket(grant="")))
+            asked.add_done_callback(lambda _: order.append("login"))
+            logins.at_leisure(lambda: order.append("end"))
+            await until(lambda: len(order) == 2)
+            assert order == ["login", "end"]
+            for number in range(LEISURE_MOST):                  # so many do not wait for the time
+                logins.at_leisure(partial(order.append, str(number)))
+            assert not logins._leisure and len(logins._soon) == LEISURE_MOST
+            logins.hurry()
+            assert len(order) == 2 + LEISURE_MOST and not logins._soon
             login.close()
             await asyncio.sleep(0.05)
 

@@ -188,3 +188,20 @@ def test_a_socket_that_is_taken_back_is_left_open() -> None:
         sock.close()
 
     run(work())
+
+
+def test_a_shared_socket_ends_for_the_peer_while_somebody_else_has_it() -> None:
+    async def work() -> None:
+        for shared, heard in ((True, b""), (False, b"from the other")):
+            ours, theirs = pair()
+            noted, other = Noted(), ours.dup()
+            transport = plain.begin(noted, ours, shared=True)
+            transport.get_extra_info("plain").shared = shared       # given away in the meantime, or not
+            transport.close()
+            await noted.over.wait()
+            with other, theirs:
+                if not shared:
+                    other.send(b"from the other")
+                assert theirs.recv(100) == heard
+
+    run(work())
