@@ -21,7 +21,7 @@ from mailsuite.store.namespace import literal_beginnings
 
 Matcher = Callable[[str], bool]
 MAX_PATTERNS = 100
-_CHILDINFO = b' (CHILDINFO ("%b"))'
+_CHILDINFO = b" (CHILDINFO (%b))"
 
 
 @dataclass
@@ -64,7 +64,7 @@ def do_list(context: Context, command: Command) -> Run:
         yield b"".join(_lsub_lines(context, request, matches, below))
         return done
     for info, childinfo in _chosen(context, request, matches):
-        yield _line(context, info, _flags(info, request), b"".join(_CHILDINFO % each for each in childinfo))
+        yield _line(context, info, _flags(info, request), _CHILDINFO % b" ".join(childinfo) if childinfo else b"")
         if request.rights and info.selectable:
             yield _rights_line(context, info)
         if request.status and info.selectable:
@@ -244,7 +244,8 @@ def _chosen(context: Context, request: _Request, matches: Matcher) -> Iterable[t
     for info in told:
         stands = recursive and info.name in parents
         if not selecting or _is_selected(info, selecting) or stands:
-            yield info, [b"SUBSCRIBED"] * stands + [b"SPECIAL-USE"] * (info.name in special)
+            yield info, [b'"%b"' % each.encode() for each in ("SUBSCRIBED", "SPECIAL-USE")
+                         if stands and each in selecting or each == "SPECIAL-USE" and info.name in special]
 
 
 def _roots(context: Context) -> set[str]:
