@@ -11,12 +11,21 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.support.distribution import expected_s, scheduling
+
 # How long one example takes says more about the machine than about the code.
 hypothesis.settings.register_profile("tests", deadline=None)
 hypothesis.settings.load_profile("tests")
 
 DESCRIPTORS = 200           # more than after the last time before the tests' process is tidied up
 _kept = 0
+
+
+def _lowest_free_descriptor() -> int:
+    """What the next file or socket gets. Listing /proc/self/fd after each test would take a minute of the whole run."""
+    fd = os.open(os.devnull, os.O_RDONLY)
+    os.close(fd)
+    return fd
 
 
 # A folder of its own for each run (its xdist workers inherit it): pytest closes /tmp/pytest-of-USER to others with each
@@ -37,6 +46,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fuzz-seconds", type=float, default=1.0, help="time for each fuzz target (make fuzz: longer)")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Workers of a parallel run begin with what takes longest; otherwise the order stays."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=expected_s, reverse=True)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """The collected tests stay to the end; looking for garbage among them takes a tenth of a second each time."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """See tests/support/distribution.py."""
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    return scheduling(config, log)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """The mark `needs` names a foreign program; without it the test is skipped, and says so."""
     for mark in item.iter_markers("needs"):
@@ -49,9 +78,9 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     """Queue stores, rings and event loops that refer to each other keep their descriptors until somebody looks for such
     circles: with hundreds of tests in a process that would be too late for programs that take 1,024 at most."""
     global _kept
-    if len(os.listdir("/proc/self/fd")) > _kept + DESCRIPTORS:
-        gc.collect()                    # takes some tenths of a second
-        _kept = len(os.listdir("/proc/self/fd"))
+    if _lowest_free_descriptor() > _kept + DESCRIPTORS:
+        gc.collect()
+        _kept = _lowest_free_descriptor()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ Each package declares what it uses in its params.py. A parser takes the expanded
 they depend on other parameters).
 """
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -56,6 +57,7 @@ def declared() -> Mapping[str, Param[Any]]:
     return _DECLARED
 
 
+@functools.cache
 def import_all() -> None:
     """Import every *params.py of the package, so that declared() is complete. What they import stays light."""
     import importlib

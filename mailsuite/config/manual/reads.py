@@ -14,9 +14,11 @@ So a name that is only compared or listed counts as read; a name that is put tog
 """
 
 import ast
+import functools
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import mailsuite
 from mailsuite.config import expansion, registry
@@ -39,28 +41,57 @@ _PLAIN = re.compile(r"\w*_\w{3,}|\w{3,}_\w*")
 def reads(names: Collection[str]) -> dict[str, list[str]]:
     """Places where each name is read, as FILE:LINE; names that nothing reads are left out."""
     found: dict[str, list[str]] = {}
-    package = Path(mailsuite.__path__[0])
-    trees = {path: ast.parse(path.read_bytes()) for path in sorted(package.rglob("*.py"))
-             if not LISTS.search(path.as_posix())}
-    used = {node.id if isinstance(node, ast.Name) else node.attr for tree in trees.values() for node in ast.walk(tree)
-            if isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Load)}
-    patterns: list[tuple[re.Pattern[str], str]] = []
-    for path, tree in trees.items():
-        where = path.relative_to(package.parent).as_posix()
-        for name, line in _texts(tree, ground=bool(GROUND.search(where)), used=used):
-            for each in _meant(name) if name not in names else [name]:
-                found.setdefault(each, []).append(f"{where}:{line}")
-        if not GROUND.search(where):
-            for name, line in _behind_prefix(tree):
-                found.setdefault(name, []).append(f"{where}:{line}")
-            patterns += [(re.compile(text), f"{where}:{line}") for text, line in _patterns(tree)]
+    source = _source()
+    used = set[str]().union(*(one.used for one in source))
+    patterns = [(re.compile(text), place) for one in source for text, place in one.patterns]
+    for one in source:
+        for text, place, holder in one.texts:
+            if holder is None or holder in used:
+                for name in _meant(text) if text not in names else [text]:
+                    found.setdefault(name, []).append(place)
+        for name, place in one.behind_prefix:
+            found.setdefault(name, []).append(place)
     for pattern, place in patterns:
         for name in filter(pattern.fullmatch, names):
             found.setdefault(name, []).append(place)
-    for name in registry.declared().keys() - _constants(trees.values()):
+    for name in registry.declared().keys() - set[str]().union(*(one.constants for one in source)):
         found.setdefault(name, []).append("declared")      # by a loop over prefixes
     _add_defaults(found)
     return {name: places for name, places in found.items() if name in names}
+
+
+class _Module(NamedTuple):
+    """What one module holds; places are FILE:LINE.
+
+    used: names that it looks up. constants: parameters declared with a text of their own, used or not. texts: what
+    may be a parameter's name, its place, and the constant that holds the declaration around it (None: no declaration).
+    """
+
+    used: set[str]
+    constants: set[str]
+    texts: list[tuple[str, str, str | None]]
+    patterns: list[tuple[str, str]]
+    behind_prefix: list[tuple[str, str]]
+
+
+@functools.cache
+def _source() -> list[_Module]:
+    """The package, read once; the trees would fill some hundred megabytes."""
+    package = Path(mailsuite.__path__[0])
+    return [_module(path, path.relative_to(package.parent).as_posix()) for path in sorted(package.rglob("*.py"))
+            if not LISTS.search(path.as_posix())]
+
+
+def _module(path: Path, where: str) -> _Module:
+    nodes = list(ast.walk(ast.parse(path.read_bytes())))
+    ground = bool(GROUND.search(where))
+    used = {node.id if isinstance(node, ast.Name) else node.attr for node in nodes
+            if isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Load)}
+    return _Module(
+        used, {name for node in nodes if (name := _declared_name(node))},
+        [(text, f"{where}:{line}", holder) for text, line, holder in _texts(nodes, ground=ground)],
+        [] if ground else [(text, f"{where}:{line}") for text, line in _patterns(nodes)],
+        [] if ground else [(name, f"{where}:{line}") for name, line in _behind_prefix(nodes)])
 
 
 def _meant(text: str) -> list[str]:
@@ -68,11 +99,6 @@ def _meant(text: str) -> list[str]:
     if text not in transport_suffixes("pipe"):
         return []
     return [f"default_{text}", *(f"{name}_{text}" for name in (*_FIRST.split("|"), "relay"))]
-
-
-def _constants(trees: Collection[ast.Module]) -> set[str]:
-    """Names that are declared with a text of their own, used or not."""
-    return {name for tree in trees for node in ast.walk(tree) if (name := _declared_name(node))}
 
 
 def _declared_name(node: ast.AST) -> str | None:
@@ -84,30 +110,31 @@ def _declared_name(node: ast.AST) -> str | None:
     return None
 
 
-def _texts(tree: ast.Module, *, ground: bool, used: set[str]) -> Iterator[tuple[str, int]]:
-    """Texts of the module that may be names of parameters, with their lines."""
-    skipped: set[ast.AST] = set()
-    for node in ast.walk(tree):
+def _texts(nodes: Sequence[ast.AST], *, ground: bool) -> Iterator[tuple[str, int, str | None]]:
+    """Texts of the module that may be names of parameters, with their lines and the constants that hold them."""
+    docstrings: set[ast.AST] = set()
+    holders: dict[ast.AST, str] = {}
+    asked: set[ast.AST] = set()
+    for node in nodes:
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            skipped.add(node.value)                                              # a docstring
-        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name) \
-                and node.targets[0].id not in used:
+            docstrings.add(node.value)
+        elif isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
             for part in ast.walk(node.value):
                 if _declared_name(part):
-                    skipped |= set(ast.walk(part))
-    asked = {argument for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
-             and node.func.attr in ASKING for argument in node.args}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in skipped \
+                    holders |= dict.fromkeys(ast.walk(part), node.targets[0].id)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ASKING:
+            asked.update(node.args)
+    for node in nodes:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in docstrings \
                 and (not ground or node in asked):
-            yield node.value, node.lineno
+            yield node.value, node.lineno, holders.get(node)
 
 
-def _patterns(tree: ast.Module) -> Iterator[tuple[str, int]]:
+def _patterns(nodes: Sequence[ast.AST]) -> Iterator[tuple[str, int]]:
     """Regular expressions of the names that f-strings can make."""
-    declaring = {part for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    declaring = {part for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
                  and node.func.id == "Param" for part in ast.walk(node)}
-    for node in ast.walk(tree):
+    for node in nodes:
         if not isinstance(node, ast.JoinedStr) or node in declaring:
             continue
         plain = "".join(str(part.value) for part in node.values if isinstance(part, ast.Constant))
@@ -115,13 +142,13 @@ def _patterns(tree: ast.Module) -> Iterator[tuple[str, int]]:
             yield "".join(_part(part, place == 0) for place, part in enumerate(node.values)), node.lineno
 
 
-def _behind_prefix(tree: ast.Module) -> Iterator[tuple[str, int]]:
+def _behind_prefix(nodes: Sequence[ast.AST]) -> Iterator[tuple[str, int]]:
     """Names that a module with f"{prefix}_{name}" makes of its other texts."""
-    prefixes = {prefix for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) and len(node.values) == 3
+    prefixes = {prefix for node in nodes if isinstance(node, ast.JoinedStr) and len(node.values) == 3
                 and isinstance(node.values[1], ast.Constant) and node.values[1].value == "_"
                 for prefix in VALUES.get(_word(node.values[0]), "").split("|") if prefix}
     if prefixes:
-        for node in ast.walk(tree):
+        for node in nodes:
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 yield from ((f"{prefix}_{node.value}", node.lineno) for prefix in sorted(prefixes))
 

@@ -13,6 +13,7 @@
       submit: text                         a message given to sendmail instead of a dialogue
 """
 
+import functools
 import itertools
 import re
 import socket
@@ -58,8 +59,9 @@ _NOISE = re.compile("anvil|file system clock|resetting file time|killed by signa
 Scenario = dict[str, Any]
 
 
+@functools.cache            # hundreds of tests ask
 def scenarios() -> dict[str, dict[str, Scenario]]:
-    """By group and name."""
+    """By group and name; nobody changes them."""
     loaded: dict[str, dict[str, Scenario]] = yaml.safe_load((FOLDER / "scenarios.yaml").read_text())
     loaded.pop("_")
     return {group: dict(one for name, scenario in members.items() for one in _each(name, scenario))
@@ -87,6 +89,7 @@ def _put(node: Any, sign: str, value: Any) -> Any:
     return node.replace(sign, str(value)) if isinstance(node, str) else node
 
 
+@functools.cache
 def recorded(group: str, folder: str = "recorded") -> dict[str, str]:
     """Transcripts by name."""
     path = FOLDER / folder / f"{group}.txt"
