@@ -16,7 +16,7 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from mailsuite.message.crlf import wire_size
+from mailsuite.message.crlf import to_stored, wire_size
 from mailsuite.message.message import Message
 from mailsuite.message.stored import stored_envelope, stored_fields
 from mailsuite.store.api import Column, MessageGone
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 KEPT_OCTETS = 32 * 1024 * 1024
 KEPT_MESSAGES = 16
+SMALL = 128 * 1024      # octets of one that an event loop works with
 MAX_KEY = 1000          # octets of names of header fields that are kept
 
 _MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
@@ -35,6 +36,17 @@ _CACHED: dict[Column, Callable[[Cached], Any]] = {
     Column.BODY: attrgetter("body"), Column.BODYSTRUCTURE: attrgetter("structure")}
 _BESIDE = {Column.SIZE, Column.INTERNALDATE}            # often known without reading the message
 _STRUCTURES = {Column.BODY, Column.BODYSTRUCTURE}
+
+
+def _stored_header(message: Message) -> bytes:
+    """The usual ones are taken apart faster with the line ends of files."""
+    return to_stored(message.crlf[:message.header_size])
+
+
+def _told_by(message: Message, columns: Sequence[Column]) -> Cached:
+    return Cached(message.size, None, stored_envelope(_stored_header(message)) if Column.ENVELOPE in columns else None,
+                  message.body_basic if Column.BODY in columns else None,
+                  message.body_structure if Column.BODYSTRUCTURE in columns else None)
 
 
 def render_date(seconds: int) -> bytes:
@@ -65,6 +77,7 @@ class Reader:
         self._mailbox = mailbox
         self._kept: OrderedDict[int, Message] = OrderedDict()
         self._octets = 0
+        self._in_hand: dict[int, Message] = {}
 
     def columns(self, uids: Sequence[int], columns: Sequence[Column]) -> list[list[bytes | None]]:
         slow = [column for column in columns if column in _CACHED]
@@ -102,6 +115,9 @@ class Reader:
 
     def _rows(self, uids: Sequence[int], columns: Sequence[Column]) -> dict[int, Cached]:
         """What the columns need of each message that is there, found out where the index doesn't know it."""
+        held = self.in_hand(uids) if Column.INTERNALDATE not in columns else None
+        if held is not None:
+            return {uid: _told_by(message, columns) for uid, message in zip(uids, held, strict=True)}
         known = self._mailbox.index.cached(uids)
         takes = [_CACHED[column] for column in columns]
         missing = [uid for uid in uids if uid not in known or None in [take(known[uid]) for take in takes]]
@@ -156,6 +172,9 @@ class Reader:
 
     def header_fields(self, uids: Sequence[int], names: Sequence[bytes], negate: bool) -> list[bytes | None]:
         wanted = frozenset(name.lower() for name in names)
+        held = self.in_hand(uids)
+        if held is not None:
+            return [stored_fields(_stored_header(message), wanted, negate=negate) for message in held]
         key = (b"!" if negate else b"") + b" ".join(sorted(wanted))
         known = self._mailbox.index.fields(key, uids)
         missing = [uid for uid in uids if uid not in known]
@@ -173,12 +192,41 @@ class Reader:
             self._kept.move_to_end(uid)
             return message
         message = Message.from_stored(self._mailbox.read_stored(uid))
+        self._keep(uid, message)
+        return message
+
+    def _keep(self, uid: int, message: Message) -> None:
         self._kept[uid] = message
         self._octets += message.size
         while len(self._kept) > 1 and (self._octets > KEPT_OCTETS or len(self._kept) > KEPT_MESSAGES):
             _, old = self._kept.popitem(last=False)
             self._octets -= old.size
-        return message
+
+    # --- without waiting ----------------------------------------------------------------------------------------------
+
+    def take(self, uids: Sequence[int]) -> bool:
+        """Have a few messages in hand, if all are small and in memory; until `let_go` they tell of themselves."""
+        held: dict[int, Message] = {}
+        for uid in uids:
+            message = self._kept.get(uid)
+            if message is None:
+                message = self._mailbox.message_at_once(uid)
+                if message is None:
+                    return False
+                self._keep(uid, message)
+            if len(message.crlf) > SMALL:
+                return False
+            held[uid] = message
+        self._in_hand = held
+        return True
+
+    def let_go(self) -> None:
+        self._in_hand = {}
+
+    def in_hand(self, uids: Sequence[int]) -> list[Message] | None:
+        """These messages, if all of them are."""
+        held = self._in_hand
+        return [held[uid] for uid in uids] if held and all(uid in held for uid in uids) else None
 
     def forget(self) -> None:
         """Nothing is kept: the last session left, or the file was written anew."""

@@ -119,8 +119,14 @@ class Mailbox(Protocol):
         are not looked at again until `release`. True: call `release` afterwards, in the same thread."""
         ...
 
+    def hold_messages(self, uids: Sequence[int]) -> bool:
+        """As hold(unchanged=False) in a mailbox of any size, with a few messages in hand: until `release` what is asked
+        of them comes from their content, neither index nor file is looked at, but for INTERNALDATE. Only if all are
+        small, and in our memory or the kernel's."""
+        ...
+
     def release(self) -> None:
-        """After `hold`."""
+        """After `hold` or `hold_messages`."""
         ...
 
     def may(self, right: str) -> bool:
@@ -182,6 +188,10 @@ class Mailbox(Protocol):
     def read_some(self, uids: Sequence[int], octets: int = ...) -> list[bytes | None]:
         """Messages as stored (LF or CRLF), for who reads many: of the first of uids, at least one, until they are so
         many octets together (by default 1 MB). None for a message that is gone. Nothing is kept. Raises StoreError."""
+        ...
+
+    def read_wire(self, uids: Sequence[int], octets: int = ...) -> list[bytes | None]:
+        """As read_some, with CRLF line ends and without NUL."""
         ...
 
     @property

@@ -104,6 +104,11 @@ class MailboxKind(ABC):
                 with suppress(MessageGone):
                     yield uid, self.read_stored(uid), self.stored_date(uid)
 
+    def read_whole(self, uids: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+        """As read_many, without dates."""
+        for uid, octets, _ in self.read_many(uids):
+            yield uid, octets
+
     def read_headers(self, uids: Sequence[int]) -> Iterator[tuple[int, bytes]]:
         """(uid, the octets as stored up to some point behind the header) of those that are there."""
         for uid, octets, _ in self.read_many(uids):

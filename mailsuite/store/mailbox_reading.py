@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from mailsuite.fulltext.mailbox import MailboxText
+from mailsuite.message.crlf import to_wire
 from mailsuite.message.message import Message
 from mailsuite.store.api import Column, Status, View
 from mailsuite.store.fetching import Reader
@@ -72,7 +73,7 @@ class ReadMailbox(MailboxKind):
         found: list[bytes | None] = []
         asked = iter(uids)
         with self.lock:
-            for uid, stored, _ in self.read_many(uids):
+            for uid, stored in self.read_whole(uids):
                 while next(asked) != uid:
                     found.append(None)
                 found.append(stored)
@@ -80,6 +81,26 @@ class ReadMailbox(MailboxKind):
                 if octets < 0:
                     return found
         return found + [None for _ in asked]
+
+    def read_wire(self, uids: Sequence[int], octets: int = READ_OCTETS) -> list[bytes | None]:
+        with self.lock:
+            held = self._reader.in_hand(uids)
+            if held is not None:
+                return [message.octets for message in held]
+            stored = self.read_some(uids, octets)
+        return [None if one is None else to_wire(one) for one in stored]
+
+    def hold_messages(self, uids: Sequence[int]) -> bool:
+        if not self.lock.acquire(blocking=False):
+            return False
+        if not self.deleted and not self._at_rest and self._reader.take(uids):
+            return True
+        self.lock.release()
+        return False
+
+    def release(self) -> None:
+        self._reader.let_go()
+        super().release()
 
     @property
     def fulltext(self) -> MailboxText | None:

@@ -12,6 +12,7 @@ import pytest
 from mailsuite.access.threads import Job, Pool
 from mailsuite.store import mailbox_kind
 from mailsuite.store.mailbox import BaseMailbox
+from mailsuite.store.maildir import mailbox as maildir_mailbox
 from tests.store.support import append, numbered, store_at
 from tests.support.mail_sessions import ImapServer, Settings
 
@@ -96,7 +97,7 @@ def test_of_a_mailbox_that_is_open_and_unchanged(home: Path, monkeypatch: pytest
         assert said.count(b" FETCH (UID ") == 3 and not second.threads
         said = await first.ask(b"FETCH 2 FLAGS")
         assert said.startswith(b"* 2 FETCH (FLAGS (\\Flagged \\Recent))\r\n") and not first.threads
-        await second.ask(b"FETCH 2 (FLAGS ENVELOPE)")
+        await second.ask(b"FETCH 2 (FLAGS INTERNALDATE)")
         assert second.threads
 
     converse(home, talk, monkeypatch)
@@ -197,3 +198,66 @@ def test_an_mbox_is_looked_at_by_threads(tmp_path: Path, monkeypatch: pytest.Mon
         assert second.threads
 
     converse(tmp_path, talk, monkeypatch, location="mbox:~/mail:INBOX=~/inbox")
+
+
+MAIL = (b"From: A <a@b.test>\nSubject: one\n two\nTo: c@d.test\nX-Nul: \0\n\ntext\n\0\n",
+        b"From: a@b.test\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\nfirst\r\n--x--\r\n",
+        b"no header\n")
+ASKED = (b"BODY.PEEK[]", b"(BODY.PEEK[] ENVELOPE BODY.PEEK[])", b"(UID FLAGS RFC822.HEADER)", b"BODY.PEEK[1]",
+         b"BODYSTRUCTURE",
+         b"(BODY.PEEK[]<3.5> RFC822.SIZE)", b"BODY.PEEK[HEADER.FIELDS (Subject TO)]", b"(ENVELOPE BODY RFC822.SIZE)",
+         b"BODY.PEEK[HEADER.FIELDS.NOT (FROM)]", b"(BODY.PEEK[TEXT] FLAGS)", b"BODY.PEEK[HEADER.FIELDS (\"X-Nul\")]")
+
+
+def reads(monkeypatch: pytest.MonkeyPatch, *, cached: bool) -> None:
+    """Whether the kernel has files in memory, as the store believes."""
+    def read(path: bytes, most: int) -> bytes | None:
+        octets = Path(os.fsdecode(path)).read_bytes() if cached else b""
+        return octets if cached and len(octets) <= most else None
+
+    monkeypatch.setattr(maildir_mailbox, "read_cached", read)
+
+
+def test_a_few_messages_that_are_in_memory(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = store_at(home, "maildir")
+    append(store.open("INBOX"), *MAIL)
+    store.close()
+
+    async def talk(clients: list[Client]) -> None:
+        client = clients[0]
+        for asked in ASKED:
+            told = []
+            for cached in (True, False):
+                reads(monkeypatch, cached=cached)
+                await client.say(b"SELECT INBOX")
+                told.append((await client.ask(b"FETCH 3:6 " + asked)).splitlines()[:-1])
+                assert (client.threads == 0) is cached, asked
+                await client.say(b"UNSELECT")           # what was in hand is forgotten
+            assert told[0] == told[1] and told[0], asked
+
+    converse(home, talk, monkeypatch, sessions=1)
+
+
+def test_what_marks_messages_or_looks_at_many_is_a_threads(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads(monkeypatch, cached=True)
+    large = b"Subject: large\n\n" + b"x" * (maildir_mailbox.AT_ONCE + 1)
+    store = store_at(home, "maildir")
+    append(store.open("INBOX"), large, *numbered(9))
+    store.close()
+
+    async def talk(clients: list[Client]) -> None:
+        first, second = clients
+        await first.ask(b"SELECT INBOX")
+        assert b"FLAGS (\\Flagged \\Seen" in await first.ask(b"FETCH 1 BODY[]") and first.threads
+        assert b"FLAGS" not in await first.ask(b"FETCH 1 BODY[]") and not first.threads
+        assert b"{65552}" in await first.ask(b"FETCH 4 RFC822.TEXT") or first.threads
+        assert (await first.ask(b"UID FETCH 5:13 BODY.PEEK[]")).count(b"BODY[] {") == 9 and first.threads
+        assert (await first.ask(b"UID FETCH 5:12 BODY.PEEK[]")).count(b"BODY[] {") == 8 and not first.threads
+        assert (await first.ask(b"UID FETCH 99 BODY.PEEK[]")).startswith(b"t OK ")
+        await second.ask(b"SELECT INBOX")
+        await second.ask(b"STORE 13 +FLAGS.SILENT (\\Deleted)")
+        await second.ask(b"EXPUNGE")
+        assert b"NIL" in await first.ask(b"FETCH 13 BODY.PEEK[HEADER]")        # gone, but not for this session yet
+        assert b"t BAD " in await first.ask(b"FETCH 1 BODY.PEEK[") and b"t BAD " in await first.ask(b"FETCH x BODY[]")
+
+    converse(home, talk, monkeypatch)

@@ -8,18 +8,21 @@
 A thread costs two changes of threads, each of which takes and gives back the interpreter: more than a SELECT of a
 mailbox that is open, a NOOP with nothing new, or two thousand lines of flags. `take` gets the mailbox's lock if nobody
 has it; a command that looks at the files has to find them as they were, which the times of two folders tell. It is
-asked before each step: a step for which it fails is a thread's.
+asked before each step: a step for which it fails is a thread's. So is FETCH of a few small messages answered, as when a
+user reads one mail after the other, if the kernel has them in its memory.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from mailsuite.base.errors import PeerError
 from mailsuite.imap.commands.context import Context
+from mailsuite.imap.commands.fetch import asked_for
 from mailsuite.imap.session import Command
-from mailsuite.imap.syntax import Argument, Atom, String, text_of
+from mailsuite.imap.syntax import Atom, String, text_of
 from mailsuite.store.api import Mailbox, MailStore
 
-_IN_MEMORY = frozenset((b"UID", b"FLAGS", b"MODSEQ"))           # items of FETCH
+FEW = 8                 # messages that are read and parsed in one step of the event loop
 
 
 class Hold(Protocol):
@@ -37,6 +40,24 @@ class _Selected:
 
     def take(self) -> bool:
         return self._mailbox.hold(unchanged=self._unchanged)
+
+    def release(self) -> None:
+        self._mailbox.release()
+
+
+class _Messages:
+    """A few messages of the selected mailbox. seen: the command would mark them \\Seen, in their files."""
+
+    def __init__(self, mailbox: Mailbox, uids: Sequence[int], *, seen: bool) -> None:
+        self._mailbox, self._uids, self._seen = mailbox, uids, seen
+
+    def take(self) -> bool:
+        if not self._mailbox.hold_messages(self._uids):
+            return False
+        if self._seen and len(self._mailbox.with_flag(self._uids, "\\Seen")) < len(self._uids):
+            self._mailbox.release()
+            return False
+        return True
 
     def release(self) -> None:
         self._mailbox.release()
@@ -66,15 +87,24 @@ def _noop(context: Context, command: Command) -> Hold | None:
 
 
 def _fetch(context: Context, command: Command) -> Hold | None:
-    """Of what never needs a file, without modifiers."""
-    if context.selected is None or len(command.arguments) != 2 or not _all_in_memory(command.arguments[1]):
+    """Of what never needs a file, or of a few messages, without modifiers."""
+    selected = context.selected
+    if selected is None:
         return None
-    return _Selected(context.selected.mailbox, unchanged=False)
-
-
-def _all_in_memory(items: Argument) -> bool:
-    named = items if isinstance(items, list) else [items]
-    return all(isinstance(item, Atom) and item.upper() in _IN_MEMORY for item in named)
+    try:
+        request, plan = asked_for(context, command)
+        if request.changed_since >= 0 or request.vanished or request.partial is not None:
+            return None
+        if plan.in_memory:
+            return _Selected(selected.mailbox, unchanged=False)
+        if not plan.told:
+            return None
+        positions = selected.positions(command.arguments[0], uid=command.uid)
+    except PeerError:
+        return None
+    if sum(map(len, positions)) > FEW:
+        return None
+    return _Messages(selected.mailbox, selected.uids_at(positions), seen=plan.mark_seen)
 
 
 def _select(context: Context, command: Command) -> Hold | None:

@@ -6,17 +6,18 @@ FLAGS are right. Messages that are gone give NIL, and the reply says so.
 """
 
 from collections.abc import Generator, Iterable, Sequence
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any
 
 from mailsuite.base.errors import PeerError
 from mailsuite.imap.binary import BrokenEncoding, UnknownEncoding, binary_content
 from mailsuite.imap.commands.context import Context, Run
+from mailsuite.imap.commands.fetch_plan import PREVIEWS, Asked, Plan, Planned, is_whole, planned
 from mailsuite.imap.commands.message_limit import Limited
 from mailsuite.imap.commands.select import vanished_earlier
 from mailsuite.imap.commands.store import modseq_lines
 from mailsuite.imap.facts import previews_of
-from mailsuite.imap.fetch_items import FetchRequest, Item, Special, count_first, ordered, parse_fetch
+from mailsuite.imap.fetch_items import FetchRequest, Item, Special, count_first, ordered
 from mailsuite.imap.numbers import parse_set
 from mailsuite.imap.objectid import email_ids
 from mailsuite.imap.preview import Previews, preview
@@ -24,23 +25,18 @@ from mailsuite.imap.reply import OK, Refusal, Reply, astring, string
 from mailsuite.imap.session import Command
 from mailsuite.imap.syntax import Atom
 from mailsuite.imap.view import BLOCK, Selected
-from mailsuite.message.crlf import to_wire
 from mailsuite.message.section import Kind, Section
 from mailsuite.store.api import Column, FlagAction, Message, MessageGone
 from mailsuite.store.fetching import render_date
 
-MEMORY = {Column.UID, Column.FLAGS, Column.MODSEQ}     # columns that never touch a file
-MANY, SOME, FEW = 2000, 300, 20                        # messages in a block: from memory, index or header, file
 BODIES = 512 * 1024                                    # octets of whole messages in a block
 _FUZZY = (Special.SNIPPET, Special.LAZY_SNIPPET)
-_PREVIEWS = (Special.PREVIEW, Special.LAZY_PREVIEW, *_FUZZY)
 # What is said of messages that are gone, where the grammar has no NIL; as Dovecot says it.
 _EMPTY_BODY = b'"text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0'
 _GONE = {
     Column.INTERNALDATE: b'"01-Jan-1970 00:00:00 +0000"', Column.SIZE: b"0", Column.MODSEQ: b"1",
     Column.ENVELOPE: b"(NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL)", Column.BODY: b"(%b)" % _EMPTY_BODY,
     Column.BODYSTRUCTURE: b"(%b NIL NIL NIL NIL)" % _EMPTY_BODY}
-_FORMATS = {Column.FLAGS: b"FLAGS (%b)", Column.MODSEQ: b"MODSEQ (%b)"}
 
 
 def do_fetch(context: Context, command: Command) -> Run:
@@ -48,7 +44,7 @@ def do_fetch(context: Context, command: Command) -> Run:
     selected = context.opened()
     if len(command.arguments) < 2 or not isinstance(command.arguments[0], Atom):
         raise PeerError("Invalid arguments")
-    request = parse_fetch(command.arguments[1:], context.params.offered)
+    request, plan = asked_for(context, command)
     _check_vanished(context, request, command.uid)
     ranges = selected.positions(command.arguments[0], uid=command.uid)
     if request.partial is not None:
@@ -61,13 +57,9 @@ def do_fetch(context: Context, command: Command) -> Run:
         yield vanished_earlier(selected, parse_set(command.arguments[0]))
     if request.changed_since >= 0:
         ranges = _changed(selected, ranges, request.changed_since)
-        if not request.has(Column.MODSEQ):
-            request.items.append(Item(b"MODSEQ", Column.MODSEQ))
-    if (command.uid or selected.rev2) and not selected.uid_only and not request.has(Column.UID):
-        request.items.insert(0, Item(b"UID", Column.UID))
     limited = Limited(context)
     ranges = limited.highest(selected, ranges)
-    rows = Rows(context, selected, ordered(request.items))
+    rows = Rows(context, selected, plan)
     for block in rows.blocks(ranges):
         yield from block
     if selected.modseqs and rows.marked and not request.has(Column.MODSEQ):
@@ -80,6 +72,13 @@ def do_fetch(context: Context, command: Command) -> Run:
     code = "EXPUNGEISSUED" if rows.gone else context.modseq_code()
     yield from limited.notice(code)
     return Reply(OK, "Some messages were already expunged" if rows.gone else "Fetch completed", limited.code(code))
+
+
+def asked_for(context: Context, command: Command) -> Planned:
+    """With a mailbox selected. Raises PeerError."""
+    selected, arguments = context.opened(), command.arguments[1:]
+    return planned(arguments, Asked(context.params.offered, command.uid or selected.rev2, selected.uid_only,
+                                    selected.read_only))
 
 
 def _check_vanished(context: Context, request: FetchRequest, uid: bool) -> None:
@@ -110,44 +109,22 @@ def _changed(selected: Selected, ranges: Iterable[range], since: int) -> list[ra
 class Rows:
     """Renders FETCH replies. gone: a message was missing. refused: why BINARY of one could not be decoded."""
 
-    def __init__(self, context: Context, selected: Selected, items: Sequence[Item]) -> None:
-        self.context, self.selected, self.items = context, selected, items
+    def __init__(self, context: Context, selected: Selected, plan: Plan) -> None:
+        self.context, self.selected, self.plan = context, selected, plan
         self.mailbox, self.gone = selected.mailbox, False
         self.refused: Refusal | None = None
         self.marked: list[int] = []             # UIDs that became \Seen, with CONDSTORE
-        self.mark_seen = any(item.seen for item in items) and not selected.read_only
-        self.has_flags = any(item.what is Column.FLAGS for item in items)
-        self.needs_message = [item for item in items if _needs_message(item)]
-        self.whole = bool(self.needs_message) and all(map(_is_whole, self.needs_message))
-        self._stored: Sequence[bytes | None] = ()       # with `whole`: the messages of the block
-        # All rows of a block by one operation, UIDs as the numbers that they are.
-        self.plain = not self.mark_seen and (self.whole or not self.needs_message)
-        self.columns = [item.what for item in items if isinstance(item.what, Column)
-                        and not (self.plain and item.what is Column.UID)]
-        formats = [b"UID %d" if self.plain and item.what is Column.UID else _format(item) for item in items]
-        self.opening = b"* %d UIDFETCH (" if selected.uid_only else b"* %d FETCH ("
-        self.template = self.opening + b" ".join(formats) + b")\r\n"
-        # For rows that are put together piece by piece: what is long is not copied into a format.
-        self.forms = [b" " + (each.removesuffix(b"%b").replace(b"%%", b"%") if each.endswith(b"%b") else each)
-                      for each in formats]
-        if self.whole:
-            self.needs_message, self.size = [], SOME
-        elif self.needs_message or any(item.what in _PREVIEWS for item in items):
-            self.size = FEW
-        elif all(item.what in MEMORY for item in items):
-            self.size = MANY
-        else:
-            self.size = SOME
+        self._wires: Sequence[bytes | None] = ()        # of whole messages: those of the block
 
     def blocks(self, ranges: Iterable[range]) -> Generator[Iterable[bytes], None, None]:
         for each in ranges:
             start = each.start
             while start < each.stop:
-                stop = min(start + self.size, each.stop)
+                stop = min(start + self.plan.size, each.stop)
                 uids = self.selected.uids_at([range(start, stop)])
-                if self.whole:
-                    self._stored = self.mailbox.read_some(uids, BODIES)
-                    uids = uids[:len(self._stored)]
+                if self.plan.whole:
+                    self._wires = self.mailbox.read_wire(uids, BODIES)
+                    uids = uids[:len(self._wires)]
                     stop = start + len(uids)
                 yield self._block(range(start + 1, stop + 1), uids)
                 start = stop
@@ -155,14 +132,17 @@ class Rows:
     def _block(self, sequence: Sequence[int], uids: list[int]) -> Iterable[bytes]:
         if self.selected.uid_only:
             sequence = uids
-        newly_seen = self._mark(uids) if self.mark_seen else set()
+        newly_seen = self._mark(uids) if self.plan.mark_seen else set()
         columns = self._values(uids)
-        if self.plain or not self.needs_message and not newly_seen:
-            rows = zip(sequence, *columns, strict=True)
-            yield from _pieces(self.template * len(sequence) % tuple(chain.from_iterable(rows)))
+        if self.plan.segments:
+            yield from _pieces(self._joined([sequence, *columns]))
             return
-        flags = self.selected.flags_text(uids) if newly_seen and not self.has_flags else []
-        place = count_first(self.items)
+        if self.plan.plain or not self.plan.needs_message and not newly_seen:
+            rows = zip(sequence, *columns, strict=True)
+            yield from _pieces(self.plan.template * len(sequence) % tuple(chain.from_iterable(rows)))
+            return
+        flags = self.selected.flags_text(uids) if newly_seen and not self.plan.has_flags else []
+        place = count_first(self.plan.items)
         out: list[bytes] = []
         size = 0
         for position, number in enumerate(sequence):
@@ -171,7 +151,7 @@ class Rows:
             if flags and uid in newly_seen:
                 pieces[2 * place:2 * place] = (b" FLAGS (%b)" % flags[position], b"")
             pieces = pieces or [b" UID %d" % uid]
-            out += (self.opening % number, pieces[0][1:], *pieces[1:], b")\r\n")
+            out += (self.plan.opening % number, pieces[0][1:], *pieces[1:], b")\r\n")
             if self.refused:
                 yield b"".join(out)
                 raise self.refused
@@ -180,6 +160,18 @@ class Rows:
                 yield from _pieces(b"".join(out))
                 out, size = [], 0
         yield b"".join(out)
+
+    def _joined(self, columns: Sequence[Sequence[Any]]) -> bytes:
+        """Rows with whole messages, which are copied once."""
+        parts: list[Iterable[bytes]] = []
+        wires, at = [octets or b"" for octets in self._wires], 0
+        for text, width in self.plan.segments:
+            rows = zip(*columns[at:at + width], strict=True)
+            parts += (map(text.__mod__, rows), wires)
+            at += width
+        rest = columns[at:]
+        parts.append(map(self.plan.tail.__mod__, zip(*rest, strict=True)) if rest else repeat(self.plan.tail))
+        return b"".join(chain.from_iterable(zip(*parts, strict=False)))
 
     def _mark(self, uids: list[int]) -> set[int]:
         seen = self.mailbox.with_flag(uids, "\\Seen")
@@ -195,18 +187,18 @@ class Rows:
 
     def _values(self, uids: list[int]) -> list[Sequence[Any]]:
         """A list of octets for each item; sections that need the message get an empty place."""
-        fetched = iter(self.mailbox.columns(uids, self.columns)) if self.columns else iter(())
+        fetched = iter(self.mailbox.columns(uids, self.plan.columns)) if self.plan.columns else iter(())
         result: list[Sequence[Any]] = []
-        for item in self.items:
-            if self.plain and item.what is Column.UID:
+        for item in self.plan.items:
+            if self.plan.plain and item.what is Column.UID:
                 result.append(uids)
             elif item.what is Column.FLAGS:
                 result.append(self.selected.with_recent(uids, next(fetched)))
             elif isinstance(item.what, Column):
                 result.append(self._present(next(fetched), _GONE.get(item.what, b"NIL")))
-            elif item in self.needs_message:
+            elif item in self.plan.needs_message:
                 result.append([b""] * len(uids))
-            elif _is_whole(item):
+            elif is_whole(item):
                 result.append(self._bodies(item))
             elif isinstance(item.what, Section):
                 result.append(self._fields(uids, item))
@@ -221,10 +213,12 @@ class Rows:
         return column  # type: ignore[return-value]  # no None is left
 
     def _bodies(self, item: Item) -> list[bytes]:
-        bodies = [None if stored is None else to_wire(stored) for stored in self._stored]
-        self.context.counts.bodies += len(bodies)
-        self.context.counts.body_octets += sum(map(len, filter(None, bodies)))
-        return [self._literal(item, octets) for octets in bodies]
+        """Literals; with segments only how they begin."""
+        self.context.counts.bodies += len(self._wires)
+        self.context.counts.body_octets += sum(map(len, filter(None, self._wires)))
+        if not self.plan.segments:
+            return [self._literal(item, octets) for octets in self._wires]
+        return list(self._present([None if octets is None else b"{%d}\r\n" % len(octets) for octets in self._wires]))
 
     def _fields(self, uids: list[int], item: Item) -> list[bytes]:
         assert isinstance(item.what, Section)
@@ -233,7 +227,7 @@ class Rows:
         return [self._literal(item, octets) for octets in found]
 
     def _special(self, uids: list[int], what: Special) -> list[bytes]:
-        if what in _PREVIEWS:
+        if what in PREVIEWS:
             return self._previews(uids, what)
         if what is Special.SAVEDATE:
             return [b"NIL" if date is None else render_date(date) for date in self.mailbox.saved_dates(uids)]
@@ -285,14 +279,14 @@ class Rows:
         """The items of one message, two pieces each, the first begins with a blank; refused: the next could not be
         made."""
         message: Message | None = None
-        if self.needs_message:
+        if self.plan.needs_message:
             try:
                 message = self.mailbox.message(uid)
             except MessageGone:
                 self.gone = True
         pieces: list[bytes] = []
-        for item, form, value in zip(self.items, self.forms, values, strict=True):
-            made = self._from_message(item, message) if item in self.needs_message else value
+        for item, form, value in zip(self.plan.items, self.plan.forms, values, strict=True):
+            made = self._from_message(item, message) if item in self.plan.needs_message else value
             if made is None:
                 break
             pieces += (form, made) if form.endswith(b" ") else (form % made, b"")
@@ -324,7 +318,8 @@ class Rows:
 def show(context: Context, selected: Selected, uids: Sequence[int], items: Sequence[Item]
          ) -> Generator[bytes, None, None]:
     """FETCH replies that nobody asked for just now: of new messages, for NOTIFY."""
-    rows = Rows(context, selected, ordered(list(items)))
+    plan = Plan(ordered(list(items)), read_only=selected.read_only, uid_only=selected.uid_only)
+    rows = Rows(context, selected, plan)
     for block in rows.blocks(selected.ranges_of_uids(uids)):
         yield from block
 
@@ -336,20 +331,3 @@ def _pieces(octets: bytes) -> Iterable[bytes]:
         return
     for at in range(0, len(octets), BLOCK):
         yield octets[at:at + BLOCK]
-
-
-def _needs_message(item: Item) -> bool:
-    if isinstance(item.what, Section):
-        return item.what.path != () or item.what.kind not in (Kind.FIELDS, Kind.FIELDS_NOT)
-    return item.what in (Special.BINARY, Special.BINARY_SIZE)
-
-
-def _is_whole(item: Item) -> bool:
-    """The whole message, and all of it."""
-    return item.what == Section() and item.partial is None
-
-
-def _format(item: Item) -> bytes:
-    if isinstance(item.what, Column) and item.what in _FORMATS:
-        return _FORMATS[item.what]
-    return item.label.replace(b"%", b"%%") + b" %b"

@@ -27,7 +27,7 @@ from mailsuite.store.maildir.filename import (
 )
 from mailsuite.store.maildir.folder import Path
 from mailsuite.store.maildir.keywords import write_keywords
-from mailsuite.store.maildir.reading import advise, open_file, read_file, read_head
+from mailsuite.store.maildir.reading import advise, open_file, read_file, read_head, read_octets
 from mailsuite.store.maildir.scan import ScannedMaildir
 
 AT_ONCE = 64 * 1024     # octets of a message that an event loop may read from the kernel's memory
@@ -97,10 +97,16 @@ class MaildirMailbox(ScannedMaildir):
                     continue
             yield uid, octets, date
 
+    def read_whole(self, uids: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+        return self._read_each(uids, read_octets)
+
     def read_headers(self, uids: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+        return self._read_each(uids, read_head)
+
+    def _read_each(self, uids: Sequence[int], read: Callable[[bytes], bytes]) -> Iterator[tuple[int, bytes]]:
         for uid, path in self._paths(uids):
             try:
-                octets = read_head(path)
+                octets = read(path)
             except OSError:
                 try:
                     octets = self.read_stored(uid)
