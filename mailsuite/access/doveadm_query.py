@@ -124,7 +124,7 @@ class Query:
         if word == "(":
             return self._list(nested=True)
         if name == "OR":
-            raise Failed(_MIX)
+            raise Failed("Missing argument" if self._peek() is None else _MIX)
         if name == "NOT":
             return Not(self._key())
         if name == "FUZZY":

@@ -94,7 +94,7 @@ def _authenticate(doveadm: Doveadm, found: dict[str, list[str]], rest: list[str]
     words = connection.hear()
     _OPEN.append(connection)
     print(f"passdb: {user} auth {'succeeded' if words[0] == 'OK' else 'failed'}")
-    shown = [word for word in words[2:] if word]
+    shown = words[2:]
     if shown:
         print("extra fields:")
         for word in shown:

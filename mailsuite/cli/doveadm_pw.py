@@ -13,7 +13,7 @@ def pw(doveadm: Doveadm, arguments: list[str]) -> int:
     """The command."""
     found, rest = doveadm.options(arguments, "prstu", "lV")
     if rest:
-        raise Exit(EX_USAGE, f"Error: Extraneous arguments found: {rest[0]}")
+        raise Exit(EX_USAGE, f"Error: Extraneous arguments found: {' '.join(rest)}")
     if "l" in found:
         print(" ".join(schemes.SCHEMES) + " ")
         return 0
@@ -30,6 +30,8 @@ def pw(doveadm: Doveadm, arguments: list[str]) -> int:
     if not rounds.isdecimal():
         raise Exit(EX_TEMPFAIL, f"Fatal: Invalid number of rounds: {rounds}")
     password = _password(found, twice=True)
+    if scheme.partition(".")[0] == "DIGEST-MD5" and not user:
+        raise Exit(EX_TEMPFAIL, "Fatal: digest_md5_generate(): username not given")
     try:
         stored = schemes.generate(scheme, password, user, int(rounds))
     except schemes.SchemeError as error:

@@ -1,5 +1,6 @@
 """doveadm user: what the user databases say, with the settings' defaults; or who there is ("*" and "?" in a name)."""
 
+import re
 import sys
 
 from mailsuite.cli.doveadm import EX_NOUSER, EX_TEMPFAIL, Doveadm, Exit
@@ -23,14 +24,16 @@ def user(doveadm: Doveadm, arguments: list[str]) -> int:
 
 
 def _list(path: str, masks: list[str], info: list[str]) -> int:
+    """All users whose name one of masks fits, in the order of the databases."""
     connection = AuthSocket(path, failing="Error: auth-master: user listing")
     connection.greet_master()
-    for number, mask in enumerate(masks, 1):
-        connection.say("LIST", str(number), f"user={mask}", *info)
-        while (words := connection.hear())[0] == "LIST":
+    fits = re.compile("|".join(re.escape(mask).replace(r"\*", ".*").replace(r"\?", ".") for mask in masks), re.S)
+    connection.say("LIST", "1", *([f"user={masks[0]}"] if len(masks) == 1 else []), *info)
+    while (words := connection.hear())[0] == "LIST":
+        if fits.fullmatch(words[2]):
             print(words[2])
-        if words[0] != "DONE" or "fail" in words[2:]:
-            raise Exit(EX_TEMPFAIL, "doveadm: Error: user listing failed")
+    if words[0] != "DONE" or "fail" in words[2:]:
+        raise Exit(EX_TEMPFAIL, "doveadm: Error: user listing failed")
     return 0
 
 
@@ -69,7 +72,7 @@ def _with_defaults(doveadm: Doveadm, path: str, users: list[str], info: list[str
         sys.stdout.flush()
         printer.header(["field", "value"])
     after: list[str] = []
-    status = rows_shown = 0
+    status = 0
     for number, (name, words) in enumerate(lookups(doveadm, path, "USER", users, info)):
         if number:
             if single:
@@ -81,13 +84,11 @@ def _with_defaults(doveadm: Doveadm, path: str, users: list[str], info: list[str
             if single:
                 print(f"\nuserdb lookup: user {name} doesn't exist", file=sys.stderr)
             else:
-                after += [] if rows_shown else [""]
-                after.append(f"userdb lookup: user {name} doesn't exist")
+                after += ["", f"userdb lookup: user {name} doesn't exist"]
             continue
         if words[0] != "USER":
             status = _failed(name, words)
             continue
-        rows_shown += 1
         rows = _rows(doveadm, words[2], wire.fields(words[3:]))
         if words[2] != name:
             rows = {"user": words[2]} | rows        # the databases know the user by another name

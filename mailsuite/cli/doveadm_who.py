@@ -122,6 +122,8 @@ def proxy_list(doveadm: Doveadm, arguments: list[str]) -> int:
     answer = about(doveadm, found.get("a", [""])[-1], {"what": "proxied"})
     printer = printer_for(doveadm.formatter or "table")
     plain = doveadm.formatter == "json"
+    if not answer["proxied"] and not doveadm.formatter:
+        return 0
     printer.header(["username", "service", "src-ip", "dest-ip", "dest-port"] if plain else
                    ["username", "proto", "src ip", "dest ip", "port"])
     for user, protocol, address, to_address, to_port in answer["proxied"]:

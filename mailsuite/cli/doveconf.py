@@ -50,8 +50,8 @@ class Options:
         self.filters: dict[str, str] = {}
         for name, value in pairs:
             if name == "-f":
-                key, equals, what = value.partition("=")
-                if not equals or key not in FILTERS:
+                key, _, what = value.partition("=")
+                if key not in FILTERS:
                     fatal(f"Unknown filter argument: {value}")
                 self.filters[FILTERS[key]] = what
 
@@ -91,15 +91,17 @@ def run(options: Options) -> None:
     errors: list[ConfigError] = []
     root = Node()
     if "d" not in options or os.path.exists(options.file):
-        parsed = read(options.file, expand="x" in options)
-        root, errors = parsed.root, parsed.errors
         if not options.names:
             header(options)
-        for warning in parsed.warnings:
+        parsed = read(options.file, expand="x" in options)
+        root, errors = parsed.root, parsed.errors
+        for warning in parsed.warnings * (1 if options.names or "d" in options else 2):     # see `refuse`
             print(f"doveconf: Warning: {warning}", file=sys.stderr)
     unfinished = [error for error in errors if "Missing '}'" in error.public]
     if len(unfinished) != len(errors):
         refuse(options, next(error for error in errors if error not in unfinished))
+    if not options.names and ("d" not in options or os.path.exists(options.file)):
+        system_header(options)
     if "d" in options:
         root = Node()
     if options.filters:
@@ -158,12 +160,17 @@ def refuse(options: Options, error: ConfigError) -> NoReturn:
 
 
 def header(options: Options) -> None:
-    """The comment lines that say what wrote this, for reports."""
+    """The comment line that says what wrote this, for reports; there before the file is looked at."""
     from mailsuite import __version__
 
+    if "S" not in options:
+        print(f"# {__version__} (mailsuite): {options.file}", flush=True)
+
+
+def system_header(options: Options) -> None:
+    """The comment lines about the machine."""
     if "S" in options:
         return
-    print(f"# {__version__} (mailsuite): {options.file}")
     print(f"# OS: {platform.system()} {platform.release()} {platform.machine()}")
     print(f"# Hostname: {socket.gethostname()}")
     if not {"n", "N", "s"} & options.flags:

@@ -189,6 +189,11 @@ class DovecotSettings(Section):
                   for section in self.sections(kind) if not section.text("driver")]
         texts += [f"Namespace '{namespace.text('prefix')}': Hierarchy separator must be only one character long"
                   for namespace in self.sections("namespace") if len(namespace.text("separator")) > 1]
+        if not self.words("listen"):
+            texts.append("listen can't be set empty")
+        if any(section.flag("pass") and section.text("result_success") != "return-ok"
+               for section in self.sections("passdb")):
+            texts.append("Obsolete pass=yes setting mixed with non-default result_success")
         if self.text("pop3_delete_type") == "flag" and not self.text("pop3_deleted_flag"):
             texts.append("pop3_delete_type=flag, but pop3_deleted_flag not set")
         texts += _uidl_format_problem(self.text("pop3_uidl_format"))

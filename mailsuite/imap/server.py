@@ -68,10 +68,13 @@ class Handler:
         self._turn = asyncio.Lock()             # commands and notices, one at a time
         self._idle: _Idle | None = None
         self._idle_began = 0.0
+        self._idling = False                    # the client went away in IDLE
         self._notifier: Notifier | None = None
         self._running: Job[Any] | None = None
         self.octets_in = self.octets_out = 0
         self._why = ""                          # the end, in our words
+        self._command = ""                      # the one that is running
+        self._last: tuple[str, float] | None = None     # the last command, and when it ended
         self.given_back: GivenBack | None = None
 
     # --- net.driver.Handler ---------------------------------------------------------------------------------------
@@ -105,12 +108,14 @@ class Handler:
                 case Command() if self._is_instant(question):
                     return self._instant(question, started)
                 case Command():
+                    self._command = question.name
                     done = await self._drive(question.tag, commands.run(self.context, question), started,
                                              searches=question.name in commands.SEARCHES,
                                              hold=at_hand(self.context, question))
                     await self._arrange_notices()
                     return done
                 case AppendPart():
+                    self._command = "APPEND"
                     return await self._append_part(question, started)
                 case AppendEnd():
                     return await self._append_end(question, started)
@@ -124,6 +129,7 @@ class Handler:
 
     def closed(self, reason: str) -> None:
         self.context.left = True
+        self._idling = self._idle is not None
         self._stop_idle()
         if self._notifier is not None:
             self._notifier.stop()
@@ -201,6 +207,7 @@ class Handler:
             raise ConnectionResetError(self._why) from None
 
     def _instant(self, command: Command, started: float) -> Done:
+        self._command = command.name
         octets, reply = _step(commands.run(self.context, command))
         assert reply is not None
         return self._done(command.tag, octets, reply, started)
@@ -208,7 +215,9 @@ class Handler:
     def _done(self, tag: bytes, octets: bytes, reply: Reply, started: float) -> Done:
         if self.context.farewell:
             return Done(octets + self.context.farewell, close=True)
-        octets += reply.line(tag, took(time.monotonic() - started))
+        ended = time.monotonic()
+        self._last = self._command, ended
+        octets += reply.line(tag, took(ended - started))
         self.octets_out += len(octets)
         if self.context.compress and isinstance(self.channel, DeflatingConnection) and not self.channel.deflating:
             self.channel.send(octets)               # the last plain words
@@ -257,6 +266,7 @@ class Handler:
 
     async def _begin_idle(self) -> Go:
         self._idle_began = time.monotonic()
+        self._command = "IDLE"
         self._idle = _Idle(self)
         return Go(b"+ idling\r\n")
 
@@ -305,6 +315,17 @@ class Handler:
 
     # --- the end --------------------------------------------------------------------------------------------------
 
+    def _reason(self, reason: str) -> str:
+        """Why it ended, for the log; of a client that went away in silence, what it did last."""
+        if reason not in ("", "lost connection"):
+            return reason
+        now = time.monotonic()
+        if self._idling:
+            return f"Connection closed (IDLE running for {now - self._idle_began:.3f} secs, state=wait-input)"
+        if self._last is None:
+            return "Connection closed (No commands sent)"
+        return f"Connection closed ({self._last[0]} finished {now - self._last[1]:.3f} secs ago)"
+
     async def finish(self, reason: str) -> None:
         """Leave the mailbox and write the log line."""
         if self._running is not None:
@@ -319,7 +340,7 @@ class Handler:
                   "trashed": "0", "fetch_hdr_count": str(counts.headers), "appended": "0", "autoexpunged": str(expired),
                   "fetch_hdr_bytes": str(counts.header_octets), "fetch_body_count": str(counts.bodies),
                   "fetch_body_bytes": str(counts.body_octets)}
-        log.info("Disconnected: %s %s", self._why or reason or "Connection closed",
+        log.info("Disconnected: %s %s", self._why or self._reason(reason),
                  expand_variables(self.params.logout_format, values), extra=self.extra)
 
 

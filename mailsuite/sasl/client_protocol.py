@@ -304,11 +304,13 @@ def _names(request: AuthRequest) -> list[str]:
 
 
 def granted_words(request: AuthRequest) -> list[str]:
-    """What follows "OK <id>"."""
-    words = [f"user={request.user}", *_names(request)]
+    """What follows "OK <id>". Where a database gave fields and all are hidden, an empty word stands for them."""
+    words = [f"user={request.user}"]
     for name, value in request.client_fields().items():
         words.append(name if name in _VALUELESS or not value else f"{name}={value}")
-    return words
+    if len(words) == 1 and (request.fields.keys() - {"nopassword"} or request.userdb_fields):
+        words.append("")
+    return words + _names(request)
 
 
 def login_words(request: AuthRequest, user: str, fields: Mapping[str, str]) -> list[str]:

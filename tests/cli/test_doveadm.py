@@ -34,6 +34,8 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
      "Fatal: reverse decode check failed: Input isn't valid base64 encoded data"),
     (["pw", "-t", "plain", "-p", "b"], 75, "", "Fatal: Missing {scheme} prefix from hash"),
     (["pw", "foo"], 64, "", "Error: Extraneous arguments found: foo"),
+    (["pw", "foo", "bar"], 64, "", "Error: Extraneous arguments found: foo bar"),
+    (["pw", "-s", "DIGEST-MD5", "-p", "x"], 75, "", "Fatal: digest_md5_generate(): username not given"),
     (["pw", "-s"], 64, "", "pw: option requires an argument -- 's'"),
     (["pw", "-x"], 64, "", "pw: invalid option -- 'x'"),
 ])
@@ -99,6 +101,14 @@ def test_moments(text: str, at_s: float) -> None:
 @pytest.mark.parametrize("words", [["not"] * 200 + ["seen"], ["("] * 200 + ["seen"] + [")"] * 200, ["seen"] * 6000])
 def test_endless_queries(words: list[str]) -> None:
     with pytest.raises(Failed, match="Too many search keys"):
+        Query(words)
+
+
+@pytest.mark.parametrize(("words", "why"), [
+    (["or"], "Missing argument"), (["or", "seen"], "Use parenthesis"), (["seen", "or"], "Missing argument"),
+])
+def test_or_in_the_wrong_place(words: list[str], why: str) -> None:
+    with pytest.raises(Failed, match=why):
         Query(words)
 
 

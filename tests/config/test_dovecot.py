@@ -183,6 +183,9 @@ def test_includes_and_files(tmp_path: Path) -> None:
     ("protocol imap {\n remote 1.2.3.4 {\n }\n}", "line 2: protocol { remote { .. } } not allowed"),
     ("protocols = imap nosuch", "protocols: Unknown protocol: nosuch"),
     ("passdb {\n}", "passdb is missing driver"),
+    ("listen =", "listen can't be set empty"),
+    ("passdb {\n driver = pam\n pass = yes\n result_success = continue\n}",
+     "Obsolete pass=yes setting mixed with non-default result_success"),
 ])
 def test_errors_in_dovecot_words(text: str, why: str) -> None:
     with pytest.raises(ConfigErrors) as caught:

@@ -281,7 +281,7 @@ def _parents(context: Context, names: Iterable[str]) -> set[str]:
 def _flags(info: MailboxInfo, request: _Request) -> list[str]:
     flags = []
     if not info.selectable and not info.bare:
-        flags.append("\\NonExistent" if request.extended else "\\Noselect")
+        flags.append("\\NonExistent" if request.extended and not info.on_disk else "\\Noselect")
     if info.subscribed and ("SUBSCRIBED" in request.wanted or "SUBSCRIBED" in request.select):
         flags.append("\\Subscribed")
     missing_parent = request.rev2 and not info.selectable and not info.bare and info.has_children
