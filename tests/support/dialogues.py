@@ -11,6 +11,7 @@ must not come: each S line is compared with the next line, and at the end nothin
 
 import asyncio
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 WAIT_S = 10.0
@@ -73,3 +74,30 @@ async def play(path: Path, port: int) -> None:
     for connection in connections.values():
         rest = await connection.end()
         assert not rest, f"{path.name}: the server said more: {rest!r}"
+
+
+def talk(dialogue: str, hear: Callable[[bytes], bytes], greeting: bytes = b"") -> None:
+    """Play lines "C: " and "S: " with a session that knows no sockets. hear: what it answers to octets.
+
+    Lines of the client that follow each other are sent as one. "S: ..." is any lines, until one fits the next S line.
+    Raises AssertionError with the line that did not come.
+    """
+    said, waiting, skipping = greeting, b"", False
+    for text in filter(str.strip, dialogue.splitlines()):
+        match = re.fullmatch(r" *([CS]): ?(.*)", text)
+        assert match, f"{text!r} is no line of a dialogue"
+        if match[1] == "C":
+            waiting += match[2].encode() + b"\r\n"
+            continue
+        said, waiting = said + (hear(waiting) if waiting else b""), b""
+        if match[2] == "...":
+            skipping = True
+            continue
+        wanted = pattern_of(match[2])
+        first, end, said = said.partition(b"\r\n")
+        while skipping and end and not wanted.fullmatch(first.decode()):
+            first, end, said = said.partition(b"\r\n")
+        skipping = False
+        assert end and wanted.fullmatch(first.decode()), f"expected {match[2]!r}, got {first!r} before {said!r}"
+    said += hear(waiting) if waiting else b""
+    assert not said, f"more was said: {said!r}"
