@@ -150,7 +150,8 @@ EXAMPLES = [
         C: Subject: This is a bodyless test message
         S: 250 2.0.0 Ok: 86 bytes queued as 4F3A21
         C: QUIT
-        S: 221 2.0.0 Bye""", [b"To: Susan@random.com\nFrom: Sam@random.com\nSubject: This is a bodyless test message\n"],
+        S: 221 2.0.0 Bye""", [b"To: Susan@random.com\nFrom: Sam@random.com\n"
+                               b"Subject: This is a bodyless test message\n"],
                  id="RFC 3030 section 4.1: BDAT"),
     pytest.param(START + """
         C: MAIL FROM:<ned@ymir.claremont.edu> BODY=8BITMIME
