@@ -15,10 +15,11 @@ from mailsuite.store.quota import Usage
 
 
 class Found(NamedTuple):
-    """selectable: holds mail. no_inferiors: can't have children."""
+    """selectable: holds mail. no_inferiors: can't have children. folder: it is there, but can only hold mailboxes."""
 
     selectable: bool
     no_inferiors: bool
+    folder: bool = False
 
 
 class Layout(Protocol):

@@ -101,6 +101,10 @@ class Mailbox(Protocol):
     @property
     def highest_modseq(self) -> int: ...
     @property
+    def keeps_modseqs(self) -> bool:
+        """False: MODSEQs begin anew with the next process (INDEX=MEMORY)."""
+        ...
+    @property
     def keywords(self) -> list[str]:
         """All keywords known in this mailbox, in the order they came."""
         ...

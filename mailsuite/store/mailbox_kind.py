@@ -217,6 +217,10 @@ class MailboxKind(ABC):
             listener()
 
     @property
+    def keeps_modseqs(self) -> bool:
+        return self._database.path is not None
+
+    @property
     def in_use(self) -> bool:
         return bool(self._views)
 

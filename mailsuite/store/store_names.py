@@ -52,10 +52,9 @@ class NamedMailboxes(StoreBase):
             found.setdefault(parent, Found(False, False))
         veils = self._acl is not None and not self._acl.who.owner
         subscribed = set(self._subscribed())
-        folders = self._location.kind == "mbox"
         return [MailboxInfo(self._naming.name(parts), one.selectable, parts in parents, one.no_inferiors,
                             parts in subscribed, self._special(parts), veiled=veils and not one.selectable,
-                            on_disk=folders and not one.selectable)
+                            folder=one.folder)
                 for parts, one in sorted(found.items(), key=lambda item: (item[0] != INBOX, item[0]))]
 
     def _exists(self, parts: Parts) -> bool:

@@ -37,8 +37,8 @@ class MailboxInfo:
     special_use: tuple[str, ...] = ()   # "\\Sent"
     separator: str = ""                 # where it is not that of INBOX
     veiled: bool = False                # not for the user to see: told only for children that are not told
-    on_disk: bool = False               # not selectable, but there: a folder of mbox files
     bare: bool = False                  # the root of mbox folders: not selectable, but Dovecot doesn't say so
+    folder: bool = False                # not selectable, but there: a folder for mailboxes
 
 
 @dataclass(frozen=True)

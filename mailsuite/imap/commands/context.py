@@ -173,7 +173,7 @@ class Context:
         its connection now, would never learn of the expunge (RFC 7162 sections 3.2.4 and 6).
         """
         selected = self.selected
-        if selected is None or "QRESYNC" not in self.enabled:
+        if selected is None or "QRESYNC" not in self.enabled or not selected.mailbox.keeps_modseqs:
             return ""
         highest = selected.view.modseq
         if highest == selected.known_modseq:
@@ -186,12 +186,18 @@ class Context:
         if code := self.modseq_code():
             yield f"* OK [{code}] Highest\r\n".encode()
 
-    def use_modseqs(self) -> Generator[bytes, None, None]:
-        """A command that needs MODSEQs switches them on (RFC 7162 section 3.1)."""
+    def use_modseqs(self, what: str = "") -> Generator[bytes, None, None]:
+        """A command that needs MODSEQs switches them on (RFC 7162 section 3.1).
+
+        what: of the command needs those of the selected mailbox. Raises PeerError where they are not kept.
+        """
         selected = self.selected
+        lasting = selected is not None and selected.mailbox.keeps_modseqs
+        if what and selected is not None and not lasting:
+            raise PeerError(f"{what} can't be used with non-permanent modseqs")     # RFC 7162 section 3.1.2.2
         if "CONDSTORE" not in self.enabled:
             self.enabled.add("CONDSTORE")
-            if selected is not None:
+            if selected is not None and lasting:
                 selected.modseqs = True
                 selected.known_modseq = selected.view.modseq
                 yield b"* OK [HIGHESTMODSEQ %d] Highest\r\n" % selected.known_modseq

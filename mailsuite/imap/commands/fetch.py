@@ -52,7 +52,7 @@ def do_fetch(context: Context, command: Command) -> Run:
             raise PeerError("PARTIAL is for UID FETCH")
         ranges = selected.ranges_of_uids(request.partial.of(selected.uids_at(ranges)))
     if request.changed_since >= 0 or request.has(Column.MODSEQ):
-        yield from context.use_modseqs()
+        yield from context.use_modseqs("FETCH CHANGEDSINCE" if request.changed_since >= 0 else "FETCH MODSEQ")
     if request.vanished and command.arguments[0] != b"$" and request.changed_since < selected.mailbox.highest_modseq:
         yield vanished_earlier(selected, parse_set(command.arguments[0]))
     if request.changed_since >= 0:

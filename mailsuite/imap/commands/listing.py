@@ -280,14 +280,15 @@ def _parents(context: Context, names: Iterable[str]) -> set[str]:
 
 def _flags(info: MailboxInfo, request: _Request) -> list[str]:
     flags = []
-    if not info.selectable and not info.bare:
-        flags.append("\\NonExistent" if request.extended and not info.on_disk else "\\Noselect")
     if info.subscribed and ("SUBSCRIBED" in request.wanted or "SUBSCRIBED" in request.select):
         flags.append("\\Subscribed")
+    if not info.selectable and not info.bare:
+        flags.append("\\NonExistent" if request.extended and not info.folder else "\\Noselect")
     missing_parent = request.rev2 and not info.selectable and not info.bare and info.has_children
-    if not request.extended or "CHILDREN" in request.wanted or missing_parent:      # RFC 9051 section 6.3.9.6
-        flags.append("\\HasChildren" if info.has_children else
-                     "\\NoInferiors" if info.no_inferiors else "\\HasNoChildren")
+    if info.no_inferiors:
+        flags.append("\\NoInferiors")           # the extended form tells it unasked (RFC 5258 section 4)
+    elif not request.extended or "CHILDREN" in request.wanted or missing_parent:      # RFC 9051 section 6.3.9.6
+        flags.append("\\HasChildren" if info.has_children else "\\HasNoChildren")
     if not request.extended or "SPECIAL-USE" in request.wanted or "SPECIAL-USE" in request.select:
         flags += info.special_use
     return flags
@@ -318,7 +319,7 @@ def told_mailbox(context: Context, name: str, given: Argument | None = None, *, 
     if gone:
         flags = ["\\NonExistent"]
     elif not info.selectable:
-        flags.insert(0, "\\NonExistent")
+        flags.insert(0, "\\Noselect" if info.folder else "\\NonExistent")
     more = b""
     if given is not None and (old := text_of(given)) != readable(name):
         more = b' ("OLDNAME" (%b))' % utf8_astring(old)

@@ -60,7 +60,7 @@ def do_search(context: Context, command: Command) -> Run:
     check_numbers(selected, key)
     with_modseq = uses_modseq(key)
     if with_modseq:
-        yield from context.use_modseqs()
+        yield from context.use_modseqs("SEARCH MODSEQ")
     selected.mention(keywords_of(key))
     limited = Limited(context)
     found = _find(selected, key, limited, context.has_left)

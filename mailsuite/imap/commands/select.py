@@ -40,14 +40,14 @@ def do_select(context: Context, command: Command) -> Run:
     view = mailbox.open_view(read_only=examine or not mailbox.writable, claim_recent=not examine)
     selected = context.selected = Selected(mailbox, view, name=mailbox.name, rev2=context.rev2,
                                            uid_only=UIDONLY in context.enabled)
-    selected.modseqs = "CONDSTORE" in context.enabled
+    selected.modseqs = "CONDSTORE" in context.enabled and mailbox.keeps_modseqs
     selected.vanished = "QRESYNC" in context.enabled
     if selected.modseqs:
         context.mail.modseqs.add(selected.name)
     yield b"".join(_picture(context, selected))
     if context.rev2:
         yield told_mailbox(context, mailbox.name, command.arguments[0])
-    if known is not None and known.uid_validity == mailbox.uid_validity:
+    if known is not None and known.uid_validity == mailbox.uid_validity and mailbox.keeps_modseqs:
         yield from _catch_up(selected, known)
     return Reply(OK, "Examine completed" if examine else "Select completed",
                  "READ-ONLY" if selected.read_only else "READ-WRITE")
@@ -65,7 +65,9 @@ def _picture(context: Context, selected: Selected) -> Generator[bytes, None, Non
         yield b"* OK [MAILBOXID (%b)] Ok\r\n" % mailbox_id(mailbox.guid).encode()
     yield b"* OK [UIDVALIDITY %d] UIDs valid\r\n" % mailbox.uid_validity
     yield b"* OK [UIDNEXT %d] Predicted next UID\r\n" % mailbox.uid_next
-    if selected.name in context.mail.modseqs:
+    if not mailbox.keeps_modseqs:
+        yield b"* OK [NOMODSEQ] No permanent modsequences\r\n"
+    elif selected.name in context.mail.modseqs:
         selected.known_modseq = view.modseq
         yield b"* OK [HIGHESTMODSEQ %d] Highest\r\n" % selected.known_modseq
 

@@ -72,7 +72,7 @@ def _key(context: Context, words: list[Argument]) -> Generator[bytes, None, Key]
     key = parse_keys(words, charset, context.params.offered)
     check_numbers(context.opened(), key)
     if uses_modseq(key):
-        yield from context.use_modseqs()
+        yield from context.use_modseqs("SEARCH MODSEQ")
     selected = context.opened()
     selected.mention(keywords_of(key))
     return key

@@ -55,7 +55,8 @@ def status_line(context: Context, name: str, items: list[str]) -> bytes:
     limit = context.append_limit()
     values: dict[str, int | str] = {
         "MESSAGES": messages, "RECENT": 0 if context.rev2 else recent, "UIDNEXT": uid_next,
-        "UIDVALIDITY": status.uid_validity, "UNSEEN": unseen, "HIGHESTMODSEQ": status.highest_modseq,
+        "UIDVALIDITY": status.uid_validity, "UNSEEN": unseen,
+        "HIGHESTMODSEQ": status.highest_modseq if mailbox.keeps_modseqs else 0,
         "SIZE": status.size or 0, "X-SIZE": status.size or 0, "X-GUID": status.guid,
         "DELETED": deleted, "DELETED-STORAGE": (status.deleted_octets + 1023) // 1024,
         "MAILBOXID": f"({mailbox_id(status.guid)})", "APPENDLIMIT": "NIL" if limit is None else limit}

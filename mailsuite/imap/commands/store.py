@@ -33,7 +33,7 @@ def do_store(context: Context, command: Command) -> Run:
     limited = Limited(context)
     ranges = limited.highest(selected, selected.positions(arguments[0], uid=command.uid))
     if unchanged_since is not None:
-        yield from context.use_modseqs()
+        yield from context.use_modseqs("STORE UNCHANGEDSINCE")
     if selected.read_only:
         if selected.powerless:
             selected.mention(flags)

@@ -23,7 +23,7 @@ from mailsuite.store.quota import Usage
 
 TRASH = "..DOVECOT-TRASHED"
 MAILDIR = Found(selectable=True, no_inferiors=False)
-PARENT = Found(selectable=False, no_inferiors=False)
+PARENT = Found(selectable=False, no_inferiors=False, folder=True)
 MARKER = "maildirfolder"
 
 _PARTS = {"new", "cur", "tmp"}

@@ -21,7 +21,7 @@ from mailsuite.store.options import StoreOptions
 from mailsuite.store.quota import Usage
 
 FILE = Found(selectable=True, no_inferiors=True)
-FOLDER = Found(selectable=False, no_inferiors=False)
+FOLDER = Found(selectable=False, no_inferiors=False, folder=True)
 
 _HIDDEN = re.compile(r"\.imap$|\.subscriptions$|.+\.lock$"
                      r"|\.?dovecot(\.index\.|\.list|-acl|-attributes|-uidvalidity|-special-use)"
