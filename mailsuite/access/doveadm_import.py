@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from mailsuite.access.doveadm_fields import shown
 from mailsuite.access.doveadm_messages import append_all, found
 from mailsuite.access.doveadm_query import Query
-from mailsuite.access.doveadm_run import Failed, Run
+from mailsuite.access.doveadm_run import Failed, Run, reason, status_of
 from mailsuite.base.errors import ConfigError
 from mailsuite.imap.view import Selected
-from mailsuite.store.api import Mailbox, MailError, MailStore, NoSuchMailbox, NotPossible
+from mailsuite.store.api import Mailbox, MailError, MailStore, NoPermission, NoSuchMailbox, NotPossible
 from mailsuite.store.names import from_mutf7, to_mutf7
 
 
@@ -29,6 +29,13 @@ def _opened(run: Run, location: str, *, make: bool, what: str) -> MailStore:
                                                                   "Unknown mail storage driver")
         raise Failed(f"{what} namespace initialization failed: Initializing mail storage from mail_location parameter "
                      f"failed: {why}") from error
+    except MailError as error:
+        raise Failed(f"{what} from or to {location} failed: {_reason(error)}", status_of(error)) from error
+
+
+def _reason(error: MailError) -> str:
+    """With the path, where the system refused something: it is not one of the user's mailboxes, which are known."""
+    return f"{error.public}: {error.detail}" if isinstance(error, NoPermission) and error.detail else reason(error)
 
 
 def import_(run: Run) -> None:
@@ -81,7 +88,7 @@ def _into(run: Run, selected: Selected, uids: list[int], target: MailStore, name
             target.subscribe(name, True)
         append_all(selected.mailbox, uids, mailbox)
     except MailError as error:
-        run.error(f"Mailbox {shown(name)}: Copying failed", error)
+        run.complain(f"Mailbox {shown(name)}: Copying failed: {_reason(error)}", status_of(error))
 
 
 COMMANDS: Mapping[str, Callable[[Run], None]] = {"import": import_, "export": export}
