@@ -10,12 +10,13 @@ Source: openat2(2), Linux 5.12; preadv2(2). Older kernels, and file systems that
 
 import ctypes
 import os
+import stat
 import struct
 
 _OPENAT2 = 437                          # the same number on all processors but alpha
 _AT_FDCWD = -100
 _RESOLVE_CACHED = 0x20
-_HOW = struct.pack("=QQQ", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0, _RESOLVE_CACHED)
+_HOW = struct.pack("=QQQ", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0, _RESOLVE_CACHED)
 
 _syscall = ctypes.PyDLL(None).syscall
 _syscall.restype = ctypes.c_long
@@ -28,8 +29,9 @@ def read_cached(path: bytes, most: int) -> bytes | None:
     if fd < 0:
         return None
     try:
-        size = os.fstat(fd).st_size
-        if size > most:
+        info = os.fstat(fd)
+        size = info.st_size
+        if size > most or not stat.S_ISREG(info.st_mode):
             return None
         octets = bytearray(size)
         return bytes(octets) if not size or os.preadv(fd, [octets], 0, os.RWF_NOWAIT) == size else None

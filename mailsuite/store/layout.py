@@ -1,9 +1,11 @@
 """Where mailboxes lie on disk, as a contract: a Maildir++ tree, a tree of Maildirs, a tree of mbox files.
 
 Implemented by maildir/layout.py and mbox/layout.py; used by store.py, which knows names, subscriptions and rights.
-All methods block and raise OSError; what a client should be told they raise as store errors.
+All methods block and raise OSError; what a client should be told they raise as store errors. is_folder and leads_back
+help those that walk a tree.
 """
 
+import os
 import re
 from typing import NamedTuple, Protocol
 
@@ -12,6 +14,30 @@ from mailsuite.store.mailbox import BaseMailbox
 from mailsuite.store.names import Parts
 from mailsuite.store.options import StoreOptions
 from mailsuite.store.quota import Usage
+
+
+def is_folder(entry: "os.DirEntry[str]") -> bool:
+    """Also through a symbolic link; one that leads nowhere or into a circle is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def leads_back(entry: "os.DirEntry[str]", top: str) -> bool:
+    """Is this folder a symbolic link to one in which it lies? Who walks below `top` would go round in circles."""
+    if not entry.is_symlink():
+        return False
+    above = entry.path
+    try:
+        target = os.stat(above)
+        while len(above) > len(top):
+            above = os.path.dirname(above)
+            if os.path.samestat(os.stat(above), target):
+                return True
+    except OSError:
+        return True
+    return False
 
 
 class Found(NamedTuple):

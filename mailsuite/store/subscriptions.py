@@ -20,6 +20,7 @@ from mailsuite.store.names import Parts, from_disk, on_disk
 MAX_SIZE = 4 * 1024 * 1024
 HEADER = "V\t2\n\n"
 
+_NOT_IN_NAMES = frozenset("\0\r\n\x7f")
 _ESCAPES = {"0": "\0", "1": "\x01", "t": "\t", "r": "\r", "n": "\n"}
 
 
@@ -38,6 +39,11 @@ def escape(text: str) -> str:
     return text
 
 
+def _is_sane(part: str) -> bool:
+    """Of a name in modified UTF-7."""
+    return part.isascii() and part not in ("", ".", "..") and not _NOT_IN_NAMES.intersection(part)
+
+
 class Subscriptions:
     """One user's file. utf8: names are in UTF-8 there."""
 
@@ -45,9 +51,17 @@ class Subscriptions:
         self._path, self._own, self._utf8 = path, own, utf8
 
     def read(self) -> list[Parts]:
+        """Without names that cannot be a mailbox's. A file that cannot be read has none."""
+        try:
+            return [parts for parts in self._all() if all(map(_is_sane, parts))]
+        except OSError:
+            return []
+
+    def _all(self) -> list[Parts]:
+        """Raises OSError."""
         try:
             fd = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError:
+        except FileNotFoundError:
             return []
         with open(fd, "rb") as file:
             lines = file.read(MAX_SIZE).decode("utf-8", "surrogateescape").split("\n")
@@ -70,7 +84,7 @@ class Subscriptions:
         try:
             os.makedirs(os.path.dirname(self._path), 0o700, exist_ok=True)
             with lock.dotlock():
-                names = self.read()
+                names = self._all()         # what cannot be read must not be written anew
                 if (parts in names) == on:
                     return
                 if on:

@@ -1,7 +1,7 @@
 """Names of files in a Maildir: UNIQUE[,S=size][,W=size-with-CRLF][:2,FLAGS].
 
     base_of(b"1.M2P3.mx,S=10:2,FS") -> b"1.M2P3.mx,S=10"        what stays while flags change; the key in the uidlist
-    letters_of(name) -> b"FS"
+    letters_of(name) -> b"FS"                                   up to a comma: behind it is other programs' own
     wire_size_of(name) -> int | None                            W
     in_order(bases)                                             by time of delivery
     UniqueNames(host).next() -> b"1700000000.M123P45.mx"        never twice in this process
@@ -45,7 +45,13 @@ def infos_of(paths: Iterable[bytes]) -> list[bytes]:
 
 
 def letters_of(name: bytes) -> bytes:
-    return name.rpartition(b":2,")[2] if b":2," in name else b""
+    return name.rpartition(b":2,")[2].partition(b",")[0] if b":2," in name else b""
+
+
+def rest_of(name: bytes) -> bytes:
+    """What another program wrote behind the letters, with the comma in front of it."""
+    _, comma, rest = name.rpartition(b":2,")[2].partition(b",") if b":2," in name else (b"", b"", b"")
+    return comma + rest
 
 
 def bits_of(letters: bytes) -> int:

@@ -52,6 +52,7 @@ class MaildirFolder(BaseMailbox):
         self._opened = False
         self._gone_from_list = False                    # the uidlist names files that are gone
         self._doubles: list[tuple[Path, Path]] = []     # (kept, spare) of one base
+        self._no_mail: set[Path] = set()                # folders, pipes and links among the messages
         self.writable = os.access(os.path.join(folder, "cur"), os.W_OK)
 
     def _in(self, folder: str) -> str:

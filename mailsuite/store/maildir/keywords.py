@@ -3,10 +3,12 @@
     read_keywords(folder) -> ["$Key", "Work"]       by number; a number that is missing is called unknown-N
     write_keywords(folder, names)                   the first 26, atomically (the uidlist's lock is held)
 
-Lines are "NUMBER NAME". Only the first 26 keywords fit into file names; more are kept in the index.
+Lines are "NUMBER NAME"; a name that IMAP cannot say, or that another number has, is as if it were missing. Only the
+first 26 keywords fit into file names; more are kept in the index.
 """
 
 import os
+import re
 from pathlib import Path
 
 from mailsuite.base.files import write_whole
@@ -14,6 +16,7 @@ from mailsuite.store.maildir.filename import KEYWORD_LETTERS
 
 NAME = "dovecot-keywords"
 MAX_SIZE = 65536
+_ATOM = re.compile(r"[^\x00-\x20\x7f(){%*\"\\\]]+")            # RFC 3501 section 9; 8-bit as Dovecot takes it
 
 
 def read_keywords(folder: str) -> list[str]:
@@ -25,10 +28,14 @@ def read_keywords(folder: str) -> list[str]:
     with open(fd, "rb") as file:
         lines = file.read(MAX_SIZE).decode("utf-8", "surrogateescape").split("\n")
     names: dict[int, str] = {}
+    known: set[str] = set()
     for line in lines:
         number, _, name = line.partition(" ")
-        if number.isdigit() and int(number) < KEYWORD_LETTERS and name:
-            names.setdefault(int(number), name)
+        if not (number.isascii() and number.isdecimal() and int(number) < KEYWORD_LETTERS):
+            continue
+        if _ATOM.fullmatch(name) and name.lower() not in known and int(number) not in names:
+            names[int(number)] = name
+            known.add(name.lower())
     return [names.get(number, f"unknown-{number}") for number in range(max(names, default=-1) + 1)]
 
 

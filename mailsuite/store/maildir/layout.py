@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from mailsuite.base.files import fsync_directory, give_group, own_group
 from mailsuite.store.index import Index
-from mailsuite.store.layout import Found
+from mailsuite.store.layout import Found, is_folder, leads_back
 from mailsuite.store.location import Location
 from mailsuite.store.maildir import measure
 from mailsuite.store.maildir.mailbox import MaildirMailbox
@@ -66,7 +66,7 @@ class MaildirPlusPlus:
         for entry in entries:
             name = entry.name[1:]
             if entry.name.startswith(".") and name and not name.startswith(".") and not name.endswith(".") \
-                    and ".." not in name and name != "INBOX" and entry.is_dir():
+                    and ".." not in name and name != "INBOX" and is_folder(entry):
                 found[tuple(from_disk(part, utf8=self._location.utf8) for part in name.split("."))] = MAILDIR
         return found
 
@@ -192,7 +192,7 @@ class MaildirTree(MaildirPlusPlus):
             except OSError:
                 continue
             for entry in entries:
-                if entry.name.startswith("..") or entry.name in self._no_names or not entry.is_dir():
+                if entry.name.startswith("..") or entry.name in self._no_names or not is_folder(entry):
                     continue
                 parts = (*above, from_disk(entry.name, utf8=self._location.utf8))
                 if parts == INBOX and self._mail:
@@ -201,7 +201,8 @@ class MaildirTree(MaildirPlusPlus):
                 if entry.name.startswith(".") and self.kind(parts) is None:
                     continue                        # something else that is hidden
                 found[parts] = self.kind(parts) or PARENT
-                waiting.append(parts)
+                if not leads_back(entry, self._top):
+                    waiting.append(parts)
         return found
 
     def kind(self, parts: Parts) -> Found | None:
@@ -225,7 +226,7 @@ class MaildirTree(MaildirPlusPlus):
     def delete(self, parts: Parts) -> None:
         """Children stay."""
         folder = self._named(parts)
-        if any(entry.is_dir() and entry.name not in self._no_names for entry in os.scandir(folder)):
+        if any(is_folder(entry) and entry.name not in self._no_names for entry in os.scandir(folder)):
             for name in sorted(self._no_names):
                 remove_tree(os.path.join(folder, name), self._root)
         else:

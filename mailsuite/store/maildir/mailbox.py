@@ -22,12 +22,13 @@ from mailsuite.store.maildir.filename import (
     base_of,
     letters_for,
     letters_of,
+    rest_of,
     stored_size_of,
     wire_size_of,
 )
 from mailsuite.store.maildir.folder import Path
 from mailsuite.store.maildir.keywords import write_keywords
-from mailsuite.store.maildir.reading import advise, open_file, read_file, read_head, read_octets
+from mailsuite.store.maildir.reading import advise, is_no_mail, open_file, read_file, read_head, read_octets
 from mailsuite.store.maildir.scan import ScannedMaildir
 
 AT_ONCE = 64 * 1024     # octets of a message that an event loop may read from the kernel's memory
@@ -49,6 +50,9 @@ class MaildirMailbox(ScannedMaildir):
                 if again:
                     self.rescan()
             except OSError as error:
+                if is_no_mail(error):
+                    self.leave_out(self.rows.keys[at])
+                    break
                 raise StoreError(str(error)) from error
         raise MessageGone
 
@@ -242,8 +246,8 @@ class MaildirMailbox(ScannedMaildir):
                     path, _, info = old.partition(b":")
                     end = ends.get((info, bits))
                     if end is None:
-                        letters = letters_of(b":" + info)
-                        end = b":2," + letters_for(self.file_bits(bits, self.bits(letters)), letters)
+                        letters, rest = letters_of(b":" + info), rest_of(b":" + info)
+                        end = b":2," + letters_for(self.file_bits(bits, self.bits(letters)), letters) + rest
                         ends[info, bits] = end
                     new = b"cur" + path[3:] + end
                     if new == old:
@@ -281,7 +285,7 @@ class MaildirMailbox(ScannedMaildir):
         for path, uid in sorted(self.in_new.items()):
             at = self.rows.position(uid)
             if at is not None:
-                moved = self._move(at, b"cur/" + base_of(path[4:]) + b":2," + letters_of(path)) or moved
+                moved = self._move(at, b"cur/" + base_of(path[4:]) + b":2," + letters_of(path) + rest_of(path)) or moved
         if moved:
             self.own_change()
 

@@ -6,14 +6,17 @@
     file = open_file(path)              for one that is too large for memory
     advise(path)                        it will be wanted soon: the kernel begins to read it; raises nothing
 
-path: bytes. Never follows a symbolic link. Raises OSError.
+path: bytes. Never follows a symbolic link, and never waits for the other end of a pipe. Raises OSError; is_no_mail
+tells whether it was because what lies there is no file.
 """
 
+import errno
 import os
+import stat
 from io import FileIO
 
 HEAD = 8192             # octets: most headers fit
-_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def read_file(path: bytes) -> tuple[bytes, int]:
@@ -21,6 +24,8 @@ def read_file(path: bytes) -> tuple[bytes, int]:
     fd = os.open(path, _FLAGS)
     try:
         info = os.fstat(fd)
+        if not stat.S_ISREG(info.st_mode):
+            raise IsADirectoryError(errno.EISDIR, "no file")
         octets = os.read(fd, info.st_size + 1)
         if len(octets) != info.st_size:             # it grew, or is longer than one read gives
             octets = _rest(fd, octets)
@@ -46,6 +51,8 @@ def read_head(path: bytes) -> bytes:
     fd = os.open(path, _FLAGS)
     try:
         octets = os.read(fd, HEAD)
+        if not octets and not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise IsADirectoryError(errno.EISDIR, "no file")
         if b"\n\n" not in octets and b"\n\r\n" not in octets and len(octets) == HEAD:
             octets = _rest(fd, octets)
         return octets
@@ -55,6 +62,11 @@ def read_head(path: bytes) -> bytes:
 
 def open_file(path: bytes) -> FileIO:
     return FileIO(os.open(path, _FLAGS), "rb")
+
+
+def is_no_mail(error: OSError) -> bool:
+    """A folder, a pipe, a symbolic link."""
+    return error.errno in (errno.EISDIR, errno.ELOOP)
 
 
 def advise(path: bytes) -> None:

@@ -209,6 +209,7 @@ class ScannedMaildir(MaildirFolder):
             if folder == "cur":
                 missing.difference_update(self.in_new)
             for some in list_blocks(*self._listed_now(folder)):
+                some -= self._no_mail
                 new = some.difference(missing)
                 missing -= some
                 # Listed twice: a file that was renamed meanwhile may be seen under both names.
@@ -267,8 +268,8 @@ class ScannedMaildir(MaildirFolder):
 
     def _expunged(self, uids: list[int]) -> None:
         """Look once more for files that vanished before their messages count as gone."""
-        again = {base_of(name): folder.encode() + b"/" + name
-                 for folder in _FOLDERS for name in os.listdir(os.fsencode(self._in(folder)))}
+        again = {base_of(name): path for folder in _FOLDERS for name in os.listdir(os.fsencode(self._in(folder)))
+                 if (path := folder.encode() + b"/" + name) not in self._no_mail}
         gone = []
         changes: list[Change] = []
         for uid in uids:
@@ -289,6 +290,7 @@ class ScannedMaildir(MaildirFolder):
 
     def _arrived(self, files: Files) -> None:
         """Give UIDs to files that have none, in the order of delivery."""
+        files = self._without_line_ends(files)
         if not files.bases:
             return
         ordered = in_order(files.bases)
@@ -304,6 +306,22 @@ class ScannedMaildir(MaildirFolder):
             paths = dict(zip(files.bases, files.paths, strict=True))
             files = files_of({base: paths[base] for base in ordered})
         self._add_rows(uids, files)
+
+    def _without_line_ends(self, files: Files) -> Files:
+        """A line end in a base would break the uidlist: such a file gets another name, by which it is found again."""
+        if b"\n" not in b"".join(files.bases):
+            return files
+        kept: dict[bytes, Path] = {}
+        for base, path in zip(files.bases, files.paths, strict=True):
+            if b"\n" not in base:
+                kept[base] = path
+                continue
+            try:
+                os.rename(self.path(path), self.path(path[:4] + self.names.next() + path[4 + len(base):]))
+            except OSError:             # gone, or not ours to change
+                self._no_mail.add(path)
+            self.distrust()
+        return files_of(kept)
 
     def _provisional(self, bases: list[bytes]) -> tuple[Sequence[int], list[bytes]]:
         """UIDs that only this process knows: who cannot write, or has no room to, can still read and delete."""
@@ -381,6 +399,11 @@ class ScannedMaildir(MaildirFolder):
 
     def has_base(self, base: bytes) -> bool:
         return base in self.by_base or base in self.uidlist.uids
+
+    def leave_out(self, path: Path) -> None:
+        """What lies there is no file: the next look finds no message there."""
+        self._no_mail.add(path)
+        self.distrust()
 
     def distrust(self) -> None:
         """The next look lists the folders."""

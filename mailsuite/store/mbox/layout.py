@@ -12,7 +12,7 @@ import stat
 from mailsuite.base.files import fsync_directory
 from mailsuite.store.api import HasChildren, NotPossible
 from mailsuite.store.index import Index
-from mailsuite.store.layout import Found
+from mailsuite.store.layout import Found, is_folder, leads_back
 from mailsuite.store.location import Location
 from mailsuite.store.mbox import measure
 from mailsuite.store.mbox.mailbox import MboxMailbox
@@ -56,12 +56,13 @@ class MboxTree:
                 continue
             for entry in entries:
                 parts = (*above, from_disk(entry.name, utf8=self._location.utf8))
-                if _HIDDEN.match(entry.name) or not above and entry.name.upper() == "INBOX" and entry.is_file():
+                if _HIDDEN.match(entry.name) or not above and entry.name.upper() == "INBOX" and not is_folder(entry):
                     continue
-                if entry.is_dir():
+                if is_folder(entry):
                     if parts != INBOX:
                         found[parts] = FOLDER
-                    waiting.append(parts)
+                    if not leads_back(entry, self._root):
+                        waiting.append(parts)
                 elif entry.is_file(follow_symlinks=False) and entry.path != self._location.inbox:
                     found[parts] = FILE
         return found
