@@ -276,13 +276,13 @@ class ScannedMaildir(MaildirFolder):
             at = self.rows.position(uid)
             assert at is not None
             base = base_of(self.rows.keys[at][4:])
-            path = again.get(base)
-            if path is None:
+            found = again.get(base)
+            if found is None:
                 gone.append(uid)
                 self.forget_file(self.rows.keys[at])
             else:
-                self.now_at(at, path)
-                bits = self.own_bits(uid, self.bits(letters_of(path)))
+                self.now_at(at, found)
+                bits = self.own_bits(uid, self.bits(letters_of(found)))
                 changes.append((at, bits | self.rows.flags[at] & _HIGH))
         self.set_flags([(at, bits) for at, bits in changes if bits != self.rows.flags[at]])
         if self.drop_rows(gone):
