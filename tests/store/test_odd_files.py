@@ -64,7 +64,7 @@ def a_circle(path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [a_folder, a_pipe, a_link, a_circle])
-@pytest.mark.parametrize("use", ["message", "read_many", "headers", "columns"])
+@pytest.mark.parametrize("use", ["message", "read_many", "whole", "headers", "columns"])
 def test_what_is_no_message(tmp_path: Path, store: MailStore, make: Callable[[Path], None], use: str) -> None:
     folder = maildir(tmp_path / "Maildir", "cur/1700000000.M1P1.x:2,", "cur/1700000002.M3P1.x:2,S")
     make(folder / "cur/1700000001.M2P1.x:2,F")
@@ -80,6 +80,8 @@ def test_what_is_no_message(tmp_path: Path, store: MailStore, make: Callable[[Pa
                 inbox.message(2)
         elif use == "read_many":
             done.append([each is not None for each in inbox.read_some([1, 2, 3], 100)])
+        elif use == "whole":
+            done.append([each is not None for each in inbox.columns([1, 2, 3], [Column.BODYSTRUCTURE])[0]])
         elif use == "headers":
             done.append([each is not None for each in inbox.header_fields([1, 2, 3], [b"SUBJECT"])])
         else:

@@ -38,6 +38,8 @@ def read_octets(path: bytes) -> bytes:
     fd = os.open(path, _FLAGS)
     try:
         size = os.lseek(fd, 0, os.SEEK_END)         # cheaper than all that fstat tells
+        if size >> 48:                              # what ext4 says of a folder
+            raise IsADirectoryError(errno.EISDIR, "no file")
         octets = os.pread(fd, size + 1, 0)
         if len(octets) != size:
             os.lseek(fd, len(octets), os.SEEK_SET)
@@ -66,7 +68,7 @@ def open_file(path: bytes) -> FileIO:
 
 def is_no_mail(error: OSError) -> bool:
     """A folder, a pipe, a symbolic link."""
-    return error.errno in (errno.EISDIR, errno.ELOOP)
+    return error.errno in (errno.EISDIR, errno.ELOOP, errno.ESPIPE)
 
 
 def advise(path: bytes) -> None:
