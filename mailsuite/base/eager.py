@@ -11,8 +11,12 @@ such an answer. Python 3.12 knows this as eager tasks; this works from 3.11 on. 
 
 import asyncio
 import contextvars
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any, cast
+
+# Once here: what a question costs counts. The types say Task; a stand-in does.
+_enter_task = cast(Callable[[asyncio.AbstractEventLoop, Any], None], asyncio.tasks._enter_task)
+_leave_task = cast(Callable[[asyncio.AbstractEventLoop, Any], None], asyncio.tasks._leave_task)
 
 
 class StandIn:
@@ -66,17 +70,16 @@ def begin(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], 
     before = asyncio.current_task(loop)
     context = contextvars.copy_context()
     if before is not None:
-        asyncio.tasks._leave_task(loop, before)
-    as_task = cast("asyncio.Task[Any]", stand_in)
-    asyncio.tasks._enter_task(loop, as_task)
+        _leave_task(loop, before)
+    _enter_task(loop, stand_in)
     try:
         awaited = context.run(coroutine.send, None)
     except StopIteration as stop:
         return Begun(stop.value, None)
     finally:
-        asyncio.tasks._leave_task(loop, as_task)
+        _leave_task(loop, stand_in)
         if before is not None:
-            asyncio.tasks._enter_task(loop, before)
+            _enter_task(loop, before)
     task = loop.create_task(_Rest(coroutine, awaited), context=context)
     stand_in.become(task)
     return Begun(None, task)

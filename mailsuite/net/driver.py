@@ -80,8 +80,9 @@ class Connection(asyncio.Protocol):
         if patience.pace is None:
             patience.last_octet = self._loop.time()
             actions = self.session.feed(octets)
-            if len(actions) == 1 and type(actions[0]) is Send:
-                self.send(actions[0].octets)        # the answer to most
+            if len(actions) == 1 and type(actions[0]) is Send:      # the answer to most
+                if self._transport is not None and not self._gone:
+                    self._transport.write(actions[0].octets)
             else:
                 self.perform(actions)
         else:

@@ -252,6 +252,21 @@ class Intake:
 
     async def commit(self) -> Accepted:
         """Returns when file and name are on disk. Raises Refused; the intake is then gone as after abort."""
+        future: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
+
+        def told(result: Accepted | Refused) -> None:
+            if future.done():
+                return
+            if isinstance(result, Accepted):
+                future.set_result(result)
+            else:
+                future.set_exception(result)
+
+        at_once = await self.commit_then(told)
+        return at_once if at_once is not None else await future
+
+    async def commit_then(self, told: Callable[[Accepted | Refused], None]) -> Accepted | None:
+        """The same, but for the disk nobody waits here: None says that `told` will be called, once. Raises Refused."""
         try:
             if (notifier := self.cleanup.notifier) is not None and notifier.behind:
                 await asyncio.sleep(self.cleanup.flow_delay_s)
@@ -272,7 +287,7 @@ class Intake:
                 if self.returnable and not self.failed:
                     self.trouble.returned = self._as_message(sender)
                 raise self.trouble
-            return await self._keep(sender)
+            return self._keep(sender, told)
         finally:
             self.abort()
 
@@ -311,7 +326,8 @@ class Intake:
             log.warning("%s: write queue file: %s", self.queue_id, error)
             return None
 
-    async def _keep(self, sender: str) -> Accepted:
+    def _keep(self, sender: str, told: Callable[[Accepted | Refused], None]) -> Accepted | None:
+        """As commit_then."""
         file = self._file
         assert file is not None
         if self.discarded:
@@ -338,14 +354,24 @@ class Intake:
             notice: QueueNotice | None = None
             if (notifier := self.cleanup.notifier) is not None and queue == "incoming":
                 notice = QueueNotice("new", self.queue_id, file.writer.start, size, kept, recipients)
-            await store.commit_soon(
-                file, queue, lambda: self._tell(notice, file.place),
-                to_journal=store.journal is not None and notice is not None and notifier is not None
-                and notifier.journal and not notifier.behind)
+
+            def done(error: OSError | None) -> None:
+                if error is None:
+                    self._tell(notice, file.place)
+                    told(Accepted(self.queue_id, size))
+                else:
+                    told(self._not_written(error))
+
+            store.commit_then(
+                file, queue, done, to_journal=store.journal is not None and notice is not None
+                and notifier is not None and notifier.journal and not notifier.behind)
         except OSError as error:
-            log.warning("%s: write queue file: %s", self.queue_id, error)
-            raise _storage(error) from error
-        return Accepted(self.queue_id, size)
+            raise self._not_written(error) from error
+        return None
+
+    def _not_written(self, error: OSError) -> Refused:
+        log.warning("%s: write queue file: %s", self.queue_id, error)
+        return _storage(error)
 
     def _tell(self, notice: QueueNotice | None, place: Place | None) -> None:
         """qmgr hears of what is on disk, also when nobody waits for the answer any more."""

@@ -2,7 +2,7 @@
 
     writer = JournalWriter(folder, sync, pool, by_file, size=8 << 20, most=16)
     writer.in_use                                   there is a segment; if not, one is made ready meanwhile
-    writer.commit(pending)                          pending.then() and its future when the record is on disk
+    writer.commit(pending)                          pending.done(None) when the record is on disk
 
 sync(fd, done): fdatasync without waiting, done(0 or an errno) in the event loop. by_file(pending): commits it as a
 file, which is what happens to all that there is no room for. At most SYNCS syncs are under way; what comes meanwhile
@@ -37,24 +37,18 @@ log = logger("cleanup")
 
 
 class Pending:
-    """A finished message on its way to the disk. then: called first when it is there. future: done afterwards."""
+    """A finished message on its way to the disk. done: called once, with None when it is there."""
 
-    __slots__ = ("blocks", "file", "future", "then")
+    __slots__ = ("blocks", "done", "file")
 
-    def __init__(self, file: "QueueFile", future: "asyncio.Future[None]", then: Callable[[], None]) -> None:
-        self.file, self.future, self.then = file, future, then
+    def __init__(self, file: "QueueFile", done: Callable[[OSError | None], None]) -> None:
+        self.file, self.done = file, done
         self.blocks = blocks_of(file.writer.whole)
 
     def end(self, error: OSError | None) -> None:
         """The file is closed, whoever waits is told."""
         self.file.close()
-        if error is None:
-            self.then()
-        if not self.future.done():
-            if error is None:
-                self.future.set_result(None)
-            else:
-                self.future.set_exception(error)
+        self.done(error)
 
 
 class _Own:
@@ -124,7 +118,7 @@ class JournalWriter:
         self._full: list[_Own] = []
         self._waiting: deque[Pending] = deque()
         self._under_way = 0
-        self._begins_soon = False
+        self._begins_soon = self._was_alone = False     # was_alone: the last record had a sync of its own
         self._preparing: asyncio.Future[_Own | None] | None = None
         self._look_at = 0.0             # no other segment is looked for before
         self._complained = False
@@ -142,9 +136,13 @@ class JournalWriter:
         return octets <= min(RECORD_LIMIT, self._size // 4)
 
     def commit(self, pending: Pending) -> None:
-        """Begin with it, or as soon as a sync is over."""
+        """Begin with it, or as soon as a sync is over. `done` is not called from within."""
         self._waiting.append(pending)
-        if not self._begins_soon and self._under_way < SYNCS:
+        if self._begins_soon or self._under_way >= SYNCS:
+            return
+        if self._was_alone and not self._under_way:     # one client: a turn of the loop would bring nothing more
+            self._begin()
+        else:
             self._begins_soon = True                # what this turn of the loop brings goes together
             asyncio.get_running_loop().call_soon(self._begin)
 
@@ -183,6 +181,7 @@ class JournalWriter:
             batch.append(pending)
             own.used.append(own.next)
             own.next += pending.blocks
+        self._was_alone = len(batch) == 1
         own.in_flight += 1
         self._under_way += 1
         fd = own.take_fd()
@@ -197,7 +196,7 @@ class JournalWriter:
         except OSError as error:
             code = error.errno or errno.EIO
         if code:
-            ended(code)
+            asyncio.get_running_loop().call_soon(ended, code)
         else:
             self._sync(fd, ended)
 

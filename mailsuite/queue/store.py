@@ -177,20 +177,37 @@ class QueueStore:
 
     def commit_soon(self, file: QueueFile, queue: str = "incoming", then: Callable[[], None] = lambda: None, *,
                     to_journal: bool = False) -> "asyncio.Future[None]":
-        """Done when file and name are on disk; fails with OSError: then there is no such file. The file is the
-        store's from now on, and closed in any case. then: called first when it is on disk, also when the future was
-        cancelled, which stops nothing. to_journal: a small one may go there, if qmgr is told where: `file.place`."""
+        """Done when file and name are on disk; fails with OSError: then there is no such file. then: called first
+        when it is on disk, also when the future was cancelled, which stops nothing. The rest as in commit_then."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done(error: OSError | None) -> None:
+            if error is None:
+                then()
+            if future.done():
+                return
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
+
+        self.commit_then(file, queue, done, to_journal=to_journal)
+        return future
+
+    def commit_then(self, file: QueueFile, queue: str, done: Callable[[OSError | None], None], *,
+                    to_journal: bool = False) -> None:
+        """The same without a future: `done` is called later, once, with None when file and name are on disk. The file
+        is the store's from now on, and closed in any case. to_journal: a small one may go there, if qmgr is told
+        where: `file.place`."""
         if (to_journal and (journal := self.journal) is not None and journal.in_use and file.writer.in_memory
                 and journal.takes(file.writer.whole)):
-            journal.commit(Pending(file, future, then))
+            journal.commit(Pending(file, done))
         else:
-            self._commit_file(file, queue, then, future)
-        return future
+            self._commit_file(file, queue, done)
 
     def _commit_as_file(self, pending: Pending) -> None:
         """The journal has no room for it."""
-        self._commit_file(pending.file, "incoming", pending.then, pending.future)
+        self._commit_file(pending.file, "incoming", pending.done)
 
     def _sync_soon(self, fd: int, done: Callable[[int], None]) -> None:
         """fdatasync; `done` gets 0 or an errno in the event loop."""
@@ -202,35 +219,28 @@ class QueueStore:
         ring.sync_data(fd, done)
         ring.submit()
 
-    def _commit_file(self, file: QueueFile, queue: str, then: Callable[[], None],
-                     future: "asyncio.Future[None]") -> None:
-        ring = self._ring_now()
+    def _commit_file(self, file: QueueFile, queue: str, done: Callable[[OSError | None], None]) -> None:
+        ring, loop = self._ring_now(), asyncio.get_running_loop()
         try:
             if ring is None or ring.full or not file.is_nameless:
-                self._committer.commit((file, queue), then, future)
+                self._commit_by_threads(file, queue, done)
                 return
         except OSError as error:            # no descriptor to be had
             file.close()
-            future.set_exception(error)
+            loop.call_soon(done, error)
             return
 
         def committed(link_error: int, sync_error: int) -> None:
             error: OSError | None = None
             if link_error:                      # the folder is missing, or worse: the threads know what to do
-                self._committer.commit((file, queue), then, future)
+                self._commit_by_threads(file, queue, done)
                 return
             if sync_error:                      # not promised: the client will send it again
                 with suppress(OSError):
                     os.unlink(path)
                 error = OSError(sync_error, os.strerror(sync_error))
             file.close()
-            if error is None:
-                then()
-            if not future.done():
-                if error is None:
-                    future.set_result(None)
-                else:
-                    future.set_exception(error)
+            done(error)
 
         try:
             path = self.path(queue, file.queue_id)
@@ -242,7 +252,14 @@ class QueueStore:
             ring.submit()
         except OSError as error:
             file.close()
-            future.set_exception(error)
+            loop.call_soon(done, error)
+
+    def _commit_by_threads(self, file: QueueFile, queue: str, done: Callable[[OSError | None], None]) -> None:
+        def ended(future: "asyncio.Future[None]") -> None:
+            error = future.exception()
+            done(error if error is None or isinstance(error, OSError) else OSError(errno.EIO, str(error)))
+
+        self._committer.commit((file, queue)).add_done_callback(ended)
 
     def _ring_now(self) -> RingCommitter | None:
         """The running loop's; None where files and names need more than it can do."""

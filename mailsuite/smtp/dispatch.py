@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mailsuite.base.log import logger
 from mailsuite.smtp import questions
-from mailsuite.smtp.commands import COMMANDS, UNKNOWN, Entry, Rule
+from mailsuite.smtp.commands import BURL, COMMANDS, UNKNOWN, Entry, Rule
 from mailsuite.smtp.commands.mail import abandon
 from mailsuite.smtp.log_lines import log_pipelining, log_stranger
 from mailsuite.smtp.outcome import OUT_OF_STEP, Done, Outcome, Pending, refused
@@ -53,11 +53,11 @@ def command(session: "ServerSession", text: str) -> Outcome:
     name = words[0].text.upper()
     config, facts = session.config, session.facts
     facts.words = words
-    if name.lower() in config.noop_commands:
+    if config.noop_commands and name.lower() in config.noop_commands:
         session.ledger.count_junk()
         return Done("250 2.0.0 Ok")
     entry = COMMANDS.get(name)
-    if entry is None or Rule.BURL in entry.rules and not config.burl:
+    if entry is None or entry is BURL and not config.burl:
         session.entry = UNKNOWN
         facts.where = "UNKNOWN"
         if is_header(words[0].text):

@@ -390,7 +390,7 @@ async def serve(context: ServiceContext) -> None:
                                   proxy_timeout_s=context.settings[params.SMTPD_UPSTREAM_PROXY_TIMEOUT],
                                   handshake_timeout_s=context.settings[params.SMTPD_STARTTLS_TIMEOUT],
                                   proxy_failed=lambda sock, peer, why: _no_proxy_header(server, sock, peer, why),
-                                  tls=lambda: tls.context() if tls is not None else None))
+                                  tls=lambda: tls.context() if tls is not None else None, short=True))
     if server.anvil is not None:
         server.anvil.start()
     await serve_connections(context, acceptors, _say_goodbye)

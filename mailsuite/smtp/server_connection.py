@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from mailsuite.base.dialogue import Peer, Session, TlsInfo
+from mailsuite.base.eager import StandIn, begin
 from mailsuite.base.errors import Bug, MailError, TemporaryError
 from mailsuite.base.log import logger
 from mailsuite.net.handler import HANDSHAKE_FAILED
-from mailsuite.queue.cleanup import Intake, Refused
+from mailsuite.queue.cleanup import Accepted, Intake, Refused
 from mailsuite.queue.envelope import Envelope, Notify, Origin, Recipient, Ret
 from mailsuite.smtp import questions
 from mailsuite.smtp.commands.proxy import apply_xclient
@@ -31,7 +32,7 @@ from mailsuite.smtp.server_login import Login
 from mailsuite.smtp.session import ServerSession
 
 if TYPE_CHECKING:
-    from mailsuite.net.handler import Channel
+    from mailsuite.net.handler import Channel, Pending
     from mailsuite.smtp.server import Server
 
 log = logger("smtpd")
@@ -56,6 +57,7 @@ class SmtpHandler:
         self._observers = Observer()
         self._counted = ""               # what this client is to anvil; "" when it is not counted
         self._at_once = 0
+        self._ending: asyncio.Task[None] | None = None      # waits for more than the disk at the end of a message
 
     # --- what the driver calls ----------------------------------------------------------------------------------
 
@@ -90,6 +92,8 @@ class SmtpHandler:
             begins, _, why = reason.partition(": ")
             self._session.handshake_failed(why if begins == HANDSHAKE_FAILED else "")
             self.server.report_trouble(self._session)
+        if self._ending is not None:
+            self._ending.cancel()
         self._drop_intake()
         self._login.cancel()
         if self.facts.sender is not None:
@@ -429,7 +433,26 @@ class SmtpHandler:
         finally:
             facts.recipient = None
 
-    async def _end_of_message(self) -> object:
+    def take(self, question: object, pending: "Pending") -> bool:
+        """The end of a message: no task waits for the disk."""
+        if type(question) is not questions.EndOfMessage or not isinstance(self._intake, Intake):
+            return False
+        if self._session is not None and self._session.ledger.transcripts:
+            self.server.report_pages(self._session)
+        self._ending = begin(asyncio.get_running_loop(), self._end_soon(pending), StandIn()).task
+        return True
+
+    async def _end_soon(self, pending: "Pending") -> None:
+        """As `answer`, but what the disk has to say first comes from elsewhere."""
+        try:
+            result = await self._end_of_message(pending)
+        except Exception as error:
+            result = error
+        if result is not None:
+            asyncio.get_running_loop().call_soon(pending.answer, result)
+
+    async def _end_of_message(self, pending: "Pending | None" = None) -> object:
+        """pending: None comes back where it will be answered when the message is on disk."""
         facts, intake = self.facts, self._intake
         assert intake is not None
         if self._header_due:
@@ -455,12 +478,19 @@ class SmtpHandler:
         self._engage_verifier(intake)
         self._intake = None
         try:
-            accepted = await intake.commit()
+            if pending is None or not isinstance(intake, Intake):
+                return self._queued(await intake.commit(), treatment.reply)
+            at_once = await intake.commit_then(lambda ended: pending.answer(self._queued(ended, treatment.reply)))
+            return self._queued(at_once, treatment.reply) if at_once is not None else None
         except MailError as error:
             return self._refusal(error)
         finally:
             intake.abort()
-        return questions.Queued(accepted.queue_id, treatment.reply or accepted.reply)
+
+    def _queued(self, ended: Accepted | Refused, reply: str) -> questions.Queued | Refusal:
+        if isinstance(ended, Refused):
+            return self._refusal(ended)
+        return questions.Queued(ended.queue_id, reply or ended.reply)
 
     def _refusal(self, error: MailError) -> Refusal:
         """A reply for what the queue says."""

@@ -83,34 +83,25 @@ class ServerSession:
         return self._carry_out(greet(self, None))
 
     def feed(self, octets: bytes) -> list[Action]:
-        actions = self._feed(octets)
+        actions: list[Action] = []
+        if self._ended or self._starting_tls:
+            pass
+        elif self.unread or self._then is not None or self.content.chunk_left:
+            self.unread += octets
+            if self._then is None:
+                self._run(actions)
+        elif self.content.dots is not None:
+            self._take_data(octets, actions)         # message content is not copied into the line buffer
+            self._run(actions)
+        elif (octets.find(b"\n") == len(octets) - 1 and octets[-2:] == b"\r\n"      # one line: most clients wait
+              and len(octets) < (self.config.line_limit if self._on_line is None else self.config.sasl_line_limit)):
+            self._line(octets[:-2], actions)
+        else:
+            self.unread += octets
+            self._run(actions)
         if self.pace is not None:
             self.pace.content = self.content.dots is not None or self.content.chunk_left > 0
         return actions
-
-    def _feed(self, octets: bytes) -> list[Action]:
-        if self._ended or self._starting_tls:
-            return []
-        if self.content.dots is not None and not self.unread and self._then is None:
-            actions: list[Action] = []
-            self._take_data(octets, actions)         # message content is not copied into the line buffer
-        elif self._is_one_line(octets):
-            actions = []
-            self._line(octets[:-2], actions)
-            return actions
-        else:
-            self.unread += octets
-            if self._then is not None:
-                return []
-            actions = []
-        self._run(actions)
-        return actions
-
-    def _is_one_line(self, octets: bytes) -> bool:
-        """Whether a line and nothing else was waited for and came: most clients wait for each reply."""
-        return (octets.find(b"\n") == len(octets) - 1 and octets[-2:] == b"\r\n" and not self.unread
-                and self._then is None and not self.content.chunk_left
-                and len(octets) < (self.config.line_limit if self._on_line is None else self.config.sasl_line_limit))
 
     def answered(self, result: object) -> list[Action]:
         then, self._then = self._then, None
@@ -237,10 +228,10 @@ class ServerSession:
         return actions
 
     def _next(self, outcome: Outcome, actions: list[Action]) -> None:
-        if isinstance(outcome, Done) and self.ledger.errors < self.config.soft_errors:
+        if type(outcome) is Done and self.ledger.errors < self.config.soft_errors:
             self._done(outcome, actions)
             return
-        if isinstance(outcome, Pending):
+        if type(outcome) is Pending:
             self._then = outcome.then
             actions.append(Ask(outcome.question))
             return

@@ -11,12 +11,13 @@ Cost: O(n) of the line's octets.
 
 import ipaddress
 import re
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from mailsuite.base.errors import PeerError
 
 
-class Word(NamedTuple):
+class Word(Struct, frozen=True):
     """bad: a quote or bracket is never closed."""
 
     text: str

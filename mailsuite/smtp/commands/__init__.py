@@ -25,7 +25,6 @@ class Rule(Flag):
     LAST = auto()          # nothing may be sent behind it before its reply is there: RFC 2920 section 3.1
     JUNK = auto()          # counted against smtpd_junk_command_limit
     OBSERVED = auto()      # observers are told, as the command has no question of its own
-    BURL = auto()          # a command only where smtpd_burl_path is set
     QUIT = auto()          # answered also to a client that was refused at connect time
 
 
@@ -40,6 +39,7 @@ def _unknown(session: "ServerSession", words: list[Word]) -> Outcome:
 
 
 UNKNOWN = Entry("unknown", _unknown)
+BURL = Entry("burl", do_burl)          # a command only where smtpd_burl_path is set
 
 COMMANDS: Mapping[str, Entry] = {
     "HELO": Entry("helo", do_helo, Rule.BEFORE_TLS | Rule.LAST | Rule.JUNK),
@@ -52,7 +52,7 @@ COMMANDS: Mapping[str, Entry] = {
     "RCPT": Entry("rcpt", do_rcpt),
     "DATA": Entry("data", do_data, Rule.LAST),
     "BDAT": Entry("bdat", do_bdat),
-    "BURL": Entry("burl", do_burl, Rule.BURL),
+    "BURL": BURL,
     "RSET": Entry("rset", do_rset, Rule.JUNK | Rule.OBSERVED),
     "NOOP": Entry("noop", do_noop, Rule.BEFORE_TLS | Rule.LAST | Rule.JUNK | Rule.OBSERVED),
     "VRFY": Entry("vrfy", do_vrfy, Rule.LAST | Rule.JUNK | Rule.OBSERVED),
