@@ -7,6 +7,7 @@ Underscores are let through: such names are in the DNS. Source: RFC 1123 section
 
 import re
 import socket
+from functools import lru_cache
 
 from mailsuite.address.idna import to_ascii
 
@@ -53,6 +54,7 @@ def literal_address(domain: str) -> str:
     return inside if is_ipv4(inside) else ""
 
 
+@lru_cache(1000)
 def is_mail_domain(domain: str, *, utf8: bool = True) -> bool:
     """Whether mail can be addressed to it: a host name, or an address literal."""
     if domain.startswith("["):

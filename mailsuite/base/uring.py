@@ -19,6 +19,7 @@ import mmap
 import os
 import struct
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 _SETUP, _ENTER = 425, 426               # the same numbers on all processors but alpha
@@ -59,6 +60,7 @@ def sync(fd: int) -> Operation:
     return Operation(_FSYNC, fd)
 
 
+@lru_cache(64)
 def sync_data(fd: int) -> Operation:
     """fdatasync(2)."""
     return Operation(_FSYNC, fd, flags=_DATA_ONLY)
@@ -152,13 +154,14 @@ class Ring:
         taken = _call(_ENTER, self.fd, len(waiting), 0, 0)
         while taken < 0 and ctypes.get_errno() == errno.EINTR:
             taken = _call(_ENTER, self.fd, len(waiting), 0, 0)
-        refused = waiting[max(taken, 0):]
-        if refused:
+        refused: list[tuple[int, int]] = []
+        if taken != len(waiting):
+            refused = [(data // _STEPS, data % _STEPS) for data in waiting[max(taken, 0):]]
             self._tail = (self._tail - len(refused)) & 0xFFFFFFFF
             _WORD.pack_into(self._rings, self._sq_tail, self._tail)
         waiting.clear()
         self._kept.clear()
-        return [(data // _STEPS, data % _STEPS) for data in refused]
+        return refused
 
     def ended(self) -> Iterator[tuple[int, int, int]]:
         """(token, place in the chain, result) of what is over. Never waits."""

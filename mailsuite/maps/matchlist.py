@@ -59,6 +59,11 @@ class NameList:
     def empty(self) -> bool:
         return not self._groups
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether no table is in it: what it says of a name, it will always say."""
+        return all(group.maps is None for group in self._groups)
+
     # -- compiling -------------------------------------------------------------------------------------------------
 
     def _items(self, text: str, depth: int, outer: bool = False) -> Iterator[tuple[bool, str]]:

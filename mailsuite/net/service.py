@@ -108,6 +108,7 @@ class Acceptor:
         self.limit, self._proxy_timeout_s, self._proxy_trusted = limit, proxy_timeout_s, proxy_trusted
         self.connections: set[Connection] = set()
         self._opening = 0
+        self._here: tuple[Any, ...] | None = None       # our end of all connections, where the listener has one address
         self._introduces = listener.kind == "pass" or listener.haproxy
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loop = asyncio.get_running_loop()
@@ -119,6 +120,8 @@ class Acceptor:
         self.listener.sock.setblocking(False)
         if self.listener.kind == "inet":        # what is accepted has it too
             self.listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            here = self.listener.sock.getsockname()
+            self._here = here if here[0] not in ("0.0.0.0", "::") else None
         if not self._accepting:
             self._accepting = True
             self._loop.add_reader(self.listener.sock.fileno(), self._accept)
@@ -160,7 +163,7 @@ class Acceptor:
                 task.add_done_callback(self._tasks.discard)
                 continue
             try:
-                self._serve(sock, peer_of(sock, address))
+                self._serve(sock, peer_of(sock, address, self._here))
             except Exception as error:
                 if not isinstance(error, OSError):          # that is a client who has gone already
                     log.exception("unforeseen on a new connection to %s", self.listener.name)
@@ -307,11 +310,12 @@ async def serve_connections(context: ServiceContext, acceptors: list[Acceptor],
         await goodbye(acceptors)
 
 
-def peer_of(sock: socket.socket, address: object) -> Peer:
-    """Both ends of an accepted socket; an IPv4 address in IPv6 clothes is undressed."""
+def peer_of(sock: socket.socket, address: object, here: tuple[Any, ...] | None = None) -> Peer:
+    """Both ends of an accepted socket; an IPv4 address in IPv6 clothes is undressed. here: our end, if known."""
     if not isinstance(address, tuple):
         return Peer("")                 # a Unix socket's
-    here = sock.getsockname()
+    if here is None:
+        here = sock.getsockname()
     return Peer(address=_plain(address[0]), port=address[1], server_address=_plain(here[0]), server_port=here[1])
 
 

@@ -17,7 +17,7 @@ from mailsuite.base.log import logger
 from mailsuite.message.mime_pass import MimePass
 from mailsuite.queue import params
 from mailsuite.queue.cleanup_checks import Case, ContentChecks
-from mailsuite.queue.headers import DESTINATION_FIELDS, name_of, value_of
+from mailsuite.queue.headers import DESTINATION_FIELDS, NAME, value_of
 from mailsuite.queue.ids import is_long
 from mailsuite.rewrite.mapping import MESSAGE
 from mailsuite.rewrite.trivial import STANDARD_FIELD
@@ -97,13 +97,16 @@ class HeaderPass:
     async def fields(self, fields: list[bytes]) -> bytes:
         """The fields as they go into the file, each with its LF."""
         out: list[bytes] = []
+        work, stopped = self.work, self.case.stopped
         for field in fields:
-            if len(field) > self.work.size_limit:
-                field = shortened(field, self.work.size_limit)
-            if self.case.stopped:
+            if len(field) > work.size_limit:
+                field = shortened(field, work.size_limit)
+            if self.mime is not None or self.hops >= work.hop_limit:    # what may refuse the message meanwhile
+                stopped = self.case.stopped
+            if stopped:
                 break
             if self.mime is not None:
-                for line in await self.work.checks.header(self.case, field, self.mime.field(field)):
+                for line in await work.checks.header(self.case, field, self.mime.field(field)):
                     if not self.case.stopped and (open_field := self._look(line, out)) is not None:
                         out.append(await self._rewritten(open_field))
             elif (open_field := self._look(field, out)) is not None:
@@ -118,7 +121,8 @@ class HeaderPass:
 
     def _look(self, field: bytes, out: list[bytes]) -> bytes | None:
         """Take a field into out; one that has to be rewritten first comes back."""
-        name = name_of(field)
+        found = NAME.match(field)
+        name = found[1].lower() if found is not None else b""
         if name in self.work.drop:
             if name in DESTINATION_FIELDS:
                 self.seen.add(name)
@@ -174,8 +178,11 @@ class HeaderPass:
         if self.case.stopped:
             return b""
         adds = self.case.envelope.local or self.work.always_add
-        resent = b"resent-" if any(name.startswith(b"resent-") for name in self.seen) else b""
-        prefix = resent.title()
+        resent = prefix = b""
+        for name in self.seen:
+            if name.startswith(b"resent-"):
+                resent, prefix = b"resent-", b"Resent-"
+                break
         out: list[bytes] = []
         if resent + b"message-id" not in self.seen:
             if adds:
@@ -193,6 +200,8 @@ class HeaderPass:
             out.append(prefix + b"From: " + self._from(sender))
         if adds and self.work.undisclosed and not self.seen & DESTINATION_FIELDS:
             out.append(self.work.undisclosed.encode())
+        if not out:
+            return b""
         text = b"".join(line + b"\n" for line in out)
         if not text.isascii():
             self.case.envelope.utf8_header = True

@@ -10,7 +10,7 @@ header, whether or not an empty line stands there.
 
 import re
 
-_NAME = re.compile(rb"([!-9;-~]{1,998})[ \t]*:")
+NAME = re.compile(rb"([!-9;-~]{1,998})[ \t]*:")
 
 SENDER_FIELDS = frozenset({b"from", b"sender", b"reply-to", b"errors-to", b"return-receipt-to", b"resent-from",
                            b"resent-sender", b"resent-reply-to", b"disposition-notification-to"})
@@ -19,7 +19,7 @@ DESTINATION_FIELDS = frozenset({b"to", b"cc", b"bcc", b"resent-to", b"resent-cc"
 
 def name_of(header: bytes) -> bytes:
     """The name in lower case, b"" for what is no header."""
-    match = _NAME.match(header)
+    match = NAME.match(header)
     return match[1].lower() if match else b""
 
 
@@ -47,7 +47,7 @@ def split_header(block: bytes, *, whole: bool) -> tuple[list[bytes], bytes | Non
     for line in lines:
         if line[:1] in (b" ", b"\t") and fields:
             fields[-1] += b"\n" + line
-        elif _NAME.match(line):
+        elif NAME.match(line):
             fields.append(line)
         else:                       # no header line: the body begins here, without an empty line
             return fields, b"\n" + block[at:], b""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mailsuite.maps.maps import MapSource
 
 WARNING_LIMIT = 1000        # domains whose double listing is remembered
+CLASSES_LIMIT = 1000        # domains whose class is
 
 
 def parents_match(settings: "Settings", name: str) -> bool:
@@ -40,6 +41,9 @@ class Domains:
                                 parents=parents_match(settings, "relay_domains"))
         self._own: frozenset[str] | None = None
         self._warned: set[str] = set()
+        lists = (self.local, self.virtual_alias, self.virtual_mailbox, self.relay)
+        self._plain = all(domains.is_plain for domains in lists)
+        self._classes: dict[str, str] = {}          # what was found out, where no table may say otherwise tomorrow
 
     @property
     def own_addresses(self) -> frozenset[str]:
@@ -77,6 +81,17 @@ class Domains:
             domain = domain[:-1]
         known = self.local.matches_now(domain)
         return await self.local.matches(domain) if known is None else known
+
+    def known_class(self, domain: str) -> str | None:
+        """As class_of, when it has been asked before and no table has to be; else None."""
+        return self._classes.get(domain)
+
+    def remember(self, domain: str, address_class: str) -> None:
+        """What class_of, or is_local and class_of_foreign, found out."""
+        if self._plain:
+            if len(self._classes) >= CLASSES_LIMIT:     # domains are the peers'
+                self._classes.clear()
+            self._classes[domain] = address_class
 
     async def class_of(self, domain: str) -> str:
         """The class of a domain. Raises TemporaryError."""

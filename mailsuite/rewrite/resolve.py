@@ -95,8 +95,10 @@ class AddressResolver:
         """Raises TemporaryError."""
         if STANDARD.fullmatch(address) and "%" not in address and "!" not in address and not address[-1].isdigit():
             domain = address.rpartition("@")[2]
-            recipient, routed, local = address, False, await self._domains.is_local(domain)
+            recipient, routed, known = address, False, self._domains.known_class(domain)
+            local = await self._domains.is_local(domain) if known is None else known == "local"
         else:
+            known = None
             recipient, routed, local = await self._unroute(address)
             domain = recipient.rpartition("@")[2]
             if (trace := TRACE.get()) is not None and recipient != address:
@@ -104,7 +106,11 @@ class AddressResolver:
         if not is_mail_domain(domain, utf8=self._utf8) or (recipient[:1] == "-" and not self._allow_minus):
             return Resolution("error", "5.1.3 bad address syntax", recipient, "local" if local else "default",
                               "5.1.3 bad address syntax", bad_syntax=True, routed=routed)
-        address_class = await self._domains.class_of(domain) if local else await self._domains.class_of_foreign(domain)
+        if known is not None:
+            address_class = known
+        else:
+            address_class = await (self._domains.class_of(domain) if local else self._domains.class_of_foreign(domain))
+            self._domains.remember(domain, address_class)
         if (trace := TRACE.get()) is not None:
             trace.step(_class_decided_by(address_class, domain), domain, address_class)
         transport, nexthop = await self._route(sender, domain, address_class)

@@ -109,12 +109,11 @@ class Ledger:
             log.info("%s from %s", reason, host)
         if unfinished is not None:
             self._counts.setdefault(unfinished.name, [0, 0])[1] += 1
-        parts = [f"{name}={_count_text(*self._counts[name])}" for name in COUNTED if name in self._counts]
-        fine = total = 0
-        for one, all_of_it in self._counts.values():
-            fine, total = fine + one, total + all_of_it
-        log.info("disconnect from %s %s", host, " ".join([*parts, f"commands={_count_text(fine, total)}"]))
-
-
-def _count_text(ok: int, total: int) -> str:
-    return str(ok) if ok == total and ok else f"{ok}/{total}"
+        text, fine, total = "", 0, 0
+        for name in COUNTED:
+            if (count := self._counts.get(name)) is not None:
+                ok, said = count
+                fine, total = fine + ok, total + said
+                text += f"{name}={ok} " if ok == said else f"{name}={ok}/{said} "
+        log.info("disconnect from %s %scommands=%s", host, text,
+                 str(fine) if fine == total and fine else f"{fine}/{total}")
