@@ -57,11 +57,16 @@ def do_getacl(context: Context, command: Command) -> Run:
 
 
 def do_listrights(context: Context, command: Command) -> Run:
-    """RFC 4314 section 3.4: any right can be given to anybody, each for itself."""
+    """RFC 4314 section 3.4: any right can be given to anybody, each for itself. Dovecot 2.3 tells that to everybody,
+    the RFC's section 4 only to who has the right a.
+    """
     at_least(command.arguments, 2)
-    name = context.shown(context.mailbox(command.arguments[0]))
+    name = context.mailbox(command.arguments[0])
     identifier = astring(command.arguments[1]).encode()
-    yield b"* LISTRIGHTS %b %b \"\" %b\r\n" % (name, shown(identifier), " ".join(with_old(_LISTED)).encode())
+    if context.offers("IMAP4rev2"):
+        _administered(context, name)
+    yield b"* LISTRIGHTS %b %b \"\" %b\r\n" % (
+        context.shown(name), shown(identifier), " ".join(with_old(_LISTED)).encode())
     return Reply(OK, "Listrights completed")
 
 

@@ -62,8 +62,8 @@ def do_delete(context: Context, command: Command) -> Run:
     at_least(command.arguments, 1)
     name = context.mailbox(command.arguments[0])
     selected = context.selected
-    if selected is not None and same_mailbox(selected.name, name):
-        context.leave()
+    if selected is not None and same_mailbox(selected.name, name) and not same_mailbox(name, "INBOX"):
+        context.leave()             # INBOX cannot be deleted, and stays selected
     try:
         context.store.delete(name)
     except NoSuchMailbox as error:
