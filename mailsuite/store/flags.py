@@ -6,6 +6,7 @@
     table.names(bits) -> ["\\\\Seen", "work"]
 """
 
+import re
 from collections.abc import Iterable
 
 ANSWERED, FLAGGED, DELETED, SEEN, DRAFT = 1, 2, 4, 8, 16
@@ -15,7 +16,13 @@ KEYWORD_SHIFT = 5
 MAX_KEYWORDS = 1000         # in one mailbox; mail can bring some along
 MAX_RENDERED = 100_000      # combinations of flags that are kept as text
 
+_ATOM = re.compile(r"[^\x00-\x20\x7f(){%*\"\\\]]+")            # RFC 3501 section 9; 8-bit as Dovecot takes it
 _SYSTEM_BITS = {name.lower(): 1 << bit for bit, name in enumerate(SYSTEM)}
+
+
+def is_keyword(name: str) -> bool:
+    """Can IMAP say it? What files of other programs, or mail itself, bring along need not be."""
+    return _ATOM.fullmatch(name) is not None
 
 
 class FlagTable:

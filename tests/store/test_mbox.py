@@ -276,8 +276,12 @@ def test_content_length_hides_from_lines() -> None:
 @pytest.mark.parametrize(("line", "sender"), [
     (b"From a@b.test  Tue Nov 14 22:13:20 2023", b"a@b.test"), (b"From a@b.test Tue Nov  4 22:13 2023", b"a@b.test"),
     (b'From "a b"@c Tue Nov 14 22:13:20 CET 2023', b'"a b"@c'), (b"From - Tue Nov 14 22:13:20 2023 +0100", b"-"),
-    (b"From a@b.test 14 Nov 2023 22:13:20", b"a@b.test"), (b"From here to there", None), (b"From ", None),
-    (b"From me Tue Foo 14 22:13:20 2023", None), (b"From me Tue Nov 44 22:13:20 2023", None)])
+    (b"From a@b.test Tue, 14 Nov 2023 22:13:20", b"a@b.test"), (b"From here to there", None), (b"From ", None),
+    (b"From me Tue Foo 14 22:13:20 2023", None), (b"From a@b.test 14 Nov 2023 22:13:20", None),
+    (b"From me Tue Nov 14 2:13:20 2023", None), (b"From me Tue Nov 14 22:13:20 MET DST 2023", None),
+    (b"From me\tTue Nov 14 22:13:20 2023", None), (b"From me Tue, Nov 14 22:13:20 2023", None),
+    (b"From me Tue Nov 32 25:13:20 2023", b"me"), (b"From  Tue Nov 14 22:13:20 ABCDEF 2023", b""),
+    (b"From " + b'""' * 1000 + b"x y", None)])
 def test_from_line(line: bytes, sender: bytes | None) -> None:
     parsed = parse_from_line(line)
     assert (parsed[0] if parsed else None) == sender
@@ -457,3 +461,54 @@ def test_a_large_message_that_goes_is_cut_short(tmp_path: Path, path: Path) -> N
         list(blocks)
     with pytest.raises(MessageGone):
         inbox.blocks(3)
+
+
+CRLF = (FROM + b"Subject: one\n\nfirst\n\n" + FROM + b"Subject: two\nX: y\n\nsecond\n\n").replace(b"\n", b"\r\n")
+
+
+@pytest.mark.parametrize(("text", "want"), [
+    pytest.param(CRLF, [b"Subject: one\r\n\r\nfirst\r\n", b"Subject: two\r\nX: y\r\n\r\nsecond\r\n"], id="CRLF"),
+    pytest.param(TWO + CRLF, [b"Subject: one\n\nfirst\n", b"Subject: two\n\nsecond\n",
+                              b"Subject: one\r\n\r\nfirst\r\n", b"Subject: two\r\nX: y\r\n\r\nsecond\r\n"], id="both"),
+    pytest.param(CRLF.replace(FROM[:-1] + b"\r\n", FROM), [
+        b"Subject: one\r\n\r\nfirst\r\n", b"Subject: two\r\nX: y\r\n\r\nsecond\r\n"], id="From lines in LF"),
+    pytest.param(FROM[:-1] + b"\r\nA: b\n\nx\r\n\r\n", [b"A: b\n\nx\r\n"], id="header in LF"),
+    pytest.param(FROM[:-1] + b"\r\n\r\nx\r\n", [b"\r\nx\r\n"], id="no header"),
+])
+def test_lines_that_end_in_crlf(tmp_path: Path, path: Path, text: bytes, want: list[bytes]) -> None:
+    assert [text[span.header: span.end] for span, _ in scan(text)] == want
+    path.write_bytes(text)
+    store = open_store(tmp_path)
+    inbox = store.open("INBOX")
+    view = inbox.open_view(read_only=False)
+    uids = list(view.uids)
+    inbox.store_flags(uids[:1], FlagAction.ADD, ["\\Flagged", "Work"])
+    view.close()
+    store.close()
+    store = open_store(tmp_path)
+    inbox = store.open("INBOX")
+    octets = [inbox.message(uid).octets for uid in inbox.open_view(read_only=True).uids]
+    assert octets == [one.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n") for one in want]
+    assert inbox.flags(uids[0]) == ["\\Flagged", "Work"]
+    store.close()
+
+
+def test_a_header_that_was_cut_off_is_not_glued_to_ours(tmp_path: Path, path: Path) -> None:
+    path.write_bytes(TWO + FROM + b"Subject: three")
+    store = open_store(tmp_path)
+    inbox = store.open("INBOX")
+    view = inbox.open_view(read_only=False)
+    inbox.store_flags(list(view.uids), FlagAction.ADD, ["\\Flagged"])
+    view.close()
+    store.close()
+    lines = path.read_bytes().split(b"\n")
+    assert b"Subject: three" in lines and lines.count(b"X-Status: F") == 3
+
+
+def test_keywords_that_imap_cannot_say_are_not_told(tmp_path: Path, path: Path) -> None:
+    path.write_bytes(FROM + b"Subject: one\nX-IMAPbase: 1700000000 0000000005 $A b (x) c) \"d e%\nX-UID: 3\n"
+                     b"X-Keywords: $A (x) zz c) \\Seen\n\nfirst\n\n")
+    store = open_store(tmp_path)
+    inbox = store.open("INBOX")
+    assert inbox.flags(3) == ["$A", "zz"] and inbox.keywords == ["$A", "b", "zz"]
+    store.close()

@@ -8,15 +8,14 @@ first 26 keywords fit into file names; more are kept in the index.
 """
 
 import os
-import re
 from pathlib import Path
 
 from mailsuite.base.files import write_whole
+from mailsuite.store.flags import is_keyword
 from mailsuite.store.maildir.filename import KEYWORD_LETTERS
 
 NAME = "dovecot-keywords"
 MAX_SIZE = 65536
-_ATOM = re.compile(r"[^\x00-\x20\x7f(){%*\"\\\]]+")            # RFC 3501 section 9; 8-bit as Dovecot takes it
 
 
 def read_keywords(folder: str) -> list[str]:
@@ -33,7 +32,7 @@ def read_keywords(folder: str) -> list[str]:
         number, _, name = line.partition(" ")
         if not (number.isascii() and number.isdecimal() and int(number) < KEYWORD_LETTERS):
             continue
-        if _ATOM.fullmatch(name) and name.lower() not in known and int(number) not in names:
+        if is_keyword(name) and name.lower() not in known and int(number) not in names:
             names[int(number)] = name
             known.add(name.lower())
     return [names.get(number, f"unknown-{number}") for number in range(max(names, default=-1) + 1)]

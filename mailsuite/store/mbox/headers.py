@@ -24,6 +24,7 @@ _NAMES = rb"X-UID|Status|X-Status|X-Keywords|X-IMAPbase|X-IMAP|Content-Length"
 _HIDDEN = re.compile(rb"^(?:" + _NAMES + rb")[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*", re.M | re.I)
 _LINE = re.compile(rb"^(X-UID|Status|X-Status|X-Keywords|X-IMAPbase)[ \t]*:([^\n]*)\n(?:[ \t][^\n]*\n)*", re.M | re.I)
 _PSEUDO_LINE = re.compile(rb"^(X-IMAP)[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*", re.M | re.I)
+_EMPTY_LINE = re.compile(rb"(?:\A|\n)(\r?\n)\Z")
 _UID_LINE = re.compile(rb"^X-UID[ \t]*:", re.M | re.I)
 _ORDER = (b"x-imapbase", b"x-uid", b"status", b"x-status", b"x-keywords")
 _SPELLED = {b"x-imapbase": b"X-IMAPbase", b"x-uid": b"X-UID", b"status": b"Status", b"x-status": b"X-Status",
@@ -65,13 +66,14 @@ def _build(header: bytes, wanted: Wanted, keep: tuple[bytes, ...] = ()) -> tuple
         done.add(name)
         return match[1] + b": " + values[name] + b"\n"
 
-    new = _LINE.sub(line, header)
+    new = _LINE.sub(line, header if header.endswith(b"\n") else header + b"\n" * bool(header))
     if wanted.base is not None and b"x-imapbase" not in done and b"x-uid" in done:
         done.add(b"x-imapbase")             # Dovecot believes an X-UID only behind it
         new = _UID_LINE.sub(lambda match: b"X-IMAPbase: " + values[b"x-imapbase"] + b"\n" + match[0], new, count=1)
     extra = b"".join([_SPELLED[name] + b": " + values[name] + b"\n" for name in _ORDER
                       if name in values and name not in done and (values[name] or name in keep)])
-    at = len(new) - 1 if new.endswith(b"\n\n") or new == b"\n" else len(new)
+    empty = _EMPTY_LINE.search(new)
+    at = empty.start(1) if empty is not None else len(new)
     new = new[:at] + extra + new[at:]
     pad = max((match.end(2) for match in _LINE.finditer(new) if match[1].lower() in (b"x-uid", b"x-keywords")),
               default=0)

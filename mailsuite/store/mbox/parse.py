@@ -6,7 +6,7 @@
 
 A message begins at a line "From SENDER DATE" with a date that can be read: at the file's start, or after a line end;
 a plausible Content-Length takes precedence, so a body may hold such a line. The empty line before the next "From " is
-no part of the message. data: bytes or a window over the file; time is linear.
+no part of the message. Lines may end in CRLF. data: bytes or a window over the file; time is linear.
 """
 
 import re
@@ -23,11 +23,11 @@ Data = bytes | FileData
 
 _MONTHS = {month: number for number, month in enumerate(
     (b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec"), 1)}
+# As strict and as lenient as Dovecot: who reads a file in turn with it has to see the same messages.
 _FROM = re.compile(
-    rb"From ((?:\"[^\"\n]*\"|\S)*)[ \t]+(?:[A-Za-z]{3},?[ \t]+)?"
-    rb"(?:([A-Za-z]{3})[ \t]+(\d{1,2})|(\d{1,2})[ \t]+([A-Za-z]{3})(?:[ \t]+(\d{4}))?)[ \t]+"
-    rb"(\d{1,2}):(\d\d)(?::(\d\d))?(?:[ \t]+(?:[A-Za-z]{1,5}|[+-]\d{4})){0,3}(?:[ \t]+(\d{4}))?"
-    rb"(?:[ \t]+([+-]\d{4}))?")
+    rb"From ((?:\"[^\"\n]*\"|[^ \n])*+) ++[A-Za-z]{3}"
+    rb"(?: ([A-Za-z]{3}) +(\d{1,2})|,? (\d{1,2}) ([A-Za-z]{3}) (\d{4})) "
+    rb"(\d\d):(\d\d)(?::(\d\d))?(?: +(?:[A-Za-z]+|[+-]\d{4}))?(?: +(\d{4}))?")
 # It begins with a literal line end, which the engine searches fast: header blocks come with the one before them.
 _STATE = re.compile(rb"\n(?i:(X-UID|Status|X-Status|X-Keywords|X-IMAPbase|X-IMAP|Content-Length)[ \t]*:)"
                     rb"([^\n]*(?=\n)(?:\n[ \t][^\n]*)*)")
@@ -69,8 +69,6 @@ def parse_from_line(line: bytes) -> tuple[bytes, int] | None:
     if month is None or year is None:
         return None
     day, hour, minute, second = int(match[3] or match[4]), int(match[7]), int(match[8]), int(match[9] or 0)
-    if not 1 <= day <= 31 or hour > 23 or minute > 59 or second > 60:
-        return None
     try:
         return match[1], int(time.mktime((int(year), month, day, hour, minute, second, 0, 0, -1)))
     except (OverflowError, ValueError):
@@ -102,23 +100,37 @@ def scan(data: Data, start: int = 0) -> Iterator[tuple[Span, State]]:
         state = read_state(data[header - 1: body])
         after = next_at if next_at is not None else _body_end(data, body, size, state.length)
         end = after
-        if end - body >= 1 and data[end - 1: end] == b"\n" and (end - body == 1 or data[end - 2: end] == b"\n\n"):
-            end -= 1            # the empty line that separates it from the next
+        end -= _separator(data, body, end)
         yield Span(start, header, body, end, after), state
         start = after
 
 
+def _separator(data: Data, body: int, end: int) -> int:
+    """Octets of the empty line that separates a message from the next."""
+    last = data[max(body, end - 3): end]
+    for line in (b"\n", b"\r\n"):
+        if last == line or last.endswith(b"\n" + line):
+            return len(line)
+    return 0
+
+
 def _header_end(data: Data, header: int, size: int) -> tuple[int, int | None]:
     """The body's start; the next message's where one begins within the header."""
-    if data[header: header + 1] == b"\n":
-        return header + 1, None
-    end = data.find(b"\n\n", header, size)
+    for line in (b"\n", b"\r\n"):
+        if data[header: header + len(line)] == line:
+            return header + len(line), None
+    # The likely form first: the other is then sought up to there only, not through the whole file.
+    likely, other = (b"\n\r\n", b"\n\n") if data[header - 2: header - 1] == b"\r" else (b"\n\n", b"\n\r\n")
+    end, empty = data.find(likely, header, size), likely
+    first = data.find(other, header, size if end < 0 else end)
+    if first >= 0:
+        end, empty = first, other
     early = data.find(b"\nFrom ", header - 1, size if end < 0 else end + 1)
     if early >= 0:
         early = _next_from(data, header, size if end < 0 else end + 1)
         if early < (size if end < 0 else end + 1):
             return early, early
-    return (size, size) if end < 0 else (end + 2, None)
+    return (size, size) if end < 0 else (end + len(empty), None)
 
 
 def _body_end(data: Data, body: int, size: int, length: int | None) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from mailsuite.store.api import NotPossible, StoreError
 from mailsuite.store.dovecot_log import NOTHING, Known, read_log
-from mailsuite.store.flags import MAX_KEYWORDS
+from mailsuite.store.flags import MAX_KEYWORDS, is_keyword
 from mailsuite.store.index import Index
 from mailsuite.store.mailbox import BaseMailbox, Change
 from mailsuite.store.mbox.file import MboxFile
@@ -198,8 +198,8 @@ class ScannedMbox(BaseMailbox):
                 return
             self.uid_validity = base[0]
             self.uid_next = max(self.uid_next, base[1] + 1)
-            for keyword in base[2][:MAX_KEYWORDS]:
-                self.table.add(keyword.decode("utf-8", "surrogateescape"))
+            for keyword in filter(is_keyword, map(_text, base[2][:MAX_KEYWORDS])):
+                self.table.add(keyword)
             self._base = b"%d %010d%b" % (base[0], base[1], b"".join([b" " + word for word in base[2]]))
         else:
             self._base = b""
@@ -243,8 +243,7 @@ class ScannedMbox(BaseMailbox):
 
     def _file_bits(self, state: State) -> int:
         bits = state.bits
-        for keyword in state.keywords:
-            name = keyword.decode("utf-8", "surrogateescape")
+        for name in filter(is_keyword, map(_text, state.keywords)):
             bits |= self.table.bit(name) if self.table.full else self.table.add(name)
         return bits
 
@@ -317,6 +316,10 @@ class ScannedMbox(BaseMailbox):
         self.index.save([(rows.uids[at], rows.flags[at], rows.modseqs[at]) for at in positions], removed,
                         highest_modseq=self.highest_modseq, first_recent=self.unclaimed.first or self.uid_next,
                         state=state, dirty=self._dirty)
+
+
+def _text(keyword: bytes) -> str:
+    return keyword.decode("utf-8", "surrogateescape")
 
 
 def _digest(data: Data, span: Span) -> bytes:
