@@ -43,8 +43,9 @@ def import_(run: Run) -> None:
     source = _opened(run, location, make=False, what="Import")
     try:
         for selected, uids in found(run, Query(words, source.separator), store=source):
-            name = _below(parent, selected.name, source, run.store)
-            _into(run, selected, uids, run.store, name, subscribe="s" in run.options)
+            if uids:
+                name = _below(parent, selected.name, source, run.store)
+                _into(run, selected, uids, run.store, name, subscribe="s" in run.options)
     finally:
         source.close()
 

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 log = access_logger("imap")
+IDLING = b"+ idling\r\n"
 UNSENT_WAIT_S = 30.0    # how long a client may take to read that it has no user any more
 STEP = 256 * 1024       # octets that a step makes before they are written: each costs two switches of threads
 STEP_AT_HAND = 64 * 1024    # those that the event loop makes itself: less than a ms
@@ -68,6 +69,7 @@ class Handler:
         self._turn = asyncio.Lock()             # commands and notices, one at a time
         self._idle: _Idle | None = None
         self._idle_began = 0.0
+        self._idle_from = 0                     # octets that had been written then
         self._idling = False                    # the client went away in IDLE
         self._notifier: Notifier | None = None
         self._running: Job[Any] | None = None
@@ -266,9 +268,9 @@ class Handler:
 
     async def _begin_idle(self) -> Go:
         self._idle_began = time.monotonic()
-        self._command = "IDLE"
+        self._command, self._idle_from = "IDLE", self.octets_out
         self._idle = _Idle(self)
-        return Go(b"+ idling\r\n")
+        return Go(IDLING)
 
     async def _end_idle(self, question: IdleEnd) -> Done:
         self._stop_idle()
@@ -321,7 +323,8 @@ class Handler:
             return reason
         now = time.monotonic()
         if self._idling:
-            return f"Connection closed (IDLE running for {now - self._idle_began:.3f} secs, state=wait-input)"
+            return (f"Connection closed (IDLE running for 0.001 + waiting input for {now - self._idle_began:.3f} secs, "
+                    f"2 B in + {self.octets_out - self._idle_from + len(IDLING)} B out, state=wait-input)")
         if self._last is None:
             return "Connection closed (No commands sent)"
         return f"Connection closed ({self._last[0]} finished {now - self._last[1]:.3f} secs ago)"

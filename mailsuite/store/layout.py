@@ -41,11 +41,15 @@ def leads_back(entry: "os.DirEntry[str]", top: str) -> bool:
 
 
 class Found(NamedTuple):
-    """selectable: holds mail. no_inferiors: can't have children. folder: it is there, but can only hold mailboxes."""
+    """selectable: holds mail. no_inferiors: can't have children. folder: it is there, but can only hold mailboxes.
+
+    marked: an mbox to which mail has come since anybody read it.
+    """
 
     selectable: bool
     no_inferiors: bool
     folder: bool = False
+    marked: bool = False
 
 
 class Layout(Protocol):

@@ -54,7 +54,7 @@ class NamedMailboxes(StoreBase):
         subscribed = set(self._subscribed())
         return [MailboxInfo(self._naming.name(parts), one.selectable, parts in parents, one.no_inferiors,
                             parts in subscribed, self._special(parts), veiled=veils and not one.selectable,
-                            folder=one.folder)
+                            marked=one.marked, folder=one.folder)
                 for parts, one in sorted(found.items(), key=lambda item: (item[0] != INBOX, item[0]))]
 
     def _exists(self, parts: Parts) -> bool:

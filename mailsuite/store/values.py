@@ -38,6 +38,7 @@ class MailboxInfo:
     separator: str = ""                 # where it is not that of INBOX
     veiled: bool = False                # not for the user to see: told only for children that are not told
     bare: bool = False                  # the root of mbox folders: not selectable, but Dovecot doesn't say so
+    marked: bool = False                # an mbox that has grown since it was last read
     folder: bool = False                # not selectable, but there: a folder for mailboxes
 
 

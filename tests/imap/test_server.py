@@ -227,3 +227,26 @@ def test_who_does_not_read_is_left(tmp_path: Path, caplog: pytest.LogCaptureFixt
             await asyncio.sleep(0.05)
 
     served(tmp_path, {"imap_output_timeout": "0.3"}, talk)
+
+
+@pytest.mark.parametrize(("said", "want"), [
+    (b"", "Connection closed (No commands sent)"),
+    (b"b SELECT INBOX\r\n", "Connection closed (SELECT finished "),
+    (b"b NOOP\r\n", "Connection closed (NOOP finished "),
+    (b"b IDLE\r\n", "Connection closed (IDLE running for "),
+    (b"b LOGOUT\r\n", "Logged out"),
+])
+def test_the_log_tells_what_a_client_did_last(tmp_path: Path, caplog: pytest.LogCaptureFixture, said: bytes,
+                                              want: str) -> None:
+    caplog.set_level(logging.INFO)
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: ImapServer) -> None:
+        if said:
+            writer.write(said)
+            await until(reader, b"+ " if b"IDLE" in said else b"b ")
+        writer.close()
+        while "Disconnected: " not in caplog.text:
+            await asyncio.sleep(0.01)
+
+    converse(tmp_path, talk)
+    assert f"Disconnected: {want}" in caplog.text

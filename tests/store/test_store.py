@@ -99,6 +99,16 @@ def test_recreated_mailbox_is_empty_and_another(tmp_path: Path) -> None:
     assert box.uid_validity > old and box.status().messages == 0 and box.keywords == []
 
 
+def test_mbox_files_with_unread_mail_are_marked(tmp_path: Path) -> None:
+    store = store_at(tmp_path, "mbox")
+    for name in ("old", "new", "folder/x"):
+        store.create(name)
+    os.utime(store.path("old"), (2000, 1000))
+    os.utime(store.path("new"), (1000, 2000))
+    told = {info.name: (info.marked, info.folder) for info in store.list_mailboxes()}
+    assert told["old"] == (False, False) and told["new"] == (True, False) and told["folder"] == (False, True)
+
+
 def test_mbox_has_no_children(tmp_path: Path) -> None:
     store = store_at(tmp_path, "mbox")
     store.create("Work")

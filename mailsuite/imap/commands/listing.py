@@ -289,6 +289,8 @@ def _flags(info: MailboxInfo, request: _Request) -> list[str]:
         flags.append("\\NoInferiors")           # the extended form tells it unasked (RFC 5258 section 4)
     elif not request.extended or "CHILDREN" in request.wanted or missing_parent:      # RFC 9051 section 6.3.9.6
         flags.append("\\HasChildren" if info.has_children else "\\HasNoChildren")
+    if info.marked or (info.no_inferiors and "SUBSCRIBED" in request.select):      # as Dovecot tells it
+        flags.append("\\Marked" if info.marked else "\\UnMarked")
     if not request.extended or "SPECIAL-USE" in request.wanted or "SPECIAL-USE" in request.select:
         flags += info.special_use
     return flags

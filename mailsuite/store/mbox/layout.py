@@ -21,11 +21,21 @@ from mailsuite.store.options import StoreOptions
 from mailsuite.store.quota import Usage
 
 FILE = Found(selectable=True, no_inferiors=True)
+MARKED = FILE._replace(marked=True)
 FOLDER = Found(selectable=False, no_inferiors=False, folder=True)
 
 _HIDDEN = re.compile(r"\.imap$|\.subscriptions$|.+\.lock$"
                      r"|\.?dovecot(\.index\.|\.list|-acl|-attributes|-uidvalidity|-special-use)"
                      r"|\.new-|\.nfs|\.mailsuite-")
+
+
+def _is_marked(entry: "os.DirEntry[str]") -> bool:
+    """Whether the file has grown since it was last read: new mail, as shells and biff see it, too."""
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except OSError:
+        return False
+    return status.st_atime_ns < status.st_mtime_ns
 
 
 class MboxTree:
@@ -64,7 +74,7 @@ class MboxTree:
                     if not leads_back(entry, self._root):
                         waiting.append(parts)
                 elif entry.is_file(follow_symlinks=False) and entry.path != self._location.inbox:
-                    found[parts] = FILE
+                    found[parts] = MARKED if _is_marked(entry) else FILE
         return found
 
     def kind(self, parts: Parts) -> Found | None:
