@@ -211,7 +211,13 @@ mailer-daemon: postmaster
 """
 
 VMAILBOX = "# address, folder below virtual_mailbox_base (a slash at the end: Maildir); \"postmap\" after a change\n"
-VIRTUAL = "# address, where its mail goes instead; \"postmap\" after a change\npostmaster@{domain} anna@{domain}\n"
+# What a domain has to have (RFC 5321 section 4.5.1, RFC 2142), and root, to whom programs of the machine write.
+VIRTUAL = """# address, where its mail goes instead; "postmap" after a change
+postmaster@{domain} anna@{domain}
+abuse@{domain} postmaster@{domain}
+mailer-daemon@{domain} postmaster@{domain}
+root@{domain} postmaster@{domain}
+"""
 DKIM_DOMAINS = """\
 # domain of From:, selector:key file below dkim_key_directory; "mailsuite dkim record" prints what to publish in DNS.
 {domain} mail:{domain}/mail.key
