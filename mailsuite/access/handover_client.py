@@ -22,6 +22,7 @@ from typing import Any
 from mailsuite.access.handover import GRANT, HandOver, share_of
 from mailsuite.access.handover_link import WAITING_LIMIT, Asked, HandOverLink, Then, Ticket
 from mailsuite.access.login_questions import HandedOver, Refused, Why
+from mailsuite.base.turns import Stay
 from mailsuite.net import packets
 from mailsuite.sasl.grant import rights_in
 
@@ -37,8 +38,9 @@ log = logging.getLogger("mailsuite.dovecot.access")
 class AccessChannel:
     """The channels of one login process."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, path: str, stay: Stay | None = None) -> None:
+        """stay: where this process runs, which workers follow."""
+        self.path, self._stay = path, stay or Stay()
         # Takes connections that come back: the HandOver's message, and the descriptor, which becomes its own.
         self.take_back: Callable[[Mapping[str, Any], int], None] | None = None
         self._access: HandOverLink | None = None
@@ -108,7 +110,8 @@ class AccessChannel:
             packets.close_all(fds)
             asked.end(_result(packet))
             return
-        link = HandOverLink(socket.socket(fileno=fds[0]), "the user's worker", self._answered_by_worker, self._lost)
+        link = HandOverLink(socket.socket(fileno=fds[0]), "the user's worker", self._answered_by_worker, self._lost,
+                            stay=self._stay)
         if share == share_of(asked.handover.user, workers):
             self._add((rights_in(asked.ticket.grant), share), workers, link)
         else:                               # a user database calls the user by another name

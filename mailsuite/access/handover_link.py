@@ -19,6 +19,7 @@ from typing import Any
 
 from mailsuite.access.handover import HandOver
 from mailsuite.access.login_questions import HandedOver, Refused
+from mailsuite.base.turns import ANYWHERE, Stay
 from mailsuite.net import packets
 
 ANSWER_TIMEOUT_S = 60.0
@@ -71,8 +72,10 @@ class HandOverLink:
     """Reads from its making until `close`, or the end of the other side."""
 
     def __init__(self, sock: socket.socket, name: str, answered: Answered, lost: Lost,
-                 given_back: GivenBack | None = None) -> None:
-        """given_back: takes connections that come back (way_back.py): the message, and the descriptor."""
+                 given_back: GivenBack | None = None, stay: Stay | None = None) -> None:
+        """given_back: takes connections that come back (way_back.py): the message, and the descriptor. stay: the other
+        end is told to which core this process keeps."""
+        self._stay = stay
         self._given_back = given_back
         self.name, self.retired = name, False       # retired: no longer asked; it closes after the last answer
         self._sock, self._answered, self._lost = sock, answered, lost
@@ -100,8 +103,11 @@ class HandOverLink:
         if self._timer is None:
             self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)
         ticket = asked.ticket
-        packet = packets.encode({"n": self._last, "h": asked.handover.to_message(), "g": ticket.grant,
-                                 "t": [ticket.client_pid, ticket.request_id, ticket.cookie]})
+        message = {"n": self._last, "h": asked.handover.to_message(), "g": ticket.grant,
+                   "t": [ticket.client_pid, ticket.request_id, ticket.cookie]}
+        if self._stay is not None and self._stay.core != ANYWHERE:
+            message["core"] = self._stay.core
+        packet = packets.encode(message)
         try:
             if self._unsent:
                 raise BlockingIOError

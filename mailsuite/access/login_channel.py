@@ -5,11 +5,12 @@
     entry.accepted(pid, late=True)      the same, within LATE_S, together with others
     entry.routed(sock, workers, share)  give it, and others like it, to the worker at the other end of sock
 
-A packet is {"n": 7, "h": HandOver, "t": [client pid, request, cookie], "g": grant} with the client's descriptor, its
-answer {"n": 7, "pid": 123}, {"n": 7, "refused": "limit", "text": "..."}, from a worker {"n": 7, "again": "grant"} with
-the descriptor, or from the access service, with another one, {"n": 7, "workers": 2, "share": 0}: how many share the
-users of these rights, and which this is. {"back": HandOver} with a descriptor brings a connection back that goes on
-without a user (way_back.py). The channel ends with the login process.
+A packet is {"n": 7, "h": HandOver, "t": [client pid, request, cookie], "g": grant} with the client's descriptor (and
+"core", where the login process keeps to one: base/turns.py). Its answer is {"n": 7, "pid": 123}, {"n": 7, "refused":
+"limit", "text": "..."}, from a worker {"n": 7, "again": "grant"} with the descriptor, or from the access service, with
+another one, {"n": 7, "workers": 2, "share": 0}: how many share the users of these rights, and which this is.
+{"back": HandOver} with a descriptor brings a connection back that goes on without a user (way_back.py).
+The channel ends with the login process.
 """
 
 import asyncio

@@ -28,6 +28,7 @@ from mailsuite.access.proxy_login import pass_on
 from mailsuite.access.relay import start_relay
 from mailsuite.base.dialogue import Peer, Session, TlsInfo
 from mailsuite.base.errors import TemporaryError
+from mailsuite.base.turns import ANYWHERE
 from mailsuite.net.driver import Connection
 from mailsuite.net.handler import HANDSHAKE_FAILED, Channel, Pending
 from mailsuite.sasl import wire
@@ -57,9 +58,12 @@ class LoginHandler:
         self.began = time.monotonic()
         self._session: LoginSession | None = None
         self._channel: Channel | None = None
+        self._here = False               # counted among those that have not logged in
 
     def open(self, channel: Channel) -> Session:
         self._channel = channel
+        self._here = True
+        self._server.turns.come()
         self._session = self._begun(channel.tls)
         return self._session
 
@@ -113,6 +117,9 @@ class LoginHandler:
         origin, more = self._origin, {"grant": ""}
         if self._trusted and not origin.changed:
             more["no-penalty"] = ""
+        core = self._server.turns.next()
+        if core != ANYWHERE:
+            more["core"] = str(core)
         real = origin.real.proxied or (origin.real if origin.changed else None)
         if real is not None:
             more |= {"real_rip": real.address, "real_lip": real.server_address, "real_rport": str(real.port),
@@ -182,7 +189,13 @@ class LoginHandler:
     def body(self, octets: bytes) -> None:
         """Nothing before login has a body."""
 
+    def _leave(self) -> None:
+        if self._here:
+            self._here = False
+            self._server.turns.go()
+
     def closed(self, reason: str) -> None:
+        self._leave()
         session = self._session
         if session is None or session.story.handed_over:
             return
@@ -262,6 +275,7 @@ class LoginHandler:
 
     def _hand_over(self, question: LogIn, session: LoginSession) -> tuple[HandOver, Ticket]:
         """What the access service is told; nothing more is read from the client by now."""
+        self._leave()
         capability_asked = isinstance(session, ImapLogin) and session.capability_asked
         tag = session.tag if isinstance(session, ImapLogin) else b""
         success, auth = question.success, self._server.auth

@@ -26,7 +26,9 @@ from mailsuite.access.way_back import Seals
 from mailsuite.base.dialogue import Peer
 from mailsuite.base.errors import ConfigError, TemporaryError
 from mailsuite.base.log import access_logger
+from mailsuite.base.turns import Stay, Turns
 from mailsuite.net.dovecot_tls import DovecotTls
+from mailsuite.net.params import CPU_AFFINITY
 from mailsuite.net.service import NOT_TRUSTED, Acceptor, ServiceContext, serve_connections
 from mailsuite.sasl.auth_client import AuthClient, Mechanism
 
@@ -44,13 +46,16 @@ class LoginServer:
     """One login process: what its connections share."""
 
     def __init__(self, protocol: str, dovecot: "DovecotSettings", tls: DovecotTls,
-                 proxy: ProxyOptions | None = None) -> None:
+                 proxy: ProxyOptions | None = None, *, shares_core: bool = False) -> None:
+        """shares_core: cpu_affinity."""
+        self.stay = Stay()
+        self.turns = Turns(self.stay, wanted=shares_core)
         self.proxy = proxy or ProxyOptions()
         self.protocol, self.tls = protocol, tls
         self.settings = settings = dovecot.for_protocol(protocol)
         base_dir = settings.text("base_dir")
         self.auth = AuthClient(os.path.join(base_dir, "login", "login"))
-        self.access = AccessChannel(os.path.join(base_dir, protocol))
+        self.access = AccessChannel(os.path.join(base_dir, protocol), self.stay)
         self.announcer = Announcer(self.access.path)
         # With imap_extensions = all a client may undo its login.
         self.takes_back = protocol == "imap" and settings.text("imap_extensions") == "all"
@@ -135,7 +140,7 @@ async def _serve(context: ServiceContext, protocol: str) -> None:
     assert context.dovecot is not None
     acceptors: list[Acceptor] = []
     tls, proxy = context.prepared if isinstance(context.prepared, tuple) else prepare(context)
-    server = LoginServer(protocol, context.dovecot, tls, proxy)
+    server = LoginServer(protocol, context.dovecot, tls, proxy, shares_core=context.settings[CPU_AFFINITY])
     if server.takes_back:
         server.access.take_back = lambda message, fd: _take_back(server, acceptors, message, fd)
     await server.find_mechanisms()

@@ -15,6 +15,8 @@ from functools import cache
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
+from mailsuite.base.turns import roam
+
 T = TypeVar("T")
 POOL_SIZE = 8           # one slow mailbox must not hold up the others
 SEARCH_POOL_SIZE = 4    # nor searches in large ones
@@ -81,6 +83,7 @@ class Pool:
         return self._idle < self._started
 
     def _work(self) -> None:
+        roam()
         while True:
             with self._lock:
                 self._idle += 1

@@ -25,6 +25,7 @@ from mailsuite.access.handover import GRANT, SHARE, HandOver, share_of
 from mailsuite.access.login_channel import Entry, LoginChannel
 from mailsuite.access.login_questions import Why
 from mailsuite.base.errors import TemporaryError
+from mailsuite.base.turns import ANYWHERE, Stay
 from mailsuite.net.workers import WorkerChannel
 from mailsuite.sasl import grant as grants
 from mailsuite.sasl.master_client import granted_user
@@ -82,6 +83,7 @@ class WorkerLogins:
         self._told: list[list[object]] = []                 # not yet
         self._direct = self._last = 0                       # sessions that came by a link, and the last one's number
         self._busy = False
+        self._stay = Stay()
         self._waiting: set[asyncio.Task[None]] = set()
         self._leisure: list[Callable[[], None]] = []        # to be called...
         self._soon: list[Callable[[], None]] = []           # ...in a moment
@@ -121,6 +123,8 @@ class WorkerLogins:
 
     def _take(self, link: Link, entry: Entry) -> None:
         """One hand-over."""
+        core = entry.packet.get("core", ANYWHERE)
+        self._stay.at(core if type(core) is int else ANYWHERE)
         try:
             user = link.user_of(entry) if len(entry.fds) == 1 else GRANT
             if isinstance(user, str):

@@ -31,8 +31,8 @@ from mailsuite.config.settings import Settings
 from mailsuite.maps.parameters import read_ahead
 from mailsuite.master.affinity import cores_for, keep_to
 from mailsuite.master.logging import LogFiles, setup_logging
-from mailsuite.master.params import CPU_AFFINITY
 from mailsuite.master.plan import ServicePlan
+from mailsuite.net.params import CPU_AFFINITY
 from mailsuite.net.service import Listener, ServiceContext, new_event_loop
 
 log = logging.getLogger("mailsuite.master")

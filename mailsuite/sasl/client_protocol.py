@@ -6,7 +6,7 @@
 The hub knows the service in force and keeps the requests that succeeded until a master asks for them. Anything that a
 well-written client never says closes the connection with a line in the log; a user's wrong password does not.
 A login server of ours adds cbind-TYPE=BASE64 words, the channel bindings of its client's connection (MECH lines with
-"channel-binding"; "private" keeps others from offering those).
+"channel-binding"; "private" keeps others from offering those), and core=N where it keeps to a core (base/turns.py).
 Limits: wire.LINE_LIMIT octets a line, OPEN_LIMIT requests under way on one connection, REQUEST_TIMEOUT_S for each.
 """
 
@@ -22,6 +22,7 @@ from mailsuite.base.eager import StandIn, begin
 from mailsuite.base.errors import PeerError, TemporaryError
 from mailsuite.base.lines import LineBuffer
 from mailsuite.base.log import access_logger
+from mailsuite.base.turns import ANYWHERE, Stay
 from mailsuite.sasl import grant as grants
 from mailsuite.sasl import wire
 from mailsuite.sasl.request import AuthRequest
@@ -39,6 +40,7 @@ class Hub(Protocol):
     """What a connection needs of the server it belongs to."""
 
     service: AuthService
+    stay: Stay
     sealer: "grants.Sealer | None"        # makes grants for the access service, when that wants them
 
     def next_connection_uid(self) -> int: ...
@@ -154,6 +156,8 @@ class ClientSession:
         if len(self._attempts) >= OPEN_LIMIT:
             self._write(wire.line("FAIL", str(number), "code=temp_fail"))
             return
+        core = facts.pop("core", "")
+        self._hub.stay.at(int(core) if core.isdecimal() and len(core) < 6 else ANYWHERE)
         bindings = _bindings(facts)
         attempt = service.attempt(mech, facts["service"], facts, bindings=bindings, apop_prefix=self._apop_prefix)
         self._attempts[number] = attempt

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 from mailsuite.base.errors import TemporaryError
+from mailsuite.base.turns import roam
 
 WAITING_LIMIT = 2000
 
@@ -24,7 +25,8 @@ class HashPool:
     """One pool of an auth service."""
 
     def __init__(self, threads: int = 0) -> None:
-        self._executor = ThreadPoolExecutor(threads or max(2, len(os.sched_getaffinity(0))), "hash")
+        self._executor = ThreadPoolExecutor(threads or max(2, len(os.sched_getaffinity(0))), "hash",
+                                            initializer=roam)
         self._waiting = 0
 
     async def run(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from mailsuite.base.errors import ConfigErrors
 from mailsuite.base.log import access_logger
+from mailsuite.base.turns import Stay
 from mailsuite.net.accepting import accept_protocols
 from mailsuite.net.service import Listener, ServiceContext
 from mailsuite.sasl import grant as grants
@@ -44,7 +45,7 @@ class AuthHub:
     """What all connections of this process share."""
 
     def __init__(self, service: AuthService) -> None:
-        self.service = service
+        self.service, self.stay = service, Stay()
         self.sealer: grants.Sealer | None = None       # from the access service
         self._uid = 0
         self._kept: dict[tuple[int, int, str], tuple[float, AuthRequest, AuthService]] = {}

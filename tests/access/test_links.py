@@ -15,6 +15,7 @@ from mailsuite.access.login_questions import HandedOver, Refused, Why
 from mailsuite.access.server import AccessParent
 from mailsuite.access.user_workers import UserWorkers
 from mailsuite.access.worker_logins import LEISURE_MOST
+from mailsuite.base.turns import ANYWHERE, Stay
 from tests.access.test_channel import Login, with_grants
 from tests.access.test_handover import PoolInside, suite
 
@@ -229,6 +230,31 @@ def test_what_can_wait_is_told_below_the_login(tmp_path: Path, monkeypatch: pyte
             assert not logins._leisure and len(logins._soon) == LEISURE_MOST
             logins.hurry()
             assert len(order) == 2 + LEISURE_MOST and not logins._soon
+            login.close()
+            await asyncio.sleep(0.05)
+
+    asyncio.run(work())
+
+
+def test_auth_and_worker_hear_which_core_the_login_process_keeps_to(tmp_path: Path,
+                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[int] = []
+    monkeypatch.setattr(Stay, "at", lambda self, core: heard.append(core))
+
+    async def work() -> None:
+        async with suite(tmp_path, FREE) as (_, _, parent, _):
+            login = Login(tmp_path)
+            await with_grants(login, parent)
+            await login.hand_over(await login.ticket(grant=""))
+            login.access._stay._core = 5
+            for extra, wanted in (({}, [ANYWHERE, 5]), ({"core": "5"}, [5, 5]), ({"core": "x"}, [ANYWHERE, 5])):
+                heard.clear()
+                assert isinstance(await login.hand_over(await login.ticket(grant="", **extra)), HandedOver)
+                assert heard == wanted
+            login.access._stay._core = ANYWHERE
+            heard.clear()
+            assert isinstance(await login.hand_over(await login.ticket(grant="")), HandedOver)
+            assert heard == [ANYWHERE, ANYWHERE]
             login.close()
             await asyncio.sleep(0.05)
 
