@@ -40,7 +40,7 @@ async def _answer(auth: AuthService, ask: Ask) -> str:
                     found[0], *(f"{name}={value}" if value else name for name, value in found[1].items())])
             case "pass":
                 request = await auth.passdb(ask[1], "lmtp", facts)
-                return "NOTFOUND" if request is None else " ".join(granted_words(request))
+                return "NOTFOUND" if request is None else " ".join(filter(None, granted_words(request)))
             case _:
                 names, complete = await auth.userdbs.names()
                 return " ".join([*names, *([] if complete else ["fail"])])
@@ -60,5 +60,5 @@ async def _login(auth: AuthService, ask: Ask, facts: dict[str, str]) -> str:
         found = await auth.userdb_after_login(reply.request)
         fields = {} if found is None else found[1]
         after = " ".join(f"{name}={value}" if value else name for name, value in fields.items())
-        return " ".join(["OK", *sorted(granted_words(reply.request))]) + " | " + after
+        return " ".join(["OK", *filter(None, sorted(granted_words(reply.request)))]) + " | " + after
     return " ".join(["FAIL", *denied_words(reply)])
