@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailsuite.base.errors import MailError, PeerError
-from mailsuite.imap.commands.listing import matcher
+from mailsuite.imap.commands.list_patterns import matcher
 from mailsuite.imap.dates import parse_date, parse_date_time
 from mailsuite.imap.fetch_items import parse_fetch
 from mailsuite.imap.flags import parse_flags

@@ -11,27 +11,20 @@ The session asks before each literal (`AppendPart`), then sends its octets as Bo
 A message is finished when the next is announced or the line ends; nothing is visible before the end.
 """
 
-import re
 import time
 
 from mailsuite.base.errors import MailError, PeerError
 from mailsuite.imap import numbers
+from mailsuite.imap.commands.catenate import fetch_url
 from mailsuite.imap.commands.context import Context, Run
 from mailsuite.imap.commands.copy import open_target
 from mailsuite.imap.commands.message_limit import check_save_limit
-from mailsuite.imap.commands.urlauth import catenated
 from mailsuite.imap.dates import parse_date_time
 from mailsuite.imap.flags import parse_flags
 from mailsuite.imap.reply import OK, Refusal, Reply
 from mailsuite.imap.session import AppendEnd, AppendPart, Command
 from mailsuite.imap.syntax import Argument, Atom, Literal, LiteralString, String
-from mailsuite.message.section import Section, parse_section
-from mailsuite.store.api import Append, Mailbox, MessageGone
-
-_URL = re.compile(rb"/?(?:([^;]*?)(?:;UIDVALIDITY=(\d+))?/)?;UID=(\d+)(?:/;SECTION=([^;]*))?"
-                  rb"(?:/;PARTIAL=(\d+)(?:\.(\d+))?)?\Z", re.I)
-
-_SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*:")
+from mailsuite.store.api import Append, Mailbox
 
 
 class Appending:
@@ -244,40 +237,6 @@ class Appending:
 
 def _is_word(argument: Argument, word: bytes) -> bool:
     return isinstance(argument, Atom) and argument.upper() == word
-
-
-def fetch_url(context: Context, url: bytes) -> bytes:
-    """Octets of an IMAP URL without a server (RFC 5092 section 7). Raises Refusal [BADURL]."""
-    if _SCHEME.match(url) and context.offers("LIST-METADATA"):
-        try:
-            return catenated(context, url)
-        except PeerError as error:
-            raise Refusal(f"Invalid IMAP URL: {error.public}", f"BADURL {url.decode('ascii', 'replace')}") from error
-    if _SCHEME.match(url):
-        why = "Relative URL required" if url.lower().startswith(b"imap://") else "Not an IMAP URL"
-        raise Refusal(f"Invalid IMAP URL: {why}", f"BADURL {url.decode('ascii', 'replace')}")
-    match = _URL.match(url)
-    if match is None:
-        raise Refusal(f"Invalid IMAP URL: {url.decode('utf-8', 'replace')}", f"BADURL {url.decode('ascii', 'replace')}")
-    try:
-        section = parse_section(match[4] or b"") if match[4] else Section()
-        if match[1]:
-            mailbox = context.open(match[1].decode("utf-8", "surrogateescape"))
-        elif context.selected is not None and not url.startswith(b"/"):
-            mailbox = context.selected.mailbox
-        else:
-            raise PeerError("Mailbox-relative IMAP URL, but no mailbox selected")
-        if match[2] and int(match[2]) != mailbox.uid_validity:
-            raise PeerError("Invalid UIDVALIDITY")
-        octets = mailbox.message(int(match[3])).section(section)
-    except MessageGone as error:
-        raise Refusal("Message not found", f"BADURL {url.decode('ascii', 'replace')}") from error
-    except MailError as error:
-        raise Refusal(error.public.rstrip("."), f"BADURL {url.decode('ascii', 'replace')}") from error
-    if match[5]:
-        start = int(match[5])
-        octets = octets[start:start + int(match[6])] if match[6] else octets[start:]
-    return octets
 
 
 def do_append(context: Context, command: Command) -> Run:

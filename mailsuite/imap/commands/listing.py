@@ -1,53 +1,34 @@
-"""LIST, LSUB and XLIST, with LIST-EXTENDED (RFC 5258), LIST-STATUS (RFC 5819), LIST-METADATA (RFC 9590) and
-SPECIAL-USE (RFC 6154)."""
+"""LIST, LSUB and XLIST: which mailboxes are told, and what is said of each.
 
-import re
-from collections.abc import Callable, Iterable, Sequence
+What a client asks for, LIST-EXTENDED's options too, is parsed in list_request.py; patterns are list_patterns.py's.
+Source: RFC 3501 sections 6.3.8 and 6.3.9, RFC 5258, RFC 9051 section 6.3.9.
+"""
+
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from mailsuite.acl.rights import imap_text
 from mailsuite.base.errors import MailError, PeerError
 from mailsuite.imap.commands.acl import rights_of
 from mailsuite.imap.commands.context import Context, Run
-from mailsuite.imap.commands.metadata import entry_name, list_metadata
+from mailsuite.imap.commands.list_patterns import Matcher, by_readable_name, matcher_of
+from mailsuite.imap.commands.list_request import ListRequest, parse_list
+from mailsuite.imap.commands.metadata import list_metadata
 from mailsuite.imap.commands.names import readable, utf8_astring
-from mailsuite.imap.commands.status import status_items, status_line
+from mailsuite.imap.commands.status import status_line
 from mailsuite.imap.reply import OK, Reply, string
 from mailsuite.imap.session import Command
-from mailsuite.imap.syntax import Argument, Atom, String, text_of
+from mailsuite.imap.syntax import Argument, text_of
 from mailsuite.store.api import MailboxInfo
-from mailsuite.store.namespace import literal_beginnings
 
-Matcher = Callable[[str], bool]
-MAX_PATTERNS = 100
 _CHILDINFO = b" (CHILDINFO (%b))"
-
-
-@dataclass
-class _Request:
-    """What a LIST asks for. extended: the new form, where flags are only given when asked for."""
-
-    reference: str = ""
-    patterns: list[str] = field(default_factory=list)
-    extended: bool = False
-    select: set[str] = field(default_factory=set)
-    wanted: set[str] = field(default_factory=set)
-    status: list[str] = field(default_factory=list)
-    metadata: list[str] = field(default_factory=list)       # entries that LIST-METADATA wants
-    rights: bool = False
-    rev2: bool = False              # IMAP4rev2 is offered: what RFC 9051 adds to LIST-EXTENDED
-
-    @property
-    def beginnings(self) -> list[str]:
-        """What the names that are asked for begin with."""
-        return literal_beginnings([self.reference + pattern for pattern in self.patterns])
 
 
 def do_list(context: Context, command: Command) -> Run:
     """RFC 3501 sections 6.3.8 and 6.3.9."""
     lsub = command.name == "LSUB"
-    request = _parse(context, command.arguments, lsub)
+    request = parse_list(context, command.arguments, lsub)
     if request.metadata and not context.offers("LIST-METADATA"):
         raise PeerError("Unknown return options")
     done = Reply(OK, "Lsub completed" if lsub else "List completed")
@@ -58,9 +39,9 @@ def do_list(context: Context, command: Command) -> Run:
     patterns = [request.reference + pattern for pattern in request.patterns]
     if not context.utf8:
         patterns = [readable(pattern) for pattern in patterns]
-    matches = _by_readable_name(_matcher(context, patterns))
+    matches = by_readable_name(matcher_of(context, patterns))
     if lsub:
-        below = _by_readable_name(_matcher(context, [pattern for pattern in patterns if pattern.endswith("%")]))
+        below = by_readable_name(matcher_of(context, [pattern for pattern in patterns if pattern.endswith("%")]))
         yield b"".join(_lsub_lines(context, request, matches, below))
         return done
     for info, childinfo in _chosen(context, request, matches):
@@ -78,146 +59,9 @@ def do_list(context: Context, command: Command) -> Run:
     return done
 
 
-# --- arguments ------------------------------------------------------------------------------------------------------
-
-def _parse(context: Context, arguments: list[Argument], lsub: bool) -> _Request:
-    request, rest = _Request(rev2=context.offers("IMAP4rev2")), list(arguments)
-    if rest and isinstance(rest[0], list) and not lsub:
-        request.select = _select_options(rest.pop(0))
-        request.extended = True
-    if not rest or not isinstance(rest[0], Atom | String):
-        raise PeerError("Invalid reference")
-    request.reference = text_of(rest.pop(0))
-    if not rest:
-        raise PeerError("Invalid pattern")
-    pattern = rest.pop(0)
-    if isinstance(pattern, list):
-        if not all(isinstance(each, Atom | String) for each in pattern) or len(pattern) > MAX_PATTERNS:
-            raise PeerError("Invalid pattern list")
-        request.patterns, request.extended = [text_of(each) for each in pattern], True
-    else:
-        request.patterns = [text_of(pattern)]
-    if rest and not lsub and len(rest) >= 2 and isinstance(rest[0], Atom) and rest[0].upper() == b"RETURN":
-        if not isinstance(rest[1], list):
-            raise PeerError("Extra arguments")
-        _return_options(context, request, rest[1])
-        request.extended, rest = True, rest[2:]
-    if rest:
-        raise PeerError("Extra arguments")
-    return request
-
-
-def _select_options(argument: Argument) -> set[str]:
-    assert isinstance(argument, list)
-    options = set()
-    for each in argument:
-        if not isinstance(each, Atom):
-            raise PeerError("List options contains non-atoms")
-        options.add(each.decode("ascii").upper())
-    if options - {"SUBSCRIBED", "RECURSIVEMATCH", "SPECIAL-USE", "REMOTE"}:
-        raise PeerError("Unknown select options")
-    if "RECURSIVEMATCH" in options and "SUBSCRIBED" not in options and "SPECIAL-USE" not in options:
-        raise PeerError("RECURSIVEMATCH must not be the only selection")
-    return options
-
-
-def _return_options(context: Context, request: _Request, arguments: list[Argument]) -> None:
-    words = iter(arguments)
-    previous = ""
-    for each in words:
-        if isinstance(each, list):
-            if previous == "METADATA":
-                request.metadata = [entry_name(entry) for entry in each]
-            elif previous == "STATUS":
-                request.status = status_items(context, each)
-            else:
-                raise PeerError("Unknown return options")
-            previous = ""
-            continue
-        name = text_of(each).upper()
-        if name == "MYRIGHTS" and previous not in ("STATUS", "METADATA") and "LIST-MYRIGHTS" in context.params.offered:
-            request.rights, previous = True, name
-            continue
-        if previous in ("STATUS", "METADATA") or name not in ("SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "STATUS",
-                                                              "METADATA"):
-            raise PeerError("Unknown return options")
-        if name not in ("STATUS", "METADATA"):
-            request.wanted.add(name)
-        previous = name
-    if previous in ("STATUS", "METADATA"):
-        raise PeerError("Unknown return options")
-
-
-# --- patterns -------------------------------------------------------------------------------------------------------
-
-def matcher(patterns: Sequence[str], separator: str) -> Matcher:
-    """Does a name match one of the patterns? "%" stops at the separator, INBOX is matched in any case."""
-    compiled = [_compile(pattern, separator) for pattern in patterns]
-    return lambda name: any(matches(name) for matches in compiled)
-
-
-def _matcher(context: Context, patterns: Sequence[str]) -> Matcher:
-    """As matcher, with the separator of each name's namespace."""
-    separators = {space.separator for space in context.store.namespaces()} | {context.store.separator}
-    separators |= {context.store.separator_of(pattern) for pattern in patterns}
-    if len(separators) == 1:
-        return matcher(patterns, context.store.separator)
-    matchers = {separator: matcher(patterns, separator) for separator in separators}
-    return lambda name: matchers.get(context.store.separator_of(name), matchers[context.store.separator])(name)
-
-
-def _by_readable_name(matches: Matcher) -> Matcher:
-    return lambda name: matches(readable(name))
-
-
-def _compile(pattern: str, separator: str) -> Matcher:
-    exact = _glob(pattern, separator)
-    start = re.match(r"[^*%]*", pattern)
-    assert start is not None
-    head = start[0][:5]
-    # The client's spelling of INBOX may differ in its literal beginning, or a wildcard stands for it.
-    other = _glob(head.upper() + pattern[len(head):], separator) if "INBOX".startswith(head.upper()) else None
-
-    def matches(name: str) -> bool:
-        if name[:5] != "INBOX":
-            return exact(name)
-        return exact(name) or exact("inbox" + name[5:]) or (other is not None and other(name))
-
-    return matches
-
-
-def _glob(pattern: str, separator: str) -> Matcher:
-    parts = re.findall(r"[*%]+|[^*%]+", pattern)
-    if sum(part[0] in "*%" for part in parts) > 3:
-        return lambda name: _simulate(parts, separator, name)
-    not_separator = f"[^{re.escape(separator)}]*"
-    wild = [(".*" if "*" in part else not_separator) if part[0] in "*%" else re.escape(part) for part in parts]
-    compiled = re.compile("".join(wild), re.S)
-    return lambda name: compiled.fullmatch(name) is not None
-
-
-def _simulate(parts: Sequence[str], separator: str, name: str) -> bool:
-    """For many wildcards: all places that can be reached at once, so no name costs more than its length squared."""
-    places = {0}
-    for part in parts:
-        if part[0] not in "*%":
-            places = {place + len(part) for place in places if name.startswith(part, place)}
-        elif "*" in part:
-            places = set(range(min(places), len(name) + 1)) if places else places
-        else:
-            reached: set[int] = set()
-            for place in sorted(places):
-                end = name.find(separator, place)
-                reached.update(range(place, (len(name) if end < 0 else end) + 1))
-            places = reached
-        if not places:
-            return False
-    return len(name) in places
-
-
 # --- LIST -----------------------------------------------------------------------------------------------------------
 
-def _chosen(context: Context, request: _Request, matches: Matcher) -> Iterable[tuple[MailboxInfo, list[bytes]]]:
+def _chosen(context: Context, request: ListRequest, matches: Matcher) -> Iterable[tuple[MailboxInfo, list[bytes]]]:
     """The mailboxes to tell, and what CHILDINFO says."""
     infos = context.store.list_mailboxes(request.beginnings, request.reference)
     if "SUBSCRIBED" in request.select:
@@ -278,7 +122,7 @@ def _parents(context: Context, names: Iterable[str]) -> set[str]:
     return found
 
 
-def _flags(info: MailboxInfo, request: _Request) -> list[str]:
+def _flags(info: MailboxInfo, request: ListRequest) -> list[str]:
     flags = []
     if info.subscribed and ("SUBSCRIBED" in request.wanted or "SUBSCRIBED" in request.select):
         flags.append("\\Subscribed")
@@ -338,7 +182,7 @@ def _root(context: Context, reference: str) -> bytes:
 
 # --- LSUB -----------------------------------------------------------------------------------------------------------
 
-def _lsub_lines(context: Context, request: _Request, matches: Matcher, below: Matcher) -> Iterable[bytes]:
+def _lsub_lines(context: Context, request: ListRequest, matches: Matcher, below: Matcher) -> Iterable[bytes]:
     """Subscribed names; with "%" at the end of a pattern, also a parent of one, as \\Noselect (RFC 3501 section 6.3.9).
 
     below: what such patterns match.

@@ -25,7 +25,7 @@ from mailsuite.imap.commands.url_content import (
     parsed,
     token_of,
 )
-from mailsuite.imap.commands.urls import BadUrl, parse_url
+from mailsuite.imap.commands.urls import BadUrl, parse_url, told_url
 from mailsuite.imap.reply import NO, OK, Reply, astring, literal
 from mailsuite.imap.session import Command
 from mailsuite.imap.syntax import Argument, Atom
@@ -92,8 +92,7 @@ def do_urlfetch(context: Context, command: Command) -> Run:
             found = literal(found) if wanted is None else found
         except UrlRefused as error:
             yield b"* URLFETCH %b NIL\r\n" % astring(octets)
-            shown = octets.decode("utf-8", "surrogateescape")
-            yield f'* NO Failed to fetch URLAUTH "{shown}": {error}.\r\n'.encode("utf-8", "surrogateescape")
+            yield f'* NO Failed to fetch URLAUTH "{told_url(octets)}": {error}.\r\n'.encode("utf-8", "replace")
         else:
             yield b"* URLFETCH %b %b\r\n" % (astring(octets), found)
     return Reply(OK, "URLFETCH completed")

@@ -50,6 +50,11 @@ class ImapUrl:
     token: bytes = b""
 
 
+def told_url(octets: bytes) -> str:
+    """A URL for a reply's text or code: a literal may hold line ends, and "]" would end a code."""
+    return re.sub(r"[^ -\\^-~]", "?", octets.decode("ascii", "replace"))
+
+
 def parse_url(octets: bytes) -> ImapUrl:
     """An absolute URL of a message. Raises BadUrl."""
     if len(octets) > MAX_URL:
