@@ -338,6 +338,7 @@ class Connection(asyncio.Protocol):
             self._task = None
             self._close_reason = f"{HANDSHAKE_FAILED}: {openssl_text(error)}"
             self.abort()
+            self.connection_lost(error)         # a plain transport that gave its socket away tells nobody
             return
         self._task = None
         self._handshaking = False

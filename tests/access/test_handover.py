@@ -107,7 +107,7 @@ class PoolInside:
 
 
 @asynccontextmanager
-async def suite(folder: Path, more: str = "") -> AsyncIterator[tuple[int, int, AccessParent, DovecotSettings]]:
+async def suite(folder: Path, more: str = "", *, short: bool = False) -> AsyncIterator[tuple[int, int, AccessParent, DovecotSettings]]:
     """Ports for IMAP in the clear and with TLS."""
     made = ensure_certificates(folder / "tls", ["localhost"], datetime.datetime.now(datetime.UTC))
     conf = settings(folder, f"base_dir = {folder}\nssl_cert = <{made.chain}\nssl_key = <{made.key}\n"
@@ -127,7 +127,7 @@ async def suite(folder: Path, more: str = "") -> AsyncIterator[tuple[int, int, A
         for with_tls in (False, True):
             sock = socket.create_server(("127.0.0.1", 0))
             acceptors.append(Acceptor(Listener("imap", sock, tls=with_tls), lambda peer: LoginHandler(server, peer),
-                                      tls_for=server.context_for))
+                                      tls_for=server.context_for, short=short))
             acceptors[-1].start()
         plain, secret = (each.listener.sock.getsockname()[1] for each in acceptors)
         try:

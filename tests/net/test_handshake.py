@@ -87,9 +87,11 @@ def test_what_is_no_word_of_openssl(error: OSError, text: str) -> None:
 
 
 @pytest.mark.parametrize(("said", "why"), [(b"GET / HTTP/1.0\r\n\r\n", f": SSL_accept() failed: {NO_TLS}"), (b"", "")])
-def test_imaps_tells_of_who_got_no_tls(tmp_path: Path, said: bytes, why: str, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("short", [False, True])
+def test_imaps_tells_of_who_got_no_tls(tmp_path: Path, said: bytes, why: str, short: bool,
+                                       caplog: pytest.LogCaptureFixture) -> None:
     async def work() -> None:
-        async with suite(tmp_path) as (_, secret, _, _):
+        async with suite(tmp_path, short=short) as (_, secret, _, _):
             reader, writer = await asyncio.open_connection("127.0.0.1", secret)
             writer.write(said)
             writer.write_eof()
@@ -107,6 +109,33 @@ def test_imaps_tells_of_who_got_no_tls(tmp_path: Path, said: bytes, why: str, ca
     assert re.sub(r"(in )\d+|(session=<)[^>]+", r"\1\2", line) == (
         f"Disconnected: Connection closed{why} (no auth attempts in  secs): user=<>, rip=127.0.0.1, lip=127.0.0.1, "
         f"TLS handshaking: {handshaking}, session=<>")
+
+
+@pytest.mark.parametrize(("said", "why"), [(b"GET / HTTP/1.0\r\n\r\n", f"SSL_accept() failed: {NO_TLS}"),
+                                           (b"", "Connection closed")])
+@pytest.mark.parametrize("short", [False, True])
+def test_a_connection_that_ends_in_starttls_is_over(tmp_path: Path, said: bytes, why: str, short: bool,
+                                                    caplog: pytest.LogCaptureFixture) -> None:
+    """Sessions on plain transports stayed for ever, and were counted, when their handshake failed."""
+    async def work() -> None:
+        async with suite(tmp_path, short=short) as (plain, _, _, _):
+            reader, writer = await asyncio.open_connection("127.0.0.1", plain)
+            await reader.readline()
+            writer.write(b"a STARTTLS\r\n")
+            assert (await reader.readline()).startswith(b"a OK")
+            writer.write(said)
+            writer.write_eof()
+            await asyncio.wait_for(reader.read(), 20)
+            writer.close()
+            for _ in range(1000):
+                if caplog.records:
+                    break
+                await asyncio.sleep(0.01)
+
+    with caplog.at_level(logging.INFO):
+        asyncio.run(work())
+    [line] = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
+    assert f"TLS handshaking: {why}, session=<" in line
 
 
 def test_smtps_tells_of_who_got_no_tls(queue: Path, pair: Pair, caplog: pytest.LogCaptureFixture) -> None:  # noqa: F811
