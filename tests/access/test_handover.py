@@ -107,7 +107,8 @@ class PoolInside:
 
 
 @asynccontextmanager
-async def suite(folder: Path, more: str = "", *, short: bool = False) -> AsyncIterator[tuple[int, int, AccessParent, DovecotSettings]]:
+async def suite(folder: Path, more: str = "", *, short: bool = False) -> AsyncIterator[
+        tuple[int, int, AccessParent, DovecotSettings]]:
     """Ports for IMAP in the clear and with TLS."""
     made = ensure_certificates(folder / "tls", ["localhost"], datetime.datetime.now(datetime.UTC))
     conf = settings(folder, f"base_dir = {folder}\nssl_cert = <{made.chain}\nssl_key = <{made.key}\n"
