@@ -28,7 +28,8 @@ _WORDS = {logging.WARNING: "warning: ", logging.ERROR: "error: ", logging.CRITIC
 _DOVECOT_WORDS = {logging.DEBUG: "Debug", logging.INFO: "Info", logging.WARNING: "Warning",
                   logging.ERROR: "Error", logging.CRITICAL: "Fatal"}
 _SYSLOG_LEVEL = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\udc80-\udcff]")     # the last ones stand for octets that are no UTF-8
+_NOT_ASCII = re.compile(r"[^\x20-\x7e]")
 _LIBRARIES = ("cleanup", "bounce", "trivial-rewrite")
 ACCESS = "mailsuite.dovecot"
 _pid = os.getpid()
@@ -112,6 +113,10 @@ def _lines(record: logging.LogRecord) -> list[str]:
     return [_CONTROL.sub("?", text)]
 
 
+def _octet_marks(char: "re.Match[str]") -> str:
+    return "?" * len(char[0].encode("utf-8", "surrogateescape"))
+
+
 class _Stamp:
     """"Nov 21 04:00:05", made once a second."""
 
@@ -127,10 +132,11 @@ class _Stamp:
 
 class PostfixFormat:
     """Lines of the mail side. syslog_name: e.g. "postfix" or "postfix/submission". main_name: main.cf's, for lines of
-    what is a process of its own in Postfix and a library here: a service's own syslog_name is not theirs."""
+    what is a process of its own in Postfix and a library here: a service's own syslog_name is not theirs.
+    utf8: smtputf8_enable; without it each octet that is not ASCII becomes "?"."""
 
-    def __init__(self, syslog_name: str, main_name: str = "") -> None:
-        self.syslog_name = syslog_name
+    def __init__(self, syslog_name: str, main_name: str = "", *, utf8: bool = True) -> None:
+        self.syslog_name, self._utf8 = syslog_name, utf8
         self._names = dict.fromkeys(_LIBRARIES, main_name) if main_name else {}
         self._stamp, self.host = _Stamp(), os.uname().nodename.split(".")[0]
         self._heads: dict[tuple[str, int], str] = {}
@@ -143,6 +149,8 @@ class PostfixFormat:
         """One line of a file, as file_lines makes it."""
         if not text.isprintable():
             text = _CONTROL.sub("?", text)
+        if not self._utf8 and not text.isascii():
+            text = _NOT_ASCII.sub(_octet_marks, text)
         stamp = self._stamp
         said = stamp.text if int(now) == stamp.second else stamp.at(now)
         head = self._heads.get((name, _pid))
@@ -153,7 +161,10 @@ class PostfixFormat:
 
     def lines(self, record: logging.LogRecord) -> list[str]:
         word = _WORDS.get(record.levelno, "")
-        return [word + line for line in _lines(record)]
+        lines = _lines(record)
+        if not self._utf8:
+            lines = [_NOT_ASCII.sub(_octet_marks, line) for line in lines]
+        return [word + line for line in lines]
 
     def file_lines(self, record: logging.LogRecord) -> list[str]:
         head = f"{self._stamp.at(record.created)} {self.host} {self.tag(record)}: "

@@ -9,6 +9,7 @@ import getopt
 import logging
 import os
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
@@ -18,17 +19,34 @@ EX_USAGE, EX_DATAERR, EX_UNAVAILABLE, EX_SOFTWARE, EX_TEMPFAIL = 64, 65, 69, 70,
 
 
 _log_targets: dict[str, logging.Handler] = {}         # of log_also
+_directories: dict[str, Callable[[], str]] = {}       # of log_fatals
 
 
 def fatal(program: str, text: str, status: int, settings: "Settings | None" = None) -> NoReturn:
-    """One line on standard error, then out. With settings, or after log_also, one in the mail log as well."""
+    """One line on standard error, then out. With settings, or after log_also or log_fatals, one in the mail log too."""
     print(f"{program}: fatal: {text}", file=sys.stderr)
+    if settings is None and program in _directories:
+        settings = _settings_at(_directories.pop(program)())
     if settings is not None and program not in _log_targets:
         log_also(program, settings)
     if program in _log_targets:
         record = logging.LogRecord(f"mailsuite.{program}", logging.CRITICAL, "", 0, "%s", (text,), None)
         _log_targets[program].emit(record)
     sys.exit(status)
+
+
+def log_fatals(program: str, directory: Callable[[], str]) -> None:
+    """From now on `fatal` writes to the mail log that this configuration folder names, if it can be read."""
+    _directories[program] = directory
+
+
+def _settings_at(directory: str) -> "Settings | None":
+    from mailsuite.base.errors import ConfigError
+    from mailsuite.config.command import load_for_command
+    try:
+        return load_for_command(directory, lambda _: None)
+    except (ConfigError, OSError):
+        return None
 
 
 def warn(program: str, text: str) -> None:
@@ -73,7 +91,7 @@ def log_also(program: str, settings: "Settings", *, aloud: bool = True) -> loggi
     class Both(logging.Handler):
         def __init__(self) -> None:
             super().__init__()
-            form = log.PostfixFormat(settings.text("syslog_name"))
+            form = log.PostfixFormat(settings.text("syslog_name"), utf8=settings.text("smtputf8_enable") != "no")
             self.target: logging.Handler | None = None
             try:
                 file = log_file(settings)

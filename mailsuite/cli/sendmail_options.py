@@ -8,7 +8,7 @@ What only Sendmail knew is accepted and does nothing. What is wrong ends the com
 import os
 from dataclasses import dataclass, field
 
-from mailsuite.cli.mailcommand import EX_TEMPFAIL, default_directory, fatal, parse, warn
+from mailsuite.cli.mailcommand import EX_TEMPFAIL, default_directory, fatal, log_fatals, parse, warn
 
 PROGRAM = "sendmail"
 LETTERS = "A:B:C:F:GIL:N:O:R:UV:X:ab:ce:f:h:imno:p:r:q:tvx"
@@ -48,6 +48,10 @@ def read_options(argv: list[str], mode: str) -> tuple[Options, list[str]]:
     """The options and what follows them."""
     options = Options(mode=mode)
     given, words = parse(PROGRAM, _for_getopt(argv), LETTERS, USAGE, EX_TEMPFAIL)
+    for letter, value in given:
+        if letter == "-C":              # it says where the log is in which the others' errors are told
+            _option(options, "C", value)
+    log_fatals(PROGRAM, lambda: options.directory)
     for letter, value in given:
         _option(options, letter[1], value)
     if options.from_header and options.mode == "v":

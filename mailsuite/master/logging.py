@@ -61,7 +61,8 @@ class LogFiles:
 
 
 def mail_target(settings: "Settings", files: LogFiles) -> logging.Handler:
-    form = log.PostfixFormat(settings.text("syslog_name"), files.syslog_name)
+    form = log.PostfixFormat(settings.text("syslog_name"), files.syslog_name,
+                             utf8=settings.text("smtputf8_enable") != "no")
     file = log_file(settings)
     if file:
         return log.FileTarget(form, files.fd(*file))

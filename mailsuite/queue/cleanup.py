@@ -301,6 +301,7 @@ class Intake:
                 await inspect(self, inspectors, self._file.writer, self._header_size, self.cleanup.store.pool)
             if self.envelope.redirect:
                 await self.list.redirect(self.envelope.redirect)
+                self.envelope.filter = ""       # REDIRECT overrides FILTER and content_filter: header_checks(5)
         except Refused as error:
             self.trouble = self.trouble or error
         except OSError as error:

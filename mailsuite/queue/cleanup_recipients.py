@@ -11,7 +11,7 @@ Limits: duplicate_filter_limit recipients are remembered as doubles.
 
 from typing import TYPE_CHECKING
 
-from mailsuite.address.syntax import quote_local
+from mailsuite.address.syntax import quote_local, split_domain
 from mailsuite.base.errors import MailError, PermanentError
 from mailsuite.base.log import logger
 from mailsuite.queue.envelope import Envelope, Handling, Notify, Recipient, after_expansion
@@ -84,10 +84,12 @@ class RecipientList:
             await self.add(Recipient(address, address, f"rfc822;{quote_local(address)}", Notify.NEVER), canonical=False)
 
     async def redirect(self, address: str) -> None:
-        """One instead of all. Raises Refused."""
-        original = self.all[0].original if self.all else address
+        """One instead of all. It stands in the place of the first, by domain and name: its notices are about that one.
+        Raises Refused."""
+        first = min(self.all, key=lambda one: (split_domain(one.address.lower())[1], one.address.lower()),
+                    default=Recipient(address, address))
         self.clear()
-        await self.add(Recipient(address, original))
+        await self.add(Recipient(address, first.original, first.orcpt, first.notify))
 
     def clear(self) -> None:
         self.all.clear()

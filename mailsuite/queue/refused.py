@@ -12,10 +12,12 @@ class Refused(MailError):
     """An SMTP server answers `reply`, e.g. 552 5.3.4 Error: message file too big.
 
     reply: in other words than code, status and text; several lines have LF between, each with its code.
+    sort: of notify_classes; "": as code and status say.
     """
 
-    def __init__(self, code: int, status: str, public: str, *, detail: str = "", reply: str = "") -> None:
+    def __init__(self, code: int, status: str, public: str, *, detail: str = "", reply: str = "",
+                 sort: str = "") -> None:
         super().__init__(public, status=status, detail=detail)
-        self.code = code
+        self.code, self.sort = code, sort
         self.reply = reply or f"{code} {status} {public}"
         self.returned: Message | None = None       # what a notice can return, when the intake is `returnable`

@@ -218,7 +218,7 @@ def hello(config: ClientConfig, host: str, *, best_mx_of: str = "", esmtp: bool 
         yield Warn(f"host {host} replied to HELO/EHLO with my own hostname {config.my_name}")
         if best_mx_of:
             raise Trouble(f"mail for {best_mx_of} loops back to myself", status="5.4.6")
-    features = _features(config, reply)
+    features = offered(config, reply)
     if (limit := features.keywords.get("SIZE", "")) and not (limit.isascii() and limit.isdigit()):
         yield Warn(f"bad EHLO SIZE limit \"{limit}\" from {host}")
     if features.discarded:
@@ -226,7 +226,8 @@ def hello(config: ClientConfig, host: str, *, best_mx_of: str = "", esmtp: bool 
     return features
 
 
-def _features(config: ClientConfig, reply: Reply) -> Features:
+def offered(config: ClientConfig, reply: Reply) -> Features:
+    """What a reply to EHLO offers."""
     features = Features(esmtp=True)
     for line in reply.words[1:]:
         keyword, _, value = line.strip().replace("=", " ", 1 if line[:5].upper() == "AUTH=" else 0).partition(" ")

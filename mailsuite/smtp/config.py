@@ -15,7 +15,7 @@ class SessionConfig:
     footer_map: the same by smtpd_reject_footer_maps; None there: footer's. filters: smtpd_command_filter is asked.
     bare_lf_reply: what a line or message with a bare LF is refused with; "": it is not.
     min_rate: octets a second of a message at least, with deadlines for whole requests; 0: the time-out is for silence.
-    observed: milters or plug-ins want to hear of every command.
+    observed: milters or plug-ins want to hear of every command. proxied: smtpd_proxy_filter takes the mail.
     verp_delimiters, verp_filter: what XVERP stands for, and what XVERP=xy may ask for.
     burl: BURL is there for who has logged in (RFC 4468).
     standalone: a program on a pipe (sendmail -bs): no STARTTLS, no AUTH, no restrictions.
@@ -61,6 +61,7 @@ class SessionConfig:
     bare_lf_reply: str = ""
     min_rate: float = 0.0
     observed: bool = False
+    proxied: bool = False
     soft_bounce: bool = False
     verp_delimiters: str = "+="
     verp_filter: str = "-=+"

@@ -1,14 +1,14 @@
 """smtpd_proxy_filter: a content filter that answers before the client does (SMTPD_PROXY_README of Postfix).
 
     proxy = ProxyFilter(settings)                        one per process; raises ConfigError
-    intake = ProxyIntake(proxy, facts, envelope)         in the place of a queue file: nothing is queued here
-    await intake.recipient(recipient);  intake.write(octets)
+    intake = ProxyIntake(proxy, facts, envelope, begun)  in the place of a queue file: nothing is queued here
+    await intake.recipient(recipient);  await intake.start_content();  intake.write(octets)
     accepted = await intake.commit()                     the filter took it: accepted.reply is what it said
     intake.abort()
 
 The content is kept in a nameless file until it is whole, then goes to the filter, whose reply is the client's. With
-smtpd_proxy_options = speed_adjust the filter hears nothing before that; else MAIL and RCPT are asked as the client says
-them, and a refusal is the client's as well. The filter queues what it accepts (it sends it on to another smtpd); when
+smtpd_proxy_options = speed_adjust the filter hears nothing before that; else MAIL (with the first recipient), RCPT and
+DATA are asked as the client says them, and a refusal is the client's as well. The filter queues what it accepts (it sends it on to another smtpd); when
 it cannot be reached, or breaks off, the client is told to try again: 451 4.3.0. Raises Refused with the filter's reply.
 Limits: smtpd_proxy_timeout for each reply; message_size_limit is the session's.
 """
@@ -29,7 +29,7 @@ from mailsuite.smtp.client import ClientConnection, Endpoint
 from mailsuite.smtp.client_body import Body, encode_body
 from mailsuite.smtp.client_params import TIMEOUTS, ClientConfig
 from mailsuite.smtp.client_reply import Reply
-from mailsuite.smtp.client_session import Features, Receive, Send, SendBody, Step, Trouble, greeting, hello
+from mailsuite.smtp.client_session import Features, Receive, Send, SendBody, Step, Trouble, greeting, offered
 from mailsuite.smtp.syntax import xtext
 
 if TYPE_CHECKING:
@@ -56,19 +56,31 @@ class ProxyFilter:
         self._root = settings.text("queue_directory")
         self._endpoint = _endpoint(self.name)
         self._config = replace(ClientConfig.of(settings, "smtp"), helo_name=settings[params.SMTPD_PROXY_EHLO],
-                               timeouts=dict.fromkeys(TIMEOUTS["smtp"], self.timeout_s), never_send_ehlo=False,
+                               timeouts=dict.fromkeys(TIMEOUTS["smtp"], self.timeout_s),
                                discard_keywords=frozenset())
 
     async def open(self) -> tuple[ClientConnection, Features]:
-        """Connect and say EHLO. Raises Trouble."""
+        """Connect and say EHLO. Raises Trouble; Refused when the filter says no to EHLO, which is told."""
         connection = await ClientConnection.open(self._endpoint, timeout_s=self.timeout_s, unix_root=self._root)
         try:
-            await connection.run(greeting(self._config, connection.host))
-            features = await connection.run(hello(self._config, connection.host))
+            await connection.run(greeting(self._config, connection.host, own=False))
+            command = f"EHLO {self._config.helo_name}"
+            reply = await connection.run(_exchange("EHLO", command, self.timeout_s))
+            if reply.kind != 2:
+                self.warn_rejected(command, reply)
+                raise _away()
+            features = offered(self._config, reply)
         except BaseException:
             connection.abort()
             raise
         return connection, features
+
+    def warn_rejected(self, command: str, reply: Reply) -> None:
+        log.warning('proxy %s rejected "%s": "%s"', self.name, command, "\r\n".join(reply.lines))
+
+    def warn_lost(self, trouble: Trouble) -> None:
+        log.warning("timeout talking to proxy %s" if "timed out" in trouble.public else "lost connection with proxy %s",
+                    self.name)
 
     async def close(self, connection: ClientConnection) -> None:
         await connection.quit(self._config)
@@ -87,12 +99,15 @@ def _endpoint(name: str) -> Endpoint:
 
 
 class ProxyIntake:
-    """One message on its way through the filter, in the place of queue.cleanup.Intake."""
+    """One message on its way through the filter, in the place of queue.cleanup.Intake.
+
+    begun: called once the filter took the sender (with speed_adjust: once it would be told of one).
+    """
 
     queue_id = ""
 
-    def __init__(self, proxy: ProxyFilter, facts: "Facts", envelope: Envelope) -> None:
-        self._proxy, self._facts, self.envelope = proxy, facts, envelope
+    def __init__(self, proxy: ProxyFilter, facts: "Facts", envelope: Envelope, begun: Callable[[], None]) -> None:
+        self._proxy, self._facts, self.envelope, self._begun = proxy, facts, envelope, begun
         self.inspectors: list[Inspector] = []            # nobody asks them: the message is not ours
         self.size = 0
         # Without a name, in the queue's own file system: /tmp may be small, and memory too.
@@ -100,19 +115,30 @@ class ProxyIntake:
         self._commands: list[tuple[str, str]] = []       # what the filter is told later: stage, command
         self._connection: ClientConnection | None = None
         self._features = Features()
-        self._greeted = self._broken = False
+        self._greeted = self._broken = self._started = False
 
     async def recipient(self, recipient: Recipient) -> None:
         """One that our policy accepted. Raises Refused: the filter does not, or not the sender."""
         commands = [] if self._greeted else [("MAIL FROM", _mail(self._facts))]
         commands.append(("RCPT TO", _rcpt(self._facts, recipient)))
         if self._proxy.late:
-            self._greeted = True
             self._commands += commands
+            self._sender_taken()
             return
         for stage, command in commands:
             await self._ask(stage, command)
+            self._sender_taken()
+
+    def _sender_taken(self) -> None:
+        if not self._greeted:
             self._greeted = True
+            self._begun()
+
+    async def start_content(self) -> None:
+        """The client says DATA, or its first BDAT. Raises Refused."""
+        if not self._proxy.late and not self._started:
+            await self._ask("DATA", "DATA")
+            self._started = True
 
     def write(self, octets: bytes) -> None:
         """Content, LF line ends. Never raises: commit tells."""
@@ -131,20 +157,21 @@ class ProxyIntake:
                 raise _away()
             for stage, command in self._commands:
                 await self._ask(stage, command)
-            await self._ask("DATA", "DATA")
+            if not self._started:
+                await self._ask("DATA", "DATA")
             reply = await self._run(_body(self._proxy.timeout_s), self._blocks())
             if reply.kind != 2:
                 raise _refused(reply)
         except Refused as error:
             self._note("reject", error.reply)
             raise
-        self._note("accept", reply.text)
+        self._note("accept", "\n".join(reply.lines))
         await self._leave()
-        return Accepted("", self.size, reply.text)
+        return Accepted("", self.size, "\n".join(reply.lines))
 
     def _note(self, what: str, reply: str) -> None:
         facts = self._facts
-        log.info("proxy-%s: END-OF-MESSAGE: %s; from=<%s> to=<%s> proto=%s helo=<%s>", what, reply.replace("\n", " "),
+        log.info("proxy-%s: END-OF-MESSAGE: %s; from=<%s> to=<%s> proto=%s helo=<%s>", what, reply.replace("\n", "\r\n"),
                  quote_local(facts.sender or ""), quote_local(facts.first_recipient), facts.protocol, facts.helo or "")
 
     def _blocks(self) -> Iterator[bytes]:
@@ -155,7 +182,7 @@ class ProxyIntake:
         """Raises Refused: the filter says no, or is away; a line in the log says so."""
         reply = await self._run(_exchange(stage, command, self._proxy.timeout_s))
         if reply.kind != (3 if stage == "DATA" else 2):
-            log.warning('proxy %s rejected "%s": "%s"', self._proxy.name, command, reply.text.replace("\n", " "))
+            self._proxy.warn_rejected(command, reply)
             raise _refused(reply)
 
     async def _connected(self) -> ClientConnection:
@@ -168,9 +195,14 @@ class ProxyIntake:
                 for command in _xforward(self._facts, self._features):
                     await self._connection.run(_exchange("XFORWARD", command, self._proxy.timeout_s))
             except Trouble as trouble:
-                why = trouble.public.rpartition(": ")[2] if trouble.public.startswith("connect to") else trouble.public
-                log.warning("connect to proxy filter %s: %s", self._proxy.name, why)
-                raise _away() from trouble
+                if trouble.unreached:
+                    log.warning("connect to proxy filter %s: %s", self._proxy.name, trouble.public.rpartition(": ")[2])
+                elif trouble.reply:
+                    log.warning("proxy %s: %s", self._proxy.name, trouble.public)
+                else:
+                    self._proxy.warn_lost(trouble)
+                self._drop()
+                raise _away("resource" if trouble.unreached else "policy") from trouble
         return self._connection
 
     async def _run(self, dialogue: Generator[Step, Reply, Reply], body: Iterable[bytes] = ()) -> Reply:
@@ -179,7 +211,7 @@ class ProxyIntake:
         try:
             return await connection.run(dialogue, body=Body(body, self._proxy.timeout_s))
         except Trouble as trouble:
-            log.warning("proxy %s: %s", self._proxy.name, trouble.public)
+            self._proxy.warn_lost(trouble)
             self._drop()
             raise _away() from trouble
         except OSError as error:
@@ -205,11 +237,12 @@ class ProxyIntake:
 
 def _refused(reply: Reply) -> Refused:
     """The filter's words are the client's."""
-    return Refused(reply.code, reply.dsn, reply.text, reply=reply.text)
+    return Refused(reply.code, reply.dsn, reply.text, reply="\n".join(reply.lines))
 
 
-def _away() -> Refused:
-    return Refused(451, "4.3.0", "Error: queue file write error")       # as Postfix says it
+def _away(sort: str = "policy") -> Refused:
+    """In Postfix's words. sort: "resource" where the filter cannot be reached: that is told to Postmaster."""
+    return Refused(451, "4.3.0", "Error: queue file write error", sort=sort)
 
 
 def _exchange(stage: str, command: str, timeout_s: float) -> Generator[Step, Reply, Reply]:

@@ -367,7 +367,7 @@ class SmtpHandler:
 
     async def _begin(self) -> None:
         """A queue file and an id are due: the first recipient was accepted, or the sender. Raises Refused."""
-        server, facts, client = self.server, self.facts, self.facts.client
+        server, facts = self.server, self.facts
         envelope = Envelope(
             sender=facts.sender or "", local=await self._is_local(), handling=server.handling,
             arrival_time=time.time(), encoding=facts.encoding, smtputf8=facts.smtputf8, envid=facts.envid,
@@ -375,14 +375,19 @@ class SmtpHandler:
             require_tls="yes" if facts.require_tls else "",
             origin=self._origin())
         if server.proxy is not None:
-            self._intake = ProxyIntake(server.proxy, facts, envelope)
+            self._intake = ProxyIntake(server.proxy, facts, envelope, self._note_client)
         else:
             self._intake = server.cleanup.begin(envelope)
             self._intake.inspectors = self._observers.inspectors(facts, self._intake)
         facts.queue_id = self._intake.queue_id
         self._header_due = True
-        said = f"client={client.host}"
-        forwarded = facts.forwarded
+        if server.proxy is None:
+            self._note_client()
+
+    def _note_client(self) -> None:
+        """The line that names the client: a message begins."""
+        facts, forwarded = self.facts, self.facts.forwarded
+        said = f"client={facts.client.host}"
         if forwarded is not None:
             said += f", orig_queue_id={forwarded.ident}" if forwarded.ident else ""
             said += f", orig_client={forwarded.host}"
@@ -429,7 +434,12 @@ class SmtpHandler:
             if policy.judges_data and (refusal := await policy.data(facts)) is not None:
                 return refusal
             facts.recipient = facts.first_recipient
-            return await self._observers.data(facts)
+            answer = await self._observers.data(facts)
+            if isinstance(self._intake, ProxyIntake) and not isinstance(answer, Refusal):
+                await self._intake.start_content()
+            return answer
+        except MailError as error:
+            return self._refusal(error)
         finally:
             facts.recipient = None
 
@@ -495,7 +505,7 @@ class SmtpHandler:
     def _refusal(self, error: MailError) -> Refusal:
         """A reply for what the queue says."""
         if isinstance(error, Refused):
-            return Refusal(error.reply, _SORTS.get(f"{error.code} {error.status}", "policy"))
+            return Refusal(error.reply, error.sort or _SORTS.get(f"{error.code} {error.status}", "policy"))
         if isinstance(error, TemporaryError):                               # Postfix's word for all that may pass
             return Refusal("451 4.3.0 Error: queue file write error", "resource")
         return Refusal(f"554 {error.status} Error: {error.public}", "software")

@@ -52,6 +52,7 @@ def make_config(settings: "Settings", policy: "Policy | None", rates: Rates, *,
     sasl = settings[params.SMTPD_SASL_AUTH_ENABLE] or plugin_logins
     discard: tuple[str, ...] = settings[params.SMTPD_DISCARD_EHLO_KEYWORDS]
     noop: tuple[str, ...] = settings[params.SMTPD_NOOP_COMMANDS]
+    proxied = policy is not None and bool(settings[params.SMTPD_PROXY_FILTER].strip())
     return SessionConfig(
         hostname=settings[params.MYHOSTNAME], banner=settings[params.SMTPD_BANNER],
         line_limit=settings[params.LINE_LENGTH_LIMIT], message_size_limit=settings[params.MESSAGE_SIZE_LIMIT],
@@ -84,7 +85,7 @@ def make_config(settings: "Settings", policy: "Policy | None", rates: Rates, *,
         (sasl or bool(settings.text("smtpd_discard_ehlo_keyword_address_maps"))),
         ask_helo=policy is not None and (observed or policy.judges_helo),
         ask_mail=policy is not None and (observed or policy.judges_mail or not settings[params.SMTPD_DELAY_OPEN]),
-        ask_data=policy is not None and (observed or policy.judges_data), observed=observed,
+        ask_data=policy is not None and (observed or policy.judges_data or proxied), observed=observed, proxied=proxied,
         verp_delimiters=settings[DEFAULT_VERP_DELIMITERS], verp_filter=settings[VERP_DELIMITER_FILTER],
         soft_bounce=settings[params.SOFT_BOUNCE], standalone=policy is None)
 

@@ -34,6 +34,16 @@ def test_grammar(lines, emit, want: str) -> None:
     assert len(lines()) == 1 and re.fullmatch(want, lines()[0])
 
 
+@pytest.mark.parametrize(("utf8", "want"), [(True, "from=<ü?@x>"), (False, "from=<???@x>")])
+def test_octets_beyond_ascii(utf8: bool, want: str) -> None:
+    """smtputf8_enable = no: "?" for each octet. What is no UTF-8 never stands in the log."""
+    form = log.PostfixFormat("postfix", utf8=utf8)
+    said = "from=<ü\udcff@x>"
+    record = logging.LogRecord("mailsuite.smtpd", logging.INFO, "", 0, said, None, None)
+    assert form.lines(record) == [want]
+    assert form.line("mailsuite.smtpd", logging.INFO, said, 0.0).endswith(f": {want}\n")
+
+
 def test_a_traceback_has_the_prefix_on_every_line(lines) -> None:
     try:
         raise ValueError("x")

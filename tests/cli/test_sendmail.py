@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mailsuite.cli import sendmail
+from mailsuite.cli import mailcommand, sendmail
 from mailsuite.cli.sendmail_content import Content
 from mailsuite.cli.sendmail_options import DEFAULT, Options, read_options
 from mailsuite.queue.access import refused_sender
@@ -48,6 +48,16 @@ def test_wrong_options(words: list[str], error: str, capsys: pytest.CaptureFixtu
         options(*words)
     assert ended.value.code == 75
     assert capsys.readouterr().err == f"sendmail: fatal: {error}\n"
+
+
+def test_a_wrong_option_is_in_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the folder that -C names, wherever it stands."""
+    monkeypatch.setattr(mailcommand, "_log_targets", {})
+    (tmp_path / "main.cf").write_text(f"maillog_file = {tmp_path}/log\nmaillog_file_prefixes = /\n")
+    (tmp_path / "master.cf").write_text("")
+    with pytest.raises(SystemExit):
+        options("-qf", "-C", str(tmp_path))
+    assert (tmp_path / "log").read_text().endswith(": fatal: -qf is not implemented\n")
 
 
 def test_options_that_only_sendmail_knew() -> None:

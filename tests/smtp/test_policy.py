@@ -3,17 +3,21 @@
 import asyncio
 import logging
 from collections.abc import Mapping
+from types import SimpleNamespace
 
 import pytest
 
 from mailsuite.base.errors import ConfigError, TemporaryError
 from mailsuite.config.settings import Settings
 from mailsuite.dns.resolver import Answer, DnsError, Mx
+from mailsuite.maps.maps import Found
 from mailsuite.rewrite.rewriter import Rewriter
 from mailsuite.sasl.auth_client import Mechanism
 from mailsuite.smtp.facts import Client, Facts
+from mailsuite.smtp.policy.access import judge_result
 from mailsuite.smtp.policy.blocklists import parse_block_list
 from mailsuite.smtp.policy.delegation import request
+from mailsuite.smtp.policy.judge import Judge
 from mailsuite.smtp.policy.policy import Policy
 from mailsuite.smtp.policy.rates import Rates
 from mailsuite.smtp.server_options import allowed_mechanisms
@@ -42,8 +46,8 @@ class Dns:
     async def addresses(self, name: str, *, family: str = "any", use_hosts: bool = True) -> Answer[object]:
         return Answer(self._find(name, "A"))
 
-    async def txt(self, name: str) -> Answer[object]:
-        return Answer(self._find(name, "TXT"))
+    async def records(self, name: str, kind: str) -> Answer[object]:
+        return Answer(self._find(name, kind))
 
 
 def make(zone: Mapping[str, object] | None = None, **values: str) -> Policy:
@@ -155,7 +159,7 @@ def test_unknown_sender_domain(zone: dict[str, object], want: str) -> None:
 
 
 def test_block_lists() -> None:
-    policy = make({"9.2.0.192.bl.test A": ("127.0.0.3",), "9.2.0.192.bl.test TXT": (b"bad",)},
+    policy = make({"9.2.0.192.bl.test A": ("127.0.0.3",), "9.2.0.192.bl.test TXT": (SimpleNamespace(strings=(b"bad", b"more")),)},
                   smtpd_client_restrictions="reject_rbl_client bl.test=127.0.0.[2..5]")
     assert reply(policy) == "554 5.7.1 Service unavailable; Client host [192.0.2.9] blocked using bl.test; bad"
     block = parse_block_list(policy.resources, "x=127.0.0.[2;4..6]")
@@ -283,3 +287,37 @@ def test_the_log_lines_of_warn_info_and_hold(caplog: pytest.LogCaptureFixture, r
     with caplog.at_level(logging.INFO, "mailsuite.smtpd"):
         reply(policy)
     assert want in caplog.text
+
+
+@pytest.mark.parametrize(("words", "want", "said"), [
+    ("check_policy_service", "451 4.3.5 Server configuration error",
+     "restriction check_policy_service must be followed by transport:server"),
+    ("sleep", "451 4.3.5 Server configuration error", "restriction sleep must be followed by number"),
+    ("sleep x, permit", "451 4.3.5 Server configuration error", "restriction sleep must be followed by number"),
+    ("reject_rbl_client", "", "restriction reject_rbl_client requires domain name argument"),
+    ("permit_rhswl_client", "", "restriction permit_rhswl_client requires domain name argument"),
+    ("check_address_map static:x", "451 4.3.5 Server configuration error",
+     'unknown smtpd restriction: "check_address_map"'),
+    ("check_ccert_access static:reject", "", 'check_ccert_access is requested, but "smtpd_tls_ask_ccert = no"'),
+    ("check_sender_access static:round", "451 4.3.5 Server configuration error",
+     "access table static:round entry round causes unreasonable recursion"),
+])
+def test_slips(words: str, want: str, said: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A wrong argument shows when the restriction is reached; the texts are Postfix's."""
+    policy = make(smtpd_recipient_restrictions=words, smtpd_restriction_classes="round",
+                  round="check_sender_access static:round")
+    assert reply(policy, facts()) == want
+    assert said in caplog.messages
+
+
+def test_an_empty_answer_of_a_service_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    judge = Judge(make().resources, facts())
+    assert asyncio.run(judge_result(judge, Found("  ", "inet:127.0.0.1:9"))) is None
+    assert caplog.messages == ["access table inet:127.0.0.1:9 entry  has empty value"]
+
+
+def test_a_table_that_cannot_be_asked_is_no_software_error() -> None:
+    policy = make(smtpd_recipient_restrictions="check_sender_access fail:x")
+    refusal = asyncio.run(policy.rcpt(facts()))
+    assert refusal is not None and refusal.sort == "policy"
+    assert refusal.reply == "451 4.3.5 <a@b.test>: Sender address rejected: Server configuration error"

@@ -25,7 +25,7 @@ class Filter:
 
     async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: list[str]) -> str:
         if address.startswith("ben") and b"refuse-ben" in str(envelope.mail_from).encode():
-            return "550 5.1.1 not him"
+            return "550-5.1.1 not\r\n550 5.1.1 him"
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 Ok"
 
@@ -66,6 +66,19 @@ def filtered_suite(options: str) -> Iterator[tuple[Suite, Filter, Controller]]:
                 controller.stop()
 
 
+def test_a_reset_forgets_the_message() -> None:
+    with filtered_suite("") as (suite, handler, _), smtplib.SMTP("127.0.0.1", suite.ports["smtp"], timeout=40) as smtp:
+        smtp.ehlo("client.test")
+        for recipient in (suite.first, suite.second):
+            smtp.mail("x@else.test")
+            assert smtp.rcpt(recipient)[0] == 250
+            if recipient == suite.first:
+                smtp.rset()
+        assert smtp.data("Subject: s\r\n\r\nfor one\r\n")[0] == 250
+        suite.wait_messages(suite.second, 1)
+        assert len(handler.seen) == 1 and suite.log().count("to=<") == suite.log().count(f"to=<{suite.second}>")
+
+
 def send(suite: Suite, text: str, sender: str = "x@else.test", *, to: list[str] | None = None) -> tuple[int, str]:
     """The reply to the message."""
     with smtplib.SMTP("127.0.0.1", suite.ports["smtp"], timeout=40) as smtp:
@@ -88,7 +101,8 @@ def test_the_filter_answers(options: str) -> None:
         assert send(suite, "EICAR") == (554, "5.7.0 virus found")
         assert send(suite, "break off") == (451, "4.3.0 Error: queue file write error")
         reply = send(suite, "x", "refuse-ben@else.test", to=[suite.first, suite.second])
-        assert reply == (550, "5.1.1 not him")
+        assert reply == (550, "5.1.1 not\n5.1.1 him")
+        assert "rejected \"RCPT TO:<" in suite.log() and '"550-5.1.1 not??550 5.1.1 him"' in suite.log()
         big = "0123456789" * 7 + "\r\n"
         assert send(suite, big * 20_000)[0] == 250
         assert len(suite.wait_messages(suite.first, 2)[-1]) > 0

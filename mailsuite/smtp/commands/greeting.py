@@ -9,7 +9,7 @@ from mailsuite.smtp.commands.mail import abandon
 from mailsuite.smtp.commands.proxy import XCLIENT_NAMES, XFORWARD_NAMES
 from mailsuite.smtp.outcome import Done, Outcome, Pending, refused
 from mailsuite.smtp.reply import encode_lines
-from mailsuite.smtp.syntax import Word, neuter_helo
+from mailsuite.smtp.syntax import Word, neuter_helo, printable
 
 if TYPE_CHECKING:
     from mailsuite.smtp.session import ServerSession
@@ -36,7 +36,7 @@ def _hello(session: "ServerSession", words: list[Word], verb: str) -> Outcome:
     name = " ".join(word.text for word in words[1:])
     if not session.config.ask_helo:
         return _accept_hello(session, name, verb)
-    before, session.facts.helo = session.facts.helo, neuter_helo(name)
+    before, session.facts.helo = session.facts.helo, printable(name)     # who judges it sees what was said
 
     def judged(answer: object) -> Outcome:
         if isinstance(answer, questions.Refusal):

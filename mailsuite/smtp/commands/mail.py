@@ -34,7 +34,8 @@ def abandon(session: "ServerSession", then: Callable[[], Outcome]) -> Outcome:
         session.overshoot = 0
         return then()
 
-    if session.facts.queue_id or (session.config.observed and session.facts.sender is not None):
+    known = session.config.observed or session.config.proxied       # a filter's message has no id
+    if session.facts.queue_id or (known and session.facts.sender is not None):
         return Pending(questions.Abandon(), lambda _: forget())
     return forget()
 

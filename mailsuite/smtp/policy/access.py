@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mailsuite.smtp.policy.resources import Resources
 
 log = logger("smtpd")
+_DIGITS = re.compile(r"[0-9]+")
 _CODE = re.compile(r"([45]\d\d)(?:\s+|$)")
 
 
@@ -94,13 +95,18 @@ async def judge_result(judge: Judge, found: Found | None) -> Verdict:
     if found is None:
         return None
     value = found.value.strip()
+    if not value:
+        log.warning("access table %s entry %s has empty value", found.table, value)
+        return None
     word, *more = value.split(None, 1)
     rest = more[0].strip() if more else ""
     action = ACTIONS.get(word.upper())
-    if action is not None:
-        return action(judge, rest, found.table)
-    if value.isdigit() and value.isascii():
-        return PERMIT           # some tables hold time stamps: pop-before-smtp
+    # All digits permit: some tables hold time stamps (pop-before-smtp).
+    verdict = action(judge, rest, found.table) if action is not None else PERMIT if _DIGITS.fullmatch(value) else None
+    if action in (_permit, _discard) or verdict is PERMIT:
+        await judge.note_permit(word, judge.kind, judge.name, f"from {found.table}")
+    if action is not None or verdict is not None:
+        return verdict
     code = _CODE.match(value)
     if code is not None:
         text = value[code.end():]
@@ -111,13 +117,17 @@ async def judge_result(judge: Judge, found: Found | None) -> Verdict:
         log.warning("do not specify lookup tables inside SMTPD access maps")
         log.warning("define a restriction class and specify its name instead.")
         judge.server_error()
+    if judge.nested_too_deeply:
+        log.warning("access table %s entry %s causes unreasonable recursion", found.table, value)
+        judge.server_error()
     return await judge.sublist(parse_list(value, judge.resources, judge.resources.classes, tables=False))
 
 
 async def judge_as(judge: Judge, name: str, kind: str, found: "Found | Awaitable[Found | None] | None") -> Verdict:
     """Judge a table's result (or a look-up that is still to be made) with what was looked up as the culprit.
 
-    A table that cannot be asked ends the command: 451 4.3.5 <name>: kind rejected: Server configuration error.
+    A table that cannot be asked refuses: 451 4.3.5 <name>: kind rejected: Server configuration error. That is no
+    software error: Postmaster gets no transcript of it.
     """
     before = judge.name, judge.kind
     judge.name, judge.kind = name, kind
@@ -126,8 +136,7 @@ async def judge_as(judge: Judge, name: str, kind: str, found: "Found | Awaitable
             try:
                 found = await found
             except TemporaryError:
-                judge.server_error(f"<{name}>: {kind} rejected: ")
-                return None
+                return judge.reject_named(451, "4.3.5", "Server configuration error")
         return await judge_result(judge, found)
     finally:
         judge.name, judge.kind = before

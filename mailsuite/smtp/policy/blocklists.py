@@ -69,10 +69,11 @@ async def _listed(judge: Judge, name: str, block: BlockList) -> tuple[bool, str]
     if not any(block.counts(address) for address in answer.records):
         return False, ""
     try:
-        texts = await resolver.txt(name)
+        texts = await resolver.records(name, "TXT")
     except DnsError:
         return True, ""
-    return True, texts.records[0].decode("utf-8", "replace") if texts.records else ""
+    # The first string of the first record, as in Postfix.
+    return True, texts.records[0].strings[0].decode("utf-8", "replace") if texts.records else ""
 
 
 def _reversed(address: str) -> str:

@@ -145,6 +145,8 @@ async def check_ccert_access(judge: Judge, argument: object) -> Verdict:
         judge.server_error()
         return None
     who = certificate_of(judge)
+    if who is None and not judge.resources.asks_certificate:
+        log.warning("check_ccert_access is requested, but \"smtpd_tls_ask_ccert = no\"")
     for field in argument.order if who is not None else ():
         key = getattr(who, field)
         if key:

@@ -125,7 +125,7 @@ def _service(resources: "Resources", text: str) -> Service:
     settings = resources.settings
     kind, _, rest = words[0].partition(":")
     if kind not in ("inet", "unix") or not rest:
-        raise ConfigError(f"bad policy service \"{words[0]}\": use inet:host:port or unix:path")
+        raise ConfigError(f"invalid transport name: {kind} in service: {words[0]}")
     if kind == "unix" and not rest.startswith("/"):
         rest = f"{settings.text('queue_directory')}/{rest}"
     service = Service(

@@ -70,9 +70,14 @@ class Judge:
             self.name, self.kind = before
             self.warn_only = False
 
+    @property
+    def nested_too_deeply(self) -> bool:
+        """Whether a table's result may not begin another list."""
+        return self._depth >= DEPTH_LIMIT
+
     async def sublist(self, steps: "Sequence[Step]") -> Verdict:
         """A list inside a list. Raises TemporaryError, ServerError."""
-        if self._depth >= DEPTH_LIMIT:
+        if self._depth > DEPTH_LIMIT + 1:          # classes that name each other; tables complain before
             log.warning("restriction lists nested too deeply at %s", self.name)
             self.server_error()
         self._depth += 1
@@ -90,9 +95,8 @@ class Judge:
                 if verdict is not None:
                     if step.name in _FINAL and at + 1 < len(steps) and not outer_warn:
                         log.warning("restriction `%s' after `%s' is ignored", steps[at + 1].name, step.name)
-                    if self.tells_permits and not self.resources.logged_permits.empty and not isinstance(
-                            verdict, Refusal):
-                        await self._note_permit(step)
+                    if not isinstance(verdict, Refusal):
+                        await self._tell_permit(step)
                     return verdict
                 if self.defer_if_permit is not None and self.defer_if_reject is not None:
                     return None
@@ -101,11 +105,15 @@ class Judge:
             self._depth -= 1
             self.warn_only = outer_warn
 
-    async def _note_permit(self, step: "Step") -> None:
-        """smtpd_log_access_permit_actions."""
-        table = step.text if step.name.startswith("check_") else ""
-        action = "OK" if table else step.name
-        if step.name in self.resources.classes or not await self.resources.logged_permits.matches(action):
+    async def note_permit(self, action: str, kind: str, name: str, how: str) -> None:
+        """smtpd_log_access_permit_actions. how: "from TABLE", or empty."""
+        permits = self.resources.logged_permits
+        if self.tells_permits and not permits.empty and await permits.matches(action):
+            self.note("permit", f"action={action} for {kind}={name} {how}")
+
+    async def _tell_permit(self, step: "Step") -> None:
+        """As a restriction permits; tables, services and classes tell of it where their results are judged."""
+        if step.name.startswith("check_") or step.name in self.resources.classes:
             return
         facts = self.facts
         kind, name = next(((kind, name) for part, kind, name in (
@@ -115,7 +123,7 @@ class Judge:
             ("Client host", facts.client.host))
         if step.name == "permit":
             kind, name = self.kind, self.name
-        self.note("permit", f"action={action} for {kind}={name} {f'from {table}' if table else ''}")
+        await self.note_permit(step.name, kind, name, "")
 
     async def _told(self, step: "Step", trace: Trace) -> Verdict:
         """Carry out a restriction, and report what it said."""

@@ -38,6 +38,7 @@ class Restriction(NamedTuple):
     prepare: "Callable[[Resources, str], object] | None" = None
 
 
+_ADDRESS_MAP = "check_address_map"         # only local_header_rewrite_clients knows it
 RESTRICTIONS: dict[str, Restriction] = {}
 
 
@@ -57,7 +58,12 @@ async def _unknown(judge: Judge, argument: object) -> Verdict:
 
 
 async def _incomplete(judge: Judge, argument: object) -> Verdict:
-    log.warning("restriction %s needs an argument", argument)
+    """What needs an argument stands last; a DNS list without a name is passed over, as in Postfix."""
+    name = str(argument)
+    if "bl_" in name or "wl_" in name:
+        log.warning("restriction %s requires domain name argument", name)
+        return None
+    log.warning("restriction %s must be followed by %s", name, "number" if name == "sleep" else "transport:server")
     judge.server_error()
     return None
 
@@ -88,7 +94,7 @@ def parse_list(text: str, resources: "Resources", classes: Mapping[str, list[Ste
         word = words[at]
         at += 1
         name = word.lower()
-        entry = RESTRICTIONS.get(name)
+        entry = RESTRICTIONS.get(name) if name != _ADDRESS_MAP or default == _ADDRESS_MAP else None
         if name == "warn_if_reject":
             steps.append(Step(name, _nothing, warns=True))
         elif entry is not None and entry.prepare is None:

@@ -33,6 +33,7 @@ class Resources:
         self.access_parents = parents_match(settings, "smtpd_access_maps")
         self.delimiter = settings.text("recipient_delimiter")
         self.sasl = settings[params.SMTPD_SASL_AUTH_ENABLE]
+        self.asks_certificate = settings[params.SMTPD_TLS_ASK_CCERT]
         self.null_key = settings[params.SMTPD_NULL_ACCESS_LOOKUP_KEY]
         self.soft_bounce = settings[params.SOFT_BOUNCE]
         self.access_reject_code = settings[params.ACCESS_MAP_REJECT_CODE]

@@ -46,9 +46,12 @@ async def defer_if_reject(judge: Judge, argument: object) -> Verdict:
     return None
 
 
-@restriction("sleep", prepare=lambda resources, text: min(float(text), SLEEP_LIMIT_S) if text.isdigit() else 0.0)
+@restriction("sleep", prepare=lambda resources, text: min(float(text), SLEEP_LIMIT_S) if text.isdigit() else None)
 async def sleep(judge: Judge, argument: object) -> Verdict:
-    assert isinstance(argument, float)
+    if not isinstance(argument, float):
+        log.warning("restriction sleep must be followed by number")
+        judge.server_error()
+        return None
     await asyncio.sleep(argument)
     return None
 
