@@ -19,24 +19,28 @@ EX_USAGE, EX_DATAERR, EX_UNAVAILABLE, EX_SOFTWARE, EX_TEMPFAIL = 64, 65, 69, 70,
 
 
 _log_targets: dict[str, logging.Handler] = {}         # of log_also
-_directories: dict[str, Callable[[], str]] = {}       # of log_fatals
+_directories: dict[str, Callable[[], str]] = {}       # of log_trouble
 
 
 def fatal(program: str, text: str, status: int, settings: "Settings | None" = None) -> NoReturn:
-    """One line on standard error, then out. With settings, or after log_also or log_fatals, one in the mail log too."""
+    """One line on standard error, then out. With settings, log_also or log_trouble in the mail log too."""
     print(f"{program}: fatal: {text}", file=sys.stderr)
-    if settings is None and program in _directories:
-        settings = _settings_at(_directories.pop(program)())
-    if settings is not None and program not in _log_targets:
-        log_also(program, settings)
-    if program in _log_targets:
-        record = logging.LogRecord(f"mailsuite.{program}", logging.CRITICAL, "", 0, "%s", (text,), None)
-        _log_targets[program].emit(record)
+    _write_log(program, logging.CRITICAL, text, settings)
     sys.exit(status)
 
 
-def log_fatals(program: str, directory: Callable[[], str]) -> None:
-    """From now on `fatal` writes to the mail log that this configuration folder names, if it can be read."""
+def _write_log(program: str, level: int, text: str, settings: "Settings | None" = None) -> None:
+    if settings is None and program in _directories and program not in _log_targets:
+        settings = _settings_at(_directories[program]())
+    if settings is not None and program not in _log_targets:
+        log_also(program, settings)
+    if program in _log_targets:
+        record = logging.LogRecord(f"mailsuite.{program}", level, "", 0, "%s", (text,), None)
+        _log_targets[program].emit(record)
+
+
+def log_trouble(program: str, directory: Callable[[], str]) -> None:
+    """From now on `fatal` and `warn` write to the mail log that this configuration folder names, if it can be read."""
     _directories[program] = directory
 
 
@@ -51,6 +55,8 @@ def _settings_at(directory: str) -> "Settings | None":
 
 def warn(program: str, text: str) -> None:
     print(f"{program}: warning: {text}", file=sys.stderr)
+    if program in _directories:
+        _write_log(program, logging.WARNING, text)
 
 
 def parse(program: str, argv: list[str], letters: str, usage: str, status: int) -> tuple[list[tuple[str, str]],

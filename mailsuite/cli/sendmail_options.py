@@ -8,7 +8,7 @@ What only Sendmail knew is accepted and does nothing. What is wrong ends the com
 import os
 from dataclasses import dataclass, field
 
-from mailsuite.cli.mailcommand import EX_TEMPFAIL, default_directory, fatal, log_fatals, parse, warn
+from mailsuite.cli.mailcommand import EX_TEMPFAIL, default_directory, fatal, log_trouble, parse, warn
 
 PROGRAM = "sendmail"
 LETTERS = "A:B:C:F:GIL:N:O:R:UV:X:ab:ce:f:h:imno:p:r:q:tvx"
@@ -47,11 +47,8 @@ class Options:
 def read_options(argv: list[str], mode: str) -> tuple[Options, list[str]]:
     """The options and what follows them."""
     options = Options(mode=mode)
+    log_trouble(PROGRAM, lambda: _directory_in(argv) or options.directory)
     given, words = parse(PROGRAM, _for_getopt(argv), LETTERS, USAGE, EX_TEMPFAIL)
-    for letter, value in given:
-        if letter == "-C":              # it says where the log is in which the others' errors are told
-            _option(options, "C", value)
-    log_fatals(PROGRAM, lambda: options.directory)
     for letter, value in given:
         _option(options, letter[1], value)
     if options.from_header and options.mode == "v":
@@ -59,6 +56,17 @@ def read_options(argv: list[str], mode: str) -> tuple[Options, list[str]]:
     if options.from_header and options.mode != "m":
         fatal(PROGRAM, "-t can be used only in delivery mode", EX_TEMPFAIL)
     return options, words
+
+
+def _directory_in(argv: list[str]) -> str:
+    """What -C names, wherever it stands: there is the log in which wrong options are told."""
+    at = next((at for at, word in enumerate(argv) if word.startswith("-C")), len(argv))
+    named = "".join(argv[at:at + 2] if argv[at:at + 1] == ["-C"] else argv[at:at + 1])[2:]
+    return _folder(named) if named else ""
+
+
+def _folder(named: str) -> str:
+    return named if os.path.isdir(named) else os.path.dirname(named) or "."
 
 
 def _for_getopt(argv: list[str]) -> list[str]:
@@ -88,7 +96,7 @@ def _option(options: Options, letter: str, value: str) -> None:
         case "b":
             _mode(options, value)
         case "C":
-            options.directory = value if os.path.isdir(value) else os.path.dirname(value) or "."
+            options.directory = _folder(value)
         case "F":
             options.full_name = value
         case "f" | "r":
@@ -188,6 +196,6 @@ def _queue(options: Options, value: str) -> None:
     elif value[:1] == "R":
         if not value[1:]:
             fatal(PROGRAM, "specify: -qRsitename", EX_TEMPFAIL)
-        options.flush = ("flush_site", value[1:].lstrip("@"))
+        options.flush = ("flush_site", value[1:])
     else:
         fatal(PROGRAM, f"-q{value[:1]} is not implemented", EX_TEMPFAIL)

@@ -2,7 +2,7 @@
 
     networks = AddressList(settings.text("mynetworks"), source, name="mynetworks")
     await networks.matches("192.0.2.1")                    raises TemporaryError when a table could not be asked
-    domains = DomainList(text, source, parents=True)       "test" matches "mx.test" as well; ".test" does always
+    domains = DomainList(text, source, parents=True)       "test" matches "mx.test" as well; without, ".test" does
     names = NameList(text, source)                         whole names only
 
 An item is a pattern, `!item` (not), `/file` (items, read in place) or `type:table` (the key's presence counts). The
@@ -194,9 +194,9 @@ class DomainList(NameList):
         super().__init__(text, source, name=name)
 
     def _suffixes_of(self, name: str) -> list[str]:
-        if name.startswith("."):
-            return [name]
-        return ["." + name] if self._parents else []
+        if self._parents:                   # there ".test" matches nothing, as in Postfix
+            return [] if name.startswith(".") else ["." + name]
+        return [name] if name.startswith(".") else []
 
     async def _in_table(self, maps: Maps, key: str) -> bool:
         """The name, then its parents: "b.test" or ".b.test" as the list's style is."""

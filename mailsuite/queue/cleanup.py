@@ -294,8 +294,7 @@ class Intake:
     async def _complete(self, sender: str) -> str:
         """Copies; the inspectors' decisions and edits; REDIRECT. Returns the sender as it is now."""
         try:
-            if not self.envelope.redirect:
-                await self.list.copies(sender)
+            await self.list.copies(sender)
             if inspectors := [*self.cleanup.first, *self.inspectors, *self.cleanup.last]:
                 assert self._file is not None
                 await inspect(self, inspectors, self._file.writer, self._header_size, self.cleanup.store.pool)

@@ -84,12 +84,16 @@ class RecipientList:
             await self.add(Recipient(address, address, f"rfc822;{quote_local(address)}", Notify.NEVER), canonical=False)
 
     async def redirect(self, address: str) -> None:
-        """One instead of all. It stands in the place of the first, by domain and name: its notices are about that one.
-        Raises Refused."""
+        """One instead of all, no alias. It stands in the place of the first, by domain and name: its notices are about
+        that one. Raises Refused."""
         first = min(self.all, key=lambda one: (split_domain(one.address.lower())[1], one.address.lower()),
                     default=Recipient(address, address))
+        try:
+            address = await self._rewriter.rewrite(address, True)
+        except MailError as error:
+            raise Refused(451, "4.3.0", "Temporary lookup failure", detail=str(error)) from error
         self.clear()
-        await self.add(Recipient(address, first.original, first.orcpt, first.notify))
+        self.all.append(Recipient(address, first.original, first.orcpt, first.notify))
 
     def clear(self) -> None:
         self.all.clear()

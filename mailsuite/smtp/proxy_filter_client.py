@@ -8,8 +8,9 @@
 
 The content is kept in a nameless file until it is whole, then goes to the filter, whose reply is the client's. With
 smtpd_proxy_options = speed_adjust the filter hears nothing before that; else MAIL (with the first recipient), RCPT and
-DATA are asked as the client says them, and a refusal is the client's as well. The filter queues what it accepts (it sends it on to another smtpd); when
-it cannot be reached, or breaks off, the client is told to try again: 451 4.3.0. Raises Refused with the filter's reply.
+DATA are asked as the client says them, and a refusal is the client's as well. The filter queues what it accepts (it
+sends it on to another smtpd); when it cannot be reached, refuses EHLO, or breaks off, the client is told to try again:
+451 4.3.0. Raises Refused with the filter's reply.
 Limits: smtpd_proxy_timeout for each reply; message_size_limit is the session's.
 """
 
@@ -171,8 +172,9 @@ class ProxyIntake:
 
     def _note(self, what: str, reply: str) -> None:
         facts = self._facts
-        log.info("proxy-%s: END-OF-MESSAGE: %s; from=<%s> to=<%s> proto=%s helo=<%s>", what, reply.replace("\n", "\r\n"),
-                 quote_local(facts.sender or ""), quote_local(facts.first_recipient), facts.protocol, facts.helo or "")
+        log.info("proxy-%s: END-OF-MESSAGE: %s; from=<%s> to=<%s> proto=%s helo=<%s>", what,
+                 reply.replace("\n", "\r\n"), quote_local(facts.sender or ""), quote_local(facts.first_recipient),
+                 facts.protocol, facts.helo or "")
 
     def _blocks(self) -> Iterator[bytes]:
         self._content.seek(0)

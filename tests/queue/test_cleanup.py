@@ -153,10 +153,13 @@ def test_discard_and_redirect(tmp_path: Path) -> None:
 def test_redirect_goes_around_the_filter(tmp_path: Path) -> None:
     """header_checks(5): REDIRECT overrides FILTER, and content_filter with it; notices are about the first recipient
     in the order of domains and names."""
-    world = World(tmp_path, header_checks=table(tmp_path, Subject_r="REDIRECT c@mx.test"), content_filter="smtp:[f.test]")
+    checks = table(tmp_path, Subject_r="REDIRECT c@mx.test")
+    world = World(tmp_path, header_checks=checks, content_filter="smtp:[f.test]", always_bcc="A@a.test",
+                  virtual_alias_maps="inline:{c@mx.test=d@mx.test}")
     queue_id = put(world, FULL + b"Subject: r\n\n", to=["z@a.test", "b@a.test", "a@b.test"])
     message = world.store.read("incoming", queue_id)
-    assert message.envelope.filter == "" and [one.original for one in message.recipients] == ["b@a.test"]
+    assert message.envelope.filter == ""
+    assert [(one.address, one.original) for one in message.recipients] == [("c@mx.test", "A@a.test")]
 
 
 MULTIPART = (b'Content-Type: multipart/mixed; boundary="b"\n\npre\n--b\nContent-Type: text/html\nX-Part: 1\n\nbad\n'

@@ -159,7 +159,8 @@ def test_unknown_sender_domain(zone: dict[str, object], want: str) -> None:
 
 
 def test_block_lists() -> None:
-    policy = make({"9.2.0.192.bl.test A": ("127.0.0.3",), "9.2.0.192.bl.test TXT": (SimpleNamespace(strings=(b"bad", b"more")),)},
+    reason = SimpleNamespace(strings=(b"bad", b"more"))
+    policy = make({"9.2.0.192.bl.test A": ("127.0.0.3",), "9.2.0.192.bl.test TXT": (reason,)},
                   smtpd_client_restrictions="reject_rbl_client bl.test=127.0.0.[2..5]")
     assert reply(policy) == "554 5.7.1 Service unavailable; Client host [192.0.2.9] blocked using bl.test; bad"
     block = parse_block_list(policy.resources, "x=127.0.0.[2;4..6]")

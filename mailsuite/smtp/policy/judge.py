@@ -123,7 +123,7 @@ class Judge:
             ("Client host", facts.client.host))
         if step.name == "permit":
             kind, name = self.kind, self.name
-        await self.note_permit(step.name, kind, name, "")
+        await self.note_permit(step.name, kind, name or "", "")
 
     async def _told(self, step: "Step", trace: Trace) -> Verdict:
         """Carry out a restriction, and report what it said."""
