@@ -48,9 +48,11 @@ def codec(charset: bytes) -> str | None:
 
 
 def decode(octets: bytes, charset: bytes) -> str:
-    """Text of octets. Octets without a known charset are taken as UTF-8."""
+    """Text of octets. Octets without a known charset are taken as UTF-8, and so is what calls itself US-ASCII: where it
+    has other octets it is not, and Dovecot finds them so."""
+    name = codec(charset) or "utf-8"
     try:
-        return octets.decode(codec(charset) or "utf-8", "replace")
+        return octets.decode("utf-8" if name == "ascii" else name, "replace")
     except (UnicodeError, ValueError):
         return octets.decode("utf-8", "replace")
 

@@ -5,8 +5,9 @@
     Limits.default is rules.of("")
 
 A rule is MAILBOX:LIMITS, LIMITS one or more of storage=N[B|k|M|G|T], bytes=N, messages=N, ignore, noenforcing's kind of
-words not among them. "+N" and "-N" add to the default of "*", "N%" is a part of it. MAILBOX may have the wildcards *
-and ?. The first rule that fits counts. https://doc.dovecot.org/2.3/configuration_manual/quota/. Raises ConfigError.
+words not among them. A mailbox's limits are added to those of "*", "-N" takes away, "N%" is a part of those of "*".
+MAILBOX may have the wildcards * and ?. The first rule that fits counts.
+https://doc.dovecot.org/2.3/configuration_manual/quota/. Raises ConfigError.
 """
 
 import re
@@ -38,6 +39,10 @@ class _Amount(NamedTuple):
     def over(self, default: int) -> int:
         amount = default * self.number // 100 if self.percent else self.number
         return max(0, min(default + amount if self.added else amount, LARGEST))
+
+    def beyond(self, default: int) -> int:
+        """Of a mailbox's own rule, which always adds, without a sign too: as Dovecot does, whatever its manual says."""
+        return self._replace(added=True).over(default)
 
 
 class _Rule(NamedTuple):
@@ -92,6 +97,14 @@ def _parse_rule(text: str) -> _Rule:
     return _Rule(mailbox, octets, messages, ignored)
 
 
+def share(text: str, default: Limits) -> Limits:
+    """What a warning's "storage=95%" or "messages=80" means where these are the limits. Raises ConfigError."""
+    rule = _parse_rule(f"*:{text}")
+    if rule.messages is not None:
+        return Limits(messages=rule.messages.over(default.messages))
+    return Limits(rule.octets.over(default.octets) if rule.octets else default.octets)
+
+
 class Rules:
     """All rules of a root."""
 
@@ -113,5 +126,5 @@ class Rules:
             return self.default
         if rule.ignored:
             return None
-        return Limits(rule.octets.over(self.default.octets) if rule.octets else self.default.octets,
-                      rule.messages.over(self.default.messages) if rule.messages else self.default.messages)
+        return Limits(rule.octets.beyond(self.default.octets) if rule.octets else self.default.octets,
+                      rule.messages.beyond(self.default.messages) if rule.messages else self.default.messages)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from mailsuite.base.errors import ConfigError
-from mailsuite.quota.limits import Limits, Rules, parse_octets
+from mailsuite.quota.limits import Limits, Rules, parse_octets, share
 
 BACKENDS = ("maildir", "count", "dirsize")
 EXCEEDED = "Quota exceeded (mailbox for user is full)"
@@ -82,7 +82,7 @@ def quota_settings(plugin: Mapping[str, str], fields: Mapping[str, str],
             raise ConfigError(f"Failed to initialize quota: Quota root {text}: {error.public}") from error
     if not roots:
         return None
-    largest = parse_octets(values.get("quota_max_mail_size") or "0", "quota_max_mail_size").number
+    largest = parse_octets(_in_octets(values.get("quota_max_mail_size") or "0"), "quota_max_mail_size").number
     settings = QuotaSettings(tuple(roots), values.get("quota_vsizes", "no").lower() in ("yes", "y", "1", "true"),
                              expand(values.get("quota_grace", "")) or "10%",
                              expand(values.get("quota_exceeded_message") or EXCEEDED), largest)
@@ -126,10 +126,10 @@ def _filled(warnings: "tuple[tuple[str, bool, tuple[str, ...]], ...]", default: 
     """Limits in numbers: percents are of the root's default."""
     made = []
     for limit, below, command in warnings:
-        rules = Rules.parse([f"*:storage={default.octets}B:messages={default.messages}", f"here:{limit}"])
-        found = rules.of("here")
-        assert found is not None
-        name = limit.partition("=")[0].lower()
-        made.append(Warning_(Limits(messages=found.messages) if name == "messages" else Limits(found.octets),
-                             below, command))
+        made.append(Warning_(share(limit, default), below, command))
     return tuple(made)
+
+
+def _in_octets(text: str) -> str:
+    """A size that counts octets where it has no unit, other than those of rules."""
+    return f"{text}B" if text.isdecimal() else text

@@ -97,7 +97,7 @@ class UserQuota:
         added = Usage(sum(sizes), len(sizes))
         for root in self._roots:
             limits = root.limits(mailbox)
-            if not root.settings.enforced or limits is None or moved_from and root.counts(moved_from):
+            if not root.settings.enforced or limits is None or moved_from and root.concerns(moved_from):
                 continue
             try:
                 usage = root.usage()
@@ -118,8 +118,8 @@ class UserQuota:
             limits = root.limits(mailbox)
             if not root.settings.enforced or limits is None or limits == Limits():
                 continue
-            if moved_from and root.counts(moved_from):
-                continue                # what it holds stays the same
+            if moved_from and root.concerns(moved_from):
+                continue                # it stays within; also out of a mailbox that is not counted, as with Dovecot
             try:
                 usage = root.usage()
             except OSError as error:

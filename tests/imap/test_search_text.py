@@ -369,3 +369,8 @@ def test_letters_as_dovecot_finds_them(mailbox: Mailbox, looked: bool) -> None:
     there = ("cafe", "café", "CAFÉ", "ABC", "ﬁne", "straße", "㎏", "İstanbul", "two  blanks", " ")
     missing = ("naive", "fine", "strasse", "STRASSE", "kg", "istanbul", "foo bar", "two blanks")
     assert [needle for needle in (*there, *missing) if search(mailbox, needle)] == list(there)
+
+
+def test_text_that_is_not_the_ascii_it_says(mailbox: Mailbox) -> None:
+    append(mailbox, "Subject: x\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\nraw é octets\r\n".encode())
+    assert search(mailbox, "raw é") and search(mailbox, "É OCT")

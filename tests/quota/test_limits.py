@@ -1,10 +1,16 @@
 """Rules of quota roots."""
 
+import asyncio
+from pathlib import Path
+
 import pytest
 
 from mailsuite.base.errors import ConfigError
+from mailsuite.config.dovecot import DovecotSettings
 from mailsuite.quota.limits import Limits, Rules, parse_octets
 from mailsuite.quota.roots import quota_settings
+from tests.acl.support import Client
+from tests.support.mail_sessions import ImapServer
 
 K, M, G = 1 << 10, 1 << 20, 1 << 30
 
@@ -18,7 +24,10 @@ K, M, G = 1 << 10, 1 << 20, 1 << 30
     (["*:storage=10B"], "x", Limits(10, 0)),
     (["*:storage=1G", "Trash:storage=+100M"], "Trash", Limits(G + 100 * M, 0)),
     (["*:storage=1G", "Trash:storage=+10%"], "Trash", Limits(G + G // 10, 0)),
-    (["*:storage=1G", "Trash:storage=10%"], "Trash", Limits(G // 10, 0)),
+    (["*:storage=1G", "Trash:storage=10%"], "Trash", Limits(G + G // 10, 0)),
+    (["*:storage=1G:messages=5", "Trash:storage=1M:messages=2"], "Trash", Limits(G + M, 7)),
+    (["*:storage=1G", "Trash:storage=0"], "Trash", Limits(G, 0)),
+    (["Trash:storage=1M"], "Trash", Limits(M, 0)),
     (["*:storage=1G", "Trash:storage=-1M"], "Trash", Limits(G - M, 0)),
     (["*:storage=1G:messages=10", "Trash:messages=+5"], "Trash", Limits(G, 15)),
     (["Trash:storage=+100M", "*:storage=1G"], "Trash", Limits(G + 100 * M, 0)),
@@ -87,3 +96,24 @@ def test_settings_that_make_no_sense(values: dict[str, str]) -> None:
 
 def test_no_root_no_quota() -> None:
     assert settings(quota_rule="*:storage=1M") is None
+
+
+@pytest.mark.parametrize(("text", "octets"), [("1000", 1000), ("1k", K), ("2M", 2 * M), ("0", 0)])
+def test_the_largest_message_is_counted_in_octets(text: str, octets: int) -> None:
+    assert settings(quota="maildir:x", quota_max_mail_size=text).largest == octets
+
+
+def test_a_root_without_limits_is_told_as_dovecot_tells_it(tmp_path: Path) -> None:
+    async def run() -> list[str]:
+        conf = DovecotSettings.of("mail_location = maildir:~/Maildir\nmail_plugins = quota imap_quota\nplugin {\n"
+                                  "  quota = maildir:User quota\n}\n")
+        async with ImapServer({"alice": tmp_path}, conf) as server:     # type: ignore[arg-type]  # it does, too
+            client = Client(*await asyncio.open_connection("127.0.0.1", server.port))
+            await client.line()
+            await client.ask("LOGIN alice x")
+            lines = [*await client.ask("GETQUOTAROOT INBOX"), *await client.ask('GETQUOTA "User quota"')]
+            client.close()
+            return lines
+
+    found = [line.partition(" (")[0].rstrip(".") for line in asyncio.run(run())]
+    assert found == ["a2 OK No quota", "a3 OK Getquota completed"]

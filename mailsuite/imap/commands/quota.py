@@ -17,7 +17,7 @@ def do_getquotaroot(context: Context, command: Command) -> Run:
     name = context.mailbox(command.arguments[0])
     quota = context.store.quota_of(name)
     roots = [root for root in quota.state(name) if not root.hidden] if quota is not None else []
-    if not roots:
+    if not any(map(_limited, roots)):
         return Reply(OK, "No quota")
     yield b"* QUOTAROOT %b\r\n" % b" ".join([context.shown(name), *[_text(root.name) for root in roots]])
     for root in roots:
@@ -33,7 +33,8 @@ def do_getquota(context: Context, command: Command) -> Run:
     root = next((root for root in quota.state() if root.name == name), None) if quota is not None else None
     if root is None:
         raise Refusal("Quota root doesn't exist")
-    yield _line(root)
+    if _limited(root):
+        yield _line(root)
     return Reply(OK, "Getquota completed")
 
 
@@ -51,6 +52,10 @@ def _text(text: str) -> bytes:
     """An atom where that is possible, as Dovecot writes roots."""
     octets = text.encode("utf-8", "surrogateescape")
     return octets if text and text.isascii() and text.isalnum() else string(octets)
+
+
+def _limited(root: RootState) -> bool:
+    return any(resource.limit is not None for resource in root.resources)
 
 
 def _line(root: RootState) -> bytes:
