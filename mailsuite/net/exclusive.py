@@ -4,8 +4,9 @@
 
 An event loop waits for a listening socket with epoll, and a connection wakes every process that does: all but one find
 nothing. With EPOLLEXCLUSIVE (Linux 4.5) the kernel wakes the first that is idle. Neither asyncio nor uvloop can ask
-for that, so the registration is made anew in the loop's own epoll descriptor, which is found in /proc/self/fd; the data
-of it is the descriptor's number, as both have it. Where there is no such thing, or more than one, nothing is changed.
+for that, so the registration is made anew in the loop's own epoll descriptor: the one in /proc/self/fd that waits for
+the socket. The data of it is the descriptor's number, as both have it. Where there is no such thing, nothing is
+changed.
 See: epoll_ctl(2).
 """
 
@@ -23,8 +24,10 @@ def share_fairly(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
 
 
 def _make_exclusive(sock: socket.socket) -> None:
-    descriptors = _epoll_descriptors()
-    if len(descriptors) != 1 or sock.fileno() < 0:
+    if sock.fileno() < 0:
+        return
+    descriptors = [fd for fd in _epoll_descriptors() if _waits(fd, sock.fileno())]
+    if len(descriptors) != 1:
         return
     duplicate = os.dup(descriptors[0])          # the object below closes its descriptor
     with select.epoll.fromfd(duplicate) as epoll:
@@ -36,6 +39,15 @@ def _make_exclusive(sock: socket.socket) -> None:
             epoll.register(sock.fileno(), select.EPOLLIN | select.EPOLLEXCLUSIVE)
         except OSError:
             epoll.register(sock.fileno(), select.EPOLLIN)
+
+
+def _waits(epoll: int, fd: int) -> bool:
+    """Is the descriptor in that epoll set? See proc_pid_fdinfo(5)."""
+    try:
+        with open(f"/proc/self/fdinfo/{epoll}") as info:
+            return any(words[:2] == ["tfd:", str(fd)] for words in map(str.split, info))
+    except OSError:
+        return False
 
 
 def _epoll_descriptors() -> list[int]:

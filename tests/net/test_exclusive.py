@@ -6,7 +6,7 @@ import sys
 import pytest
 
 SCRIPT = """
-import asyncio, os, re, socket, sys
+import asyncio, os, re, select, socket, sys
 from pathlib import Path
 from mailsuite.net.exclusive import REGISTERED_S, share_fairly
 from mailsuite.net.service import new_event_loop
@@ -21,6 +21,9 @@ def registrations(sock):
         found += [int(events, 16) for tfd, events in re.findall(r"tfd:\\s*(\\d+) events:\\s*([0-9a-f]+)", text)
                   if int(tfd) == sock.fileno()]
     return found
+
+other = select.epoll()                      # plain.py has one as well
+other.register(socket.socketpair()[0])
 
 async def main():
     loop, sock, accepted = asyncio.get_running_loop(), socket.create_server(("127.0.0.1", 0)), []
