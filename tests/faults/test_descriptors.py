@@ -17,7 +17,7 @@ from tests.faults.test_clock import spinning
 from tests.faults.world import STORE, World, open_world
 from tests.support.suite import free_port, wait_for
 
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("faults")]
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("descriptors")]
 DESCRIPTORS = 90                # the master itself needs some 60
 CLIENTS = 250
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.faults import kills
 
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("faults")]
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("kills")]
 
 KILLS = 30
 

@@ -16,7 +16,7 @@ from mailsuite.maps.opening import open_table
 from tests.support.databases import LDAP_ADMIN, LDAP_BASE, OpenLdap, PostfixPostmap, needs, our_postmap
 from tests.support.suite import free_port, open_folder, wait_for
 
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("ldap"), needs("ldap")]
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("maps-ldap"), needs("ldap")]
 P = f"ou=p,{LDAP_BASE}"
 
 

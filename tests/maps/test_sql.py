@@ -21,7 +21,7 @@ from mailsuite.maps.table import BadTable
 from tests.support.databases import MariaDb, PostfixPostmap, PostgreSql, needs, our_postmap
 from tests.support.suite import free_port, open_folder, wait_for
 
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("sql")]
+pytestmark = pytest.mark.system
 ROWS = """
 CREATE TABLE a(k VARCHAR(100), v VARCHAR(100), w VARCHAR(100));
 INSERT INTO a VALUES ('x@a.test', 'one', NULL), ('x@a.test', 'two', 'drei'), ('empty', '', NULL), ('null', NULL, NULL),
@@ -82,8 +82,10 @@ def _sqlite(folder: Path) -> Iterator[Site]:
     yield Site("sqlite", folder, None, f"dbpath = {folder}/a.db\n")
 
 
-@pytest.fixture(scope="module", params=[pytest.param("pgsql", marks=needs("pgsql")), "sqlite",
-                                        pytest.param("mysql", marks=needs("mysql"))])
+@pytest.fixture(scope="module", params=[
+    pytest.param("pgsql", marks=[needs("pgsql"), pytest.mark.xdist_group("maps-pgsql")]),
+    pytest.param("sqlite", marks=pytest.mark.xdist_group("maps-sqlite")),
+    pytest.param("mysql", marks=[needs("mysql"), pytest.mark.xdist_group("maps-mysql")])])
 def site(request: pytest.FixtureRequest) -> Iterator[Site]:
     with open_folder() as folder:
         yield from {"pgsql": _pgsql, "mysql": _mysql, "sqlite": _sqlite}[request.param](folder)

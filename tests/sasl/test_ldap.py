@@ -16,7 +16,7 @@ from tests.sasl.asking import Ask, answers, service
 from tests.support.databases import LDAP_ADMIN, LDAP_BASE, OpenLdap, needs
 from tests.support.suite import free_port, open_folder
 
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("ldap")]
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("sasl-ldap")]
 P = f"ou=p,{LDAP_BASE}"
 HASH = "{SSHA}" + base64.b64encode(hashlib.sha1(b"onesalt").digest() + b"salt").decode()
 

@@ -11,7 +11,7 @@ from tests.sasl.asking import answers, service
 from tests.support.databases import MariaDb, PostgreSql, needs
 from tests.support.suite import free_port, open_folder
 
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("sql")]
+pytestmark = pytest.mark.system
 ROWS = """
 CREATE TABLE users (username VARCHAR(80), domain VARCHAR(80), password VARCHAR(200), home VARCHAR(80), uid VARCHAR(20),
  gid VARCHAR(20), nets VARCHAR(80), np VARCHAR(3));
@@ -104,8 +104,10 @@ def _site(kind: str, folder: Path) -> Iterator[Site]:
         yield Site(kind, folder, f"host=127.0.0.1 port={server.port} dbname=mail user=mail password=secret", server)
 
 
-@pytest.fixture(scope="module", params=[pytest.param("pgsql", marks=needs("pgsql")), "sqlite",
-                                        pytest.param("mysql", marks=needs("mysql"))])
+@pytest.fixture(scope="module", params=[
+    pytest.param("pgsql", marks=[needs("pgsql"), pytest.mark.xdist_group("sasl-pgsql")]),
+    pytest.param("sqlite", marks=pytest.mark.xdist_group("sasl-sqlite")),
+    pytest.param("mysql", marks=[needs("mysql"), pytest.mark.xdist_group("sasl-mysql")])])
 def site(request: pytest.FixtureRequest) -> Iterator[Site]:
     with open_folder() as folder:
         yield from _site(request.param, folder)

@@ -252,4 +252,5 @@ def site(system: str = "mailsuite", host: str = "mx.example.test") -> Iterator[S
             made.stop()
 
 
-both_systems = pytest.mark.parametrize("system", ["mailsuite", "postfix"])
+both_systems = pytest.mark.parametrize("system", [pytest.param(name, marks=pytest.mark.xdist_group(f"sites-{name}"))
+                                                  for name in ("mailsuite", "postfix")])

@@ -7,7 +7,7 @@ import pytest
 
 from tests.sites.site import FIRST, NOBODY, ROOT, SECOND, both_systems, site
 
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("sites"), both_systems]
+pytestmark = [pytest.mark.system, both_systems]
 
 
 def test_what_the_course_looks_at_first(system: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.sites.site import FIRST, OUTSIDE, both_systems, site
 
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("sites"), both_systems]
+pytestmark = [pytest.mark.system, both_systems]
 
 
 def test_inbound_and_outbound_gateway(system: str) -> None:
