@@ -161,7 +161,7 @@ def test_an_access_service_that_goes_away_is_told_of(tmp_path: Path) -> None:
 
             parent.admission.take = die  # type: ignore[method-assign]
             writer.write(b"a LOGIN alice secret-alice\r\n")
-            line = await asyncio.wait_for(reader.readline(), 5)
+            line = await asyncio.wait_for(reader.readline(), 20)
             assert line.startswith(b"a NO [UNAVAILABLE] Internal login failure.")
             assert await reader.read() == b""
             parent.admission.take = taken  # type: ignore[method-assign]
@@ -187,7 +187,7 @@ def test_many_hand_overs_at_once(tmp_path: Path) -> None:
             assert len(login.clients) == 201
             for sock in login.clients:
                 sock.setblocking(False)
-                octets = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 1000), 5)
+                octets = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 1000), 20)
                 assert octets == b"a1 OK alice 5000 plain b''\r\n"
             login.close()
             while list(parent.workers.sessions):

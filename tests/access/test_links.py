@@ -201,7 +201,7 @@ def test_answers_of_a_worker_come_together(tmp_path: Path, monkeypatch: pytest.M
             await until(lambda: link.waiting == 5)
             for client in login.clients[-5:]:
                 client.setblocking(False)
-                octets = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 1000), 5)
+                octets = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 1000), 20)
                 assert octets == b"a1 OK alice 5000 plain b''\r\n"
             assert not any(task.done() for task in asked)
             await parent.workers.settled()                      # who wants to know need not wait

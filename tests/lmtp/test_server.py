@@ -74,7 +74,7 @@ def play(tmp_path: Path, octets: bytes, settings: str = "", **answers: object) -
         task = asyncio.ensure_future(access.serve())
         reader, writer = await asyncio.open_unix_connection(str(tmp_path / "lmtp"))
         writer.write(octets)
-        said = await asyncio.wait_for(reader.read(), 10)
+        said = await asyncio.wait_for(reader.read(), 30)
         task.cancel()
         acceptor.stop()
         await acceptor.idle.wait()

@@ -44,7 +44,7 @@ def test_no_descriptor_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         entrance.start()
         with socket.socket(socket.AF_UNIX) as client, caplog.at_level(logging.WARNING):
             client.connect(str(tmp_path / "s"))
-            (await asyncio.wait_for(taken, 5)).close()
+            (await asyncio.wait_for(taken, 20)).close()
         entrance.stop()
         entrance.stop()
         listener.close()
@@ -68,7 +68,7 @@ def test_streams_wait_for_descriptors(tmp_path: Path, monkeypatch: pytest.Monkey
         entrance = accept_streams(cast(socket.socket, Full(listener)), connected)
         reader, writer = await asyncio.open_unix_connection(str(tmp_path / "s"))
         writer.write(b"hello\n")
-        said = await asyncio.wait_for(reader.read(), 5)
+        said = await asyncio.wait_for(reader.read(), 20)
         writer.close()
         entrance.stop()
         listener.close()

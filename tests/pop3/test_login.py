@@ -13,7 +13,7 @@ from tests.support.mail_sessions import Pop3Server
 async def logged_in(server: Pop3Server, more: bytes = b"") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(b"USER alice\r\nPASS secret\r\n" + more)
-    while (line := await asyncio.wait_for(reader.readline(), 10)) != b"+OK Logged in.\r\n":
+    while (line := await asyncio.wait_for(reader.readline(), 30)) != b"+OK Logged in.\r\n":
         assert line.startswith(b"+OK")
     return reader, writer
 
@@ -48,7 +48,7 @@ def test_the_login_does_not_wait_for_the_inbox(tmp_path: Path, monkeypatch: pyte
             reader, writer = await logged_in(server)
             writer.write(b"STAT\r\nNOOP\r\nQUIT\r\n")
             go_on.set()
-            assert await asyncio.wait_for(reader.read(), 10) == b"+OK 0 0\r\n+OK\r\n+OK Logging out.\r\n"
+            assert await asyncio.wait_for(reader.read(), 30) == b"+OK 0 0\r\n+OK\r\n+OK Logging out.\r\n"
             writer.close()
 
     asyncio.run(work())

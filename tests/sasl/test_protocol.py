@@ -28,7 +28,7 @@ async def talk(path: Path, *lines: list[str]) -> list[str]:
     for words in lines:
         writer.write(wire.line(*words))
         try:
-            line = await asyncio.wait_for(reader.readline(), 0.2 if words[0] == "CANCEL" else 5)
+            line = await asyncio.wait_for(reader.readline(), 0.2 if words[0] == "CANCEL" else 20)
         except TimeoutError:
             line = b"<nothing>\n"
         except ConnectionError:
@@ -148,7 +148,7 @@ def test_noise_closes_one_connection_only(tmp_path: Path, noise: bytes) -> None:
         async with auth_service(tmp_path, settings(tmp_path)):
             reader, writer = await asyncio.open_unix_connection(str(tmp_path / "auth"))
             writer.write(noise)
-            await asyncio.wait_for(reader.read(), 5)
+            await asyncio.wait_for(reader.read(), 20)
             writer.close()
             return await talk(tmp_path / "auth", auth("alice", "secret-alice"))
     assert run(work()) == ["OK\t1\tuser=alice"]

@@ -242,7 +242,7 @@ def running_exim(top: Path, suite_port: int, *, lmtp: int = 0) -> Iterator[Relay
     relay = Relay("exim", port, top)
     start_exim(relay)
     try:
-        wait_for(lambda: "listening for SMTP" in relay.log(), 15, what=(top / "log/stderr").read_text() or "no Exim")
+        wait_for(lambda: "listening for SMTP" in relay.log(), 60, what=(top / "log/stderr").read_text() or "no Exim")
         yield relay
     finally:
         assert relay.daemon is not None

@@ -27,7 +27,7 @@ import yaml
 from tests.support.milter import Milter
 
 FOLDER = Path(__file__).parent
-WAIT_S = 10.0
+WAIT_S = 20.0
 SETTINGS = {
     "compatibility_level": "3.6", "myhostname": "mx.example.test", "mydomain": "example.test",
     "mydestination": "example.test", "mynetworks": "127.0.0.0/8", "local_recipient_maps": "", "alias_maps": "",

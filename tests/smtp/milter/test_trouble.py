@@ -46,7 +46,7 @@ def told(top: Path, say: dict[str, Any] | None, content: bytes = CONTENT, *, siz
         if say is None:
             double.stop()
         got = asyncio.run(go(double))
-        end = time.monotonic() + 5
+        end = time.monotonic() + 20
         while double.open and time.monotonic() < end and "hang" not in str(say) and "sleep" not in str(say):
             time.sleep(0.005)
         return world, got, double.take(), double
