@@ -262,7 +262,7 @@ class Session:
             return self._whole(actions, reading)
         if self._literal_minus and not literal.sync and literal.size > LITERAL_MINUS:
             return self._end_for_literal(actions, reading)
-        if reading.streams:
+        if reading.streams and (literal.binary or not reading.parser.is_behind(b"URL")):    # CATENATE (URL {20} ...
             return self._announce(actions, reading, literal)
         if literal.sync and reading.name in _WITHOUT_ARGUMENTS:
             return self._ask(actions, Command(reading.tag, reading.name, []))       # as Dovecot: nobody reads them

@@ -77,6 +77,11 @@ class ArgumentParser:
         """A parenthesis is still open."""
         return len(self._stack) > 1
 
+    def is_behind(self, word: bytes) -> bool:
+        """The last argument in the list that is open is this atom. word: in upper case."""
+        inner = self._stack[-1]
+        return self.in_list and bool(inner) and isinstance(inner[-1], Atom) and inner[-1].upper() == word
+
     def feed_line(self, line: bytes) -> Literal | None:
         """Read a line (CRLF removed). A Literal: octets follow, then another line. None: the end. Raises PeerError."""
         position, stack = 0, self._stack
