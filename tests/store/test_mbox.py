@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mailsuite.store import opening
 from mailsuite.store.api import FlagAction, Mailbox, MailStore, MessageGone, NotPossible, StoreError
 from mailsuite.store.mbox.file import MboxFile, OpenFile
 from mailsuite.store.mbox.headers import Wanted, compose, refit, strip_state
@@ -512,3 +513,34 @@ def test_keywords_that_imap_cannot_say_are_not_told(tmp_path: Path, path: Path) 
     inbox = store.open("INBOX")
     assert inbox.flags(3) == ["$A", "zz"] and inbox.keywords == ["$A", "b", "zz"]
     store.close()
+
+
+@pytest.mark.parametrize("use", ["append", "refresh"])
+def test_a_uid_that_another_gave_and_took_back_is_not_given_again(tmp_path: Path, path: Path, use: str) -> None:
+    """Between two looks a message came, went, and another stands in its place: the file seems to have only grown."""
+    path.write_bytes(FROM + b"Subject: one\nX-IMAPbase: 1700000000 0000000002\nX-UID: 1\n\nfirst\n\n"
+                     + FROM + b"Subject: two\nX-UID: 2\n\nsecond\n\n")
+    ours, theirs = open_store(tmp_path), opening.open_store(
+        "alice", home=str(tmp_path), location="mbox:~/mail:INBOX=~/inbox:INDEX=MEMORY",
+        options=StoreOptions(fsync="never"))
+    inbox, other = ours.open("INBOX"), theirs.open("INBOX")
+    append(inbox, b"Subject: mine\r\n\r\n")
+    view = other.open_view(read_only=False)
+    other.store_flags([1, 2, 3], FlagAction.ADD, ["\\Flagged"])
+    view.close()                                    # now the headers have room
+    inbox.refresh()
+    size = path.stat().st_size
+    [given] = append(other, b"Subject: given\r\n\r\n")
+    other.remove([given])
+    assert path.stat().st_size == size
+    deliver(path, b"Subject: late\n\nlate\n")
+    if use == "append":
+        [last] = append(inbox, b"Subject: last\r\n\r\n")
+    else:
+        inbox.refresh()
+        last = max(inbox.open_view(read_only=True).uids)
+    assert last > given and given not in inbox.open_view(read_only=True).uids
+    other.refresh()
+    assert inbox.message(last).fields(b"Subject") == other.message(last).fields(b"Subject")
+    ours.close()
+    theirs.close()

@@ -161,7 +161,7 @@ class MboxMailbox(ScannedMbox):
     def read_locked(self, file: OpenFile) -> None:
         """Look again, thoroughly, under the write locks: offsets have to be right."""
         self.distrust()
-        self._read(file.data(), os.fstat(file.fd))
+        self._read(file.data(), os.fstat(file.fd), whole=True)
 
     def written(self, file: OpenFile) -> None:
         """The file shows what memory holds; spans have been brought up to date."""
@@ -171,7 +171,6 @@ class MboxMailbox(ScannedMbox):
         self._base = self.base_text() if len(self.rows) or self.pseudo is not None else b""
         self.note_end(file.data(), os.fstat(file.fd))
         self._settled = True
-        self._first_start = self.spans[self.rows.uids[0]].start if len(self.rows) else 0
         self.forget_messages()
         self.save_rows(range(len(self.rows)), [])
 

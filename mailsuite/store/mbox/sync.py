@@ -17,7 +17,7 @@ from mailsuite.store.index import Index
 from mailsuite.store.mailbox import BaseMailbox, Change
 from mailsuite.store.mbox.file import MboxFile
 from mailsuite.store.mbox.headers import strip_state
-from mailsuite.store.mbox.parse import Data, Span, State, scan
+from mailsuite.store.mbox.parse import Data, Span, State, read_state, scan
 from mailsuite.store.options import StoreOptions
 from mailsuite.store.uid_validity import new_uid_validity
 
@@ -57,7 +57,6 @@ class ScannedMbox(BaseMailbox):
         self._state_of = (0, 0)                         # next UID and number of digests that the index has
         self._held: Data | None = None                  # the file, while bulk() has it open
         self._last = b""                                # see _last_head
-        self._first_start = 0                           # behind a pseudo message
         self.pseudo: Span | None = None                 # it holds X-IMAPbase's text in its X-IMAP
         self._looked = False                            # messages that come now are new
         self._log_stamp: tuple[int, int, int] | None = None
@@ -90,13 +89,13 @@ class ScannedMbox(BaseMailbox):
             raise StoreError(str(error)) from error
         return stamp_of(info)
 
-    def _read(self, data: Data, info: os.stat_result) -> None:
-        """Take over the file's content; the caller holds a lock on it."""
+    def _read(self, data: Data, info: os.stat_result, *, whole: bool = False) -> None:
+        """Take over the file's content; the caller holds a lock on it. whole: also if it only grew."""
         stamp = stamp_of(info)
         self._settled = time.time_ns() - info.st_ctime_ns > TICK_NS
         if self._opened and stamp == self._stamp:
             return
-        start = self.end if self._grew_only(data, info) else 0
+        start = self.end if not whole and self._grew_only(data, info) else 0
         try:
             found = list(scan(data, start))
         except ValueError as error:
@@ -113,6 +112,15 @@ class ScannedMbox(BaseMailbox):
         """Memory shows the whole file."""
         self._stamp, self.end = stamp_of(info), info.st_size
         self._last = self._last_head(data)
+
+    def _base_stands(self, data: Data) -> bool:
+        """Is X-IMAPbase where it was, and does it tell of no UIDs that we don't know? Another program may have given
+        some to messages that are gone again."""
+        span = self.pseudo if self.pseudo is not None else self.spans[self.rows.uids[0]]
+        if data[span.start: span.start + 5] != b"From ":
+            return False
+        base = read_state(data[span.header - 1: span.body]).base
+        return base is None or base[0] == self.uid_validity and base[1] < self.uid_next
 
     def _last_head(self, data: Data) -> bytes:
         """From line and header of the last message: another one where it was means that messages moved."""
@@ -141,7 +149,7 @@ class ScannedMbox(BaseMailbox):
             return False
         span = self.spans[self.rows.uids[-1]] if self.rows.uids else None
         return span is not None and span.next == self.end and self._last_head(data) == self._last \
-            and data[self._first_start: self._first_start + 5] == b"From "
+            and self._base_stands(data)
 
     def _take_over(self, data: Data, found: list[tuple[Span, State]], start: int) -> None:
         if start == 0:
@@ -150,7 +158,6 @@ class ScannedMbox(BaseMailbox):
             if found and found[0][1].pseudo:
                 self.pseudo = found[0][0]
                 found = found[1:]
-            self._first_start = found[0][0].start if found else 0
         else:
             self._floor = self.uid_next
         known = self._known() if start == 0 else {}
