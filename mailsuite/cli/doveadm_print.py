@@ -35,14 +35,19 @@ class Printer:
         self.streams: frozenset[str] = frozenset()
         self.right: frozenset[str] = frozenset()
         self.keys: list[str] = []
+        self.widest = -1
         self.user = user
         self._out = sys.stdout.buffer
 
     def header(self, titles: Sequence[str], *, hidden: Collection[str] = (), streams: Collection[str] = (),
-               right: Collection[str] = (), keys: Sequence[str] = ()) -> None:
-        """Once; what comes for further users is the same. keys: for json, where they are not the titles."""
+               right: Collection[str] = (), keys: Sequence[str] = (), widest: str = "") -> None:
+        """Once; what comes for further users is the same. keys: for json, where they are not the titles.
+
+        widest: the column that gets a table's spare room; without it the last.
+        """
         if not self.titles:
             self.titles, self.keys = list(titles), list(keys) or [title.lower() for title in titles]
+            self.widest = self.titles.index(widest) if widest else -1
             self.hidden, self.streams, self.right = frozenset(hidden), frozenset(streams), frozenset(right)
             self.begin()
 
@@ -116,7 +121,7 @@ class Table(Printer):
             self._begin_table()
 
     def _begin_table(self) -> None:
-        self._widths = widths(self.titles, self._waiting, terminal_columns())
+        self._widths = widths(self.titles, self._waiting, terminal_columns(), self.widest)
         if not self.hidden.issuperset(self.titles):
             self._print(self.titles)
         for values in self._waiting:
@@ -135,8 +140,8 @@ def terminal_columns() -> int:
         return COLUMNS
 
 
-def widths(titles: Sequence[str], rows: Sequence[Sequence[str]], columns: int) -> list[int]:
-    """As Dovecot has them: the last column gets half of the room that is left; what is missing comes from the last that
+def widths(titles: Sequence[str], rows: Sequence[Sequence[str]], columns: int, widest: int = -1) -> list[int]:
+    """As Dovecot has them: the last column, or `widest`, gets half of the room that is left; what is missing comes from the last that
     can give it alone, else from all, half of what each could give.
     """
     most = [max([len(title), *(len(row[at]) for row in rows)]) for at, title in enumerate(titles)]
@@ -144,7 +149,7 @@ def widths(titles: Sequence[str], rows: Sequence[Sequence[str]], columns: int) -
     missing = sum(most) + len(titles) - 1 - columns
     giver = next((at for at in reversed(range(len(most))) if most[at] - least[at] >= missing), None)
     if missing <= 0:
-        most[-1] += -missing // 2
+        most[widest] += -missing // 2
     elif giver is not None:
         most[giver] -= missing
     else:

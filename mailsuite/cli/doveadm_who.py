@@ -58,7 +58,7 @@ def who(doveadm: Doveadm, arguments: list[str]) -> int:
     printer = printer_for(doveadm.formatter or "table")
     plain = doveadm.formatter == "json"
     if "1" in found:
-        printer.header(["username", "service" if plain else "proto", "pid", "ip"])
+        printer.header(["username", "service" if plain else "proto", "pid", "ip"], widest="username")
         for user, protocol, address, pid, _ in answer["sessions"]:
             printer.row([user, protocol, str(pid), address])
     else:

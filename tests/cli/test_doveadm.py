@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mailsuite.access.doveadm_query import Query
 from mailsuite.access.doveadm_run import Failed
 from mailsuite.cli import doveadm
-from mailsuite.cli.doveadm_print import printer_for
+from mailsuite.cli.doveadm_print import printer_for, widths
 from mailsuite.imap.search_keys import And, Header, InMailbox, Moment, Not, Or
 
 
@@ -102,6 +102,11 @@ def test_moments(text: str, at_s: float) -> None:
 def test_endless_queries(words: list[str]) -> None:
     with pytest.raises(Failed, match="Too many search keys"):
         Query(words)
+
+
+def test_spare_room_of_a_table() -> None:
+    titles = ["username", "proto", "pid", "ip"]
+    assert widths(titles, [], 80) == [8, 5, 3, 31] and widths(titles, [], 80, 0) == [37, 5, 3, 2]
 
 
 @pytest.mark.parametrize(("words", "why"), [
