@@ -141,8 +141,10 @@ def terminal_columns() -> int:
 
 
 def widths(titles: Sequence[str], rows: Sequence[Sequence[str]], columns: int, widest: int = -1) -> list[int]:
-    """As Dovecot has them: the last column, or `widest`, gets half of the room that is left; what is missing comes from the last that
-    can give it alone, else from all, half of what each could give.
+    """As Dovecot has them.
+
+    The last column, or `widest`, gets half of the room that is left. What is missing comes from the last that can give
+    it alone, else from all, half of what each could give.
     """
     most = [max([len(title), *(len(row[at]) for row in rows)]) for at, title in enumerate(titles)]
     least = [min([len(title), *(len(row[at]) for row in rows)]) for at, title in enumerate(titles)]
