@@ -51,7 +51,7 @@ def _counted(counts: Counts) -> dict[str, str]:
 
 
 def _uidl_change(maildrop: Maildrop) -> str:
-    uidls: list[bytes] = maildrop.__dict__.get("uidls", [])      # only where the client has asked for them
+    uidls = maildrop.uidls if maildrop.uidls_told else []       # only where the client has asked for them
     if not uidls:
         return ""
     before = maildrop.lowest_retrieved - 1 if maildrop.lowest_retrieved else maildrop.count

@@ -7,10 +7,11 @@ Blocks: run it in a thread.
 """
 
 import re
+from array import array
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from weakref import WeakKeyDictionary
 
+from mailsuite.pop3.listings import Known, known_already, known_of, numbered
 from mailsuite.pop3.params import Params
 from mailsuite.pop3.uidl import Uidl, renamed
 from mailsuite.store.api import FlagAction, Mailbox, MailStore, Message, MessageGone
@@ -18,20 +19,8 @@ from mailsuite.store.api import FlagAction, Mailbox, MailStore, Message, Message
 SEEN = "\\Seen"
 LARGE = 256 * 1024      # octets of a message that is read and sent in blocks
 READ_AHEAD = 16         # messages that the kernel is asked for while one is sent
+_LIST_LINE = b"%d %d\r\n"
 _XUIDL = re.compile(rb"(?i)x-uidl[ \t]*:[ \t]*([^\r\n]+)\r\n(?![ \t])")
-
-# RFC822.SIZE by UID, as long as a mailbox is open: a client that comes every few minutes asks for all each time.
-_sizes: "WeakKeyDictionary[Mailbox, dict[int, int]]" = WeakKeyDictionary()
-
-
-def _sizes_of(mailbox: Mailbox, uids: Sequence[int]) -> list[int]:
-    known = _sizes.setdefault(mailbox, {})
-    missing = [uid for uid in uids if uid not in known]
-    if missing:
-        known.update((uid, size or 0) for uid, size in zip(missing, mailbox.sizes(missing), strict=True))
-    if len(known) > 2 * len(uids) + 1000:
-        _sizes[mailbox] = {uid: known[uid] for uid in uids}
-    return [known[uid] for uid in uids]
 
 
 class Maildrop:
@@ -40,10 +29,10 @@ class Maildrop:
     def __init__(self, store: MailStore, params: Params) -> None:
         self.mailbox: Mailbox = store.open("INBOX")
         self.view = self.mailbox.open_view(read_only=False, claim_recent=not params.no_flag_updates)
-        self.uids = list(self.view.uids)
-        if params.deleted_flag:
-            hidden = self.mailbox.with_flag(self.uids, params.deleted_flag)
-            self.uids = [uid for uid in self.uids if uid not in hidden]
+        self.uids = array("I", self.view.uids)
+        if params.deleted_flag and (hidden := self.mailbox.with_flag(self.uids, params.deleted_flag)):
+            self.uids = array("I", [uid for uid in self.uids if uid not in hidden])
+        self.uidls_told = False                 # the client has asked for some or all
         self.deleted: set[int] = set()          # positions
         self.seen: set[int] = set()
         self.unseen = False                     # RSET with pop3_enable_last
@@ -63,16 +52,56 @@ class Maildrop:
         return len(self.uids)
 
     @cached_property
-    def sizes(self) -> list[int]:
-        """Octets of each message as RETR sends it; read when first asked for."""
-        return _sizes_of(self.mailbox, self.uids)
+    def known(self) -> Known:
+        """Sizes; found out when first asked for."""
+        return known_of(self.mailbox, self.uids)
 
     @property
-    def left(self) -> list[int]:
+    def sizes(self) -> Sequence[int]:
+        """Octets of each message as RETR sends it."""
+        return self.known.sizes
+
+    @property
+    def sizes_known(self) -> bool:
+        """They need not be found out, here or by another session."""
+        if "known" in self.__dict__:
+            return True
+        known = known_already(self.mailbox, self.uids)
+        if known is not None:
+            self.__dict__["known"] = known
+        return known is not None
+
+    @property
+    def left(self) -> Sequence[int]:
         """Positions that are not deleted."""
         if not self.deleted:
-            return list(range(self.count))
+            return range(self.count)
         return [position for position in range(self.count) if position not in self.deleted]
+
+    @property
+    def listing_known(self) -> bool:
+        """LIST was made before."""
+        return not self.deleted and self.sizes_known and "LIST" in self.known.replies
+
+    def listing(self) -> bytes:
+        """The lines of LIST."""
+        if not self.deleted:
+            return self.known.replies.get("LIST") or self.known.keep(
+                "LIST", numbered(_LIST_LINE, [range(1, self.count + 1), self.sizes]))
+        left = self.left
+        return numbered(_LIST_LINE, [[at + 1 for at in left], [self.sizes[at] for at in left]])
+
+    def uidl_listing(self) -> bytes:
+        """The lines of UIDL. Raises as uidls."""
+        self.uidls_told = True
+        uidl, params = Uidl(self._params.uidl_format), self._params
+        if self.deleted or not uidl.numbers_only or params.reuse_xuidl or params.rename_duplicates or params.save_uidl \
+                or any(self.mailbox.saved_uidls(self.uids)):
+            return b"".join([b"%d %b\r\n" % (at + 1, self.uidls[at]) for at in self.left])
+        known, key = known_already(self.mailbox, self.uids), (params.uidl_format, self.mailbox.uid_validity)
+        if known is None:
+            return uidl.listing(self.mailbox, self.uids)
+        return known.replies.get(key) or known.keep(key, uidl.listing(self.mailbox, self.uids))
 
     def left_size(self) -> tuple[int, int]:
         """Number and octets of what is not deleted."""
@@ -107,10 +136,10 @@ class Maildrop:
         matches = [_XUIDL.match(header) if header else None for header in headers]
         return [match[1] if match and match[1].strip() else None for match in matches]
 
-    @cached_property
+    @property
     def total(self) -> int:
         """Octets of all messages."""
-        return sum(self.sizes)
+        return self.known.total
 
     def message(self, position: int) -> Message | Iterator[bytes]:
         """The message, or its blocks when it is large (Mailbox.blocks). Raises MessageGone, also for one that could
@@ -141,11 +170,11 @@ class Maildrop:
         if not self._reads_ahead or not 0 <= position < self.count or position + READ_AHEAD // 2 < self._ahead:
             return []
         begin, self._ahead = max(position + 1, self._ahead), position + 1 + READ_AHEAD
-        return self.uids[begin:self._ahead]
+        return self.uids[begin:self._ahead].tolist()
 
     def size_of(self, position: int, message: object) -> int:
         """Octets of one message, as LIST has them; of others nothing is found out. Raises MessageGone, StoreError."""
-        if "sizes" in self.__dict__:
+        if "known" in self.__dict__:
             return self.sizes[position]
         if isinstance(message, Message):
             return message.size

@@ -109,12 +109,21 @@ class Handler:
         """Leave the mailbox and write the log line."""
         if self._running is not None:
             await self._running.ended()
-        context = self.context
-        await self.mail.run(lambda: _leave(context))
+        text = await self.mail.run(self._leave)
         await self.mail.expire()
-        log.info("Disconnected: %s %s", REASONS.get(reason, reason), await self.mail.run(
-            lambda: logout_text(context, self.session.octets_in, self.session.octets_out, self.variables)),
-            extra=self.extra)
+        log.info("Disconnected: %s %s", REASONS.get(reason, reason), text, extra=self.extra)
+
+    def _leave(self) -> str:
+        """What RETR has marked as read stays so, whether or not the client said QUIT. Returns what the log tells."""
+        context = self.context
+        try:
+            if not context.updated:
+                context.maildrop.keep_seen()
+        except MailError as problem:
+            log.error("marking what was read: %s", problem.detail or problem.public, extra=context.extra)
+        finally:
+            context.maildrop.close()
+        return logout_text(context, self.session.octets_in, self.session.octets_out, self.variables)
 
 
 class _Begun(NamedTuple):
@@ -123,17 +132,6 @@ class _Begun(NamedTuple):
     steps: Run
     octets: bytes
     done: Done | None
-
-
-def _leave(context: Context) -> None:
-    """What RETR has marked as read stays so, whether or not the client said QUIT."""
-    try:
-        if not context.updated:
-            context.maildrop.keep_seen()
-    except MailError as problem:
-        log.error("marking what was read: %s", problem.detail or problem.public, extra=context.extra)
-    finally:
-        context.maildrop.close()
 
 
 def _step(steps: Run) -> tuple[bytes, Done | None]:
@@ -169,17 +167,20 @@ async def serve_user(sock: socket.socket, handover: HandOver, user: UserInfo, wo
     """One session from its greeting to its end. Owns the socket; raises nothing that concerns one session only."""
     settings = world.dovecot.for_protocol("pop3")
     extra = {"prefix": f"pop3({user.user})<{os.getpid()}><{handover.session_id}>"}
+    greeting = GREETING
+    with contextlib.suppress(MailError):            # of the settings; told below
+        # Said before INBOX is opened, which takes its time with many new messages; Dovecot does so as well.
+        if not _params(settings).lock_session:
+            greeting = _say(sock, GREETING)
     with world.user(UserMail.key(user, settings), lambda: UserMail(user, settings)) as mail:
-        locked, greeting = False, GREETING
+        locked = False
         try:
             params = _params(settings)
             if params.lock_session and not (locked := await _lock(mail)):
                 log.info("Disconnected: Couldn't lock POP3 session %s", refused_text(params), extra=extra)
                 await _refuse(sock, error("[IN-USE] Mailbox is locked by another POP3 session."))
                 return
-            # Said before INBOX is opened, which takes its time with many new messages; Dovecot does so as well.
-            with contextlib.suppress(OSError):
-                greeting = greeting[sock.send(greeting):]
+            greeting = _say(sock, greeting)
             store = await mail.opened()
             maildrop = await mail.run(lambda: Maildrop(store, params))
         except Exception as problem:
@@ -198,6 +199,14 @@ async def serve_user(sock: socket.socket, handover: HandOver, user: UserInfo, wo
         finally:
             if locked:
                 mail.pop3_locked = False
+
+
+def _say(sock: socket.socket, octets: bytes) -> bytes:
+    """Say it at once; returns what could not be said yet."""
+    try:
+        return octets[sock.send(octets):] if octets else b""
+    except OSError:             # the session finds out
+        return octets
 
 
 async def _lock(mail: UserMail) -> bool:

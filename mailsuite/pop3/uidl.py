@@ -1,6 +1,7 @@
 """pop3_uidl_format: what UIDL shows for a message.
 
     Uidl("%08Xu%08Xv").render(mailbox, uids) -> [b"000000015f5e1000", ...]      raises NotAvailable
+    Uidl("%08Xu%08Xv").listing(mailbox, uids) -> b"1 000000015f5e1000\\r\\n2 ..."
     renamed([b"a", b"b", b"a"]) -> [b"a", b"b", b"a-2"]                         pop3_uidl_duplicates = rename
 
 %u UID, %v UIDVALIDITY, %g GUID, %f file name of a Maildir, %m hash of an mbox message's header; with the modifiers of
@@ -14,6 +15,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from mailsuite.config.variables import expand_variables
+from mailsuite.pop3.listings import numbered
 from mailsuite.store.api import Mailbox
 
 _SIMPLE = re.compile(r"%(?:(%)|(?:0(\d+))?(X?)([uv]))")
@@ -37,6 +39,17 @@ class Uidl:
         self._format: str | None = None
         if "%" not in _SIMPLE.sub("", text):
             self._format = _SIMPLE.sub(_as_format, text)
+
+    @property
+    def numbers_only(self) -> bool:
+        """Nothing but UIDs and UIDVALIDITY."""
+        return self._format is not None
+
+    def listing(self, mailbox: Mailbox, uids: Sequence[int]) -> bytes:
+        """With numbers_only: the lines of UIDL for these messages, numbered from 1."""
+        assert self._format is not None
+        columns = [uids if letter == "u" else [mailbox.uid_validity] * len(uids) for letter in self._letters]
+        return numbered(b"%d " + self._format.encode() + b"\r\n", [range(1, len(uids) + 1), *columns])
 
     def render(self, mailbox: Mailbox, uids: Sequence[int]) -> list[bytes]:
         """UIDLs in the order of uids. Raises NotAvailable."""

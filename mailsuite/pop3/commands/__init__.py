@@ -14,7 +14,7 @@ from mailsuite.base.log import access_logger
 from mailsuite.pop3.commands.context import Context, Run, position_of
 from mailsuite.pop3.commands.errors import refusal
 from mailsuite.pop3.commands.retrieve import CutShort, do_retr, do_top
-from mailsuite.pop3.reply import INTERNAL, error, listing, ok
+from mailsuite.pop3.reply import END, INTERNAL, error, listing, ok
 from mailsuite.pop3.session import Command, Done
 from mailsuite.pop3.syntax import lang_reply
 from mailsuite.pop3.uidl import NotAvailable
@@ -55,21 +55,20 @@ def do_stat(context: Context, arguments: str) -> Run:
 
 def do_list(context: Context, arguments: str) -> Run:
     yield from ()
-    sizes = context.maildrop.sizes
+    maildrop = context.maildrop
     if arguments:
         position = position_of(context, arguments)
-        return Done(ok(f"{position + 1} {sizes[position]}"))
-    left = context.maildrop.left
-    return Done(ok(f"{len(left)} messages:") + listing([b"%d %d\r\n" % (at + 1, sizes[at]) for at in left]))
+        return Done(ok(f"{position + 1} {maildrop.sizes[position]}"))
+    return Done(b"".join((ok(f"{maildrop.count - len(maildrop.deleted)} messages:"), maildrop.listing(), END)))
 
 
 def do_uidl(context: Context, arguments: str) -> Run:
     if arguments:
         position = position_of(context, arguments)
+        context.maildrop.uidls_told = True
         return Done(b"+OK %d %b\r\n" % (position + 1, context.maildrop.uidls[position]))
     yield ok()
-    uidls = context.maildrop.uidls
-    return Done(listing([b"%d %b\r\n" % (at + 1, uidls[at]) for at in context.maildrop.left]))
+    return Done(context.maildrop.uidl_listing() + END)
 
 
 def do_dele(context: Context, arguments: str) -> Run:
@@ -123,9 +122,9 @@ def waits(context: Context, command: Command) -> bool:
             number = command.arguments.partition(" ")[0][:10]
             return not (number.isdecimal() and maildrop.in_hand(int(number) - 1))
         case "STAT":
-            return "sizes" not in maildrop.__dict__
+            return not maildrop.sizes_known
         case "LIST":
-            return not command.arguments or "sizes" not in maildrop.__dict__
+            return not (maildrop.sizes_known if command.arguments else maildrop.listing_known)
         case "UIDL":
             return not command.arguments or "uidls" not in maildrop.__dict__
         case name:
