@@ -27,7 +27,7 @@ PARTS = {
     "imap": {**dict.fromkeys(
         ("commands", "facts", "objectid", "view", "fetch", "search", "sorting", "threads"), "decisions"),
         "": "protocol"},
-    "pop3": {**dict.fromkeys(("commands", "maildrop", "uidl"), "decisions"), "": "protocol"},
+    "pop3": {**dict.fromkeys(("commands", "listings", "maildrop", "uidl"), "decisions"), "": "protocol"},
     "managesieve": {**dict.fromkeys(("commands", "scripts"), "decisions"), "": "protocol"},
     "sasl": {"mech": "protocol", "": "mechanism"},
 }
