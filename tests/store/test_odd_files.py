@@ -142,6 +142,24 @@ def test_odd_names(tmp_path: Path, store: MailStore) -> None:
     again.close()
 
 
+@pytest.mark.parametrize("missing", [["new"], ["tmp"], ["new", "tmp"]])
+@pytest.mark.parametrize("when", ["before", "while open"])
+def test_folders_that_a_copy_left_out_are_made(tmp_path: Path, store: MailStore, missing: list[str], when: str) -> None:
+    folder = maildir(tmp_path / "Maildir", "cur/1700000000.M1P1.x:2,")
+    (folder / "cur").chmod(0o770)
+    inbox = store.open("INBOX") if when != "before" else None
+    for name in missing:
+        (folder / name).rmdir()
+    inbox = inbox or store.open("INBOX")
+    if when != "before" and missing == ["tmp"]:
+        (folder / "tmp").mkdir()                    # who has it open does not look for it
+    assert list(shown(inbox)) == [1]
+    assert append(inbox, MAIL) == [2] and list(shown(inbox)) == [1, 2]
+    if when == "before":
+        assert all((folder / name).stat().st_mode & 0o777 == 0o770 for name in missing)
+    store.close()
+
+
 # --- dovecot-keywords, subscriptions --------------------------------------------------------------------------------
 
 def test_odd_keywords(tmp_path: Path, store: MailStore) -> None:

@@ -8,6 +8,7 @@ listing of cur/ is trusted for RECHECK_S after our own changes.
 
 import operator
 import os
+import stat
 import time
 from array import array
 from collections.abc import Sequence
@@ -57,11 +58,32 @@ class ScannedMaildir(MaildirFolder):
         except PermissionError as error:
             raise NoPermission(str(error)) from error
         except (FileNotFoundError, NotADirectoryError) as error:
-            if os.path.isdir(os.path.join(self.folder, "cur")):
+            if not os.path.isdir(self._in("cur")):
+                self.vanish()
+            elif self._make_missing():
+                self.look()
+            else:
                 raise StoreError(str(error)) from error
-            self.vanish()
         except OSError as error:
             raise StoreError(str(error)) from error
+
+    def _make_missing(self) -> bool:
+        """new/ and tmp/ are empty most of the time, and what copies a Maildir may leave them out. Raises StoreError."""
+        made = False
+        try:
+            mode = stat.S_IMODE(os.stat(self._in("cur")).st_mode)
+            for name in ("new", "tmp"):
+                if not os.path.lexists(path := self._in(name)):
+                    os.mkdir(path, 0o700)
+                    os.chmod(path, mode)
+                    if self.gid >= 0:
+                        os.chown(path, -1, self.gid)
+                    made = True
+        except FileExistsError:
+            return True                 # somebody was faster
+        except OSError as error:
+            raise StoreError(str(error)) from error
+        return made
 
     def is_unchanged(self) -> bool:
         if not self._opened or not self._local:
@@ -87,6 +109,8 @@ class ScannedMaildir(MaildirFolder):
         self.uidlist.let_go()
         self._drop_doubles()
         if self.writable:
+            with suppress(StoreError):          # it can be read all the same
+                self._make_missing()
             self.tidy_uidlist()
             clean_tmp(self._in("tmp"))
 
