@@ -185,7 +185,11 @@ class Connection(asyncio.Protocol):
         left = AT_ONCE
         following: list[Send | StartTls | Close | Ask | Body] | None = actions
         while following is not None:
-            question = self._carry_out(following)
+            question: Ask | None
+            if len(following) == 1 and type(following[0]) is Ask:
+                question = following[0]
+            else:
+                question = self._carry_out(following)
             if question is None:
                 return
             following = self._ask(question, at_once=left > 0)
@@ -369,8 +373,10 @@ class Connection(asyncio.Protocol):
     def _close(self, reason: str) -> None:
         self._closing, self._close_reason = True, reason
         if self._transport is not None and not self._gone:
-            self._transport.close()
-            self._linger = self._loop.call_later(LINGER_S, self._abort_if_there)
+            transport = self._transport
+            transport.close()
+            if not isinstance(transport, PlainTransport) or transport.get_write_buffer_size():
+                self._linger = self._loop.call_later(LINGER_S, self._abort_if_there)    # else nothing is waited for
 
     def _abort_if_there(self) -> None:
         if not self._gone:

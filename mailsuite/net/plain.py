@@ -69,8 +69,8 @@ class _Watch:
 class PlainTransport(asyncio.Transport):
     """One socket's. Made by `begin`."""
 
-    __slots__ = ("_closing", "_high", "_loop", "_low", "_over", "_paused", "_protocol", "_reading", "_size", "_sock",
-                 "_unsent", "_watch", "_watched", "shared")
+    __slots__ = ("_closing", "_ends", "_high", "_in_read", "_loop", "_low", "_over", "_paused", "_protocol", "_reading",
+                 "_size", "_sock", "_unsent", "_watch", "_watched", "shared")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, protocol: asyncio.Protocol, *,
                  shared: bool = False) -> None:
@@ -83,6 +83,7 @@ class PlainTransport(asyncio.Transport):
         self._high, self._low = HIGH_WATER, LOW_WATER
         self._reading, self._watched = True, False      # watched: the loop calls `read`
         self._closing = self._over = self._paused = False
+        self._in_read = self._ends = False              # ends: as soon as the protocol's call returns
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -114,6 +115,7 @@ class PlainTransport(asyncio.Transport):
         except OSError as error:
             self._lose(error)
             return
+        self._in_read = True
         try:
             if octets:
                 self._protocol.data_received(octets)
@@ -124,6 +126,10 @@ class PlainTransport(asyncio.Transport):
         except Exception:
             log.exception("unforeseen in a connection")
             self.abort()
+        self._in_read = False
+        if self._ends:                      # the protocol's call is over: no turn of the loop for that
+            self._ends = False
+            self._end(None)
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
@@ -196,7 +202,11 @@ class PlainTransport(asyncio.Transport):
         if not self._closing:
             self.pause_reading()
             self._closing = True
-            if not self._unsent:
+            if self._unsent:
+                return
+            if self._in_read:
+                self._ends = True
+            else:
                 self._loop.call_soon(self._end, None)
 
     def abort(self) -> None:

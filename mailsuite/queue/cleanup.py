@@ -280,7 +280,7 @@ class Intake:
             if self.problems:
                 first = next(problem for problem in Problem if problem in self.problems)
                 self.refuse(550, "5.6.0", first.value)
-            sender = await self._final_sender()
+            sender = self._sender if self._sender is not None else await self._final_sender()
             if self.trouble is None and not self.discarded:
                 sender = await self._complete(sender)
             if self.trouble is not None:
@@ -306,7 +306,7 @@ class Intake:
         except OSError as error:
             log.warning("%s: write queue file: %s", self.queue_id, error)
             self.trouble = self.trouble or _storage(error)
-        return await self._final_sender()
+        return self._sender if self._sender is not None else await self._final_sender()
 
     async def change_sender(self, address: str) -> None:
         """An inspector's wish. Raises Refused."""

@@ -112,7 +112,10 @@ class Writer:
     @property
     def lines(self) -> int:
         """Line ends of the content, each of which is two octets in SMTP. Before `finish` only."""
-        return self._flushed_lines + sum(octets.count(b"\n") for octets in self._waiting)
+        lines = self._flushed_lines
+        for octets in self._waiting:
+            lines += octets.count(b"\n")
+        return lines
 
     def finish(self, facts: bytes, recipients: list[Recipient]) -> list[Recipient]:
         """The content is over: make head and tail; return the recipients with their numbers. Writes nothing."""

@@ -415,8 +415,10 @@ class SmtpHandler:
         server = self.server
         self._header_due = False
         self._engage_verifier(intake)
-        prepend = "".join(line + "\n" for line in self.facts.treatment.prepend)
-        intake.write(prepend.encode("utf-8", "surrogateescape") + received_header(
+        prepend = b""
+        if self.facts.treatment.prepend:
+            prepend = "".join(line + "\n" for line in self.facts.treatment.prepend).encode("utf-8", "surrogateescape")
+        intake.write(prepend + received_header(
             self.facts, hostname=server.config.hostname, mail_name=server.mail_name, now=time.time(),
             show_tls=server.show_tls, asked_certificate=server.asks_certificate, show_login=server.show_login,
             hide_client=server.hide_client))

@@ -92,7 +92,8 @@ class ServerSession:
                 self._run(actions)
         elif self.content.dots is not None:
             self._take_data(octets, actions)         # message content is not copied into the line buffer
-            self._run(actions)
+            if self.unread:
+                self._run(actions)
         elif (octets.find(b"\n") == len(octets) - 1 and octets[-2:] == b"\r\n"      # one line: most clients wait
               and len(octets) < (self.config.line_limit if self._on_line is None else self.config.sasl_line_limit)):
             self._line(octets[:-2], actions)
@@ -224,7 +225,8 @@ class ServerSession:
     def _carry_out(self, outcome: Outcome) -> list[Action]:
         actions: list[Action] = []
         self._next(outcome, actions)
-        self._run(actions)
+        if self.unread:
+            self._run(actions)
         return actions
 
     def _next(self, outcome: Outcome, actions: list[Action]) -> None:
