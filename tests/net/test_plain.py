@@ -205,3 +205,22 @@ def test_a_shared_socket_ends_for_the_peer_while_somebody_else_has_it() -> None:
                 assert theirs.recv(100) == heard
 
     run(work())
+
+
+def test_who_says_goodbye_while_he_is_told_something_is_gone_without_a_turn_of_the_loop() -> None:
+    class Polite(Noted):
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self.transport.write(b"bye")
+            self.transport.close()
+            assert "lost" not in self.notes             # never from within its own call
+
+    async def work() -> None:
+        ours, theirs = pair()
+        theirs.sendall(b"quit")
+        noted = Polite()
+        plain.begin(noted, ours, look=True)
+        assert noted.notes == ["made", "lost"] and ours.fileno() == -1
+        assert (theirs.recv(100), theirs.recv(100)) == (b"bye", b"")
+
+    run(work())

@@ -338,3 +338,50 @@ def test_a_segment_that_cannot_be_made_is_told_once(tmp_path: Path, monkeypatch:
     said = [record.getMessage() for record in caplog.records if "segment of the journal" in record.getMessage()]
     assert len(said) == 1
     assert "the-segments-name" not in said[0]
+
+
+def test_a_client_that_is_alone_does_not_wait_for_a_turn(tmp_path: Path) -> None:
+    async def test() -> None:
+        disk = Disk()
+        async with open_site(tmp_path, disk) as site:
+            _, first = site.begin()
+            assert not disk.begun                       # others may come in this turn
+            await turn()
+            disk.end()
+            await first
+            _, second = site.begin()
+            assert len(disk.begun) == 1                 # nobody came: it has begun already
+            _, third = site.begin()
+            _, fourth = site.begin()
+            await turn()
+            assert len(disk.begun) == 2                 # what comes meanwhile goes together
+            disk.end()
+            disk.end()
+            await asyncio.gather(second, third, fourth)
+            _, fifth = site.begin()
+            assert not disk.begun                       # the last were two
+            await turn()
+            disk.end()
+            await fifth
+
+    run(test)
+
+
+def test_a_write_that_fails_at_once_is_told_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(fd: int, buffers: object, offset: int) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    async def test() -> None:
+        disk = Disk()
+        async with open_site(tmp_path, disk) as site:
+            _, first = site.begin()
+            await turn()
+            disk.end()
+            await first
+            monkeypatch.setattr("mailsuite.queue.journal_writer.os.pwritev", full)
+            _, second = site.begin()
+            assert not second.done()                    # whoever commits is not called from within
+            with pytest.raises(OSError, match="No space"):
+                await second
+
+    run(test)
