@@ -3,6 +3,7 @@
     turns = Turns(stay)             a login process's; stay: of the same process
     turns.come(), turns.go()        a connection begins, and ends or is given away
     core = turns.next()             somebody logs in: the core for all who have a part in it, ANYWHERE (-1) for none
+    turns.went()                    that login, or another, was handed over
     stay = Stay(); stay.at(core)    auth's, a worker's, the login process's own: with each login
 
 A login makes three processes run one after the other, each for a tenth of a millisecond. The kernel likes to wake each
@@ -10,7 +11,8 @@ on a core that is idle, which takes as long as its work does, on a virtual machi
 core cold. Where logins follow each other closely and there is never a second one, no two of these processes have
 anything to do at the same time; then they share a core, the one on which the login process runs at that moment. With
 the first login that comes beside another, or after RELEASE_S without any, each runs where there is room again.
-Two login processes that want different cores at the same time get none.
+Two login processes that want different cores at the same time get none. Where other programs want that core as well,
+logins may take longer there than before: then they are left where they are for BACK_OFF_S.
 Only the calling thread keeps to the core; threads that pools begin meanwhile call `roam` first, others are free again
 with it.
 With one core nothing is done. Source: sched_setaffinity(2).
@@ -21,7 +23,9 @@ import os
 from time import monotonic
 
 ANYWHERE = -1
-ROW = 16                         # logins in a row, each alone...
+ROW = 32                         # logins in a row, each alone...
+STINT = 2000                     # logins on one core, after which it is seen again how long they take elsewhere
+BACK_OFF_S = 2.0                 # how long nothing is done where sharing made logins slower
 GAP_S = 0.02                     # ...and no longer than this after the one before
 RELEASE_S = 0.05                 # how long without a login a process keeps to the core, at most twice that
 QUARREL_S = 0.5                  # how long two login processes that wanted different cores get none
@@ -90,7 +94,8 @@ class Turns:
         """wanted: cpu_affinity."""
         self._stay, self._wanted = stay, wanted
         self._there = self._row = 0             # connections that have not logged in; logins in a row
-        self._last = 0.0
+        self._last = self._until = 0.0
+        self._roaming, self._shared = _Mean(), _Mean()
 
     def come(self) -> None:
         """A connection begins."""
@@ -109,10 +114,40 @@ class Turns:
             self._row += 1
         self._last = now
         core = ANYWHERE
-        if self._row >= ROW:
-            core = self._stay.core if self._stay.core != ANYWHERE else _here()
+        if self._row >= ROW and now >= self._until:
+            if self._is_slower():
+                self._until = now + BACK_OFF_S
+            elif self._row > ROW + STINT:
+                self._row = 0
+            else:
+                core = self._stay.core if self._stay.core != ANYWHERE else _here()
+        if self._row == 0:
+            self._roaming, self._shared = _Mean(), _Mean()
         self._stay.at(core)
         return self._stay.core
+
+    def went(self) -> None:
+        """The login that began last has been handed over, unless there were others."""
+        if self._row > 0 and self._there <= 1:
+            (self._roaming if self._stay.core == ANYWHERE else self._shared).add(monotonic() - self._last)
+
+    def _is_slower(self) -> bool:
+        """A core with others on it: half of ROW tells."""
+        slower = self._shared.count >= ROW // 2 and self._shared.value > self._roaming.value > 0
+        if slower:
+            self._shared = _Mean()
+        return slower
+
+
+class _Mean:
+    """Of the last ROW values or so."""
+
+    def __init__(self) -> None:
+        self.count, self.value = 0, 0.0
+
+    def add(self, value: float) -> None:
+        self.count += 1
+        self.value += (value - self.value) / min(self.count, ROW)
 
 
 def _here() -> int:

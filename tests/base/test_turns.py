@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mailsuite.base import turns
-from mailsuite.base.turns import ANYWHERE, GAP_S, QUARREL_S, RELEASE_S, ROW, Stay, Turns, roam
+from mailsuite.base.turns import ANYWHERE, BACK_OFF_S, GAP_S, QUARREL_S, RELEASE_S, ROW, STINT, Stay, Turns, roam
 
 
 class Machine:
@@ -40,12 +40,15 @@ def in_loop(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(work())
 
 
-def log_in(machine: Machine, who: Turns, times: int = 1) -> int:
+def log_in(machine: Machine, who: Turns, times: int = 1, *, shared_s: float = 0.0004) -> int:
+    """shared_s: how long one takes on the core that all share; 0.0005 elsewhere."""
     core = ANYWHERE
     for _ in range(times):
         who.come()
         machine.now += 0.001
         core = who.next()
+        machine.now += 0.0005 if core == ANYWHERE else shared_s
+        who.went()
         who.go()
     return core
 
@@ -80,6 +83,29 @@ def test_a_pause_ends_it(machine: Machine) -> None:
         assert log_in(machine, who, ROW + 1) == 1
         machine.now += GAP_S * 2
         assert log_in(machine, who) == ANYWHERE
+
+    in_loop(work)
+
+
+def test_a_core_that_others_want_is_left_to_them(machine: Machine) -> None:
+    async def work() -> None:
+        who = Turns(Stay())
+        assert log_in(machine, who, ROW + ROW // 2, shared_s=0.0006) == 1
+        assert log_in(machine, who, shared_s=0.0006) == ANYWHERE and machine.kept[0] == {0, 1}
+        assert log_in(machine, who, ROW * 2) == ANYWHERE
+        machine.now += BACK_OFF_S
+        assert log_in(machine, who, ROW) == ANYWHERE                    # looks first how long it takes elsewhere
+        assert log_in(machine, who) == 1
+
+    in_loop(work)
+
+
+def test_now_and_then_it_is_seen_how_long_logins_take_elsewhere(machine: Machine) -> None:
+    async def work() -> None:
+        who = Turns(Stay())
+        assert log_in(machine, who, ROW + STINT) == 1
+        assert log_in(machine, who, 2) == ANYWHERE
+        assert log_in(machine, who, ROW) == 1
 
     in_loop(work)
 
