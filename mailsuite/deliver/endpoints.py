@@ -19,6 +19,7 @@ from mailsuite.base.errors import ConfigError, MailError, TemporaryError
 from mailsuite.deliver import mailbox
 from mailsuite.deliver.agent import CONFIGURATION_ERROR
 from mailsuite.deliver.command import ask_command, ended_of
+from mailsuite.deliver.environment import DEFAULT_PATH
 from mailsuite.deliver.exits import judge
 from mailsuite.deliver.headers import delivery_header
 from mailsuite.deliver.passing import pass_on
@@ -284,7 +285,7 @@ class Endpoints:
                 env[name] = world.clean_for_command(value)
         if node.personal:
             env["HOME"], env["SHELL"] = world.clean_for_command(account.home), world.clean_for_command(account.shell)
-        env.setdefault("PATH", "/usr/bin:/bin")
+        env["PATH"] = DEFAULT_PATH
         return env
 
 

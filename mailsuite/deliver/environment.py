@@ -2,7 +2,7 @@
 
     exported_environment(settings) -> {"TZ": "UTC", "MAIL_CONFIG": "/etc/postfix", "LANG": "C"}
 
-An item is a name, name=value, or { name = value with blanks }.
+An item is a name, name=value, or { name = value with blanks }. PATH is not among what may be chosen: DEFAULT_PATH.
 """
 
 import os
@@ -10,6 +10,7 @@ import re
 
 from mailsuite.config.settings import Settings
 
+DEFAULT_PATH = "/usr/bin:/bin"      # of every command, whatever export_environment says, as in Postfix
 _ITEM = re.compile(r"(?:\{[^{}]*\}|[^\s,{}]|[{}])+")
 
 

@@ -21,7 +21,7 @@ from mailsuite.config.settings import Settings
 from mailsuite.deliver import command
 from mailsuite.deliver import params as p
 from mailsuite.deliver.agent import CONFIGURATION_ERROR, Job, serve_agent
-from mailsuite.deliver.environment import exported_environment
+from mailsuite.deliver.environment import DEFAULT_PATH, exported_environment
 from mailsuite.deliver.exits import judge
 from mailsuite.deliver.headers import delivered_to, delivery_header
 from mailsuite.deliver.run_as import Forbidden, Unknown, forbidden, identity_of
@@ -206,7 +206,7 @@ class PipeAgent:
         self._settings = settings
         self._delimiter = settings.text("recipient_delimiter")
         self._tells_original = settings[ENABLE_ORIGINAL_RECIPIENT]
-        self._env = {"PATH": "/usr/bin:/bin"} | exported_environment(settings)
+        self._env = exported_environment(settings) | {"PATH": DEFAULT_PATH}
         own = settings.text(f"{self._name}_time_limit")
         self._limit_s = p.COMMAND_TIME_LIMIT.parse(own) if own else settings[p.COMMAND_TIME_LIMIT]
         self._options: Options | None = None

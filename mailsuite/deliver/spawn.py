@@ -24,7 +24,7 @@ from mailsuite.base.errors import ConfigError, MailError
 from mailsuite.base.log import logger
 from mailsuite.config.settings import Settings
 from mailsuite.deliver import params as p
-from mailsuite.deliver.environment import exported_environment
+from mailsuite.deliver.environment import DEFAULT_PATH, exported_environment
 from mailsuite.deliver.run_as import Forbidden, Unknown, forbidden, identity_of
 from mailsuite.net.privileges import Identity
 from mailsuite.net.service import Listener, ServiceContext
@@ -126,7 +126,7 @@ class Spawner:
         """Take new settings; a command line that makes no sense is told when somebody connects."""
         own = settings.text(f"{self._context.name}_time_limit")
         self._limit_s = p.COMMAND_TIME_LIMIT.parse(own) if own else settings[p.COMMAND_TIME_LIMIT]
-        self._env = {"PATH": "/usr/bin:/bin"} | exported_environment(settings)
+        self._env = exported_environment(settings) | {"PATH": DEFAULT_PATH}
         self._cwd = settings.text("queue_directory")
         self._options: Options | None = None
         self._mistake = ""

@@ -36,13 +36,24 @@ class MapSource:
     files that have the value (postmap -F).
     """
 
-    def __init__(self, settings: "Settings", program: str = "smtpd", *, values_are_files: bool = False) -> None:
+    def __init__(self, settings: "Settings", program: str = "smtpd", *, values_are_files: bool = False,
+                 may_substitute: bool = True) -> None:
         self.settings, self.program, self.values_are_files = settings, program, values_are_files
+        self._may_substitute = may_substitute
         self.log = logger(program)
 
     def for_program(self, program: str) -> "MapSource":
         """The same configuration, logged under another name."""
         return MapSource(self.settings, program)
+
+    def without_substitution(self) -> "MapSource":
+        """For tables that choose transports and hosts: a sender or recipient shall not choose among them."""
+        return MapSource(self.settings, self.program, may_substitute=False)
+
+    @property
+    def may_substitute(self) -> bool:
+        """Whether values of patterns may hold $1."""
+        return self._may_substitute and not self.restricted
 
     def value(self, text: str) -> str:
         """A value as it stands in a table of text, or what its files have. Raises ValueError in Postfix's words."""
@@ -62,7 +73,7 @@ class MapSource:
 # What went wrong when tables were opened, by program: logged when the process looks something up for the first time, so
 # that one of many workers that wait for work tells it, not each.
 _UNTOLD: dict[str, list[str]] = {}
-_OPEN: "WeakValueDictionary[tuple[str, str, bool], Table]" = WeakValueDictionary()
+_OPEN: "WeakValueDictionary[tuple[str, str, bool, bool], Table]" = WeakValueDictionary()
 
 
 def split_specs(text: str) -> list[str]:
@@ -92,7 +103,7 @@ def open_maps(text: str | Iterable[str], source: MapSource) -> "Maps":
 
 def _cached_table(spec: str, source: MapSource, *, again: bool = False) -> Table:
     """again: it could not be opened before, which was logged then."""
-    key = (source.settings.config_directory, spec, source.restricted)
+    key = (source.settings.config_directory, spec, source.restricted, source.may_substitute)
     table = _OPEN.get(key)
     if table is None or table.outdated(source):
         from mailsuite.maps.opening import open_table

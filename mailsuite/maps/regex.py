@@ -126,7 +126,7 @@ class RegexTable(RuleTable[Pattern]):
                 raise SkipRule("bad replacement syntax: skipping this rule")
             if negated:
                 raise SkipRule("$number found in negative match replacement text: skipping this rule")
-            if self._source.restricted:
+            if not self._source.may_substitute:
                 raise SkipRule("regular expression substitution is not allowed: skipping this rule")
             if int(name) == 0:
                 words = "out of range" if self.type == "pcre" else "out-of-range"

@@ -80,8 +80,9 @@ class AddressResolver:
                            "relay": split_transport(text("relay_transport")),
                            "default": split_transport(text("default_transport"))}
         self._relayhost = text("relayhost")
-        self._sender_relayhost = open_maps(text("sender_dependent_relayhost_maps"), source)
-        self._sender_transport = open_maps(text("sender_dependent_default_transport_maps"), source)
+        self._sender_relayhost = open_maps(text("sender_dependent_relayhost_maps"), source.without_substitution())
+        self._sender_transport = open_maps(text("sender_dependent_default_transport_maps"),
+                                           source.without_substitution())
         self._null_relay_key = text("empty_address_relayhost_maps_lookup_key")
         self._null_transport_key = text("empty_address_default_transport_maps_lookup_key")
         self._delimiter = text("recipient_delimiter")

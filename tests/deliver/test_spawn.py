@@ -65,13 +65,14 @@ async def say(path: str, text: bytes) -> bytes:
     pytest.param("umask", b"0077\n", id="umask"),
     pytest.param("ls /proc/self/fd | wc -l", b"4\n", id="no other descriptors"),
     pytest.param("echo $FOO ${SUDO_USER-unset}", b"bar unset\n", id="export_environment"),
+    pytest.param("echo $PATH", b"/usr/bin:/bin\n", id="PATH is nobody's choice"),
 ])
 def test_a_command_has_the_connection(script: str, want: bytes) -> None:
     async def talk(path: str) -> bytes:
         return await say(path, b"hello\n")
 
     assert with_spawn([f"user={USER}", "argv=/bin/sh", "-c", f"read x; {script}"], talk,
-                      export_environment="FOO=bar") == want
+                      export_environment="FOO=bar PATH=/elsewhere") == want
 
 
 @pytest.mark.parametrize(("script", "told"), [

@@ -1,5 +1,6 @@
 """regexp, pcre and cidr tables: what rules say, in which order, and what is said of bad lines."""
 
+import asyncio
 import logging
 from random import Random
 
@@ -7,6 +8,7 @@ import pytest
 
 from mailsuite.config.settings import Settings
 from mailsuite.maps import MapSource
+from mailsuite.maps.maps import open_maps
 from mailsuite.maps.opening import open_table
 from mailsuite.maps.perl import compile_slow
 from mailsuite.maps.posix import to_re2
@@ -213,3 +215,14 @@ def test_noise_in_tables_and_keys(seed: int) -> None:
         table = open_table(kind + ":{" + rules + "}", SOURCE)
         for _ in range(5):
             table.lookup("".join(noise.choices(alphabet, k=9)))
+
+
+def test_what_chooses_hosts_may_not_substitute(caplog: pytest.LogCaptureFixture) -> None:
+    """transport_maps and the sender's relayhost and transport: $1 comes from a stranger. Others have it."""
+    settings = Settings.of({"transport_maps": "pcre:{{/^(a)@/ smtp:[$1]}, {/^b@/ smtp:[b]}}".replace("$", "$$")})
+    source = MapSource(settings, "trivial-rewrite")
+    spec = settings.text("transport_maps")
+    chosen, other = open_maps(spec, source.without_substitution()), open_maps(spec, source)
+    assert [asyncio.run(chosen.find(key)) for key in ("a@x", "b@x")] == [None, "smtp:[b]"]
+    assert asyncio.run(other.find("a@x")) == "smtp:[a]"
+    assert "regular expression substitution is not allowed: skipping this rule" in caplog.text

@@ -88,7 +88,7 @@ class LocalMilter:
             ("EHLO", "helo", string(helo), {}),
             ("MAIL", "mail", strings([sender]), {**known, "{mail_addr}": sender})]
         for address in dict.fromkeys(one.original or one.address for one in message.recipients):
-            shown = _external(address)
+            shown = _external(await self._intake.cleanup.rewriter.rewrite(address, True))
             stages.append(("RCPT", "rcpt", strings([shown]), {**known, "{rcpt_addr}": shown}))
         stages.append(("DATA", "data", b"", known))
         for where, event, data, macros in stages:

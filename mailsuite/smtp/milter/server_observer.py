@@ -84,7 +84,7 @@ class SmtpMilters(Observer):
         self._suite, self._connections = suite, connections
         self._milters = [Milter(spec, suite.options, log) for spec in specs]
         self._at_once = 0
-        self._greeted = False
+        self._greeted = self._refused = False
 
     # --- stages -------------------------------------------------------------------------------------------------
 
@@ -103,8 +103,12 @@ class SmtpMilters(Observer):
         if reply.startswith("421"):
             return Refusal(reply)
         self.forget(facts)
-        self._greeted = True
+        self._greeted, self._refused = True, bool(reply)
         return None
+
+    async def ehlo_lines(self, facts: Facts, lines: list[str]) -> list[str] | Refusal:
+        """Who is refused may go on, with little: the name and ENHANCEDSTATUSCODES."""
+        return [lines[0], *(line for line in lines[1:] if line == "ENHANCEDSTATUSCODES")] if self._refused else lines
 
     async def mail(self, facts: Facts, words: Sequence[Word]) -> "Refusal | None":
         sender = facts.sender or ""

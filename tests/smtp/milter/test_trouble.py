@@ -10,9 +10,11 @@ import pytest
 
 from mailsuite.queue.cleanup import Refused
 from mailsuite.queue.envelope import Envelope, Recipient
+from mailsuite.smtp.facts import Client, Facts
 from mailsuite.smtp.milter import client
 from mailsuite.smtp.milter.client import Milter, chunks
 from mailsuite.smtp.milter.server_content import ContentMilter
+from mailsuite.smtp.milter.server_observer import MilterSuite, SmtpMilters
 from mailsuite.smtp.milter.session import Act, Answer
 from mailsuite.smtp.milter.settings import MilterOptions, read_milters
 from mailsuite.smtp.milter.syntax import BODY_CHUNK
@@ -137,3 +139,23 @@ def test_a_milter_that_reads_nothing_is_given_up(tmp_path: Path) -> None:
 
 def test_an_answer_is_a_value() -> None:
     assert Answer(Act.REPLY, "550 x") == Answer(Act.REPLY, "550 x") != Answer(Act.DISCARD)
+
+
+@pytest.mark.parametrize(("reply", "want"), [
+    ("550 5.7.1 no", ["mx.test", "ENHANCEDSTATUSCODES"]),
+    ("", ["mx.test", "PIPELINING", "ENHANCEDSTATUSCODES", "DSN"])])
+def test_whom_a_milter_refuses_at_helo_is_offered_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reply: str,
+                                                         want: list[str]) -> None:
+    async def answer(*_: object) -> str:
+        return reply
+
+    async def one() -> int:
+        return 1
+
+    world = World(tmp_path)
+    milters = SmtpMilters(MilterSuite(world.settings, world.cleanup.rewriter), [], one)
+    monkeypatch.setattr(milters, "_ask", answer)
+    facts = Facts(Client("192.0.2.9", 1234), helo="c.test")
+    assert asyncio.run(milters.helo(facts, [])) is None
+    lines = ["mx.test", "PIPELINING", "ENHANCEDSTATUSCODES", "DSN"]
+    assert asyncio.run(milters.ehlo_lines(facts, lines)) == want
