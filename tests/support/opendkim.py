@@ -25,7 +25,7 @@ def signer(folder: Path, key_file: Path, domain: str, selector: str, forms: str 
     process = subprocess.Popen(["opendkim", "-f", "-x", str(folder / "opendkim.conf")], stdout=subprocess.DEVNULL,
                                stderr=subprocess.PIPE)
     try:
-        wait_for(lambda: path.exists() or process.poll() is not None, 20, "opendkim does not start")
+        wait_for(lambda: _listens(path) or process.poll() is not None, 30, "opendkim does not start")
         assert process.poll() is None, process.stderr and process.stderr.read()
         yield str(path)
     finally:
@@ -33,6 +33,12 @@ def signer(folder: Path, key_file: Path, domain: str, selector: str, forms: str 
         process.wait(20)
         if process.stderr is not None:
             process.stderr.close()
+
+
+def _listens(path: Path) -> bool:
+    """The socket is there before somebody listens on it."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 def sign_with(path: str, message: bytes) -> bytes:
