@@ -93,7 +93,8 @@ class RecipientList:
         except MailError as error:
             raise Refused(451, "4.3.0", "Temporary lookup failure", detail=str(error)) from error
         self.clear()
-        self.all.append(Recipient(address, first.original, first.orcpt, first.notify))
+        # Of NOTIFY nothing stays: the first may be a copy, of whose failure nobody would hear.
+        self.all.append(Recipient(address, first.original, first.orcpt))
 
     def clear(self) -> None:
         self.all.clear()

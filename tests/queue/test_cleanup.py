@@ -159,7 +159,7 @@ def test_redirect_goes_around_the_filter(tmp_path: Path) -> None:
     queue_id = put(world, FULL + b"Subject: r\n\n", to=["z@a.test", "b@a.test", "a@b.test"])
     message = world.store.read("incoming", queue_id)
     assert message.envelope.filter == ""
-    assert [(one.address, one.original) for one in message.recipients] == [("c@mx.test", "A@a.test")]
+    assert [(one.address, one.original, one.notify) for one in message.recipients] == [("c@mx.test", "A@a.test", 0)]
 
 
 MULTIPART = (b'Content-Type: multipart/mixed; boundary="b"\n\npre\n--b\nContent-Type: text/html\nX-Part: 1\n\nbad\n'
