@@ -13,6 +13,7 @@ import pytest
 from mailsuite.base.cached import read_cached
 from mailsuite.store.api import Column, FlagAction, Mailbox, MailStore, MessageGone
 from mailsuite.store.errors import StoreError
+from mailsuite.store.maildir import scan
 from mailsuite.store.maildir.filename import letters_of, rest_of
 from mailsuite.store.opening import open_store
 from mailsuite.store.options import StoreOptions
@@ -144,7 +145,9 @@ def test_odd_names(tmp_path: Path, store: MailStore) -> None:
 
 @pytest.mark.parametrize("missing", [["new"], ["tmp"], ["new", "tmp"]])
 @pytest.mark.parametrize("when", ["before", "while open"])
-def test_folders_that_a_copy_left_out_are_made(tmp_path: Path, store: MailStore, missing: list[str], when: str) -> None:
+def test_folders_that_a_copy_left_out_are_made(tmp_path: Path, store: MailStore, missing: list[str], when: str,
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan, "MAKING_S", 0.0)
     folder = maildir(tmp_path / "Maildir", "cur/1700000000.M1P1.x:2,")
     (folder / "cur").chmod(0o770)
     inbox = store.open("INBOX") if when != "before" else None
@@ -157,6 +160,17 @@ def test_folders_that_a_copy_left_out_are_made(tmp_path: Path, store: MailStore,
     assert append(inbox, MAIL) == [2] and list(shown(inbox)) == [1, 2]
     if when == "before":
         assert all((folder / name).stat().st_mode & 0o777 == 0o770 for name in missing)
+    store.close()
+
+
+def test_a_folder_that_is_being_made_is_left_to_its_maker(tmp_path: Path, store: MailStore) -> None:
+    folder = tmp_path / "Maildir"
+    (folder / "cur").mkdir(parents=True)
+    with pytest.raises(StoreError):
+        shown(store.open("INBOX"))
+    (folder / "new").mkdir()
+    (folder / "tmp").mkdir()                        # it would fail had somebody else made them
+    assert list(shown(store.open("INBOX"))) == []
     store.close()
 
 

@@ -28,6 +28,7 @@ from mailsuite.store.uid_set import UidSet
 from mailsuite.store.uid_validity import new_uid_validity
 
 RECHECK_S = 2.0
+MAKING_S = 2.0              # a folder whose cur/ changed later than this ago may be being made
 # A folder's time stamp is only as fine as the kernel's tick: one that is younger than this when it is listed may hide
 # a change that came right after.
 TICK_NS = 50_000_000
@@ -68,10 +69,16 @@ class ScannedMaildir(MaildirFolder):
             raise StoreError(str(error)) from error
 
     def _make_missing(self) -> bool:
-        """new/ and tmp/ are empty most of the time, and what copies a Maildir may leave them out. Raises StoreError."""
+        """new/ and tmp/ are empty most of the time, and what copies a Maildir may leave them out. Raises StoreError.
+
+        In a folder that is made at this moment they are left to its maker, whose mkdir would fail.
+        """
         made = False
         try:
-            mode = stat.S_IMODE(os.stat(self._in("cur")).st_mode)
+            cur = os.stat(self._in("cur"))
+            if abs(time.time() - cur.st_ctime) < MAKING_S:
+                return False
+            mode = stat.S_IMODE(cur.st_mode)
             for name in ("new", "tmp"):
                 if not os.path.lexists(path := self._in(name)):
                     os.mkdir(path, 0o700)
