@@ -23,7 +23,7 @@ LONG: Mapping[str, float] = {
     "peers": 15, "quotas": 15, "proxy_filter": 15, "tests/maps/test_cdb.py": 15, "tests/cli/test_migrate.py": 15,
     "tests/check/test_check.py": 15, "thunderbird": 15, "tests/address/test_round_trips.py": 12, "authentication": 12,
     "tests/smtp/milter/test_trouble.py": 12, "tests/config/test_postconf_rules.py": 12, "tests/queue/test_qmgr.py": 12,
-    "database-site": 12, "imap-running": 12, "control": 12, "milters": 12, "brute_force": 12, "oracle": 12,
+    "database-site": 12, "imap-running": 12, "control": 12, "milters": 12, "brute_force": 12, "oracle": 50,
     "tests/test_layers.py": 8, "tests/config/test_manual.py": 8, "tests/auth_results/test_dkim.py": 8,
     "tests/queue/test_qmgr_requests.py": 8, "tests/queue/test_qmgr_load.py": 8, "tests/queue/test_notices.py": 8,
     "tests/fuzz/test_targets.py": 8, "tests/store/test_mailbox.py": 8, "tests/store/test_mbox.py": 8,
