@@ -24,9 +24,9 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from typing import Any
-from weakref import WeakKeyDictionary
 
 READ_SIZE = 128 * 1024
+_WATCH = "mailsuite_watch"
 AT_ONCE = 64                     # sockets that are read before the event loop has its turn
 HIGH_WATER, LOW_WATER = 64 * 1024, 16 * 1024
 
@@ -36,17 +36,17 @@ log = logging.getLogger("mailsuite.net")
 class _Watch:
     """The sockets of one event loop that may have something to read."""
 
-    _all: "WeakKeyDictionary[asyncio.AbstractEventLoop, _Watch]" = WeakKeyDictionary()
-
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._reads: dict[int, Callable[[], None]] = {}
 
     @classmethod
     def of(cls, loop: asyncio.AbstractEventLoop) -> "_Watch":
-        watch = cls._all.get(loop)
+        # It lives on the loop itself: its readers know the loop, so a table of all loops would keep each for ever.
+        watch: _Watch | None = getattr(loop, _WATCH, None)
         if watch is None:
-            watch = cls._all[loop] = cls()
+            watch = cls()
+            setattr(loop, _WATCH, watch)
             loop.add_reader(watch._epoll.fileno(), watch._ready)
         return watch
 

@@ -70,6 +70,8 @@ class SyncPool:
                     cast(asyncio.AbstractEventLoop, self._loop).call_soon_threadsafe(self._hand_back)
                 except RuntimeError:
                     return              # the loop is closed: nobody waits any more
+            # A thread that waits for its next call must not keep what the last one was about.
+            del call, future, function, arguments, result, error
 
     def _hand_back(self) -> None:
         with self._lock:

@@ -1,7 +1,9 @@
 """The transport of short connections; test_driver.py runs whole dialogues over it."""
 
 import asyncio
+import gc
 import socket
+import weakref
 from collections.abc import Coroutine
 from typing import Any
 
@@ -224,3 +226,18 @@ def test_who_says_goodbye_while_he_is_told_something_is_gone_without_a_turn_of_t
         assert (theirs.recv(100), theirs.recv(100)) == (b"bye", b"")
 
     run(work())
+
+
+def test_a_loop_that_is_over_keeps_no_connections() -> None:
+    """The next loop of a process begins with none of the descriptors of the last."""
+    async def leave() -> "tuple[weakref.ref[asyncio.Protocol], socket.socket]":
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        protocol = Noted()
+        plain.begin(protocol, ours)
+        return weakref.ref(protocol), theirs
+
+    left, theirs = asyncio.run(leave())
+    gc.collect()
+    assert left() is None
+    theirs.close()
