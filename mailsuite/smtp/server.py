@@ -64,6 +64,7 @@ log = logger("smtpd")
 NAME_TTL_S = 60.0            # how long a client's name is believed without asking again
 NAMES_LIMIT = 10_000
 GOODBYE_S = 3.0              # how long connections may take to end when the suite stops
+BACKGROUND_LIMIT = 100       # of what no client waits for; beyond it a stranger's name is not looked up
 BUSY_WARN_S = 60.0           # between two warnings that all places are taken
 SPACE_TTL_S = 1.0            # how old a look at the free space of the queue may be
 _OVERRIDES = {"no_address_mappings": Handling.MAP | Handling.BCC, "no_header_body_checks": Handling.FILTER,
@@ -324,6 +325,11 @@ class Server:
         task = asyncio.get_running_loop().create_task(work)
         self._notices.add(task)
         task.add_done_callback(self._notices.discard)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether so much is done in the background that no stranger may add to it."""
+        return len(self._notices) >= BACKGROUND_LIMIT
 
     async def etrn(self, facts: Facts, domain: str) -> str:
         """The reply to ETRN."""

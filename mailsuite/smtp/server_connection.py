@@ -103,8 +103,11 @@ class SmtpHandler:
             self.server.anvil.disconnect(self._counted)
 
     def never_secured(self, why: str) -> None:
-        """A client of smtps with whom there is no TLS."""
-        self.server.in_background(self._tell_of_unsecured(why))
+        """A client of smtps with whom there is no TLS. Its place is free already: a flood must not gather here."""
+        if self.server.is_behind:
+            log_unsecured(self.facts, why)
+        else:
+            self.server.in_background(self._tell_of_unsecured(why))
 
     async def _tell_of_unsecured(self, why: str) -> None:
         await self._learn_name()
