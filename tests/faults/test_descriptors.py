@@ -83,8 +83,8 @@ def test_many_deliveries_with_few_descriptors(site: World) -> None:
 @contextlib.contextmanager
 def starved(pids: list[int]) -> Iterator[None]:
     """Processes that can open nothing more meanwhile."""
-    for pid in pids:
-        assert set_limit(pid, 3)
+    for pid in pids:            # one that begins takes its own user only after its name
+        wait_for(lambda pid=pid: set_limit(pid, 3), what=f"limit of {pid}")
     try:
         yield
     finally:

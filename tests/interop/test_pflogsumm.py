@@ -77,6 +77,7 @@ def test_the_counts_are_what_was_sent(client: str, site: Suite) -> None:
     send(site, site.second, "later@far.test", "x@closed.test")                    # deferred twice, then one delivered
     seen("status=deferred", 2)
     seen("status=bounced")
+    wait_for(lambda: '"queue_name": "deferred"' in site.program("postqueue", "-j").stdout)    # logged earlier
     assert site.program("postqueue", "-f").returncode == 0
     seen("status=deferred", 3)
     send(site, "warn@b.test", site.first)                                         # a warning, delivered
