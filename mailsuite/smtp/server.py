@@ -1,7 +1,8 @@
 """smtpd: SMTP sessions on sockets.
 
 Several worker processes share the listening sockets; each runs all its sessions in one event loop. `prepare` reads
-certificates and keys while root still may. What one connection asks is answered in server_connection.py.
+certificates and keys while root still may. What one connection asks is answered in server_connection.py (its client:
+server_client.py; its message: server_message.py).
 What can go wrong: a configuration that would relay everything ("fatal:", the process ends); an auth service that is
 away (AUTH is not offered); a full disk (452 at MAIL).
 """
