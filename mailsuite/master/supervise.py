@@ -272,6 +272,8 @@ class Master:
                     break
 
     def _ended(self, service: Service, process: Process, status: int) -> None:
+        with contextlib.suppress(OSError):      # its last words may wait: one that was ready did not fail to start
+            process.ready = process.ready or b'"ready"' in process.control.recv(4096)
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(process.control)
         process.control.close()

@@ -17,7 +17,7 @@ from tests.faults.world import World
 from tests.support.suite import BIN
 
 ROUND = ("KILL", "TERM", "STOP")
-RESTART_S = 40.0
+RESTART_S = 120.0
 
 
 @dataclass

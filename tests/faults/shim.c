@@ -71,8 +71,8 @@ static int sync_call(const char *name, int fd)
         if (fstat(fd, &found) == 0 && S_ISDIR(found.st_mode))
             error = control->folder_error;
         __atomic_add_fetch(&control->syncs, 1, __ATOMIC_RELAXED);
-        if (delay) {
-            struct timespec pause = {delay / 1000, (delay % 1000) * 1000000L};
+        for (int passed = 0; passed < delay && control->sync_delay_ms; passed += 10) {     /* or until it is healed */
+            struct timespec pause = {0, 10000000L};
             nanosleep(&pause, NULL);
         }
         if (error) {

@@ -48,7 +48,7 @@ def test_the_clock_jumps(shimmed: tuple[World, Shim], far: FarEnd) -> None:
             far.plan = Plan()
             ids.append(send(world, arrives, suite.second))
             wait_for(lambda ident=arrives: ident in [ident_of(content) for _, _, content in world.deliveries()])
-            wait_for(lambda ident=waits: ident in far.idents, 30,
+            wait_for(lambda ident=waits: ident in far.idents,
                      what=f"deferred mail is forgotten when the clock is at {offset}")
             assert client.noop()[0] == "OK"
             with imaplib.IMAP4_SSL("localhost", suite.ports["imaps"], ssl_context=suite.tls(), timeout=20) as other:
@@ -66,12 +66,17 @@ def test_the_clock_jumps(shimmed: tuple[World, Shim], far: FarEnd) -> None:
 
 
 def spinning(world: World, watch_s: float = 1.0) -> list[str]:
-    """Processes that use most of a processor while there is nothing to do."""
-    kinds = processes.by_kind(world.suite)
-    before = {pid: processes.cpu_s(pid) for pids in kinds.values() for pid in pids}
-    time.sleep(watch_s)
-    return [kind for kind, pids in kinds.items() for pid in pids
-            if processes.cpu_s(pid) - before[pid] > watch_s * 0.6]
+    """Processes that use most of a processor while there is nothing to do, and go on with it: what ends a piece of work
+    is busy once."""
+    kinds = {pid: kind for kind, pids in processes.by_kind(world.suite).items() for pid in pids}
+    for _ in range(5):
+        before, began = {pid: processes.cpu_s(pid) for pid in kinds}, time.monotonic()
+        time.sleep(watch_s)
+        busy_s = (time.monotonic() - began) * 0.6
+        kinds = {pid: kind for pid, kind in kinds.items() if processes.cpu_s(pid) - before[pid] > busy_s}
+        if not kinds:
+            break
+    return list(kinds.values())
 
 
 def test_mail_from_before_the_clock_was_put_back(shimmed: tuple[World, Shim], far: FarEnd) -> None:

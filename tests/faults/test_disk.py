@@ -107,6 +107,7 @@ def test_full_mailboxes(small: tuple[World, FarEnd], fill) -> None:
     name = fill.__name__
     send(world, f"before-{name}", suite.second, MBOX)
     wait_for(lambda: f"before-{name}" in idents(world, MBOX) and f"before-{name}" in idents(world, suite.second))
+    wait_for(lambda: not world.queued())        # it is read before it is all there
     size = (vmail / "demo.test/mbox").stat().st_size
     with fill(vmail):
         send(world, f"waits-{name}", suite.second, MBOX)
@@ -174,8 +175,8 @@ def test_room_comes_and_goes_under_load() -> None:
             for sender in senders:
                 sender.stop()
             for sender in senders:
-                sender.join(30)
-        account = wait_settled(world, ledger, far, limit_s=60)
+                sender.join(90)
+        account = wait_settled(world, ledger, far, limit_s=150)
         log = suite.log()
     assert account.settled and not account.damaged and not account.doubles, account.describe()
     assert "Traceback" not in log, log.partition("Traceback")[2][:3000]

@@ -24,7 +24,7 @@ def test_tried_again(shimmed: tuple[World, Shim], far: FarEnd, failure: str, siz
         smtp.sendmail(world.sender, ["user1@far.test"], message(ident, size, sender=world.sender))
     wait_for(lambda: far.failures[failure] > before)
     far.plan = Plan()
-    wait_for(lambda: ident in far.idents, 40)
+    wait_for(lambda: ident in far.idents)
     wait_for(lambda: not world.queued())
     mine = [one for one in far.taken if one.ident == ident]
     assert all(one.whole for one in mine)

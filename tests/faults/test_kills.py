@@ -12,7 +12,7 @@ KILLS = 30
 
 
 def test_nothing_that_was_accepted_is_lost(record_property: Callable[[str, object], None]) -> None:
-    outcome = kills.run(KILLS, 20260101, limit_s=60)
+    outcome = kills.run(KILLS, 20260101, limit_s=150)
     record_property("doubles", len(outcome.account.doubles))
     print(outcome.describe())
     assert not outcome.faults(), outcome.faults()

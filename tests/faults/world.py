@@ -19,7 +19,7 @@ from pathlib import Path
 from mailsuite.cli.site_files import DOMAIN
 from mailsuite.queue import journal
 from tests.faults.load import ImapSender
-from tests.support.suite import Suite, open_folder
+from tests.support.suite import Suite, messages_in, open_folder
 
 KEEPER = """\
 #!/bin/sh
@@ -83,13 +83,7 @@ class World:
 
     # --- what is there ------------------------------------------------------------------------------------------
 
-    def maildir(self, folder: Path) -> Iterator[tuple[float, bytes]]:
-        """Visible messages; they may move from new/ to cur/ meanwhile."""
-        for part in ("new", "cur"):
-            if (folder / part).is_dir():
-                for path in sorted((folder / part).iterdir()):
-                    with contextlib.suppress(FileNotFoundError):
-                        yield path.stat().st_mtime, path.read_bytes()
+    maildir = staticmethod(messages_in)
 
     def reports(self) -> list[bytes]:
         """What the sender got."""

@@ -61,9 +61,8 @@ def test_starttls_on_imap_and_pop3(suite: Suite) -> None:
 
 def test_pop3_deletes_only_on_quit(suite: Suite) -> None:
     mark = uuid4().hex
-    before = len(suite.messages(suite.second))
     submit(suite, suite.first, suite.second, mark)
-    suite.wait_messages(suite.second, before + 1)
+    wait_for(lambda: any(mark.encode() in message for message in suite.messages(suite.second)))
 
     def login() -> poplib.POP3:
         pop = poplib.POP3_SSL("localhost", suite.ports["pop3s"], context=suite.tls(), timeout=20)
@@ -75,8 +74,10 @@ def test_pop3_deletes_only_on_quit(suite: Suite) -> None:
     count, _ = pop.stat()
     assert any(mark.encode() in line for line in pop.top(count, 0)[1])
     pop.dele(count)
+    ended = f"pop3({suite.second})<"
+    before = sum(ended in line and "Disconnected" in line for line in suite.log().splitlines())
     pop.close()             # no QUIT: nothing is deleted
-    wait_for(lambda: "Disconnected" in suite.log())
+    wait_for(lambda: sum(ended in line and "Disconnected" in line for line in suite.log().splitlines()) > before)
     pop = login()
     assert pop.stat()[0] == count
     pop.dele(count)

@@ -146,7 +146,7 @@ def test_next_hop(world: tuple[Suite, dict[str, Relay]], name: str, way: str) ->
     before = set(relay.messages())
     sent = mails(MESSAGES)
     send_all(suite.ports["smtp"], f"box@{way}.{name}.test", sent)
-    limit = 20 + MESSAGES / 4
+    limit = 60 + MESSAGES / 4
     try:
         wait_for(lambda: len(relay.messages()) >= len(before) + len(sent), limit)
     except TimeoutError:
@@ -169,7 +169,7 @@ def test_client(world: tuple[Suite, dict[str, Relay]], name: str, way: str) -> N
     def arrived() -> list[bytes]:
         return [path.read_bytes() for path in folder.iterdir() if path.name not in before] if folder.is_dir() else []
     try:
-        wait_for(lambda: len(arrived()) >= len(sent), 20 + MESSAGES / 4)
+        wait_for(lambda: len(arrived()) >= len(sent), 60 + MESSAGES / 4)
     except TimeoutError:
         raise AssertionError(f"{len(arrived())} of {len(sent)}\n{relay.log()}\n{suite.log()[-3000:]}") from None
     compare(sent, arrived(), WITH[way])
@@ -185,4 +185,4 @@ def told(suite: Suite, sent: list[Mail], recipient: str) -> None:
         return {number for number in wanted for text in texts
                 if b"original-envelope-id: env-%d\n" % number in text and recipient.encode() in text
                 and b"original-recipient: rfc822;orig-%d@example.test" % number in text}
-    wait_for(lambda: reports() == set(wanted), 20, what=f"reports of {set(wanted) - reports()} are missing")
+    wait_for(lambda: reports() == set(wanted), what=f"reports of {set(wanted) - reports()} are missing")

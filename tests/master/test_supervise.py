@@ -6,13 +6,14 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 from typing import NoReturn, cast
 
 import pytest
 
 from mailsuite.master.plan import ServicePlan
-from mailsuite.master.supervise import Master, Process, Service
+from mailsuite.master.supervise import LONGEST_PAUSE_S, Master, Process, Service
 
 
 def test_a_child_that_has_closed_its_channel_is_told_by_a_signal() -> None:
@@ -55,3 +56,16 @@ def test_no_descriptors_for_a_new_process(monkeypatch: pytest.MonkeyPatch, caplo
     idle_master()._fork(service, 0)
     assert not service.processes and service.not_before > 0
     assert "cannot start service smtpd" in caplog.text
+
+
+@pytest.mark.parametrize(("said", "pause_s"), [(b'{"op":"ready"}\n', 0.0), (b"", LONGEST_PAUSE_S)])
+def test_the_last_words_of_one_that_was_killed(said: bytes, pause_s: float) -> None:
+    """It was ready, though nobody had read so yet: its successor does not rest for a minute."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    service = Service(cast(ServicePlan, SimpleNamespace(name="smtpd", program="smtpd")))
+    began = time.monotonic()
+    with theirs:
+        theirs.sendall(said)
+        idle_master()._ended(service, Process(1, 0, ours, began), signal.SIGKILL)
+    assert ours.fileno() == -1 and (service.not_before - began >= LONGEST_PAUSE_S) == bool(pause_s)

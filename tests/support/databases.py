@@ -53,6 +53,12 @@ def account(name: str) -> str | None:
         return "nobody"
 
 
+def listens(path: Path) -> bool:
+    """A Unix socket's name is there before somebody listens."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
 class Server:
     """What all servers share: a folder, a port, a process."""
 
@@ -189,10 +195,12 @@ class PostgreSql(Server):
             except ProcessLookupError:
                 pass
 
-        def over() -> bool:
-            return not any(Path(f"/proc/{child}/stat").exists() and " Z " not in
-                           Path(f"/proc/{child}/stat").read_text() for child in children)
-        wait_for(over, 20, "PostgreSQL's children stay")
+        def lives(child: int) -> bool:
+            try:
+                return " Z " not in Path(f"/proc/{child}/stat").read_text()
+            except OSError:
+                return False
+        wait_for(lambda: not any(map(lives, children)), what="PostgreSQL's children stay")
 
     def ready(self) -> bool:
         return subprocess.run([find("pg_isready") or "pg_isready", "-q", "-h", str(self.folder), "-p", str(self.port)],
@@ -231,6 +239,10 @@ class MariaDb(Server):
                 f"--pid-file={self.folder / 'mysql.pid'}", *self.extra]
 
     extra: tuple[str, ...] = ()
+
+    def ready(self) -> bool:
+        """It listens on the port first, then on the Unix socket."""
+        return super().ready() and listens(self.socket)
 
     def start(self) -> Self:
         return self if self.process is not None else super().start()
@@ -291,6 +303,13 @@ class OpenLdap(Server):
     @property
     def url(self) -> str:
         return f"ldap://127.0.0.1:{self.port}"
+
+    def ready(self) -> bool:
+        """It listens at its addresses one after the other."""
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            return super().ready() and listens(self.socket) and (
+                not self.tls_port or probe.connect_ex(("127.0.0.1", self.tls_port)) == 0)
 
     def arguments(self) -> list[str]:
         urls = [self.url, "ldapi://" + str(self.socket).replace("/", "%2F")]

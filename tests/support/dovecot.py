@@ -95,8 +95,8 @@ class Dovecot:
 
     def _answers(self) -> bool:
         try:
-            imaplib.IMAP4("127.0.0.1", self.port).logout()
-        except OSError:
+            imaplib.IMAP4("127.0.0.1", self.port, timeout=20).logout()
+        except (OSError, imaplib.IMAP4.error):      # error: greeted and dropped, its login process is not ready
             return False
         return True
 

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mailsuite.cli import setup, site_files
@@ -40,7 +40,10 @@ def free_port() -> int:
 _used: set[int] = set()
 
 
-def wait_for(condition: Callable[[], object], limit_s: float = 20.0, what: str = "") -> object:
+WAIT_S = 60.0                   # what takes a moment takes seconds where many share a processor
+
+
+def wait_for(condition: Callable[[], object], limit_s: float = WAIT_S, what: str = "") -> object:
     """What condition returns once it is true. Raises TimeoutError."""
     end = time.monotonic() + limit_s
     while not (found := condition()):
@@ -59,6 +62,19 @@ def open_folder(prefix: str = "mailsuite-test.") -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def messages_in(maildir: Path) -> Iterator[tuple[float, bytes]]:
+    """Time and content of what lies in new/ and cur/, each message once, though it may move to cur/ meanwhile."""
+    seen: set[str] = set()
+    for folder in (maildir / "new", maildir / "cur"):
+        with suppress(FileNotFoundError):
+            for path in sorted(folder.iterdir()):
+                name = path.name.partition(":")[0]
+                with suppress(FileNotFoundError):
+                    if name not in seen:
+                        yield path.stat().st_mtime, path.read_bytes()
+                        seen.add(name)
 
 
 class Suite:
@@ -126,11 +142,9 @@ class Suite:
 
     def messages(self, user: str) -> list[bytes]:
         """What lies in a user's INBOX."""
-        top = self.maildir(user)
-        return [path.read_bytes() for folder in ("new", "cur") if (top / folder).is_dir()
-                for path in sorted((top / folder).iterdir())]
+        return [content for _, content in messages_in(self.maildir(user))]
 
-    def wait_messages(self, user: str, count: int, limit_s: float = 20.0) -> list[bytes]:
+    def wait_messages(self, user: str, count: int, limit_s: float = WAIT_S) -> list[bytes]:
         def there() -> list[bytes]:
             found = self.messages(user)
             return found if len(found) >= count else []

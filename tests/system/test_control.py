@@ -7,11 +7,12 @@ import smtplib
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.faults.processes import everything
 from tests.support.suite import BIN, Suite, open_folder, running_suite, wait_for
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("control")]
@@ -123,13 +124,15 @@ def children(pid: int) -> dict[int, str]:
 def test_a_killed_service_comes_back() -> None:
     with running_suite() as suite:
         for name in ("qmgr", "smtpd", "auth"):
-            victims = [pid for pid, comm in children(suite.pid()).items() if comm.startswith(name)]
-            assert victims, children(suite.pid())
+            def named(name: str = name) -> list[int]:
+                return [pid for pid, comm in children(suite.pid()).items() if comm.startswith(name)]
+            victims = wait_for(named, what=name)        # a process takes its name when it begins
+            assert isinstance(victims, list)
             for pid in victims:
                 os.kill(pid, signal.SIGKILL)
 
-            def again(name: str = name, old: list[int] = victims) -> bool:
-                now = [pid for pid, comm in children(suite.pid()).items() if comm.startswith(name)]
+            def again(old: list[int] = victims, named: Callable[[], list[int]] = named) -> bool:
+                now = named()
                 return len(now) >= 1 and not set(now) & set(old)
             wait_for(again)
 
@@ -150,9 +153,8 @@ def test_nothing_is_left_when_the_master_is_killed() -> None:
     with open_folder() as folder:
         suite = Suite(folder).start()
         pid = suite.pid()
-        everyone = children(pid)
         os.kill(pid, signal.SIGKILL)
-        wait_for(lambda: not any(Path(f"/proc/{child}").exists() for child in everyone))
+        wait_for(lambda: not everything(suite))
         suite.start()
         suite.stop()
 
@@ -162,12 +164,12 @@ def test_run_in_the_foreground_ends_with_ctrl_c(site: Suite) -> None:
     assert process.stdout is not None
     try:
         seen = ""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while "Thunderbird" not in seen and time.monotonic() < deadline:
             seen += process.stdout.readline()
         assert site.first in seen and site.users[site.first] in seen and "openssl s_client" in seen
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         process.stdout.close()

@@ -29,10 +29,10 @@ def test_a_dead_host_delays_only_its_own_mail(kind: str) -> None:
                 "smtpd_client_connection_count_limit=0", "in_flow_delay=0") as suite:
             submit(suite, MESSAGES, "x@dead.test")
             submit(suite, 1, "x@live.test")
-            wait_for(lambda: live.arrived, 20, "the live host got nothing\n" + suite.log()[-3000:])
+            wait_for(lambda: live.arrived, 40, "the live host got nothing\n" + suite.log()[-3000:])
             submit(suite, 20, "y@live.test")
-            wait_for(lambda: len(live.arrived) == 21, 20, "the live host got not all")
+            wait_for(lambda: len(live.arrived) == 21, 40, "the live host got not all")
             # What waited for the dead host is deferred without having been tried.
-            wait_for(lambda: suite.log().count("status=deferred") == MESSAGES, 30)
+            wait_for(lambda: suite.log().count("status=deferred") == MESSAGES)
             assert "delivery temporarily suspended" in suite.log()
-            assert suite.log().count("status=sent") == 21
+            wait_for(lambda: suite.log().count("status=sent") == 21)        # logged after the host has it

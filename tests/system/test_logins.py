@@ -209,7 +209,7 @@ def test_a_login_is_passed_on(suite: Suite) -> None:
                 assert ask(sock, b"e LOGOUT", rb"^e OK .*\n")
                 sock.close()
         assert len(list((folder / "mail/away/.box").glob("*/*"))) >= 2
-        assert "x-originating-ip=127.0.0.7" in log.read_text()
+        wait_for(lambda: "x-originating-ip=127.0.0.7" in log.read_text())      # by way of its log process
         with connect(suite.ports["imap"]) as sock:
             read_until(sock, rb"^\* OK .*\n")
             assert b"Logged in" in ask(sock, b"a LOGIN away local", rb"^a .*\n")
@@ -228,8 +228,9 @@ def test_a_login_is_passed_on(suite: Suite) -> None:
         assert ask(sock, b"a LOGIN down local", rb"^a .*\n") == (
             b"a NO [UNAVAILABLE] Account is temporarily unavailable.\r\n")
         assert b"b OK" in ask(sock, b"b NOOP", rb"^b .*\n")
-    assert re.search(rf"imap-login: Error: proxy\(down,127.0.0.1:{LIMITED}\): connect\(127.0.0.1, {LIMITED}\) failed: "
-                     r"Connection refused \(after \d secs", suite.log())
+    failure = (rf"imap-login: Error: proxy\(down,127.0.0.1:{LIMITED}\): connect\(127.0.0.1, {LIMITED}\) failed: "
+               r"Connection refused \(after \d+ secs")
+    wait_for(lambda: re.search(failure, suite.log()))
 
 
 def test_a_full_service_drops_who_waited_longest(suite: Suite) -> None:
@@ -245,8 +246,8 @@ def test_a_full_service_drops_who_waited_longest(suite: Suite) -> None:
     finally:
         for sock in sockets:
             sock.close()
-    assert "master: Warning: service(pop3-login): process_limit (2) reached, client connections are being dropped" in (
-        suite.log())
+    limit = "master: Warning: service(pop3-login): process_limit (2) reached, client connections are being dropped"
+    wait_for(lambda: limit in suite.log())
     wait_for(lambda: "pop3-login: Info: Disconnected: Connection queue full (no auth attempts in" in suite.log())
 
 

@@ -99,15 +99,19 @@ def submit(suite: Suite, recipient: str, *options: str) -> str:
 
 
 def test_mta_sts_and_its_report(suite: Suite) -> None:
+    days = {datetime.datetime.now(datetime.UTC).date().isoformat()}
     submit(suite, "friend@far.test")
     wait_for(lambda: "Verified TLS connection established to mx.far.test[127.0.0.2]:" in suite.log(), what=suite.log())
     wait_for(lambda: "to=<friend@far.test>" in suite.log() and "status=sent (250 2.0.0 taken)" in suite.log())
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    days.add(datetime.datetime.now(datetime.UTC).date().isoformat())        # two around midnight
 
     def report() -> str:
-        done = subprocess.run([str(BIN / "mailsuite"), "-c", str(suite.top), "tlsrpt", "--day", today, "far.test"],
-                              capture_output=True, text=True, check=False, timeout=60)
-        return done.stdout if done.returncode == 0 else ""
+        for day in days:
+            done = subprocess.run([str(BIN / "mailsuite"), "-c", str(suite.top), "tlsrpt", "--day", day, "far.test"],
+                                  capture_output=True, text=True, check=False, timeout=60)
+            if done.returncode == 0:
+                return done.stdout
+        return ""
 
     made = json.loads(str(wait_for(report)))
     assert made["policies"][0]["policy"]["policy-type"] == "sts"
@@ -118,7 +122,7 @@ def test_mta_sts_and_its_report(suite: Suite) -> None:
 def test_requiretls_all_the_way(suite: Suite) -> None:
     mark = submit(suite, "x@out.test", "REQUIRETLS")
     wait_for(lambda: any(mark.encode() in one and b"MAILER-DAEMON" not in one
-                         for one in suite.messages(suite.first)), 8, what=suite.log())
+                         for one in suite.messages(suite.first)), what=suite.log())
     assert "Verified TLS connection established to localhost[127.0.0.1]:" in suite.log()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 
-from tests.support.suite import Suite, free_port, open_folder
+from tests.support.suite import Suite, free_port, open_folder, wait_for
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("proxy_filter")]
 
@@ -76,7 +76,9 @@ def test_a_reset_forgets_the_message() -> None:
                 smtp.rset()
         assert smtp.data("Subject: s\r\n\r\nfor one\r\n")[0] == 250
         suite.wait_messages(suite.second, 1)
-        assert len(handler.seen) == 1 and suite.log().count("to=<") == suite.log().count(f"to=<{suite.second}>")
+        wait_for(lambda: "status=sent" in suite.log())
+        log = suite.log()
+        assert len(handler.seen) == 1 and log.count("to=<") == log.count(f"to=<{suite.second}>")
 
 
 def send(suite: Suite, text: str, sender: str = "x@else.test", *, to: list[str] | None = None) -> tuple[int, str]:
@@ -112,4 +114,4 @@ def test_the_filter_answers(options: str) -> None:
         assert "proxy-accept: END-OF-MESSAGE: 250 2.0.0 from the filter; from=<x@else.test>" in suite.log()
         assert "Traceback" not in suite.log()
         assert [b"EICAR" in content for content in handler.seen].count(True) == 1
-        assert suite.program("postqueue", "-p").stdout.startswith("Mail queue is empty")
+        wait_for(lambda: suite.program("postqueue", "-p").stdout.startswith("Mail queue is empty"))
