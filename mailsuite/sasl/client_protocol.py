@@ -25,8 +25,9 @@ from mailsuite.base.log import access_logger
 from mailsuite.base.turns import ANYWHERE, Stay
 from mailsuite.sasl import grant as grants
 from mailsuite.sasl import wire
+from mailsuite.sasl.attempt import Attempt, Continue, Denied, Granted, Reply
 from mailsuite.sasl.request import AuthRequest
-from mailsuite.sasl.service import Attempt, AuthService, Continue, Denied, Granted, Reply
+from mailsuite.sasl.service import AuthService
 
 OPEN_LIMIT = 5000
 REQUEST_TIMEOUT_S = 150.0

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from mailsuite.base.errors import TemporaryError
 from mailsuite.config.dovecot import DovecotSettings
+from mailsuite.sasl.attempt import Continue, Granted, Reply
 from mailsuite.sasl.client_protocol import denied_words, granted_words
-from mailsuite.sasl.service import AuthService, Continue, Granted, Reply
+from mailsuite.sasl.service import AuthService
 
 BASE = "auth_mechanisms = plain cram-md5\nauth_username_chars =\nauth_username_format = %u\nauth_verbose = yes\n"
 Ask = tuple[str, ...]

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mailsuite.sasl.service import AuthService, Continue, Denied, Granted, Reply
+from mailsuite.sasl.attempt import Continue, Denied, Granted, Reply
+from mailsuite.sasl.service import AuthService
 from tests.sasl.support import USERS, settings
 
 HERE = "192.0.2.1"
@@ -23,7 +24,7 @@ class Stage:
         async def sleep(seconds: float) -> None:
             self.pauses.append(seconds)
 
-        monkeypatch.setattr("mailsuite.sasl.service.asyncio.sleep", sleep)
+        monkeypatch.setattr("mailsuite.sasl.attempt.asyncio.sleep", sleep)
 
     def log_in(self, user: str, password: str) -> Reply:
         """By CRAM-MD5; pauses are those of this attempt."""

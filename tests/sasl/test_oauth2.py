@@ -17,8 +17,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from mailsuite.base.errors import ConfigError
 from mailsuite.config.dovecot import DovecotSettings
+from mailsuite.sasl.attempt import Continue, Denied, Granted, Reply
 from mailsuite.sasl.passdb.oauth2_conf import key_path, read_oauth2
-from mailsuite.sasl.service import AuthService, Continue, Denied, Granted, Reply
+from mailsuite.sasl.service import AuthService
 
 Answer = Callable[[str], tuple[int, object]]
 SEEN: list[tuple[str, str, dict[str, str], str]] = []

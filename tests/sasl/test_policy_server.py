@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from mailsuite.base.errors import ConfigErrors
-from mailsuite.sasl.service import AuthService, Denied, Granted, Reply
+from mailsuite.sasl.attempt import Denied, Granted, Reply
+from mailsuite.sasl.service import AuthService
 from tests.sasl.support import settings
 from tests.sasl.test_oauth2 import SEEN, identity_provider
 

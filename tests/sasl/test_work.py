@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from mailsuite.sasl import schemes
-from mailsuite.sasl.service import Attempt, AuthService, Denied, Granted, Reply
+from mailsuite.sasl.attempt import Attempt, Denied, Granted, Reply
+from mailsuite.sasl.service import AuthService
 from tests.sasl.support import settings
 
 
