@@ -22,6 +22,7 @@ from msgspec import Struct
 from mailsuite.base.files import fsync_directory
 from mailsuite.queue import journal
 from mailsuite.queue.file import Damaged, same_message
+from mailsuite.queue.folders import KEPT
 from mailsuite.queue.journal import FOLDER, Found, Gone, Place, Segment
 
 if TYPE_CHECKING:
@@ -106,7 +107,6 @@ class Journal:
 
     def _settle_name(self, move: Move, image: bytes) -> None:
         """Raises OSError, Damaged."""
-        from mailsuite.queue.store import KEPT
         queue = self._store.find(move.queue_id, KEPT)
         if queue is None:
             return

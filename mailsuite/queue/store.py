@@ -1,11 +1,10 @@
-"""The queue's folders, and files that are durable before anybody is told so.
+"""The queue's files, which are durable before anybody is told so.
 
     store = QueueStore("/var/spool/postfix", hashed=("deferred", "defer"), depth=1)
     file = store.create()                     a nameless file with an id; nothing is left of it if we die
     file.writer.add(...); file.finish(facts, recipients)
     await store.commit(file, "incoming")      after file and name are on disk
-    path = store.path("active", queue_id); store.move(queue_id, "incoming", "active"); store.remove("active", queue_id)
-    for queue_id in store.scan("deferred"): ...
+    store.move(queue_id, "incoming", "active")         and what else can be done with files that are there: folders.py
 
 A new file has no name (O_TMPFILE) until it is whole; then it gets its name by link(2), and is synced with it: one sync
 for both where the file system promises that (`base/filesystems.py`), else one more of the folder. So a scan never sees
@@ -13,7 +12,7 @@ half a file, and a crash leaves none; what it leaves of messages that nobody was
 system has no O_TMPFILE, a file begins as ".new-..." and is renamed.
 What waits for the disk never runs in the event loop: the kernel commits by itself where it can (ring_committer.py),
 elsewhere a pool of SYNC_THREADS threads, which commits together what waits at the same time (committer.py).
-Raises OSError untouched: ENOSPC is the caller's to name. Names that are no queue ids are not looked at.
+Raises OSError untouched: ENOSPC is the caller's to name.
 """
 
 import asyncio
@@ -22,7 +21,7 @@ import os
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
@@ -30,11 +29,10 @@ from typing import TYPE_CHECKING, cast
 from mailsuite.base.filesystems import syncs_new_names
 from mailsuite.queue import ids, params
 from mailsuite.queue.committer import Committer
-from mailsuite.queue.file import Stored, read
+from mailsuite.queue.folders import KEPT, QueueFolders
 from mailsuite.queue.journal import FOLDER
 from mailsuite.queue.journal_writer import JournalWriter, Pending
 from mailsuite.queue.new_file import QueueFile as QueueFile
-from mailsuite.queue.new_file import refuse_taken
 from mailsuite.queue.pool import SyncPool
 from mailsuite.queue.ring_committer import RingCommitter
 
@@ -45,19 +43,15 @@ SYNC_THREADS = 4
 SPARES = 16                  # nameless files kept ready
 REFILL = 8                   # of these made at once
 _NAMELESS = os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC
-FOLDERS = ("incoming", "active", "deferred", "hold", "corrupt", "bounce", "defer", "trace", "flush", "maildrop",
-           FOLDER, "pid", "private", "public", "saved")
-MESSAGE_QUEUES = ("incoming", "active", "deferred", "hold")
-KEPT = (*MESSAGE_QUEUES, "maildrop", "corrupt")         # where a message's file may be
 
 
-class QueueStore:
+class QueueStore(QueueFolders):
     """One per process. pool: where sync calls run. by_kernel False: commits by threads only."""
 
     def __init__(self, queue_directory: str, *, hashed: Sequence[str] = ("deferred", "defer"), depth: int = 1,
                  long_ids: bool = False, pool: SyncPool | None = None, by_kernel: bool = True) -> None:
-        self.directory = queue_directory.rstrip("/")
-        self.hashed, self.depth, self.long_ids = frozenset(hashed), depth, long_ids
+        super().__init__(queue_directory, hashed=hashed, depth=depth)
+        self.long_ids = long_ids
         self.pool = pool or SyncPool(SYNC_THREADS)
         self._committer = Committer(SYNC_THREADS, self._commit_in_thread)
         self._ring: RingCommitter | None = None
@@ -75,11 +69,6 @@ class QueueStore:
         """Small messages whose commit allows it go to the journal: at most so many segments of so many octets."""
         self.journal = JournalWriter(f"{self.directory}/{FOLDER}", self._sync_soon, self.pool, self._commit_as_file,
                                      size=size, most=most)
-
-    def path(self, queue: str, queue_id: str) -> str:
-        """Raises ValueError for what is no queue id."""
-        depth = self.depth if queue in self.hashed else 0
-        return f"{self.directory}/{ids.hashed(queue, queue_id, depth)}"
 
     # --- new files ----------------------------------------------------------------------------------------------
 
@@ -349,56 +338,6 @@ class QueueStore:
             fd = self._folders.setdefault(path, os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         return fd
 
-    # --- existing files -----------------------------------------------------------------------------------------
-
-    def open(self, queue: str, queue_id: str, *, write: bool = False) -> int:
-        """A descriptor. Raises OSError: not there, or a symbolic link."""
-        flags = (os.O_RDWR if write else os.O_RDONLY) | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.open(self.path(queue, queue_id), flags)
-
-    def read(self, queue: str, queue_id: str, *, with_done: bool = False) -> Stored:
-        """Raises OSError, Damaged."""
-        fd = self.open(queue, queue_id)
-        try:
-            return read(fd, with_done=with_done)
-        finally:
-            os.close(fd)
-
-    def move(self, queue_id: str, source: str, target: str) -> None:
-        """Rename, making subfolders. Raises OSError: FileNotFoundError when it is not in source (any more)."""
-        old, new = self.path(source, queue_id), self.path(target, queue_id)
-        refuse_taken(queue_id, new)
-        try:
-            os.rename(old, new)
-        except FileNotFoundError:
-            if os.path.isdir(os.path.dirname(new)):
-                raise
-            self.make_folder(os.path.dirname(new))
-            os.rename(old, new)
-
-    def make_folder(self, path: str) -> None:
-        """A subfolder of a queue, with those above it; they belong to whom the queue belongs. Raises OSError."""
-        if os.path.isdir(path):
-            return
-        parent = os.path.dirname(path)
-        if parent != self.directory:
-            self.make_folder(parent)
-        try:
-            os.mkdir(path, 0o700)
-        except FileExistsError:
-            return
-        if os.geteuid() == 0:
-            above = os.stat(parent)
-            os.chown(path, above.st_uid, above.st_gid)
-
-    def remove(self, queue: str, queue_id: str) -> bool:
-        """Unlink; False when it was not there."""
-        try:
-            os.unlink(self.path(queue, queue_id))
-        except FileNotFoundError:
-            return False
-        return True
-
     def remove_soon(self, queue: str, queue_id: str, removed: Callable[[OSError | None], None]) -> None:
         """Unlink without waiting: freeing an inode waits for its neighbours that are being synced. `removed` is called
         in the event loop, with FileNotFoundError when it was not there. Raises ValueError for what is no queue id."""
@@ -410,52 +349,10 @@ class QueueStore:
             return
         ring.remove(path, lambda code: removed(OSError(code, os.strerror(code), path) if code else None))
 
-    def find(self, queue_id: str, queues: Sequence[str] = MESSAGE_QUEUES) -> str | None:
-        """The queue that has a message. Raises ValueError for what is no queue id."""
-        for _ in range(2):      # it may move on while we look
-            for queue in queues:
-                if os.path.lexists(self.path(queue, queue_id)):
-                    return queue
-        return None
-
-    def scan(self, queue: str) -> Iterator[str]:
-        """Ids in a queue, in no order, subfolders included (also those of another hash depth)."""
-        yield from (name for _, name in self.scan_paths(queue))
-
-    def scan_paths(self, queue: str) -> Iterator[tuple[str, str]]:
-        """(folder, id) of each file, in the order of the folders' entries. Memory: the names of one folder."""
-        folders = [f"{self.directory}/{queue}"]
-        while folders:
-            folder = folders.pop()
-            names, inner = [], []
-            try:
-                with os.scandir(folder) as entries:
-                    for entry in entries:
-                        if len(entry.name) > 1:
-                            names.append(entry.name)
-                        elif entry.is_dir(follow_symlinks=False):
-                            inner.append(entry.path)
-            except FileNotFoundError:
-                continue
-            folders += reversed(inner)
-            for name in names:
-                if ids.is_id(name):
-                    yield folder, name
-
 
 def _errno_of(ended: "asyncio.Future[None]") -> int:
     error = ended.exception()
     return 0 if error is None else (error.errno or errno.EIO) if isinstance(error, OSError) else errno.EIO
-
-
-def make_folders(queue_directory: str) -> None:
-    """All folders, for tests and for commands before the first start; those that exist stay as they are."""
-    modes = {"maildrop": 0o1730, "public": 0o2711, "pid": 0o755}
-    for name in FOLDERS:
-        path = f"{queue_directory}/{name}"
-        if not os.path.isdir(path):
-            os.makedirs(path, exist_ok=True)
-            os.chmod(path, modes.get(name, 0o700))
 
 
 def open_store(settings: "Settings", *, pool: SyncPool | None = None) -> QueueStore:

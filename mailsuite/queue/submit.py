@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 from mailsuite.base.errors import TemporaryError
 from mailsuite.queue.envelope import Envelope, Recipient
 from mailsuite.queue.file import Writer
+from mailsuite.queue.folders import make_folders
 from mailsuite.queue.ids import new_id
-from mailsuite.queue.store import QueueFile, make_folders, open_store
+from mailsuite.queue.store import QueueFile, open_store
 
 if TYPE_CHECKING:
     from mailsuite.config.settings import Settings

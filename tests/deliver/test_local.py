@@ -12,7 +12,8 @@ from mailsuite.deliver.environment import exported_environment
 from mailsuite.deliver.passwd import Account, Accounts
 from mailsuite.queue.agent import RecipientReport
 from mailsuite.queue.envelope import Notify
-from mailsuite.queue.store import QueueStore, make_folders
+from mailsuite.queue.folders import make_folders
+from mailsuite.queue.store import QueueStore
 from tests.deliver.harness import MESSAGE, ROOT, SOMEBODY, Qmgr, with_agent
 
 

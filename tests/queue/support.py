@@ -12,8 +12,9 @@ from mailsuite.config.settings import Settings
 from mailsuite.net.service import Listener, ServiceContext
 from mailsuite.queue.cleanup import Accepted, Cleanup
 from mailsuite.queue.envelope import Envelope, Handling, Origin, Recipient
+from mailsuite.queue.folders import make_folders
 from mailsuite.queue.notify import QueueNotice
-from mailsuite.queue.store import QueueStore, make_folders, open_store
+from mailsuite.queue.store import QueueStore, open_store
 from mailsuite.rewrite.rewriter import Rewriter
 
 MASTER_CF = "".join(f"{name} unix - - n - - {name}\n" for name in ("smtp", "local", "virtual", "error", "retry"))

@@ -11,8 +11,9 @@ import pytest
 
 from mailsuite.queue import journal, journal_writer
 from mailsuite.queue.envelope import Envelope
+from mailsuite.queue.folders import make_folders
 from mailsuite.queue.journal import BLOCK, FOLDER, Place, Segment
-from mailsuite.queue.store import QueueFile, QueueStore, make_folders
+from mailsuite.queue.store import QueueFile, QueueStore
 from tests.queue.support import until
 
 SIZE = 16 * BLOCK

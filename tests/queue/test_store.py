@@ -13,8 +13,9 @@ import pytest
 
 from mailsuite.base.uring import Operation, Ring
 from mailsuite.queue.envelope import Envelope
+from mailsuite.queue.folders import make_folders
 from mailsuite.queue.ring_committer import RingCommitter
-from mailsuite.queue.store import SPARES, QueueStore, make_folders
+from mailsuite.queue.store import SPARES, QueueStore
 from tests.queue.support import until
 
 

@@ -14,7 +14,7 @@ from mailsuite.config.settings import Settings
 from mailsuite.net.driver import Connection
 from mailsuite.net.passing import pass_socket, take_socket
 from mailsuite.net.patience import Patience
-from mailsuite.queue.store import make_folders
+from mailsuite.queue.folders import make_folders
 from mailsuite.smtp import questions
 from mailsuite.smtp.config import SessionConfig
 from mailsuite.smtp.server_options import make_config, make_rates

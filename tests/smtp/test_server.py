@@ -16,7 +16,7 @@ from certs.authority import ensure_certificates
 from mailsuite.base.errors import ConfigError
 from mailsuite.config.settings import Settings
 from mailsuite.net.service import Listener, ServiceContext
-from mailsuite.queue.store import make_folders
+from mailsuite.queue.folders import make_folders
 from mailsuite.smtp import server
 
 T = TypeVar("T")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mailsuite.queue.store import make_folders
+from mailsuite.queue.folders import make_folders
 from tests.smtp.test_server import queued, settings, with_server
 
 CONTENT = b"From: s@from.test\r\nSubject: x\r\n\r\nbody\r\n"

@@ -56,7 +56,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def queue(tmp_path: Path) -> Path:
-    from mailsuite.queue.store import make_folders
+    from mailsuite.queue.folders import make_folders
 
     make_folders(str(tmp_path))
     return tmp_path

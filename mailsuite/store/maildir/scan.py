@@ -1,9 +1,9 @@
-"""Looking at a Maildir: which files are there, which UID each has, what other programs did.
+"""Looking at a Maildir: which files are there, what other programs did.
 
 look() compares the listings with the names that are known; what is done with all messages is done by a few operations
 on all of them, not message by message. A file that vanished is looked for once more before its message counts as
-expunged: a rename by another program may hide it from one listing. UIDs are given under the uidlist's lock only; the
-listing of cur/ is trusted for RECHECK_S after our own changes.
+expunged: a rename by another program may hide it from one listing. The listing of cur/ is trusted for RECHECK_S after
+our own changes.
 """
 
 import operator
@@ -13,17 +13,17 @@ import time
 from array import array
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from itertools import islice, repeat
+from itertools import islice
 
-from mailsuite.store.api import MailboxInUse, NoPermission, StoreError
+from mailsuite.store.api import NoPermission, StoreError
 from mailsuite.store.dovecot_log import read_log
 from mailsuite.store.flags import KEYWORD_SHIFT
 from mailsuite.store.mailbox import Change
-from mailsuite.store.maildir.filename import KEYWORD_LETTERS, base_of, bases_of, in_order, infos_of, letters_of
-from mailsuite.store.maildir.folder import MaildirFolder, Path
+from mailsuite.store.maildir.filename import KEYWORD_LETTERS, base_of, infos_of, letters_of
+from mailsuite.store.maildir.folder import Path
 from mailsuite.store.maildir.listing import Files, files_of, list_blocks, list_sorted
+from mailsuite.store.maildir.numbering import NumberedMaildir, demand_unwritable
 from mailsuite.store.maildir.tmp import clean_tmp
-from mailsuite.store.maildir.uidlist import UNWRITABLE
 from mailsuite.store.uid_set import UidSet
 from mailsuite.store.uid_validity import new_uid_validity
 
@@ -32,14 +32,13 @@ MAKING_S = 2.0              # a folder whose cur/ changed later than this ago ma
 # A folder's time stamp is only as fine as the kernel's tick: one that is younger than this when it is listed may hide
 # a change that came right after.
 TICK_NS = 50_000_000
-KEPT_PERCENT = 75           # a uidlist with fewer entries in use than this is written anew
 
 _HIGH = -1 << (KEYWORD_SHIFT + KEYWORD_LETTERS)         # keywords that have no letter
 
 _FOLDERS = ("new", "cur")               # in this order: a file moves from new to cur
 
 
-class ScannedMaildir(MaildirFolder):
+class ScannedMaildir(NumberedMaildir):
     """What the files say comes into memory and the index."""
 
     # --- looking ----------------------------------------------------------------------------------------------------
@@ -130,13 +129,13 @@ class ScannedMaildir(MaildirFolder):
                 if not self.uidlist.uid_validity:
                     self.uidlist.begin(new_uid_validity(self.root))
             except OSError as error:
-                _demand_unwritable(error)
+                demand_unwritable(error)
                 self.uidlist.uid_validity = int(os.stat(self.folder).st_ctime)      # a Maildir we may only read
             self._take_over()
             try:
                 self.uidlist.settle()
             except OSError as error:
-                _demand_unwritable(error)
+                demand_unwritable(error)
 
     def _take_over(self) -> None:
         self.uid_validity, self.uid_next = self.uidlist.uid_validity, self.uidlist.next_uid
@@ -319,144 +318,12 @@ class ScannedMaildir(MaildirFolder):
         if self.drop_rows(gone):
             self._gone_from_list = True
 
-    def _arrived(self, files: Files) -> None:
-        """Give UIDs to files that have none, in the order of delivery."""
-        files = self._without_line_ends(files)
-        if not files.bases:
-            return
-        ordered = in_order(files.bases)
-        try:
-            with self.uidlist.locked():
-                if self.uidlist.load():
-                    self.read_keywords()
-                uids, ordered = self._assign(ordered)
-        except OSError as error:
-            _demand_unwritable(error)
-            uids, ordered = self._provisional(ordered)
-        if ordered != files.bases:
-            paths = dict(zip(files.bases, files.paths, strict=True))
-            files = files_of({base: paths[base] for base in ordered})
-        self._add_rows(uids, files)
-
-    def _without_line_ends(self, files: Files) -> Files:
-        """A line end in a base would break the uidlist: such a file gets another name, by which it is found again."""
-        if b"\n" not in b"".join(files.bases):
-            return files
-        kept: dict[bytes, Path] = {}
-        for base, path in zip(files.bases, files.paths, strict=True):
-            if b"\n" not in base:
-                kept[base] = path
-                continue
-            try:
-                os.rename(self.path(path), self.path(path[:4] + self.names.next() + path[4 + len(base):]))
-            except OSError:             # gone, or not ours to change
-                self._no_mail.add(path)
-            self.distrust()
-        return files_of(kept)
-
-    def _provisional(self, bases: list[bytes]) -> tuple[Sequence[int], list[bytes]]:
-        """UIDs that only this process knows: who cannot write, or has no room to, can still read and delete."""
-        self.uidlist.load()
-        uids, known, missing = self._known(bases)
-        first = max(self.uid_next, uids[-1] + 1 if uids else 0)
-        return [*uids, *range(first, first + len(missing))], known + missing
-
-    def _known(self, bases: list[bytes]) -> tuple[list[int], list[bytes], list[bytes]]:
-        """Entries that another program made are taken over, unless their UID is one that views have passed.
-
-        Returns their UIDs, ascending, their bases, and the other bases.
-        """
-        last, listed = self.rows.uids[-1] if self.rows.uids else 0, self.uidlist.uids
-        if listed.keys().isdisjoint(bases):
-            return [], [], bases
-        known = {uid: base for base in bases if (uid := listed.get(base, 0)) > last}
-        have = set(known.values())
-        uids = sorted(known)
-        return uids, [known[uid] for uid in uids], [base for base in bases if base not in have]
-
-    def _assign(self, bases: list[bytes]) -> tuple[Sequence[int], list[bytes]]:
-        """UIDs, ascending, with their bases: known ones, and new ones in the order of bases. The uidlist is locked."""
-        uids, known, missing = self._known(bases)
-        if missing:
-            self._shorten(bases)
-        self.uidlist.next_uid = max(self.uidlist.next_uid, self.uid_next)
-        new = self.uidlist.add_plain(missing)
-        return [*uids, *new] if uids else new, known + missing if known else missing
-
-    def _shorten(self, besides: Sequence[bytes] = ()) -> None:
-        """Leave files that are gone out of the uidlist, when they are a good part of it (lock held)."""
-        if self._gone_from_list and len(self.by_base) * 100 <= len(self.uidlist.uids) * KEPT_PERCENT:
-            self.uidlist.next_uid = max(self.uidlist.next_uid, self.uid_next)
-            there = {base_of(name) for folder in ("new", "cur") for name in os.listdir(os.fsencode(self._in(folder)))}
-            self.uidlist.rewrite(there.union(self.by_base, besides))
-            self._gone_from_list = False
-
-    def assign_new(self, files: list[tuple[bytes, bytes]], wanted: Sequence[int] = ()) -> list[int]:
-        """UIDs for files we are putting there, (base, uidlist fields) each. The uidlist's lock is held.
-
-        wanted: UIDs they should get, where those are above all that were given; 0: any.
-
-        Looks once more: what others put there before we had the lock comes first.
-        """
-        if self.uidlist.changed():
-            self.distrust()
-            self.look()
-        if self.deleted:
-            raise StoreError(f"{self.folder} is gone")
-        self.uidlist.next_uid = max(self.uidlist.next_uid, self.uid_next)
-        return self.uidlist.add(files, wanted)
-
-    def add_rows(self, uids: Sequence[int], paths: Sequence[Path]) -> None:
-        """Messages with new UIDs, ascending, come into memory and the index."""
-        self._add_rows(uids, files_of({base_of(path[4:]): path for path in paths}))
-
-    def _add_rows(self, uids: Sequence[int], files: Files) -> None:
-        if not uids:
-            return
-        self.highest_modseq += 1
-        first = len(self.rows)
-        self._extend(uids, self.bits_of_all(files.infos, uids), array("Q", [self.highest_modseq]) * len(uids),
-                     files.paths)
-        self.unclaimed.update(uids)
-        self.uid_next = max(self.uid_next, uids[-1] + 1, self.uidlist.next_uid)
-        self.save_rows(range(first, len(self.rows)), [])
-
-    def _extend(self, uids: Sequence[int], all_bits: list[int], modseqs: "array[int]", paths: Sequence[Path]) -> None:
-        self.rows.extend(uids, all_bits, modseqs, paths)
-        if self._by_base is not None:
-            self._by_base.update(zip(bases_of(paths), uids, strict=True))
-        if any(map(operator.ge, paths, repeat(b"new/"))):
-            self.in_new.update([(path, uid) for path, uid in zip(paths, uids, strict=True) if path >= b"new/"])
-
-    def has_base(self, base: bytes) -> bool:
-        return base in self.by_base or base in self.uidlist.uids
-
     def leave_out(self, path: Path) -> None:
         """What lies there is no file: the next look finds no message there."""
         self._no_mail.add(path)
         self.distrust()
 
-    def distrust(self) -> None:
-        """The next look lists the folders."""
-        self._settled["cur"] = self._settled["new"] = False
-
-    def note_gone(self) -> None:
-        self._gone_from_list = True
-
-    def tidy_uidlist(self) -> None:
-        """Leave files that are gone out of the uidlist, when there are any."""
-        if self._gone_from_list and self._opened:
-            with suppress(OSError, MailboxInUse), self.uidlist.locked():
-                self.uidlist.load()
-                self._shorten()
-
     def own_change(self) -> None:
         """We changed the folder: what look() found still holds, but is looked at again soon."""
         self._mtimes["cur"] = os.stat(self._in("cur")).st_mtime_ns
         self._recheck_at = self._recheck_at or time.monotonic() + RECHECK_S
-
-
-def _demand_unwritable(error: OSError) -> None:
-    """A uidlist that cannot be written is no reason not to read mail; any other failure is raised."""
-    if error.errno not in UNWRITABLE:
-        raise error

@@ -13,7 +13,8 @@ from aiosmtpd.controller import Controller
 
 from mailsuite.base.errors import ConfigError
 from mailsuite.config.settings import Settings
-from mailsuite.queue.store import make_folders, open_store
+from mailsuite.queue.folders import make_folders
+from mailsuite.queue.store import open_store
 from mailsuite.smtp.handlers.loading import load_handlers
 from tests.smtp.handlers import plugins
 from tests.smtp.milter.test_recorded import serve

@@ -11,8 +11,9 @@ import pytest
 from mailsuite.config.settings import Settings
 from mailsuite.net.service import Listener, ServiceContext
 from mailsuite.queue.envelope import Envelope, Recipient
+from mailsuite.queue.folders import make_folders
 from mailsuite.queue.pickup_server import Pickup
-from mailsuite.queue.store import make_folders, open_store
+from mailsuite.queue.store import open_store
 from mailsuite.queue.submit import Draft
 from mailsuite.smtp import server
 from tests.queue.support import context_for, until
