@@ -49,7 +49,7 @@ class Login:
 
     def greeting(self) -> bytes:
         """What the worker said to the last client."""
-        self.clients[-1].settimeout(5)
+        self.clients[-1].settimeout(60)
         return self.clients[-1].recv(1000)
 
     def close(self) -> None:

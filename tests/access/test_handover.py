@@ -169,8 +169,8 @@ def test_the_worker_gets_the_connection(tmp_path: Path, tls: bool) -> None:
             assert await reader.readexactly(len(big)) == big
             await sending
             writer.close()
-            for _ in range(100):
-                if not list(parent.workers.sessions):
+            for _ in range(5000):
+                if not list(parent.workers.sessions) and not parent._tasks:
                     break
                 await asyncio.sleep(0.01)
             assert not list(parent.workers.sessions) and not parent.workers._counts and not parent._tasks

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from mailsuite.access import handover_client, login_channel
+from mailsuite.access import handover_client, login_channel, worker_logins
 from mailsuite.access.handover import share_of
 from mailsuite.access.login_channel import Entry
 from mailsuite.access.login_questions import HandedOver, Refused, Why
@@ -38,7 +38,7 @@ class Taken:
 
 async def until(condition: object) -> None:
     assert callable(condition)
-    for _ in range(1000):
+    for _ in range(5000):
         if condition():
             return
         await asyncio.sleep(0.01)
@@ -106,7 +106,7 @@ def test_who_is_called_otherwise_by_the_user_database(tmp_path: Path) -> None:
     asyncio.run(work())
 
 
-def test_the_worker_counts_connections(tmp_path: Path) -> None:
+def test_the_worker_counts_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def work() -> None:
         async with suite(tmp_path, "mail_max_userip_connections = 2") as (_, _, parent, _):
             login = Login(tmp_path)
@@ -120,6 +120,7 @@ def test_the_worker_counts_connections(tmp_path: Path) -> None:
                 result = await login.hand_over(ticket)
                 assert isinstance(result, Refused) and result.why is Why.LIMIT
                 assert result.text.endswith("(mail_max_userip_connections=2)")
+            monkeypatch.setattr(worker_logins, "LEAVING_WAIT_S", 20.0)
             waiting = asyncio.create_task(login.hand_over(await login.ticket(grant="")))
             await asyncio.sleep(0.05)
             login.clients[0].close()                        # one that is just ending is waited for
@@ -188,8 +189,6 @@ def test_a_worker_that_dies_is_told_of(tmp_path: Path) -> None:
 
 def test_answers_of_a_worker_come_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The login process is woken once for many; the clients have heard their greeting long before."""
-    monkeypatch.setattr(login_channel, "LATE_S", 1.0)
-
     async def work() -> None:
         async with suite(tmp_path, FREE) as (_, _, parent, _):
             login = Login(tmp_path)
@@ -197,6 +196,7 @@ def test_answers_of_a_worker_come_together(tmp_path: Path, monkeypatch: pytest.M
             await login.hand_over(await login.ticket(grant=""))
             (link,) = login.access._links.values()
             tickets = [await login.ticket(grant="") for _ in range(5)]
+            monkeypatch.setattr(login_channel, "LATE_S", 60.0)
             asked = [asyncio.create_task(login.hand_over(ticket)) for ticket in tickets]
             await until(lambda: link.waiting == 5)
             for client in login.clients[-5:]:

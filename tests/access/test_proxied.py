@@ -17,7 +17,7 @@ BOB = Passed("bob", "pop3", "192.0.2.6", "192.0.2.8", 110)
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.005)
 

@@ -50,7 +50,7 @@ class Client:
         self.reader, self.writer, self.number = reader, writer, 0
 
     async def line(self) -> str:
-        return (await asyncio.wait_for(self.reader.readline(), 10)).decode().rstrip("\r\n")
+        return (await asyncio.wait_for(self.reader.readline(), 60)).decode().rstrip("\r\n")
 
     async def ask(self, command: str, literal: bytes = b"") -> list[str]:
         self.number += 1

@@ -132,7 +132,7 @@ def test_a_process_without_logins_is_free_again(machine: Machine, monkeypatch: p
         stay.at(1)
         assert stay.core == 1 and machine.kept == {0: {1}}
         stay.at(1)
-        for _ in range(500):
+        for _ in range(5000):
             if stay.core == ANYWHERE:
                 break
             await asyncio.sleep(0.01)

@@ -99,7 +99,7 @@ def with_agent(serve: Callable[[ServiceContext], Awaitable[None]], name: str, se
         loop = new_event_loop()
         asyncio.set_event_loop(loop)
         try:
-            return loop.run_until_complete(asyncio.wait_for(run(Path(name_of_folder)), 30))
+            return loop.run_until_complete(asyncio.wait_for(run(Path(name_of_folder)), 90))
         finally:
             asyncio.set_event_loop(None)
             loop.close()

@@ -91,7 +91,7 @@ def run_case(case: Case, folder: Path) -> dict[str, Any]:
             nexthop = case.nexthop.replace("PORT", str(port)).replace("FOLDER", str(folder))
             for _ in range(case.times):
                 await qmgr.deliver(request_of(case), case.octets, unquote_local(case.sender), nexthop)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while ends.open:
                     await asyncio.sleep(0.01)
             said.update(ends.said)

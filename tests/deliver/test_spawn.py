@@ -41,7 +41,7 @@ def with_spawn(arguments: list[str], test: Callable[[str], Awaitable[Any]], *, l
     with tempfile.TemporaryDirectory() as name:
         os.chmod(name, 0o755)
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            return runner.run(asyncio.wait_for(run(Path(name)), 30))
+            return runner.run(asyncio.wait_for(run(Path(name)), 90))
 
 
 async def say(path: str, text: bytes) -> bytes:

@@ -14,7 +14,7 @@ from mailsuite.store.watch import CREATED, GONE, LOST, Event, Inotify
 from tests.support.mail_sessions import ImapServer, Settings
 
 LOCATIONS = {"maildir": "maildir:~/Maildir", "fs": "maildir:~/Maildir:LAYOUT=fs", "mbox": "mbox:~/mail:INBOX=~/inbox"}
-WAIT_S = 10.0
+WAIT_S = 60.0
 MAIL = b"From a@b.test Thu Nov  1 00:00:00 2023\nSubject: x\n\nbody\n\n"
 BOTH = "(MessageNew MessageExpunge)"
 

@@ -41,7 +41,7 @@ def test_mail_arrives_by_lmtp(running: object) -> None:
                                      for number, body in enumerate(BODIES)}
                     assert len(suite.messages(user)) == len(BODIES)
                 log = relay.top / ("mail.log" if relay.name == "postfix" else "log/mainlog")
-                wait_for(lambda: "User doesn't exist: nobody-here@demo.test" in log.read_text(errors="replace"), 30,
-                         "an unknown recipient among known ones has a reply of its own")
+                wait_for(lambda: "User doesn't exist: nobody-here@demo.test" in log.read_text(errors="replace"),
+                         what="an unknown recipient among known ones has a reply of its own")
         finally:
             suite.stop()

@@ -147,7 +147,7 @@ def run(loop, scenario, **options) -> None:
     async def whole() -> None:
         server = Server(**options)
         try:
-            await asyncio.wait_for(scenario(server), 20)
+            await asyncio.wait_for(scenario(server), 60)
         finally:
             server.close()
 

@@ -51,7 +51,7 @@ class Noted(asyncio.Protocol):
 def run(work: Coroutine[Any, Any, None]) -> None:
     loop = new_event_loop()
     try:
-        loop.run_until_complete(asyncio.wait_for(work, 20))
+        loop.run_until_complete(asyncio.wait_for(work, 60))
     finally:
         loop.close()
 
@@ -59,7 +59,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
 def pair() -> tuple[socket.socket, socket.socket]:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    theirs.settimeout(10)
+    theirs.settimeout(60)
     return ours, theirs
 
 

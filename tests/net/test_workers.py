@@ -29,7 +29,7 @@ ME = Identity(65534, 65534) if ROOT else Identity(os.geteuid(), os.getegid())
 def run(work: Coroutine[Any, Any, Any]) -> Any:
     loop = new_event_loop()
     try:
-        return loop.run_until_complete(asyncio.wait_for(work, 20))
+        return loop.run_until_complete(asyncio.wait_for(work, 60))
     finally:
         loop.close()
 

@@ -106,7 +106,7 @@ def context_for(settings: Settings, name: str) -> ServiceContext:
     return ServiceContext(name, name, settings, listeners=[Listener(name, sock, "unix")])
 
 
-async def until(condition: Callable[[], object], wait_s: float = 20.0) -> None:
+async def until(condition: Callable[[], object], wait_s: float = 60.0) -> None:
     """Wait until something is so."""
     loop = asyncio.get_running_loop()
     end = loop.time() + wait_s

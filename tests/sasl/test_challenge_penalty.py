@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import hmac
+import time
 from pathlib import Path
 
 import pytest
@@ -65,8 +66,11 @@ def test_an_owner_passes_at_once_where_he_was_before(stage: Stage) -> None:
 
 
 def test_a_right_proof_waits_where_he_was_not(stage: Stage) -> None:
+    began = time.monotonic()
     stage.log_in("alice", "guess")
-    assert isinstance(stage.log_in("alice", "secret-alice"), Granted) and stage.pauses == [pytest.approx(2, abs=0.5)]
+    assert isinstance(stage.log_in("alice", "secret-alice"), Granted)
+    [pause] = stage.pauses              # what has passed since the guess counts
+    assert 2 - (time.monotonic() - began) <= pause <= 2
 
 
 def test_a_former_password_is_one_guess(stage: Stage) -> None:
@@ -87,10 +91,14 @@ def test_who_guesses_side_by_side_is_refused_unchecked(tmp_path: Path) -> None:
         attempts = [auth.attempt(auth.mechanisms["PLAIN"], "imap", {"rip": HERE}) for _ in range(5)]
         tasks = [asyncio.create_task(attempt.start(b"\0alice\0guess%d" % number))
                  for number, attempt in enumerate(attempts)]
-        done, waiting = await asyncio.wait(tasks, timeout=0.3)
-        replies = [task.result() for task in done]
-        refused = [reply for reply in replies if isinstance(reply, Denied) and reply.code == "temp_fail"]
-        assert refused and {reply.reason for reply in refused} == {"Too many failed logins, try again later"}
+        refused: list[Denied] = []
+        waiting = set(tasks)
+        while not refused:
+            done, waiting = await asyncio.wait(waiting, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+            replies = [task.result() for task in done]
+            refused = [reply for reply in replies if isinstance(reply, Denied) and reply.code == "temp_fail"]
+            assert refused or waiting
+        assert {reply.reason for reply in refused} == {"Too many failed logins, try again later"}
         for task in waiting:
             task.cancel()
         auth.close()

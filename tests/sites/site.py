@@ -173,7 +173,7 @@ class Site:
             try:
                 with smtplib.SMTP("127.0.0.1", self.port, timeout=5):
                     return True
-            except OSError:
+            except (OSError, smtplib.SMTPException):
                 return False
 
         wait_for(accepts, what="smtpd does not listen")
@@ -222,7 +222,7 @@ class Site:
     def wait(self, look: Callable[[], Sequence[str]], count: int = 1) -> list[str]:
         """What look finds once it is that many."""
         try:
-            wait_for(lambda: len(look()) >= count, 30)
+            wait_for(lambda: len(look()) >= count)
         except TimeoutError:
             raise AssertionError(f"{len(look())} of {count}\n{self.log()[-4000:]}") from None
         found = list(look())
@@ -231,7 +231,7 @@ class Site:
 
     def wait_log(self, text: str) -> None:
         try:
-            wait_for(lambda: text in self.log(), 30)
+            wait_for(lambda: text in self.log())
         except TimeoutError:
             raise AssertionError(f"not logged: {text}\n{self.log()[-4000:]}") from None
 

@@ -59,7 +59,7 @@ def queued(queue: Path) -> list[Path]:
 
 def test_mail_is_in_the_queue_when_it_is_answered(queue: Path) -> None:
     def client(port: int) -> int:
-        with smtplib.SMTP("127.0.0.1", port, local_hostname="c.test", timeout=10) as smtp:
+        with smtplib.SMTP("127.0.0.1", port, local_hostname="c.test", timeout=60) as smtp:
             smtp.sendmail("a@b.test", ["x@example.test", "y@example.test"], b"Subject: x\r\n\r\n.dot\r\n")
             return len(queued(queue))
 
@@ -71,7 +71,7 @@ def test_mail_is_in_the_queue_when_it_is_answered(queue: Path) -> None:
 
 def test_a_client_that_goes_in_the_middle_leaves_nothing(queue: Path) -> None:
     def client(port: int) -> None:
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as sock, sock.makefile("rb") as lines:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as sock, sock.makefile("rb") as lines:
             lines.readline()
             for line in (b"HELO x", b"MAIL FROM:<a@b.test>", b"RCPT TO:<x@example.test>", b"DATA"):
                 sock.sendall(line + b"\r\n")
@@ -84,7 +84,7 @@ def test_a_client_that_goes_in_the_middle_leaves_nothing(queue: Path) -> None:
 
 def test_relaying_is_refused(queue: Path) -> None:
     def client(port: int) -> tuple[int, bytes]:
-        with smtplib.SMTP("127.0.0.1", port, local_hostname="c.test", timeout=10) as smtp:
+        with smtplib.SMTP("127.0.0.1", port, local_hostname="c.test", timeout=60) as smtp:
             smtp.ehlo()
             smtp.mail("a@b.test")
             return smtp.rcpt("x@far.test")
@@ -99,7 +99,7 @@ def test_starttls_and_the_header_that_tells_of_it(queue: Path, tmp_path: Path) -
     context.check_hostname = False
 
     def client(port: int) -> bool:
-        with smtplib.SMTP("127.0.0.1", port, local_hostname="c.test", timeout=10) as smtp:
+        with smtplib.SMTP("127.0.0.1", port, local_hostname="c.test", timeout=60) as smtp:
             smtp.ehlo()
             assert smtp.docmd("MAIL FROM:<a@b.test>")[0] == 530
             smtp.starttls(context=context)
@@ -115,7 +115,7 @@ def test_starttls_and_the_header_that_tells_of_it(queue: Path, tmp_path: Path) -
 
 def test_the_header_may_say_nothing_of_the_client(queue: Path) -> None:
     def client(port: int) -> None:
-        with smtplib.SMTP("127.0.0.1", port, local_hostname="c.test", timeout=10) as smtp:
+        with smtplib.SMTP("127.0.0.1", port, local_hostname="c.test", timeout=60) as smtp:
             smtp.sendmail("a@b.test", ["x@example.test"], b"Subject: x\r\n\r\n")
 
     with_server(settings(queue, smtpd_hide_client_session="yes"), client)
@@ -131,7 +131,7 @@ def test_implicit_tls(queue: Path, tmp_path: Path) -> None:
     context.check_hostname = False
 
     def client(port: int) -> int:
-        with smtplib.SMTP_SSL("127.0.0.1", port, local_hostname="c.test", timeout=10, context=context) as smtp:
+        with smtplib.SMTP_SSL("127.0.0.1", port, local_hostname="c.test", timeout=60, context=context) as smtp:
             return smtp.docmd("MAIL FROM:<a@b.test>")[0]
 
     chosen = settings(queue, smtpd_tls_wrappermode="yes", smtpd_tls_security_level="encrypt",
@@ -141,7 +141,7 @@ def test_implicit_tls(queue: Path, tmp_path: Path) -> None:
 
 def test_too_many_connections(queue: Path) -> None:
     def client(port: int) -> list[bytes]:
-        socks = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(3)]
+        socks = [socket.create_connection(("127.0.0.1", port), timeout=60) for _ in range(3)]
         try:
             return [sock.recv(100)[:3] for sock in socks]
         finally:
@@ -154,7 +154,7 @@ def test_too_many_connections(queue: Path) -> None:
 
 def test_an_auth_service_that_is_away(queue: Path, caplog: pytest.LogCaptureFixture) -> None:
     def client(port: int) -> tuple[bool, int]:
-        with smtplib.SMTP("127.0.0.1", port, local_hostname="c.test", timeout=10) as smtp:
+        with smtplib.SMTP("127.0.0.1", port, local_hostname="c.test", timeout=60) as smtp:
             smtp.ehlo()
             return smtp.has_extn("auth"), smtp.docmd("AUTH PLAIN AGEAYg==")[0]
 
@@ -173,7 +173,7 @@ def test_a_configuration_that_relays_everything_does_not_start(queue: Path) -> N
 def test_a_queue_id_from_the_sender_on(queue: Path, caplog: pytest.LogCaptureFixture) -> None:
     """smtpd_delay_open_until_valid_rcpt = no: what is refused has an id in the log; what is given up leaves no file."""
     def client(port: int) -> None:
-        with smtplib.SMTP("127.0.0.1", port, local_hostname="c.test", timeout=10) as smtp:
+        with smtplib.SMTP("127.0.0.1", port, local_hostname="c.test", timeout=60) as smtp:
             smtp.ehlo()
             assert smtp.mail("a@b.test")[0] == 250 and smtp.rcpt("x@else.test")[0] == 454
             smtp.rset()
@@ -190,7 +190,7 @@ def test_a_queue_id_from_the_sender_on(queue: Path, caplog: pytest.LogCaptureFix
 def test_a_dialogue_in_the_log(queue: Path, caplog: pytest.LogCaptureFixture) -> None:
     """debug_peer_list: commands and replies, but neither passwords nor content."""
     def client(port: int) -> None:
-        with smtplib.SMTP("127.0.0.1", port, local_hostname="c.test", timeout=10) as smtp:
+        with smtplib.SMTP("127.0.0.1", port, local_hostname="c.test", timeout=60) as smtp:
             smtp.sendmail("a@b.test", ["x@example.test"], b"Subject: s3cret\r\n\r\nx\r\n")
             smtp.docmd("AUTH PLAIN czNjcmV0")
 

@@ -16,7 +16,7 @@ REFUSED = "Error: queue file write error"
 def dialogue(queue: Path, recipient: str, values: dict[str, str]) -> list[str]:
     """What was answered to MAIL, RCPT and the end of the message, up to the first refusal."""
     def client(port: int) -> list[str]:
-        with smtplib.SMTP("127.0.0.1", port, local_hostname="c.test", timeout=10) as smtp:
+        with smtplib.SMTP("127.0.0.1", port, local_hostname="c.test", timeout=60) as smtp:
             answers = [smtp.ehlo("c.test")]
             if answers[-1][0] == 250:
                 answers = [smtp.mail("s@from.test")]

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 _TOOK = re.compile(r" \(\d+\.\d+ \+ [\d.+ ]*secs\)")
 
 

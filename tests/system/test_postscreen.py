@@ -23,7 +23,7 @@ def suite() -> Iterator[Suite]:
         text = text.replace(line, f"{port} inet n - n - 1 postscreen\nsmtpd pass - - n - - smtpd\n"
                                   "dnsblog unix - - n - 0 dnsblog\ntlsproxy unix - - n - 0 tlsproxy")
         master.write_text(text)
-        made.postconf("postscreen_greet_wait = 1s", "postscreen_greet_action = enforce",
+        made.postconf("postscreen_greet_wait = 2s", "postscreen_greet_action = enforce",
                       "postscreen_access_list = inline:{127.0.0.1=permit}")
         made.start()
         try:

@@ -24,10 +24,11 @@ from tests.support.milter import Milter as Double
 CONTENT = b"Received: by mx.test\nSubject: x\n\nbody\n"
 
 
-def told(top: Path, say: dict[str, Any] | None, content: bytes = CONTENT, *, size: str = "0",
+def told(top: Path, say: dict[str, Any] | None, content: bytes = CONTENT, *, size: str = "0", limit: str = "",
          **settings: str) -> tuple[World, str, list[str], Double]:
     """Bring a message past one milter: the queue id or the refusal, and the packets."""
-    world = World(top, message_size_limit=size, milter_content_timeout="1s", milter_connect_timeout="1s", **settings)
+    limit = limit or ("1s" if "hang" in str(say) or "sleep" in str(say) else "30s")
+    world = World(top, message_size_limit=size, milter_content_timeout=limit, milter_connect_timeout=limit, **settings)
 
     async def go(double: Double) -> str:
         options = MilterOptions.of(world.settings)
@@ -100,8 +101,8 @@ def test_progress_prolongs_the_wait_but_not_for_ever(tmp_path: Path, monkeypatch
 
 
 def test_progress_is_waited_for(tmp_path: Path) -> None:
-    say = eom(*["progress", ["sleep", 0.4]] * 4, ADD, "continue")
-    world, queue_id, _, _ = told(tmp_path, say)
+    say = eom(*["progress", ["sleep", 0.5]] * 5, ADD, "continue")
+    world, queue_id, _, _ = told(tmp_path, say, limit="2s")
     assert b"X-A: 1\n" in world.content("incoming", queue_id)
 
 
