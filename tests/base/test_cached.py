@@ -1,5 +1,6 @@
 """base.cached: files in the kernel's memory, read without waiting."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -34,6 +35,7 @@ def test_a_kernel_that_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_no_descriptor_is_left(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"content")
+    gc.collect()            # what other tests left is closed now, not meanwhile
     before = sorted(os.listdir("/proc/self/fd"))
     for most in (3, 100):
         cached.read_cached(os.fsencode(path), most)

@@ -142,7 +142,7 @@ def test_threads_are_limited_and_end() -> None:
     pool.close()
     for thread in threading.enumerate():
         if thread.ident in threads:
-            thread.join(10)
+            thread.join(60)
     assert not any(connection.open for connection in driver.made)
 
 

@@ -21,9 +21,9 @@ def test_all_commands_work_and_nothing_is_left(tmp_path: Path, monkeypatch: pyte
         return reply
 
     monkeypatch.setattr(commands, "run", noted)
-    threads = threading.active_count()
+    threads = set(threading.enumerate())
     server_rehearsal.rehearse(str(tmp_path))
-    assert threading.active_count() == threads          # one that began with other rights would keep some of them
+    assert set(threading.enumerate()) <= threads        # one that began with other rights would keep some of them
     assert said == [name.encode() + b" " + OK for name, _ in server_rehearsal._COMMANDS]
     assert list(tmp_path.iterdir()) == []
 

@@ -79,7 +79,7 @@ class Toy:
 
 
 class ToyHandler:
-    def __init__(self, log: list[object], peer: Peer, timeout_s: float = 5.0) -> None:
+    def __init__(self, log: list[object], peer: Peer, timeout_s: float = 60.0) -> None:
         self.log, self.peer, self._timeout_s = log, peer, timeout_s
         self.gate = asyncio.Event()
 
@@ -121,7 +121,7 @@ class Server:
     """One acceptor on a port of its own; handlers and log as they come."""
 
     def __init__(self, *, tls: ssl.SSLContext | None = None, implicit: bool = False, haproxy: bool = False,
-                 limit: int = 0, timeout_s: float = 5.0, trusted: str = "127.0.0.1") -> None:
+                 limit: int = 0, timeout_s: float = 60.0, trusted: str = "127.0.0.1") -> None:
         self.log: list[object] = []
         self.handlers: list[ToyHandler] = []
         sock = socket.create_server(("127.0.0.1", 0))

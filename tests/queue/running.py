@@ -45,8 +45,12 @@ class Running(World):
         os.unlink(f"{self.store.directory}/public/qmgr")
 
     def where(self) -> dict[str, list[str]]:
-        return {queue: found for queue in ("incoming", "active", "deferred", "hold", "corrupt")
-                if (found := sorted(self.store.scan(queue)))}
+        """Queues that are not empty. Looked at there and back: what moves meanwhile is seen one way."""
+        queues = ("incoming", "active", "deferred", "hold", "corrupt")
+        for order in (queues, queues[::-1]):
+            if there := {queue: found for queue in order if (found := sorted(self.store.scan(queue)))}:
+                return there
+        return {}
 
     def quiet(self) -> bool:
         return not {"incoming", "active"} & self.where().keys()
