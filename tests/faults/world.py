@@ -37,7 +37,7 @@ QUICK = ("minimal_backoff_time=1s", "maximal_backoff_time=2s", "queue_run_delay=
          "smtpd_client_connection_count_limit=1000", "smtpd_client_event_limit_exceptions=",
          f"smtpd_recipient_restrictions={RESTRICTIONS}", "smtpd_sasl_recipient_rate_limit=0",
          "smtp_connection_cache_on_demand=yes", "smtp_tls_security_level=none",
-         "smtp_data_done_timeout=10s", "smtp_data_xfer_timeout=10s", "smtp_mail_timeout=10s", "smtp_rcpt_timeout=10s")
+         "smtp_data_done_timeout=60s", "smtp_data_xfer_timeout=60s", "smtp_mail_timeout=60s", "smtp_rcpt_timeout=60s")
 
 
 class World:

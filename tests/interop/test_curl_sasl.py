@@ -42,9 +42,9 @@ def test_login(client: str, suite: Suite, way: str) -> None:
     scheme = way if way != "submission" else "smtp"
     for mechanism in mechanisms(client):
         done = subprocess.run(
-            [client, "-sS", "-v", "--max-time", "9", "--cacert", str(suite.authority), *([] if tls else ["--ssl-reqd"]),
-             "--user", f"{ADDRESS}:{PASSWORD}", "--login-options", f"AUTH={mechanism}",
-             *(["-X", "NOOP"] if scheme.startswith("smtp") else []), f"{scheme}://localhost:{port}/"],
+            [client, "-sS", "-v", "--max-time", "50", "--cacert", str(suite.authority),
+             *([] if tls else ["--ssl-reqd"]), "--user", f"{ADDRESS}:{PASSWORD}",
+             "--login-options", f"AUTH={mechanism}", *(["-X", "NOOP"] if scheme.startswith("smtp") else []), f"{scheme}://localhost:{port}/"],
             capture_output=True, text=True, check=False, timeout=60)
         assert done.returncode == 0, f"{mechanism}: {done.stderr[-1000:]}"
         assert f"AUTH {mechanism}" in done.stderr or f"AUTHENTICATE {mechanism}" in done.stderr
