@@ -275,6 +275,7 @@ class LoginHandler:
 
     def _hand_over(self, question: LogIn, session: LoginSession) -> tuple[HandOver, Ticket]:
         """What the access service is told; nothing more is read from the client by now."""
+        self._server.busy.count()
         self._server.turns.went()
         self._leave()
         capability_asked = isinstance(session, ImapLogin) and session.capability_asked

@@ -25,10 +25,11 @@ from mailsuite.access.proxy_remote import ProxyOptions, proxy_options
 from mailsuite.access.way_back import Seals
 from mailsuite.base.dialogue import Peer
 from mailsuite.base.errors import ConfigError, TemporaryError
+from mailsuite.base.huge_pages import Busy
 from mailsuite.base.log import access_logger
 from mailsuite.base.turns import Stay, Turns
 from mailsuite.net.dovecot_tls import DovecotTls
-from mailsuite.net.params import CPU_AFFINITY
+from mailsuite.net.params import CPU_AFFINITY, HUGE_PAGES_AFTER
 from mailsuite.net.service import NOT_TRUSTED, Acceptor, ServiceContext, serve_connections
 from mailsuite.sasl.auth_client import AuthClient, Mechanism
 
@@ -46,8 +47,9 @@ class LoginServer:
     """One login process: what its connections share."""
 
     def __init__(self, protocol: str, dovecot: "DovecotSettings", tls: DovecotTls,
-                 proxy: ProxyOptions | None = None, *, shares_core: bool = False) -> None:
-        """shares_core: cpu_affinity."""
+                 proxy: ProxyOptions | None = None, *, shares_core: bool = False, busy: Busy | None = None) -> None:
+        """shares_core: cpu_affinity. busy: counts logins."""
+        self.busy = busy or Busy(0)
         self.stay = Stay()
         self.turns = Turns(self.stay, wanted=shares_core)
         self.proxy = proxy or ProxyOptions()
@@ -140,7 +142,8 @@ async def _serve(context: ServiceContext, protocol: str) -> None:
     assert context.dovecot is not None
     acceptors: list[Acceptor] = []
     tls, proxy = context.prepared if isinstance(context.prepared, tuple) else prepare(context)
-    server = LoginServer(protocol, context.dovecot, tls, proxy, shares_core=context.settings[CPU_AFFINITY])
+    server = LoginServer(protocol, context.dovecot, tls, proxy, shares_core=context.settings[CPU_AFFINITY],
+                         busy=Busy(context.settings[HUGE_PAGES_AFTER]))
     if server.takes_back:
         server.access.take_back = lambda message, fd: _take_back(server, acceptors, message, fd)
     await server.find_mechanisms()

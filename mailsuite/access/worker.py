@@ -23,6 +23,8 @@ from mailsuite.base import privilege
 from mailsuite.base.dialogue import Peer
 from mailsuite.base.eager import StandIn, begin
 from mailsuite.base.errors import MailError
+from mailsuite.base.huge_pages import Busy
+from mailsuite.net.params import HUGE_PAGES_AFTER
 from mailsuite.net.service import new_event_loop
 from mailsuite.net.workers import Request, WorkerChannel
 from mailsuite.sasl import grant as grants
@@ -54,6 +56,7 @@ class Worker:
         self._ended: list[tuple[int, Mapping[str, Any] | BaseException]] = []      # not told yet
         self._logins = WorkerLogins(channel, world, self._begin)
         world.at_leisure = self._logins.at_leisure
+        self._busy = Busy(world.settings[HUGE_PAGES_AFTER])
         self._done = asyncio.Event()
 
     async def run(self) -> None:
@@ -151,6 +154,7 @@ class Worker:
         await self._serve_user(handover, user, fds[0], told=False)
 
     async def _serve_user(self, handover: HandOver, user: UserInfo, fd: int, *, told: bool) -> None:
+        self._busy.count()
         client = socket.socket(fileno=fd)
         client.setblocking(False)
         with self._logins.counted(user, handover, told=told):

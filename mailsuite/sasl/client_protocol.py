@@ -20,6 +20,7 @@ from typing import Protocol
 
 from mailsuite.base.eager import StandIn, begin
 from mailsuite.base.errors import PeerError, TemporaryError
+from mailsuite.base.huge_pages import Busy
 from mailsuite.base.lines import LineBuffer
 from mailsuite.base.log import access_logger
 from mailsuite.base.turns import ANYWHERE, Stay
@@ -42,6 +43,7 @@ class Hub(Protocol):
 
     service: AuthService
     stay: Stay
+    busy: Busy
     sealer: "grants.Sealer | None"        # makes grants for the access service, when that wants them
 
     def next_connection_uid(self) -> int: ...
@@ -157,6 +159,7 @@ class ClientSession:
         if len(self._attempts) >= OPEN_LIMIT:
             self._write(wire.line("FAIL", str(number), "code=temp_fail"))
             return
+        self._hub.busy.count()
         core = facts.pop("core", "")
         self._hub.stay.at(int(core) if core.isdecimal() and len(core) < 6 else ANYWHERE)
         bindings = _bindings(facts)

@@ -19,9 +19,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mailsuite.base.errors import ConfigErrors
+from mailsuite.base.huge_pages import Busy
 from mailsuite.base.log import access_logger
 from mailsuite.base.turns import Stay
 from mailsuite.net.accepting import accept_protocols
+from mailsuite.net.params import HUGE_PAGES_AFTER
 from mailsuite.net.service import Listener, ServiceContext
 from mailsuite.sasl import grant as grants
 from mailsuite.sasl.client_protocol import ClientSession
@@ -44,8 +46,9 @@ log = access_logger("auth")
 class AuthHub:
     """What all connections of this process share."""
 
-    def __init__(self, service: AuthService) -> None:
-        self.service, self.stay = service, Stay()
+    def __init__(self, service: AuthService, busy: Busy | None = None) -> None:
+        """busy: counts authentications."""
+        self.service, self.stay, self.busy = service, Stay(), busy or Busy(0)
         self.sealer: grants.Sealer | None = None       # from the access service
         self._uid = 0
         self._kept: dict[tuple[int, int, str], tuple[float, AuthRequest, AuthService]] = {}
@@ -146,7 +149,7 @@ async def serve(context: ServiceContext) -> None:
     grants.get_ready()
     pool = HashPool()
     penalties = Penalties(PenaltyRules.of(context.dovecot))
-    hub = AuthHub(AuthService(context.dovecot, pool, penalties))
+    hub = AuthHub(AuthService(context.dovecot, pool, penalties), Busy(context.settings[HUGE_PAGES_AFTER]))
 
     def on_reload(settings: "Settings", dovecot: "DovecotSettings | None") -> None:
         if dovecot is None:
