@@ -3,8 +3,8 @@
     run(Job(store, user, settings, request), content, say)          blocks; say(dict) is one line for doveadm
 
 A request is {"command": "mailbox list", "arguments": [...], "options": {"s": [""]}, "user": name}. What is said:
-{"header": [titles], "hidden": [...], "streams": [...]}, {"rows": [[values], ...]}, {"error": text}, {"fatal": text},
-and {"status": n} as the last.
+{"header": [titles], "hidden": [...], "streams": [...]}, {"rows": [[values], ...]}, {"info": text} of the mail_log
+plugin, {"error": text}, {"fatal": text}, and {"status": n} as the last.
 """
 
 import json
@@ -21,10 +21,12 @@ from mailsuite.access.doveadm_maintain import COMMANDS as MAINTENANCE_COMMANDS
 from mailsuite.access.doveadm_messages import COMMANDS as MESSAGE_COMMANDS
 from mailsuite.access.doveadm_quota import COMMANDS as QUOTA_COMMANDS
 from mailsuite.access.doveadm_run import EX_TEMPFAIL, EX_USAGE, Failed, Run, reason, status_of
+from mailsuite.access.mail_log import mail_log
 from mailsuite.base.errors import ConfigError, PeerError
 from mailsuite.base.log import access_logger
 from mailsuite.sasl.user import UserInfo
 from mailsuite.store.api import MailError, MailStore
+from mailsuite.store.events import telling
 
 if TYPE_CHECKING:
     from mailsuite.config.dovecot import DovecotSettings
@@ -54,7 +56,8 @@ def run(job: Job, content: BinaryIO | None, say: Callable[[dict[str, Any]], None
     try:
         if "source" in request:
             task.source = open_user(UserInfo.from_message(request["source"]), job.settings)
-        COMMANDS[str(request["command"])](task)
+        with telling(mail_log(job.settings, lambda text: say({"info": text}))):
+            COMMANDS[str(request["command"])](task)
         status = task.status
     except Failed as failed:
         lines, status = [{"fatal": failed.text, "before": failed.before}], failed.status

@@ -17,6 +17,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from mailsuite.access.mail_log import logging_to, mail_log
 from mailsuite.access.user_mail import UserMail
 from mailsuite.base.log import access_logger
 from mailsuite.smtp.lmtp_questions import TEMPORARY, Delivered
@@ -31,6 +32,7 @@ from mailsuite.store.api import (
     StoreError,
     TooLarge,
 )
+from mailsuite.store.events import telling
 from mailsuite.store.names import to_mutf7
 
 if TYPE_CHECKING:
@@ -50,7 +52,8 @@ def deliver(store: MailStore, job: Mapping[str, Any], fd: int, settings: "Doveco
     try:
         wanted = str(job["detail"]) if program == "lda" or settings.flag("lmtp_save_to_detail_mailbox") else ""
         mailbox, shown = _mailbox(store, wanted, settings, note)
-        _save(mailbox, job, fd)
+        with telling(mail_log(settings, logging_to(log, note.extra))):
+            _save(mailbox, job, fd)
     except (OverQuota, TooLarge) as error:
         note.say("save failed to INBOX: %s", error.public)
         return Delivered(452, "4.2.2", error.public) if settings.flag("quota_full_tempfail") else \

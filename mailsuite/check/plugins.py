@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator
 
-from mailsuite.check.finding import Finding, note, warning
+from mailsuite.access import mail_log
+from mailsuite.base.errors import ConfigError
+from mailsuite.check.finding import Finding, error, note, warning
 from mailsuite.check.site import Site
+from mailsuite.config.dovecot import DovecotSettings
 
-OBEYED = frozenset({"acl", "imap_acl", "imap_quota", "imap_zlib", "quota", "trash"})
+OBEYED = frozenset({"acl", "imap_acl", "imap_quota", "imap_zlib", "mail_log", "notify", "quota", "trash"})
 PROTOCOLS = ("imap", "pop3", "lmtp", "lda")
 # What users or the administrator miss.
 _MISSED = {
@@ -30,8 +33,6 @@ _QUIET = {
     "imap_old_stats": "doveadm stats counts sessions without it",
     "imap_stats": "doveadm stats counts sessions without it",
     "last_login": "the last login is in the log only",
-    "mail_log": "what clients do with mail is not logged",
-    "notify": "only other plugins need it",
     "notify_status": "no dictionary is kept up to date",
     "old_stats": "doveadm stats counts sessions without it",
     "push_notification": "nobody else is told of new mail",
@@ -40,10 +41,23 @@ _QUIET = {
 }
 
 
+
+def _unknown_words(dovecot: DovecotSettings) -> Iterator[Finding]:
+    """What ends all sessions when the first user logs in."""
+    for name in PROTOCOLS:
+        try:
+            mail_log.wanted_of(dovecot.for_protocol(name))
+        except ConfigError as problem:
+            yield error(f"plugin {{ }}: {problem.public}; nobody can log in", (dovecot.path, 0),
+                        "take the names from docs/mail-plugins.md")
+            return
+
+
 def check_plugins(site: Site) -> Iterator[Finding]:
     """Each plugin once, where mail_plugins names it first."""
     if site.dovecot is None:
         return
+    yield from _unknown_words(site.dovecot)
     told: set[str] = set()
     spoken = [name for name in PROTOCOLS if name == "lda" or name in site.dovecot.words("protocols")]
     for settings in (site.dovecot, *(site.dovecot.for_protocol(name) for name in spoken)):

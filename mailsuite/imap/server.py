@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 from mailsuite.access import user_mail
 from mailsuite.access.conversation import converse
 from mailsuite.access.handover import HandOver
+from mailsuite.access.mail_log import logging_to, mail_log
 from mailsuite.access.threads import Job, search_pool
 from mailsuite.access.user_mail import UserMail
 from mailsuite.access.way_back import GivenBack
@@ -41,6 +42,7 @@ from mailsuite.net.deflate import DeflatingConnection
 from mailsuite.net.driver import Connection
 from mailsuite.net.handler import Channel
 from mailsuite.sasl.user import UserInfo
+from mailsuite.store.events import MailEvents, told
 
 if TYPE_CHECKING:
     from mailsuite.config.dovecot import DovecotSettings
@@ -63,6 +65,7 @@ class Handler:
         self._at_leisure = at_leisure
         self.mail, self.params, self.greeting = mail, params, greeting
         self.context = Context(mail, params)
+        self.events: MailEvents | None = None   # who hears what commands do with mail (mail_log)
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.extra = {"prefix": log_prefix}
         self._appending: Appending | None = None
@@ -146,6 +149,7 @@ class Handler:
 
     async def _run(self, call: Callable[[], T], *, searches: bool = False) -> T:
         """A blocking call in a thread; when the client leaves meanwhile, finish() still waits for its end."""
+        call = told(call, self.events)
         job = self._running = search_pool().start(call) if searches else self.mail.start(call)
         result: T = await job.future
         return result
@@ -467,6 +471,7 @@ async def serve_user(sock: socket.socket, handover: HandOver, user: UserInfo, wo
     with world.user(UserMail.key(user, settings), lambda: UserMail(user, settings)) as mail:
         try:
             await mail.ready()
+            events = mail_log(settings, logging_to(log, {"prefix": prefix}))
         except Exception as error:
             detail = getattr(error, "detail", "") or str(error)
             log.error("Failed to initialize user: %s", detail, extra={"prefix": prefix},
@@ -476,7 +481,7 @@ async def serve_user(sock: socket.socket, handover: HandOver, user: UserInfo, wo
             return None
         said = greeting(handover, params)
         handler = Handler(mail, params, _say(sock, said), prefix, world.at_leisure)
-        handler.octets_out = len(said)
+        handler.octets_out, handler.events = len(said), events
         handler.context.anonymous = handover.mechanism == "ANONYMOUS"
         reason = await converse(sock, handover, _Counted(handler, peer=handover.peer), handler.ended, world,
                                 goodbye=lambda: handler.session.end("Server shutting down"))

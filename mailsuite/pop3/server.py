@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from mailsuite.access import user_mail
 from mailsuite.access.conversation import converse
 from mailsuite.access.handover import HandOver
+from mailsuite.access.mail_log import logging_to, mail_log
 from mailsuite.access.threads import Job
 from mailsuite.access.user_mail import UserMail
 from mailsuite.access.world import UserWorld
@@ -37,6 +38,7 @@ from mailsuite.pop3.reply import INTERNAL, error, ok
 from mailsuite.pop3.session import Command, Done, Session
 from mailsuite.sasl.user import UserInfo
 from mailsuite.store.api import NoPermission
+from mailsuite.store.events import MailEvents, told
 
 if TYPE_CHECKING:
     from mailsuite.config.dovecot import DovecotSettings
@@ -58,6 +60,7 @@ class Handler:
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._running: Job[tuple[bytes, Done | None]] | None = None
         self._begun: _Begun | None = None
+        self.events: MailEvents | None = None   # who hears what becomes of messages (mail_log)
 
     def open(self, channel: Channel) -> Session:
         self.channel = channel
@@ -80,7 +83,7 @@ class Handler:
                 self.session.octets_out += len(octets)
                 await self.channel.drain()
             # When the client leaves meanwhile, finish() still waits for the step's end.
-            job = self._running = self.mail.start(lambda: _step(steps))
+            job = self._running = self.mail.start(told(lambda: _step(steps), self.events))
             octets, done = await job.future
         return done
 
@@ -109,7 +112,7 @@ class Handler:
         """Leave the mailbox and write the log line."""
         if self._running is not None:
             await self._running.ended()
-        text = await self.mail.run(self._leave)
+        text = await self.mail.run(told(self._leave, self.events))
         await self.mail.expire()
         log.info("Disconnected: %s %s", REASONS.get(reason, reason), text, extra=self.extra)
 
@@ -183,6 +186,7 @@ async def serve_user(sock: socket.socket, handover: HandOver, user: UserInfo, wo
             greeting = _say(sock, greeting)
             store = await mail.opened()
             maildrop = await mail.run(lambda: Maildrop(store, params))
+            events = mail_log(settings, logging_to(log, extra))
         except Exception as problem:
             detail = getattr(problem, "detail", "") or str(problem)
             log.error("Couldn't open INBOX: %s", detail, extra=extra, exc_info=not isinstance(problem, MailError))
@@ -193,6 +197,7 @@ async def serve_user(sock: socket.socket, handover: HandOver, user: UserInfo, wo
             variables = user_variables(user.user, service="pop3", home=user.home, local_ip=peer.server_address,
                                        remote_ip=peer.address, session=handover.session_id)
             handler = Handler(mail, Context(maildrop, params, extra=extra, utf8=handover.utf8), variables, greeting)
+            handler.events = events
             reason = await converse(sock, handover, Connection(handler, peer=peer), handler.ended, world,
                                     goodbye=lambda: handler.session.end("Server shutting down."))
             await handler.finish(reason)

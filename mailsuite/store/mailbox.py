@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from mailsuite.store.api import CopyResult, IdentityChange, Mailbox, MessageGone, View
+from mailsuite.store.events import hearing, telling
 from mailsuite.store.mailbox_flags import FlaggedMailbox
 from mailsuite.store.mailbox_kind import Change
 from mailsuite.store.uid_set import UidSet
@@ -31,7 +32,8 @@ def copy_through(source: "BaseMailbox", uids: Sequence[int], target: "BaseMailbo
         for uid in uids:
             append.write(source.read_stored(uid))
             append.finish(source.flags(uid) or [], source.stored_date(uid))
-        uid_validity, new = append.commit()
+        with telling(None):                     # a copy is not saved as well
+            uid_validity, new = append.commit()
     except BaseException:
         append.abort()
         raise
@@ -97,9 +99,16 @@ class BaseMailbox(FlaggedMailbox):
                 target.counted(sizes)
             else:
                 result = copy_through(self, present, target)
+            events = hearing()
+            if events is not None:
+                events.copied(self, target, result.source_uids, result.target_uids)
             if move:
+                went = None if events is None else events.removing(self, result.source_uids, moved=True)
                 left = sizes if self.quota is target.quota else self.quota_sizes(present)
-                self.drop_rows(self.take_out(result.source_uids))
+                gone = self.take_out(result.source_uids)
+                self.drop_rows(gone)
+                if went is not None:
+                    went(gone)
                 self.counted(left, removed=True)
         target.tell()
         if move:

@@ -1,11 +1,16 @@
 """Changes of flags and removals: in the files, in memory, in the index. Under the mailbox's lock."""
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, cast
 
 from mailsuite.store.api import FlagAction, NotPossible, StoreResult, View
+from mailsuite.store.events import hearing
 from mailsuite.store.flags import DELETED, KEYWORD_SHIFT, MAX_KEYWORDS
 from mailsuite.store.mailbox_kind import Change
 from mailsuite.store.mailbox_quota import CountedMailbox
+
+if TYPE_CHECKING:
+    from mailsuite.store.mailbox_api import Mailbox
 
 KEYWORDS = -1 << KEYWORD_SHIFT
 
@@ -38,13 +43,23 @@ class FlaggedMailbox(CountedMailbox):
                 positions = [at for uid, at in zip(uids, positions, strict=True) if uid not in barred]
                 uids = [uid for uid in uids if uid not in barred]
             changes, departed = self._flag_changes(uids, positions, _change(action, wanted, mask))
-            changed = self.set_flags(self.apply_flags(changes), silent_for) if changes else []
+            changed = self._carry_out(changes, silent_for) if changes else []
             changed += self.rows.set_departed(departed, silent_for)
             if changes:
                 self.flags_changed()
         if changed:
             self.tell()
         return StoreResult(changed, refused)
+
+    def _carry_out(self, changes: "list[Change]", silent_for: View | None) -> list[int]:
+        events = hearing()
+        before = {} if events is None else {self.rows.uids[at]: self.rows.flags[at] for at, _ in changes}
+        changed = self.set_flags(self.apply_flags(changes), silent_for)
+        if events is not None:
+            events.flags_changed(cast("Mailbox", self), [
+                (uid, before[uid], self.rows.flags[at]) for uid, at in
+                zip(changed, self.rows.positions(changed), strict=True) if at is not None and uid in before])
+        return changed
 
     def _flag_changes(self, uids: Sequence[int], positions: Sequence[int | None], change: Callable[[int], int]) -> (
             "tuple[list[Change], list[Change]]"):
@@ -89,8 +104,12 @@ class FlaggedMailbox(CountedMailbox):
             self._demand("e")
             present = [uid for uid, at in zip(uids, self.rows.positions(uids), strict=True) if at is not None]
             sizes = dict(zip(present, self.quota_sizes(present), strict=True)) if self.quota is not None else {}
+            events = hearing() if present else None
+            went = None if events is None else events.removing(cast("Mailbox", self), present)
             gone = self.take_out(present) if present else []
             self.drop_rows(gone)
+            if went is not None:
+                went(gone)
             self.counted([sizes.get(uid, 0) for uid in gone], removed=True)
         if gone:
             self.tell()

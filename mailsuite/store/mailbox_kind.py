@@ -198,6 +198,10 @@ class MailboxKind(ABC):
         self.lock.release()
         return False
 
+    def is_recent(self, uid: int, *, claimed: bool) -> bool:
+        """Is it \\Recent to nobody yet or, with claimed, to a session?"""
+        return uid in self.unclaimed or claimed and any(uid in view.recent for view in self._views)
+
     def release(self) -> None:
         self._at_rest = False
         self.lock.release()

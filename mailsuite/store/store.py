@@ -7,7 +7,8 @@ subscribe are made at their first use and always listed.
 import errno
 import os
 
-from mailsuite.store.api import HasChildren, MailboxExists, NoSuchMailbox, NotPossible, Refused
+from mailsuite.store.api import HasChildren, Mailbox, MailboxExists, NoSuchMailbox, NotPossible, Refused
+from mailsuite.store.events import hearing
 from mailsuite.store.names import INBOX, Parts
 from mailsuite.store.quota import Usage
 from mailsuite.store.store_base import file_errors
@@ -35,6 +36,8 @@ class UserStore(OpenMailboxes):
                 self._layout_opened(parts, name)
             if special_use:
                 self._uses.give(parts, special_use)
+            if (events := hearing()) is not None:
+                events.created(self._naming.name(parts))
 
     def _layout_opened(self, parts: Parts, name: str) -> None:
         """A new mailbox gets its UIDVALIDITY at once."""
@@ -57,6 +60,8 @@ class UserStore(OpenMailboxes):
                 raise NoSuchMailbox(name)
             held = self._usage_of(parts) if self.quota is not None else Usage(0, 0)
             entries = self._entries_to_go(name)
+            events = hearing()
+            deleted = None if events is None else events.deleting(self._if_selectable(parts, name), name)
             self._layout.delete(parts)
             self._close_one(parts)
             self.index.forget(self._naming.name(parts))
@@ -69,6 +74,12 @@ class UserStore(OpenMailboxes):
                 self._acl.gone(parts)
             if self.quota is not None:
                 self.quota.changed(self._quota_name(parts), octets=-held.octets, messages=-held.messages)
+            if deleted is not None:
+                deleted()
+
+    def _if_selectable(self, parts: Parts, name: str) -> Mailbox | None:
+        kind = self._layout.kind(parts)
+        return self.open(name, right="") if kind is not None and kind.selectable else None
 
     def _has_children(self, parts: Parts) -> bool:
         return any(other[: len(parts)] == parts and other != parts for other in self._layout.find_all())
@@ -111,6 +122,8 @@ class UserStore(OpenMailboxes):
                     text.rename(self._naming.name(was), self._naming.name(now))
             if self._acl is not None:
                 self._acl.gone(source)
+            if (events := hearing()) is not None:
+                events.renamed(self._naming.name(source), self._naming.name(target))
 
     def _check_target(self, source: Parts, target: Parts, *, taken: bool = True) -> None:
         """taken: may not be there yet. Raises Refused, MailboxExists."""
@@ -144,3 +157,5 @@ class UserStore(OpenMailboxes):
             for store, parts in ((self, source), (other, target)):
                 if store._acl is not None:
                     store._acl.gone(parts)
+            if (events := hearing()) is not None:
+                events.renamed(self._naming.name(source), other._naming.name(target))

@@ -11,6 +11,7 @@ from mailsuite.base.errors import MailError
 from mailsuite.store.acl import NamespaceAcl
 from mailsuite.store.api import Mailbox, NoSuchMailbox, NotSelectable
 from mailsuite.store.attributes import Attributes, MailboxEntries
+from mailsuite.store.events import hearing
 from mailsuite.store.location import Location
 from mailsuite.store.mailbox import BaseMailbox
 from mailsuite.store.names import INBOX, Parts, from_mutf7
@@ -66,6 +67,8 @@ class OpenMailboxes(NamedMailboxes):
                     raise NotSelectable() if kind is not None else NoSuchMailbox(name)
                 if kind is None:
                     self._layout.make(parts, parent_only=False)
+                    if (events := hearing()) is not None:
+                        events.created(self._naming.name(parts))
                 if parts in self._rules and self._rules[parts].auto == "subscribe":
                     self._subscriptions.change(parts, on=True)
             mailbox = self._made_ready(parts)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from mailsuite.base.files import fsync_directory, give_group
 from mailsuite.message.crlf import BlockConverter
 from mailsuite.store.api import NoPermission, Refused, StoreError
+from mailsuite.store.events import hearing
 from mailsuite.store.flags import SEEN
 
 if TYPE_CHECKING:
@@ -103,6 +104,8 @@ class MaildirAppend:
             except OSError as error:
                 raise StoreError(str(error)) from error
             mailbox.counted(sizes)
+            if (events := hearing()) is not None:
+                events.saved(mailbox, uids)
         self._ready = []
         mailbox.tell()
         return mailbox.uid_validity, uids

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from mailsuite.message.crlf import BlockConverter
 from mailsuite.store.api import CopyResult, MessageGone, Refused
+from mailsuite.store.events import hearing
 from mailsuite.store.flags import KEYWORD_SHIFT
 from mailsuite.store.mbox.file import BLOCK, OpenFile, file_errors
 from mailsuite.store.mbox.headers import Wanted, saved_header
@@ -74,6 +75,8 @@ class MboxAppend:
             mailbox.admit(sizes, delivery=self._delivery, moved_from=replacing)
             uids = put_messages(mailbox, messages)
             mailbox.counted(mailbox.quota_sizes(uids))
+            if (events := hearing()) is not None:
+                events.saved(mailbox, uids)
         self.abort()
         mailbox.tell()
         return mailbox.uid_validity, uids
