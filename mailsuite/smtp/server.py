@@ -24,10 +24,12 @@ from mailsuite.auth_results.verifier import Verifier
 from mailsuite.auth_results.wiring import add_signer, load_keys
 from mailsuite.base.dialogue import Peer, TlsInfo
 from mailsuite.base.errors import ConfigError, TemporaryError
+from mailsuite.base.huge_pages import Busy
 from mailsuite.base.log import logger
 from mailsuite.dns.resolver import Resolver
 from mailsuite.maps.dns_filter import dns_filter
 from mailsuite.maps.matchlist import AddressList, NameList
+from mailsuite.net.params import HUGE_PAGES_AFTER
 from mailsuite.net.service import Acceptor, ServiceContext, serve_connections
 from mailsuite.net.sni import smtpd_names
 from mailsuite.net.tls import ServerTls, smtpd_tls
@@ -98,6 +100,7 @@ class Server:
                                     observed=observed,
                                     plugin_logins=bool(self.handlers.mechanisms))
         self.open, self.places, self._busy_said = 0, 0, -BUSY_WARN_S
+        self.busy = Busy(settings[HUGE_PAGES_AFTER])
         self._command_filter = self.policy.resources.table(settings.text("smtpd_command_filter"))
         self._bare_lf_fine = AddressList(settings.text("smtpd_forbid_bare_newline_exclusions"),
                                          self.policy.resources.source, name="smtpd_forbid_bare_newline_exclusions")

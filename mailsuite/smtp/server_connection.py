@@ -48,6 +48,7 @@ class SmtpHandler:
         self.facts.tls = channel.tls
         ask = self._arrival.meet()
         self.server.open += 1
+        self.server.busy.count()
         config = self.server.config_now()
         self.facts.stress = config is self.server.stressed
         self._session = ServerSession(config, self.facts, ask_connect=ask,
