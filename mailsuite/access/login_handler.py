@@ -26,7 +26,7 @@ from mailsuite.access.login_sieve import SieveLogin
 from mailsuite.access.login_story import LoginFacts
 from mailsuite.access.proxy_login import pass_on
 from mailsuite.access.relay import start_relay
-from mailsuite.base.dialogue import Peer, Session, TlsInfo
+from mailsuite.base.dialogue import Peer, Send, Session, TlsInfo
 from mailsuite.base.errors import TemporaryError
 from mailsuite.base.turns import ANYWHERE
 from mailsuite.net.driver import Connection
@@ -65,7 +65,21 @@ class LoginHandler:
         self._here = True
         self._server.turns.come()
         self._session = self._begun(channel.tls)
+        if isinstance(channel, Connection):
+            self._session.sent = len(channel.said)
         return self._session
+
+    @property
+    def greeting(self) -> bytes:
+        """What the client of a plain connection like this one hears first; b"" where no two hear the same."""
+        if "%" in self._site.greeting or self._is_challenged:
+            return b""
+        return b"".join(action.octets for action in self._begun(None).opened() if isinstance(action, Send))
+
+    @property
+    def _is_challenged(self) -> bool:
+        """APOP's challenge is part of the greeting."""
+        return self._server.protocol == "pop3" and any(mech.name == "APOP" for mech in self._server.mechanisms)
 
     def _begun(self, tls: TlsInfo | None) -> LoginSession:
         return SESSIONS[self._server.protocol](
@@ -75,7 +89,7 @@ class LoginHandler:
     def _facts(self) -> LoginFacts:
         facts = self._site.facts(self._origin.peer, self._server.mechanisms, secured=self._secured,
                                  trusted=self._trusted, server_name=self._server_name)
-        if self._server.protocol == "pop3" and any(mech.name == "APOP" for mech in self._server.mechanisms):
+        if self._is_challenged:
             return replace(facts, apop_challenge=self._server.auth.apop_challenge())
         return facts
 

@@ -40,6 +40,8 @@ AUTH_WAIT_S = 10.0               # how long a starting login process waits for t
 STOP_WAIT_S = 4.0                # how long relayed connections may go on after the suite was told to stop
 PROCESS_CONNECTIONS = 4000       # where no process_limit is set: connections of one process
 
+GREETINGS_LIMIT = 1000           # clients of whom is remembered what they hear first
+
 PROGRAMS = {"imap": "imap", "pop3": "pop3", "sieve": "managesieve"}      # the first half of the program's name
 
 
@@ -67,6 +69,7 @@ class LoginServer:
         self.next_warning = 0.0          # when a full service may be told of again
         self.proxies = Networks(settings, "haproxy_trusted_networks")
         self.mechanisms: tuple[Mechanism, ...] = ()
+        self._greetings: dict[tuple[str, str], bytes | None] = {}       # by both addresses; None: seen once
 
     async def find_mechanisms(self) -> None:
         """Ask the auth service what it offers; it may be starting at the same time."""
@@ -88,6 +91,20 @@ class LoginServer:
         if peer.proxied is not None:
             return trusted or peer.proxied.tls
         return trusted or not peer.address or peer.address == peer.server_address
+
+    def greeting(self, peer: Peer) -> bytes:
+        """What a session with this client would say first; b"" for who was not here before, or comes by a proxy."""
+        if peer.proxied is not None:
+            return b""
+        key = peer.address, peer.server_address
+        known = self._greetings.get(key)
+        if known is None:
+            if key in self._greetings:
+                known = LoginHandler(self, peer).greeting
+            elif len(self._greetings) >= GREETINGS_LIMIT:
+                self._greetings.clear()
+            self._greetings[key] = known
+        return known or b""
 
     def context_for(self, peer: Peer) -> ssl.SSLContext | None:
         """What a handshake with this client begins with."""
@@ -153,7 +170,7 @@ async def _serve(context: ServiceContext, protocol: str) -> None:
     for listener in context.listeners:
         acceptors.append(Acceptor(
             listener, partial(_handler, server, listener.name), tls_for=server.context_for, limit=limit, make_room=room,
-            short=True,
+            short=True, greeting=server.greeting,
             proxy_timeout_s=context.dovecot.time_s("haproxy_timeout"), proxy_trusted=server.proxies.__contains__,
             proxy_failed=lambda sock, peer, why: server.refused_proxy(peer, why)))
     await serve_connections(context, acceptors, _say_goodbye)

@@ -42,6 +42,7 @@ class Connection(asyncio.Protocol):
         self.peer = peer or Peer("")
         self.tls: TlsInfo | None = None
         self.first = b""            # octets of the peer that somebody else has read already
+        self.said = b""             # what the peer has heard already: all that the session would say first
         self.session: Session | None = None
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
@@ -68,7 +69,8 @@ class Connection(asyncio.Protocol):
             self.tls = already
         self.session = self.handler.open(self)
         self._patience.begin(self.session)
-        self.perform(self.session.opened())
+        if not self.said:
+            self.perform(self.session.opened())
         if self.first:
             octets, self.first = self.first, b""
             self.data_received(octets)

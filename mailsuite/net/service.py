@@ -94,14 +94,17 @@ class Acceptor:
                  proxy_failed: Callable[[socket.socket, Peer, str], None] = lambda sock, peer, why: None,
                  proxy_trusted: Callable[[str], bool] = lambda address: True,
                  tls_for: Callable[[Peer], ssl.SSLContext | None] | None = None,
-                 make_room: Callable[[], None] | None = None, short: bool = False) -> None:
+                 make_room: Callable[[], None] | None = None, short: bool = False,
+                 greeting: Callable[[Peer], bytes] = lambda peer: b"") -> None:
         """proxy_trusted: whether a PROXY header from this address is believed; others are turned away.
 
         proxy_failed: says a last word (without blocking) to who sent no good header, or was not trusted to.
         tls_for: as tls, where it depends on the client. make_room: called while limit is reached and somebody waits;
         it may end a connection. short: most connections are, so they begin without a turn of the loop (plain.py).
+        greeting: what the session of such a connection would say first, where that is known without it: it is said
+        before anything is made. b"": the session says it.
         """
-        self._short = short
+        self._short, self._greeting = short, greeting
         self._handshake_timeout_s, self._proxy_failed = handshake_timeout_s, proxy_failed
         self._tls_for, self._make_room = tls_for, make_room
         self.listener, self._handler, self._tls = listener, handler, tls
@@ -209,6 +212,10 @@ class Acceptor:
 
     def _serve(self, sock: socket.socket, peer: Peer) -> None:
         """Give the socket to the event loop, with a Connection behind it."""
+        said = b""
+        if self._short and not self.listener.tls:
+            sock.setblocking(False)
+            said = _say(sock, self._greeting(peer))
         handler = self._handler(peer)
         if handler is None:
             sock.close()
@@ -224,7 +231,7 @@ class Acceptor:
             return
         self.connections.add(made)
         if self._short and context is None:
-            sock.setblocking(False)
+            made.said = said
             plain.begin(made, sock)
             self._begun()
             return
@@ -308,6 +315,19 @@ async def serve_connections(context: ServiceContext, acceptors: list[Acceptor],
             await acceptor.idle.wait()
     else:
         await goodbye(acceptors)
+
+
+def _say(sock: socket.socket, octets: bytes) -> bytes:
+    """Say it on a connection that is new: octets, b"" when nothing went out. Raises OSError when only a part did."""
+    if not octets:
+        return b""
+    try:
+        sent = sock.send(octets)
+    except OSError:
+        return b""                      # the client has gone: the session finds out
+    if sent != len(octets):
+        raise OSError("no room for a greeting")
+    return octets
 
 
 def peer_of(sock: socket.socket, address: object, here: tuple[Any, ...] | None = None) -> Peer:

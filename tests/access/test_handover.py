@@ -20,7 +20,7 @@ from mailsuite.access.login_server import LoginServer
 from mailsuite.access.server import AccessParent
 from mailsuite.access.worker import Worker
 from mailsuite.access.world import UserWorld
-from mailsuite.base.dialogue import Peer, TlsInfo
+from mailsuite.base.dialogue import Peer, Proxied, Send, TlsInfo
 from mailsuite.base.errors import MailError
 from mailsuite.base.log import access_logger
 from mailsuite.config.dovecot import DovecotSettings
@@ -29,6 +29,7 @@ from mailsuite.net.accepting import Accepting
 from mailsuite.net.dovecot_tls import DovecotTls
 from mailsuite.net.service import Acceptor, Listener
 from mailsuite.net.workers import Request, WorkerChannel
+from mailsuite.sasl.auth_client import Mechanism
 from mailsuite.sasl.user import UserInfo
 from tests.sasl.support import CONF, auth_service, listener, settings
 
@@ -114,8 +115,8 @@ async def suite(folder: Path, more: str = "", *, short: bool = False) -> AsyncIt
     conf = settings(folder, f"base_dir = {folder}\nssl_cert = <{made.chain}\nssl_key = <{made.key}\n"
                     f"login_trusted_networks = 127.0.0.1\n{more}", conf=CONF)
     async with auth_service(folder, conf):
-        parent = AccessParent(conf, cast(Settings, None), {"imap": echo})
-        pool = PoolInside(UserWorld(conf, cast(Settings, None)), parent.workers.told)
+        parent = AccessParent(conf, Settings.of({}), {"imap": echo})
+        pool = PoolInside(UserWorld(conf, Settings.of({})), parent.workers.told)
         parent.workers.pool = pool  # type: ignore[assignment]
         entrance = listener(folder, "imap")
         entrance.sock.setblocking(False)
@@ -128,7 +129,7 @@ async def suite(folder: Path, more: str = "", *, short: bool = False) -> AsyncIt
         for with_tls in (False, True):
             sock = socket.create_server(("127.0.0.1", 0))
             acceptors.append(Acceptor(Listener("imap", sock, tls=with_tls), lambda peer: LoginHandler(server, peer),
-                                      tls_for=server.context_for, short=short))
+                                      tls_for=server.context_for, short=short, greeting=server.greeting))
             acceptors[-1].start()
         plain, secret = (each.listener.sock.getsockname()[1] for each in acceptors)
         try:
@@ -178,6 +179,45 @@ def test_the_worker_gets_the_connection(tmp_path: Path, tls: bool) -> None:
     asyncio.run(work())
 
 
+def test_who_comes_again_hears_the_same(tmp_path: Path) -> None:
+    """From the second connection on it is said before there is a session."""
+    async def heard(port: int, *, then: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(then)
+        octets = await reader.read()
+        writer.close()
+        return octets
+
+    async def work() -> None:
+        async with suite(tmp_path, short=True) as (plain, _, _, _):
+            first, second, third = [await heard(plain, then=b"a LOGOUT\r\n") for _ in range(3)]
+            assert first.count(b"* OK [CAPABILITY ") == 1 and first == second == third
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize(("protocol", "more", "known"), [
+    ("imap", "", True), ("pop3", "", True), ("sieve", "", True), ("imap", "login_greeting = from %r", False),
+    ("pop3", "auth_mechanisms = plain apop", False)])
+def test_what_is_known_of_a_greeting(tmp_path: Path, protocol: str, more: str, known: bool) -> None:
+    """One that tells of the client, or holds a challenge, is each session's own; so is that of a proxy's client."""
+    conf = settings(tmp_path, f"base_dir = {tmp_path}\nssl = no\ndisable_plaintext_auth = no\n{more}", conf=CONF)
+
+    async def work() -> None:
+        server = LoginServer(protocol, conf, DovecotTls(conf, access_logger("login")))
+        server.mechanisms = (Mechanism("PLAIN", plaintext=True),
+                             *([Mechanism("APOP")] if "apop" in more else []))
+        peer = Peer("192.0.2.7", 4321, "192.0.2.1", 143)
+        assert server.greeting(peer) == b""                     # who knows whether it comes again
+        session = LoginHandler(server, peer)._begun(None)
+        said = b"".join(action.octets for action in session.opened() if isinstance(action, Send))
+        assert said and server.greeting(peer) == (said if known else b"")
+        proxied = Proxied("192.0.2.9", 1, "192.0.2.1", 143)
+        assert server.greeting(Peer("192.0.2.7", 4321, "192.0.2.1", 143, proxied=proxied)) == b""
+
+    asyncio.run(work())
+
+
 async def _send(writer: asyncio.StreamWriter, octets: bytes) -> None:
     for start in range(0, len(octets), 50_000):
         writer.write(octets[start:start + 50_000])
@@ -210,7 +250,7 @@ def test_limits_and_strangers(tmp_path: Path) -> None:
 def test_new_settings_reach_an_old_worker(tmp_path: Path) -> None:
     async def work() -> None:
         async with suite(tmp_path) as (plain, _, parent, conf):
-            parent.reload(cast(Settings, None), settings(tmp_path, f"base_dir = {tmp_path}\nmail_location = mbox:~/m"))
+            parent.reload(Settings.of({}), settings(tmp_path, f"base_dir = {tmp_path}\nmail_location = mbox:~/m"))
             reader, writer = await client(plain, False)
             writer.write(b"a LOGIN alice secret-alice\r\n")
             assert (await reader.readline()).startswith(b"a OK alice")

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import socket
-from typing import cast
 
 import pytest
 
@@ -85,7 +84,7 @@ def test_sessions_of_a_user_share_one_object() -> None:
         def close(self) -> None:
             self.closed = True
 
-    world = UserWorld(conf(""), cast(Settings, None))
+    world = UserWorld(conf(""), Settings.of({}))
     with world.user("alice", Thing) as one:
         with world.user("alice", Thing) as two, world.user("bob", Thing) as other:
             assert one is two and one is not other

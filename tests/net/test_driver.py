@@ -121,7 +121,7 @@ class Server:
     """One acceptor on a port of its own; handlers and log as they come."""
 
     def __init__(self, *, tls: ssl.SSLContext | None = None, implicit: bool = False, haproxy: bool = False,
-                 limit: int = 0, timeout_s: float = 60.0, trusted: str = "127.0.0.1") -> None:
+                 limit: int = 0, timeout_s: float = 60.0, trusted: str = "127.0.0.1", greeting: bytes = b"") -> None:
         self.log: list[object] = []
         self.handlers: list[ToyHandler] = []
         sock = socket.create_server(("127.0.0.1", 0))
@@ -132,7 +132,8 @@ class Server:
             return self.handlers[-1]
 
         self.acceptor = Acceptor(Listener("toy", sock, tls=implicit, haproxy=haproxy), make, tls=lambda: tls,
-                                 limit=limit, proxy_trusted=lambda address: address == trusted, short=SHORT)
+                                 limit=limit, proxy_trusted=lambda address: address == trusted, short=SHORT,
+                                 greeting=lambda peer: greeting)
         self.acceptor.start()
 
     async def connect(self, **options: object) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -162,6 +163,29 @@ def contexts(tmp_path_factory) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(made.chain, made.key)
     return server, ssl.create_default_context(cafile=str(made.authority))
+
+
+def test_what_is_said_before_the_session_is_made_it_does_not_say_again(loop, contexts) -> None:
+    async def scenario(server: Server) -> None:
+        reader, writer = await server.connect()
+        writer.write(b"one\r\ntls\r\n")
+        first = b"early\r\n" if SHORT else b"hello\r\n"
+        assert await reader.readexactly(len(first) + 9) == first + b"one\r\ngo\r\n"
+        await writer.start_tls(contexts[1], server_hostname="localhost")
+        assert (await reader.readline()).startswith(b"secured")
+        writer.write(b"quit\r\n")
+        assert await reader.read() == b"bye\r\n"
+
+    run(loop, scenario, greeting=b"early\r\n", tls=contexts[0])
+
+
+def test_through_tls_the_session_says_it(loop, contexts) -> None:
+    async def scenario(server: Server) -> None:
+        reader, writer = await server.connect(ssl=contexts[1], server_hostname="localhost")
+        writer.write(b"quit\r\n")
+        assert await reader.read() == b"hello\r\nbye\r\n"
+
+    run(loop, scenario, greeting=b"early\r\n", tls=contexts[0], implicit=True)
 
 
 def test_dialogue_and_close(loop) -> None:

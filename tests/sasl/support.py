@@ -5,7 +5,6 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import cast
 
 from mailsuite.config.dovecot import DovecotSettings
 from mailsuite.config.settings import Settings
@@ -66,7 +65,7 @@ def listener(folder: Path, name: str) -> Listener:
 @asynccontextmanager
 async def auth_service(folder: Path, conf: DovecotSettings) -> AsyncIterator[ServiceContext]:
     """Runs on folder/auth, folder/auth-userdb and folder/auth-master."""
-    context = ServiceContext("auth", "auth", cast(Settings, None), conf)
+    context = ServiceContext("auth", "auth", Settings.of({}), conf)
     context.listeners = [listener(folder, name) for name in ("auth", "auth-userdb", "auth-master", "login/login")]
     ready = asyncio.Event()
     context.ready = ready.set
