@@ -4,6 +4,7 @@
     positions_of_numbers(ranges, count) -> [range(1, 4), ...]     half-open ranges of positions, from 0
     positions_of_uids(ranges, uids) -> [range(...), ...]          by bisection
     format_set([1, 2, 3, 7]) -> b"1:3,7"
+    format_list([1, 2, 7]) -> b" 1 2 7"
 
 Cost: O(n log n) in commas, whatever the numbers; "1:4294967295" is one range.
 Raises: ValueError for an empty item, zero, a number over 2**32-1, or any other octet.
@@ -16,6 +17,7 @@ from collections.abc import Iterable, Sequence
 
 STAR = 0x1_0000_0000           # above every number: "*" until the mailbox is known
 Ranges = list[tuple[int, int]]
+_ENDS = [b"%03d" % end for end in range(1000)]
 _ITEM = re.compile(rb"(?:([1-9][0-9]{0,9})|\*)(?::(?:([1-9][0-9]{0,9})|(\*)))?\Z")
 
 
@@ -78,8 +80,23 @@ def positions_of_uids(ranges: Ranges, uids: Sequence[int]) -> list[range]:
     return [range(low, high + 1) for low, high in merge(found)] if found else []
 
 
+def format_list(numbers: Sequence[int], *, ascending: bool) -> bytes:
+    """Each behind a space. ascending: so they are, and different; then a stretch of many is quick."""
+    first, last = (numbers[0], numbers[-1]) if numbers else (0, 0)
+    if not ascending or last - first + 1 != len(numbers) or len(numbers) < 100:
+        return b" %d" * len(numbers) % tuple(numbers)
+    out = [b" %d" * (min(1000, last + 1) - first) % tuple(range(first, min(1000, last + 1)))] if first < 1000 else []
+    for thousand in range(max(first // 1000, 1), last // 1000 + 1):
+        front = b" %d" % thousand
+        out.append(front + front.join(_ENDS[max(first - thousand * 1000, 0):last + 1 - thousand * 1000]))
+    return b"".join(out)
+
+
 def format_set(numbers: Iterable[int]) -> bytes:
     """Ascending numbers as a set: runs become ranges. Order is kept as given otherwise."""
+    if isinstance(numbers, list) and numbers and numbers[-1] - numbers[0] == len(numbers) - 1 > 0 \
+            and numbers == list(range(numbers[0], numbers[-1] + 1)):
+        return b"%d:%d" % (numbers[0], numbers[-1])
     parts: list[str] = []
     start = last = 0
     for each in numbers:

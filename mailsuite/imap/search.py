@@ -3,13 +3,15 @@
     Search(selected, now).find(key) -> UIDs that match, ascending
 
 Each key takes a list of UIDs and gives the set of those that match; AND hands each key only what the earlier ones left,
-cheap keys (flags, numbers, dates) first, so texts are read of few messages. Blocks; run it in a thread.
+cheap keys (flags, numbers, dates) first, so texts are read of few messages. A message set that all have to be in comes
+before anything else, and keys of flags alone are asked once for each combination of flags. Blocks; run it in a thread,
+unless the keys need nothing but memory (`flags_only`).
 """
 
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 
 from mailsuite.imap import numbers
 from mailsuite.imap.facts import facts_of
@@ -60,9 +62,20 @@ class Search:
         self._texts, self._stop = Texts(selected, stop), stop
 
     def find(self, key: Key) -> list[int]:
-        uids = list(self.selected.view.uids)
-        found = self.match(key, uids)
+        within, rest = self._narrowed(key)
+        if flags_only(rest):
+            return self.mailbox.fitting(within, partial(_holds, rest))
+        uids = list(within)
+        found = self.match(rest, uids)
         return uids if len(found) == len(uids) else [uid for uid in uids if uid in found]
+
+    def _narrowed(self, key: Key) -> tuple[Sequence[int], Key]:
+        """UIDs among which all that match are, by the first message set of an AND; what is still to be asked."""
+        keys = key.keys if isinstance(key, And) else (key,)
+        for at, each in enumerate(keys):
+            if isinstance(each, Numbers):
+                return self._numbers(each.ranges, each.uid), And((*keys[:at], *keys[at + 1:]))
+        return self.selected.view.uids, key
 
     def match(self, key: Key, uids: Sequence[int]) -> set[int]:
         """Those of uids that match."""
@@ -81,7 +94,7 @@ class Search:
             case HasFlag(flag):
                 return self._flag(flag, uids)
             case Numbers(ranges, uid):
-                return self._numbers(ranges, uid) & set(uids)
+                return set(self._numbers(ranges, uid)).intersection(uids)
             case Day():
                 return self._day(key, uids)
             case Age(seconds, younger):
@@ -140,14 +153,17 @@ class Search:
             return self.selected.view.recent.intersection(uids)
         return self.mailbox.with_flag(uids, flag)
 
-    def _numbers(self, ranges: numbers.Ranges | None, uid: bool) -> set[int]:
+    def _numbers(self, ranges: numbers.Ranges | None, uid: bool) -> list[int]:
+        """Ascending."""
+        selected = self.selected
         if ranges is None:
-            return set(self.selected.saved)
+            return selected.uids_at(selected.ranges_of_uids(selected.saved))
         if uid:
-            return set(self.selected.uids_at(numbers.positions_of_uids(ranges, self.selected.view.uids)))
-        count = len(self.selected.view.uids)
+            return selected.uids_at(numbers.positions_of_uids(ranges, selected.view.uids))
+        count = len(selected.view.uids)
         clipped = [(min(low, count) if low == numbers.STAR else low, min(high, count)) for low, high in ranges]
-        return set(self.selected.uids_at(range(low - 1, high) for low, high in clipped if low <= high))
+        there = [each for each in clipped if 0 < each[0] <= each[1]]
+        return selected.uids_at(range(low - 1, high) for low, high in (numbers.merge(there) if there else ()))
 
     # --- dates ----------------------------------------------------------------------------------------------------
 
@@ -236,6 +252,36 @@ def _addresses(value: bytes) -> str:
         at = b"@".join(part for part in (address.mailbox, address.domain) if part).decode("utf-8", "replace")
         parts.append(f"{name}<{at}>")
     return fold(", ".join(parts))
+
+
+def flags_only(key: Key) -> bool:
+    """Do flags decide it, those of the mailbox?"""
+    match key:
+        case All():
+            return True
+        case HasFlag(flag):
+            return flag != "\\Recent"
+        case And(keys):
+            return all(map(flags_only, keys))
+        case Or(one, other):
+            return flags_only(one) and flags_only(other)
+        case Not(inner):
+            return flags_only(inner)
+    return False
+
+
+def _holds(key: Key, has: Callable[[str], bool]) -> bool:
+    """Of a key with flags only."""
+    match key:
+        case HasFlag(flag):
+            return has(flag)
+        case And(keys):
+            return all(_holds(each, has) for each in keys)
+        case Or(one, other):
+            return _holds(one, has) or _holds(other, has)
+        case Not(inner):
+            return not _holds(inner, has)
+    return True
 
 
 def _cost(key: Key) -> int:

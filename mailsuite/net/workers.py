@@ -46,7 +46,8 @@ from mailsuite.net.worker_channel import Main, Request, WorkerChannel, serve_bat
 __all__ = ["Identity", "Main", "Request", "WorkerChannel", "WorkerGone", "WorkerPool", "serve_batches",
            "serve_requests"]
 
-SPARE_AFTER_S = 0.002           # how long after a spare worker was needed the next is forked
+SPARE_AFTER_S = 0.1             # how long nobody has asked for anything when the place of a spare is filled
+SPARE_AT_LATEST_S = 2.0         # it does not stay empty for longer than that
 KILL_AFTER_S = 10.0              # how long a worker may take to exit after its socket was closed
 
 log = logging.getLogger("mailsuite.net")
@@ -124,6 +125,8 @@ class WorkerPool:
         self._make: Callable[[], Main] | None = None
         self._spares: deque[Spare] = deque()
         self._wanted = 0                                # so many of them
+        self._asked = 0.0                               # the last request, by the loop's clock
+        self._spare_timer: asyncio.TimerHandle | None = None
 
     async def ask(self, identity: Identity, message: Mapping[str, Any], fds: Sequence[int] = (), *,
                   key: str = "", taken: Callable[[], None] = lambda: None) -> dict[str, Any]:
@@ -208,8 +211,9 @@ class WorkerPool:
             if time.monotonic() >= end:
                 self._leaving = dict.fromkeys(self._leaving, 0.0)
             await asyncio.sleep(0.01)
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._spare_timer):
+            if timer is not None:
+                timer.cancel()
 
     # --- which worker ---------------------------------------------------------------------------------------------
 
@@ -217,6 +221,8 @@ class WorkerPool:
         """A worker for the request, forked if need be; None when there is no room for one."""
         if self._closed:
             raise WorkerGone("the service is stopping", status="4.3.2")
+        if self._make is not None:
+            self._asked = asyncio.get_running_loop().time()
         group = self._workers.get((identity, key), [])
         best = min(group, key=lambda worker: worker.load, default=None)
         if best is not None and (best.load == 0 or len(group) >= (1 if key else self._most_each)):
@@ -291,10 +297,13 @@ class WorkerPool:
             log.warning("%s: fork: %s", self._name, error)      # a worker is forked when it is needed
 
     def _adopted(self, identity: Identity, key: str) -> tuple[int, socket.socket] | None:
-        """A spare, if there is one, as a worker of this identity; the next is made when the first rush is over."""
+        """A spare, if there is one, as a worker of this identity; the next is made when the rush is over: until then
+        it would take the processor from those who ask."""
         if self._make is None:
             return None
-        asyncio.get_running_loop().call_later(SPARE_AFTER_S, self._fork_spares)
+        if self._spare_timer is None:
+            loop = asyncio.get_running_loop()
+            self._fill_later(SPARE_AFTER_S, loop.time() + SPARE_AT_LATEST_S)
         if not self._spares:
             return None
         spare = self._spares.popleft()
@@ -302,6 +311,18 @@ class WorkerPool:
             return spare.pid, spare.sock
         self._let_go(spare)
         return None
+
+    def _fill_later(self, wait_s: float, latest: float) -> None:
+        self._spare_timer = asyncio.get_running_loop().call_later(wait_s, self._fill, latest)
+
+    def _fill(self, latest: float) -> None:
+        now = asyncio.get_running_loop().time()
+        quiet_in = min(self._asked + SPARE_AFTER_S, latest) - now
+        if quiet_in > 0:
+            self._fill_later(quiet_in, latest)
+        else:
+            self._spare_timer = None
+            self._fork_spares()
 
     def _let_spares_go(self) -> None:
         while self._spares:

@@ -199,6 +199,11 @@ class Maildrop:
         if self.seen:
             self.mailbox.store_flags([self.uids[position] for position in sorted(self.seen)], FlagAction.ADD, [SEEN])
 
+    @property
+    def has_news(self) -> bool:
+        """There is something for `update` to do."""
+        return bool(self.deleted or self.seen or self.unseen)
+
     def update(self) -> None:
         """QUIT: set \\Seen, remove what was deleted. Raises MailError; nothing is then half forgotten: marks stay."""
         doomed = [self.uids[position] for position in sorted(self.deleted)]

@@ -5,7 +5,8 @@
 The login is answered before INBOX is opened: what the client says meanwhile waits in the socket, and a mailbox that
 cannot be opened is told of by an error behind the "+OK", and the end.
 A command's steps run in a thread, unless it needs nothing but memory, ours or the kernel's; what a step yields is
-written, and read by the client, before the next step.
+written, and read by the client, before the next step. After QUIT, which carries out all that was marked, nobody waits:
+the rest is done a little later, when the client's next login does not need the processor.
 Messages are removed at QUIT and never otherwise: a connection that breaks leaves all as it was.
 """
 
@@ -14,7 +15,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from mailsuite.access import user_mail
@@ -23,7 +24,7 @@ from mailsuite.access.handover import HandOver
 from mailsuite.access.mail_log import logging_to, mail_log
 from mailsuite.access.threads import Job
 from mailsuite.access.user_mail import UserMail
-from mailsuite.access.world import UserWorld
+from mailsuite.access.world import AtLeisure, UserWorld, at_once
 from mailsuite.base.errors import MailError
 from mailsuite.base.log import access_logger
 from mailsuite.config.variables import user_variables
@@ -54,7 +55,9 @@ class Handler:
     """One connection: runs the session's commands against the maildrop."""
 
     def __init__(self, mail: UserMail, context: Context, variables: Mapping[str, str],
-                 greeting: bytes = GREETING) -> None:
+                 greeting: bytes = GREETING, at_leisure: AtLeisure = at_once) -> None:
+        """at_leisure: UserWorld's."""
+        self._at_leisure = at_leisure
         self.mail, self.context, self.variables, self.greeting = mail, context, variables, greeting
         self.extra = context.extra
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -105,6 +108,12 @@ class Handler:
         """No command of POP3 has content."""
 
     def closed(self, reason: str) -> None:
+        if self.context.updated:        # nothing is left but to let go, and a line in the log
+            self._at_leisure(partial(self._end, reason))
+        else:
+            self._end(reason)
+
+    def _end(self, reason: str) -> None:
         if not self.ended.done():
             self.ended.set_result(reason)
 
@@ -184,8 +193,7 @@ async def serve_user(sock: socket.socket, handover: HandOver, user: UserInfo, wo
                 await _refuse(sock, error("[IN-USE] Mailbox is locked by another POP3 session."))
                 return
             greeting = _say(sock, greeting)
-            store = await mail.opened()
-            maildrop = await mail.run(lambda: Maildrop(store, params))
+            maildrop = await _maildrop(mail, params)
             events = mail_log(settings, logging_to(log, extra))
         except Exception as problem:
             detail = getattr(problem, "detail", "") or str(problem)
@@ -196,7 +204,8 @@ async def serve_user(sock: socket.socket, handover: HandOver, user: UserInfo, wo
             peer = handover.peer
             variables = user_variables(user.user, service="pop3", home=user.home, local_ip=peer.server_address,
                                        remote_ip=peer.address, session=handover.session_id)
-            handler = Handler(mail, Context(maildrop, params, extra=extra, utf8=handover.utf8), variables, greeting)
+            handler = Handler(mail, Context(maildrop, params, extra=extra, utf8=handover.utf8), variables, greeting,
+                              at_once if locked else world.at_leisure)
             handler.events = events
             reason = await converse(sock, handover, Connection(handler, peer=peer), handler.ended, world,
                                     goodbye=lambda: handler.session.end("Server shutting down."))
@@ -204,6 +213,17 @@ async def serve_user(sock: socket.socket, handover: HandOver, user: UserInfo, wo
         finally:
             if locked:
                 mail.pop3_locked = False
+
+
+async def _maildrop(mail: UserMail, params: Params) -> Maildrop:
+    """INBOX as it is now; without a thread where it is open, and unchanged. Raises MailError."""
+    store = await mail.opened()
+    if store.hold("INBOX", claims=not params.no_flag_updates):
+        try:
+            return Maildrop(store, params)
+        finally:
+            store.release("INBOX")
+    return await mail.run(lambda: Maildrop(store, params))
 
 
 def _say(sock: socket.socket, octets: bytes) -> bytes:

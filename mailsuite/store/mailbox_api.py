@@ -117,10 +117,11 @@ class Mailbox(Protocol):
         """False: the files can't be changed; SELECT answers READ-ONLY."""
         ...
 
-    def hold(self, *, unchanged: bool) -> bool:
+    def hold(self, *, unchanged: bool, claims: bool = True) -> bool:
         """For an event loop: take the lock, if that needs no wait, and if the mailbox is not so large that memory alone
-        takes long. unchanged: only if the files are as they were looked at, and nobody's \\Recent is to be taken; they
-        are not looked at again until `release`. True: call `release` afterwards, in the same thread."""
+        takes long. unchanged: only if the files are as they were looked at; they are not looked at again until
+        `release`. claims: nor if nobody's \\Recent is to be taken. True: call `release` afterwards, in the same
+        thread."""
         ...
 
     def hold_messages(self, uids: Sequence[int]) -> bool:
@@ -151,6 +152,11 @@ class Mailbox(Protocol):
 
     def status(self, *, size: bool = False, deleted: bool = False) -> Status:
         """size, deleted: with the sums of sizes, which may have to read files."""
+        ...
+
+    @property
+    def total_known(self) -> bool:
+        """status(size=True) needs neither index nor files."""
         ...
 
     def first_unseen(self, view: View) -> int | None:
@@ -214,6 +220,15 @@ class Mailbox(Protocol):
     def with_flag(self, uids: Sequence[int], flag: str) -> set[int]:
         """Those of uids that carry the flag or keyword (any case), for SEARCH. Messages that are gone count as they
         were."""
+        ...
+
+    def fitting(self, uids: Sequence[int], fits: Callable[[Callable[[str], bool]], bool]) -> list[int]:
+        """Those of uids whose flags fit, in their order. fits(has): has(flag) tells whether a flag or keyword (any
+        case) is there; asked once for each combination of flags. Messages that are gone count as they were."""
+        ...
+
+    def count_with(self, uids: Sequence[int], flag: str) -> int:
+        """How many of uids carry the flag or keyword; at once when these are all that are there."""
         ...
 
     def dates(self, uids: Sequence[int]) -> list[int | None]:

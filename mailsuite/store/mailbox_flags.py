@@ -94,9 +94,8 @@ class FlaggedMailbox(CountedMailbox):
         with self.lock:
             self.look()
             wanted = None if uids is None else set(uids)
-            marked = [uid for uid, bits in zip(self.rows.uids, self.rows.flags, strict=True)
-                      if bits & DELETED and (wanted is None or uid in wanted)]
-            return self.remove(marked)
+            marked = self.rows.uids_where(DELETED.__and__)
+            return self.remove(marked if wanted is None else [uid for uid in marked if uid in wanted])
 
     def remove(self, uids: Sequence[int]) -> list[int]:
         with self.lock:

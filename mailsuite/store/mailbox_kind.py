@@ -188,11 +188,11 @@ class MailboxKind(ABC):
     def _flag_mask(self) -> int:
         return -1 if self.rights is None else writable_flags(self.rights())
 
-    def hold(self, *, unchanged: bool) -> bool:
+    def hold(self, *, unchanged: bool, claims: bool = True) -> bool:
         if not self.lock.acquire(blocking=False):
             return False
         if len(self.rows) <= MOST_HELD and not self.deleted and not self._at_rest and (not unchanged or (
-                self.rights is None and not self.unclaimed and not self.autoindex and self.is_unchanged())):
+                self.rights is None and not (claims and (self.unclaimed or self.autoindex)) and self.is_unchanged())):
             self._at_rest = unchanged
             return True
         self.lock.release()

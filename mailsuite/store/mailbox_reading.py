@@ -1,6 +1,8 @@
 """What is read of a mailbox: rendered columns, messages, flags, sizes, dates, words. Under the mailbox's lock."""
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from itertools import compress
 
 from mailsuite.fulltext.mailbox import MailboxText
 from mailsuite.message.crlf import to_wire
@@ -22,6 +24,7 @@ class ReadMailbox(MailboxKind):
     def __init__(self, name: str, index: Index, options: StoreOptions) -> None:
         super().__init__(name, index, options)
         self._reader = Reader(self)
+        self._counted = -1, 0           # octets of all messages, and which these were (Rows.membership)
 
     @property
     def keywords(self) -> list[str]:
@@ -41,17 +44,31 @@ class ReadMailbox(MailboxKind):
             self.doubt()
             self.refresh()
             rows = self.rows
-            unseen = len(rows) - sum(1 for bits in rows.flags if bits & SEEN)
-            total = sum(one or 0 for one in self.sizes(rows.uids)) if size else None
-            doomed = [uid for uid, bits in zip(rows.uids, rows.flags, strict=True) if bits & DELETED]
-            octets = sum(one or 0 for one in self.sizes(doomed)) if deleted else 0
+            unseen = len(rows) - rows.count(SEEN.__and__)
+            octets = sum(one or 0 for one in self.sizes(rows.uids_where(DELETED.__and__))) if deleted else 0
             return Status(len(rows), len(self.unclaimed), unseen, self.uid_next, self.uid_validity,
-                          self.highest_modseq, total, self.guid, len(doomed), octets)
+                          self.highest_modseq, self._total() if size else None, self.guid,
+                          rows.count(DELETED.__and__), octets)
+
+    @property
+    def total_known(self) -> bool:
+        return self._counted[0] == self.rows.membership
+
+    def _total(self) -> int:
+        """Octets of all messages. What could not be read counts as nothing, and is not remembered so."""
+        if not self.total_known:
+            sizes = self.sizes(self.rows.uids)
+            total = sum(one or 0 for one in sizes)
+            if None in sizes:
+                return total
+            self._counted = self.rows.membership, total
+        return self._counted[1]
 
     def first_unseen(self, view: View) -> int | None:
         with self.lock:
-            for uid, bits in zip(self.rows.uids, self.rows.flags, strict=True):
-                if not bits & SEEN and (number := view.sequence(uid)) is not None:
+            rows = self.rows
+            for uid in rows.uids[rows.first_where(lambda bits: not bits & SEEN):]:
+                if (number := view.sequence(uid)) is not None and not (self._bits(uid) or 0) & SEEN:
                     return number
             return None
 
@@ -114,6 +131,7 @@ class ReadMailbox(MailboxKind):
         with self.lock:
             self._reader.forget()
             self.index.forget_cached(uids)
+            self._counted = -1, 0
             self.doubts += 1
         if (text := self.fulltext) is not None:
             text.drop(uids)
@@ -129,16 +147,35 @@ class ReadMailbox(MailboxKind):
             bits = self._bits(uid)
             return None if bits is None else self.table.names(bits)
 
+    def _bits_of(self, uids: Sequence[int]) -> Sequence[int]:
+        """Of messages that are gone as they were."""
+        rows, start = self.rows, bisect_left(self.rows.uids, uids[0]) if uids else 0
+        if rows.uids[start:start + len(uids)].tolist() == list(uids):       # mostly they are a stretch of all
+            return rows.flags[start:start + len(uids)]
+        return [rows.flags[at] if at is not None else rows.departed.get(uid, 0)
+                for uid, at in zip(uids, rows.positions(uids), strict=True)]
+
     def with_flag(self, uids: Sequence[int], flag: str) -> set[int]:
         with self.lock:
             bit, rows = self.table.bit(flag), self.rows
-            if not bit:
+            if not bit or not uids or not rows.departed and not rows.count(bit.__and__):
                 return set()
-            if len(uids) * 8 < len(rows):
-                return {uid for uid in uids if (self._bits(uid) or 0) & bit}
-            found = {uid for uid, bits in zip(rows.uids, rows.flags, strict=True) if bits & bit}
-            found.update(uid for uid, bits in rows.departed.items() if bits & bit)
-            return found.intersection(uids)
+            return set(compress(uids, map(bit.__and__, self._bits_of(uids))))
+
+    def fitting(self, uids: Sequence[int], fits: Callable[[Callable[[str], bool]], bool]) -> list[int]:
+        bit = self.table.bit
+        known = _Known(lambda bits: fits(lambda flag: bool(bits & bit(flag))))
+        with self.lock:
+            if uids == self.rows.uids:
+                return self.rows.uids_where(known.__getitem__).tolist()
+            return list(compress(uids, map(known.__getitem__, self._bits_of(uids))))
+
+    def count_with(self, uids: Sequence[int], flag: str) -> int:
+        with self.lock:
+            bit = self.table.bit(flag)
+            if uids == self.rows.uids:
+                return self.rows.count(bit.__and__)
+            return sum(1 for bits in self._bits_of(uids) if bits & bit)
 
     def dates(self, uids: Sequence[int]) -> list[int | None]:
         with self.lock:
@@ -168,3 +205,14 @@ class ReadMailbox(MailboxKind):
     def modseqs(self, uids: Sequence[int]) -> list[int | None]:
         with self.lock:
             return [None if at is None else self.rows.modseqs[at] for at in self.rows.positions(uids)]
+
+
+class _Known(dict[int, bool]):
+    """Whether flags fit, by combinations: each is asked about once."""
+
+    def __init__(self, fits: Callable[[int], bool]) -> None:
+        self._fits = fits
+
+    def __missing__(self, bits: int) -> bool:
+        fits = self[bits] = self._fits(bits)
+        return fits

@@ -158,9 +158,9 @@ class Namespaces:
         store, own = self._store(name)
         return store.open(own, right=right)
 
-    def hold(self, name: str) -> bool:
+    def hold(self, name: str, *, claims: bool = True) -> bool:
         made = self._made(name)
-        return made is not None and made[0].hold(made[1])
+        return made is not None and made[0].hold(made[1], claims=claims)
 
     def release(self, name: str) -> None:
         made = self._made(name)

@@ -100,9 +100,9 @@ class MailStore(Protocol):
         """
         ...
 
-    def hold(self, name: str) -> bool:
-        """For an event loop: Mailbox.hold(unchanged=True) of a mailbox that is open, so that `open` waits for nothing
-        either. True: call `release` afterwards, in the same thread."""
+    def hold(self, name: str, *, claims: bool = True) -> bool:
+        """For an event loop: Mailbox.hold(unchanged=True, claims=claims) of a mailbox that is open, so that `open`
+        waits for nothing either. True: call `release` afterwards, in the same thread."""
         ...
 
     def release(self, name: str) -> None:

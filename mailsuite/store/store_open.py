@@ -77,11 +77,11 @@ class OpenMailboxes(NamedMailboxes):
             self._open[parts] = mailbox
             return mailbox
 
-    def hold(self, name: str) -> bool:
+    def hold(self, name: str, *, claims: bool = True) -> bool:
         if not self._lock.acquire(blocking=False):
             return False
         mailbox = self._open_by_name(name) if self._acl is None else None
-        if mailbox is not None and mailbox.hold(unchanged=True):
+        if mailbox is not None and mailbox.hold(unchanged=True, claims=claims):
             return True
         self._lock.release()
         return False

@@ -261,3 +261,46 @@ def test_what_marks_messages_or_looks_at_many_is_a_threads(home: Path, monkeypat
         assert b"t BAD " in await first.ask(b"FETCH 1 BODY.PEEK[") and b"t BAD " in await first.ask(b"FETCH x BODY[]")
 
     converse(home, talk, monkeypatch)
+
+
+def test_status_of_what_is_open(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody's \\Recent does not hinder it, and sizes only until they have been asked for."""
+    async def talk(clients: list[Client]) -> None:
+        first, second = clients
+        await first.ask(b"EXAMINE INBOX")
+        counted = b"MESSAGES 3 RECENT 3 UIDNEXT 4"
+        assert counted in await second.ask(b"STATUS INBOX (MESSAGES RECENT UIDNEXT)") and not second.threads
+        size = await second.ask(b"STATUS INBOX (SIZE)")
+        assert second.threads
+        assert await second.ask(b"STATUS INBOX (SIZE)") == size and not second.threads
+        assert b"UNSEEN 3" in await first.ask(b"STATUS INBOX (UNSEEN)") and not first.threads       # the selected one
+        await second.ask(b"SELECT INBOX")
+        await second.ask(b"STORE 2 +FLAGS.SILENT (\\Seen)")
+        for client in clients:
+            assert b"UNSEEN 2" in await client.ask(b"STATUS INBOX (UNSEEN)")
+        (home / "Maildir/new/1700000009.M1P1.mx").write_bytes(b"Subject: new\n\n")
+        await first.ask(b"NOOP")
+        said = await first.ask(b"STATUS INBOX (MESSAGES UNSEEN)")
+        assert b"MESSAGES 4 UNSEEN 3" in said
+        assert await first.ask(b"STATUS INBOX (SIZE)") != size and first.threads
+        assert b"Mailbox doesn't exist" in await first.ask(b"STATUS Nowhere (MESSAGES)") and first.threads
+        assert b"BAD" in await first.ask(b"STATUS INBOX (NOTHING)")
+
+    converse(home, talk, monkeypatch)
+
+
+def test_search_for_flags(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def talk(clients: list[Client]) -> None:
+        first, second = clients
+        await first.ask(b"SELECT INBOX")
+        await second.ask(b"SELECT INBOX")
+        await second.ask(b"STORE 2 +FLAGS (\\Seen)")
+        for command, found in ((b"SEARCH UNSEEN", b" 1 3"), (b"UID SEARCH UID 2:9 UNSEEN", b" 3"),
+                               (b"SEARCH 2 SEEN", b" 2"), (b"SEARCH ALL", b" 1 2 3"), (b"SEARCH ANSWERED", b""),
+                               (b"SEARCH OR SEEN DRAFT", b" 2"), (b"SEARCH NOT NOT FLAGGED UNSEEN", b" 1 3")):
+            assert (await first.ask(command)).startswith(b"* SEARCH%b\r\n" % found) and not first.threads, command
+        for command, found in ((b"SEARCH OR 1 SEEN", b" 1 2"), (b"SEARCH 1:2 2:3", b" 2"),
+                               (b"SEARCH RECENT", b" 1 2 3"), (b"SEARCH SUBJECT ALL", b"")):
+            assert (await first.ask(command)).startswith(b"* SEARCH%b\r\n" % found) and first.threads
+
+    converse(home, talk, monkeypatch)

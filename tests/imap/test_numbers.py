@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailsuite.imap.numbers import STAR, format_set, parse_set, positions_of_numbers, positions_of_uids
+from mailsuite.imap.numbers import STAR, format_list, format_set, parse_set, positions_of_numbers, positions_of_uids
 
 
 @pytest.mark.parametrize(("text", "want"), [
@@ -76,3 +76,15 @@ def test_uid_positions_are_those_of_a_plain_search(uids: set[int], pairs: list[t
 def test_format_is_the_reverse(numbers: set[int]) -> None:
     text = format_set(sorted(numbers))
     assert {each for low, high in parse_set(text) for each in range(low, high + 1)} == numbers
+
+
+@given(st.integers(1, 5000), st.integers(0, 3000))
+def test_a_stretch_is_listed_as_any_numbers(first: int, count: int) -> None:
+    numbers = list(range(first, first + count))
+    text = b"".join(b" %d" % number for number in numbers)
+    assert format_list(numbers, ascending=True) == format_list(numbers, ascending=False) == text
+    if count > 1:
+        swapped = [numbers[1], numbers[0], *numbers[2:]]
+        assert format_list(swapped, ascending=False).split() == [b"%d" % number for number in swapped]
+        assert parse_set(format_set(numbers)) == [(first, first + count - 1)]
+        assert format_set(swapped[:2]) == b"%d,%d" % (first + 1, first)

@@ -119,7 +119,7 @@ class Notices:
         known = self._known.get(selected.name)
         if known is not None:
             uids = selected.view.uids
-            unseen = len(uids) - len(selected.mailbox.with_flag(uids, "\\Seen"))
+            unseen = len(uids) - selected.mailbox.count_with(uids, "\\Seen")
             self._known[selected.name] = replace(known, messages=len(uids), uid_next=selected.uid_next, unseen=unseen,
                                                  modseq=selected.mailbox.highest_modseq)
             self.mark(Mark(selected.name))

@@ -188,9 +188,8 @@ def numbers_of(selected: Selected, uids: list[int]) -> list[int]:
 
 
 def plain_result(name: bytes, shown: list[int], highest: int = 0) -> bytes:
-    text = (" " + " ".join(map(str, shown)) if shown else "").encode()
     modseq = b" (MODSEQ %d)" % highest if highest else b""
-    return b"* %b%b%b\r\n" % (name, text, modseq)
+    return b"* %b%b%b\r\n" % (name, numbers.format_list(shown, ascending=name == b"SEARCH"), modseq)
 
 
 def extended_result(command: Command, shown: list[int], wanted: Return, highest: int = 0, *, about: bytes = b""

@@ -50,8 +50,8 @@ def status_line(context: Context, name: str, items: list[str]) -> bytes:
     if context.selected is not None and context.selected.mailbox is mailbox:    # as far as the client has been told
         view, uid_next = context.selected.view, context.selected.uid_next
         messages, recent = len(view.uids), len(view.recent)
-        unseen = messages - len(mailbox.with_flag(view.uids, "\\Seen"))
-        deleted = len(mailbox.with_flag(view.uids, "\\Deleted")) if "DELETED" in items else 0
+        unseen = messages - mailbox.count_with(view.uids, "\\Seen")
+        deleted = mailbox.count_with(view.uids, "\\Deleted") if "DELETED" in items else 0
     limit = context.append_limit()
     values: dict[str, int | str] = {
         "MESSAGES": messages, "RECENT": 0 if context.rev2 else recent, "UIDNEXT": uid_next,

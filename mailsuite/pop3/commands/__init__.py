@@ -127,6 +127,8 @@ def waits(context: Context, command: Command) -> bool:
             return not (maildrop.sizes_known if command.arguments else maildrop.listing_known)
         case "UIDL":
             return not command.arguments or "uidls" not in maildrop.__dict__
+        case "QUIT":
+            return maildrop.has_news
         case name:
             return name in COMMANDS and name not in INSTANT
 
