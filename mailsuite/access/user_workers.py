@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Any
 
 from mailsuite.access.handover import share_of
 from mailsuite.access.identity import identity_of
+from mailsuite.access.login_rehearsal import rehearse
 from mailsuite.access.sessions import Session, Sessions
 from mailsuite.access.way_back import Returns
-from mailsuite.access.worker import ServeUser, rehearse, run_worker
+from mailsuite.access.worker import ServeUser, run_worker
 from mailsuite.base.errors import MailError
 from mailsuite.base.log import access_logger
 from mailsuite.net.privileges import Identity
@@ -80,7 +81,7 @@ class UserWorkers:
         runner = asyncio.Runner(loop_factory=new_event_loop)
         runner.get_loop()
         get_ready()
-        rehearse(self.dovecot)
+        rehearse(self.dovecot, self.settings)
         return lambda channel: run_worker(channel, self.dovecot, self.settings, self.generation, self.protocols, runner)
 
     def reload(self, settings: "Settings", dovecot: "DovecotSettings") -> None:

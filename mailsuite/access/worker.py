@@ -20,15 +20,12 @@ from mailsuite.access.way_back import GivenBack
 from mailsuite.access.worker_logins import WorkerLogins
 from mailsuite.access.world import UserWorld
 from mailsuite.base import privilege
-from mailsuite.base.dialogue import Peer
 from mailsuite.base.eager import StandIn, begin
 from mailsuite.base.errors import MailError
 from mailsuite.base.huge_pages import Busy
 from mailsuite.net.params import HUGE_PAGES_AFTER
 from mailsuite.net.service import new_event_loop
 from mailsuite.net.workers import Request, WorkerChannel
-from mailsuite.sasl import grant as grants
-from mailsuite.sasl.master_client import granted_user
 from mailsuite.sasl.user import UserInfo
 
 if TYPE_CHECKING:
@@ -242,22 +239,6 @@ def closing_fd(fd: int) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
-
-
-def rehearse(dovecot: "DovecotSettings") -> None:
-    """Walk through the first steps of a session of nobody: what they touch is in memory and copied then (net/spare.py).
-
-    No file is looked at.
-    """
-    from mailsuite.access.user_mail import UserMail
-
-    grants.get_ready()
-    handover = HandOver("imap", "", b"", b"", Peer("", 0, "", 0), None, "")
-    HandOver.from_message(handover.to_message())
-    user, settings = granted_user(b"nobody\tuid=1\tgid=1\thome=/\n"), dovecot.for_protocol("imap")
-    with contextlib.suppress(MailError):
-        UserMail(user, settings)
-        UserMail.key(user, settings)
 
 
 def run_worker(channel: WorkerChannel, dovecot: "DovecotSettings", settings: "Settings", generation: int,
