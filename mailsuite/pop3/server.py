@@ -5,8 +5,7 @@
 The login is answered before INBOX is opened: what the client says meanwhile waits in the socket, and a mailbox that
 cannot be opened is told of by an error behind the "+OK", and the end.
 A command's steps run in a thread, unless it needs nothing but memory, ours or the kernel's; what a step yields is
-written, and read by the client, before the next step. After QUIT, which carries out all that was marked, nobody waits:
-the rest is done a little later, when the client's next login does not need the processor.
+written, and read by the client, before the next step.
 Messages are removed at QUIT and never otherwise: a connection that breaks leaves all as it was.
 """
 
@@ -15,7 +14,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Mapping
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from mailsuite.access import user_mail
@@ -24,7 +23,7 @@ from mailsuite.access.handover import HandOver
 from mailsuite.access.mail_log import logging_to, mail_log
 from mailsuite.access.threads import Job
 from mailsuite.access.user_mail import UserMail
-from mailsuite.access.world import AtLeisure, UserWorld, at_once
+from mailsuite.access.world import UserWorld
 from mailsuite.base.errors import MailError
 from mailsuite.base.log import access_logger
 from mailsuite.config.variables import user_variables
@@ -55,9 +54,7 @@ class Handler:
     """One connection: runs the session's commands against the maildrop."""
 
     def __init__(self, mail: UserMail, context: Context, variables: Mapping[str, str],
-                 greeting: bytes = GREETING, at_leisure: AtLeisure = at_once) -> None:
-        """at_leisure: UserWorld's."""
-        self._at_leisure = at_leisure
+                 greeting: bytes = GREETING) -> None:
         self.mail, self.context, self.variables, self.greeting = mail, context, variables, greeting
         self.extra = context.extra
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -108,12 +105,6 @@ class Handler:
         """No command of POP3 has content."""
 
     def closed(self, reason: str) -> None:
-        if self.context.updated:        # nothing is left but to let go, and a line in the log
-            self._at_leisure(partial(self._end, reason))
-        else:
-            self._end(reason)
-
-    def _end(self, reason: str) -> None:
         if not self.ended.done():
             self.ended.set_result(reason)
 
@@ -204,8 +195,7 @@ async def serve_user(sock: socket.socket, handover: HandOver, user: UserInfo, wo
             peer = handover.peer
             variables = user_variables(user.user, service="pop3", home=user.home, local_ip=peer.server_address,
                                        remote_ip=peer.address, session=handover.session_id)
-            handler = Handler(mail, Context(maildrop, params, extra=extra, utf8=handover.utf8), variables, greeting,
-                              at_once if locked else world.at_leisure)
+            handler = Handler(mail, Context(maildrop, params, extra=extra, utf8=handover.utf8), variables, greeting)
             handler.events = events
             reason = await converse(sock, handover, Connection(handler, peer=peer), handler.ended, world,
                                     goodbye=lambda: handler.session.end("Server shutting down."))
