@@ -34,6 +34,9 @@ class Settings:
     def text(self, name: str) -> str:
         return self.values[name]
 
+    def words(self, name: str) -> list[str]:
+        return self.values[name].split()
+
     @property
     def plugin(self) -> dict[str, str]:
         return {}
