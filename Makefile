@@ -53,6 +53,7 @@ swap: $(READY)
 
 fuzz: $(READY)
 	$(PYTHON) -m pytest -p no:cacheprovider tests/fuzz --fuzz-seconds 60
+	$(PYTHON) -m pytest -n $(JOBS) -m hypothesis --hypothesis-profile random tests
 
 # Needs root, and Debian's Postfix and Dovecot (scripts/install-peers).
 bench: $(READY)

@@ -13,8 +13,11 @@ import pytest
 
 from tests.support.distribution import expected_s, scheduling
 
-# How long one example takes says more about the machine than about the code.
-hypothesis.settings.register_profile("tests", deadline=None)
+# How long an example takes says more about the machine than about the code, and a run says the same as the last one:
+# new examples are tried by `make fuzz` (--hypothesis-profile random).
+SLOW = [hypothesis.HealthCheck.too_slow]
+hypothesis.settings.register_profile("tests", deadline=None, suppress_health_check=SLOW, derandomize=True)
+hypothesis.settings.register_profile("random", deadline=None, suppress_health_check=SLOW)
 hypothesis.settings.load_profile("tests")
 
 DESCRIPTORS = 200           # more than after the last time before the tests' process is tidied up

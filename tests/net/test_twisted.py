@@ -15,7 +15,7 @@ from tests.net.test_driver import ToyHandler
 log = []
 class Handler(ToyHandler):
     def __init__(self, peer):
-        self.log, self.peer, self._timeout_s = log, peer, 5.0
+        self.log, self.peer, self._timeout_s = log, peer, 60.0
 class Client(protocol.Protocol):
     def connectionMade(self):
         self.got = b""
@@ -27,7 +27,7 @@ class Client(protocol.Protocol):
         reactor.callLater(0, reactor.stop)
 port = reactor.listenTCP(0, SessionFactory(Handler), interface="127.0.0.1").getHost().port
 protocol.ClientCreator(reactor, Client).connectTCP("127.0.0.1", port)
-reactor.callLater(20, reactor.stop)
+reactor.callLater(50, reactor.stop)
 reactor.run()
 print(log)
 '''

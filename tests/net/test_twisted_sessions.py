@@ -115,7 +115,7 @@ def go():
     task.addErrback(lambda failure: print(failure.getTraceback())).addBoth(lambda _: reactor.stop())
 
 reactor.callLater(0, go)        # the loop must be running
-reactor.callLater(40, reactor.stop)
+reactor.callLater(55, reactor.stop)
 reactor.run()
 '''
 

@@ -217,7 +217,7 @@ def test_a_damaged_header_says_nothing(segment: Segment) -> None:
 CONTENT = st.integers(0, 3 * BLOCK).map(lambda size: b"Subject: x\n\n" + b"y" * size)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(contents=st.lists(CONTENT, max_size=8), damage=st.lists(st.tuples(st.integers(1, 31), st.binary(
     min_size=1, max_size=300), st.integers(0, BLOCK - 300)), max_size=4))
 def test_damage_hits_nobody_else(contents: list[bytes], damage: list[tuple[int, bytes, int]],
