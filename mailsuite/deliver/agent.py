@@ -14,10 +14,11 @@ agent to deliver nothing.
 import asyncio
 import logging
 import os
+import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import cast
+from typing import Protocol, cast
 
 from mailsuite.base import wire
 from mailsuite.base.eager import StandIn, begin
@@ -40,6 +41,7 @@ from mailsuite.queue.agent import (
 )
 from mailsuite.queue.envelope import Recipient
 from mailsuite.queue.journal import copy_out
+from mailsuite.queue.straight import DOOR, Again
 
 DEFAULT_LIMIT = 1000
 CONFIGURATION_ERROR = "mail system configuration error"
@@ -74,6 +76,13 @@ class Job:
         return self.request.verify == "verify"
 
     @property
+    def ordinary(self) -> bool:
+        """Nothing about it is unusual, so that the like of it may go straight to a worker (queue/straight.py)."""
+        request = self.request
+        return (request.at is not None and len(request.recipients) == 1 and not request.verify
+                and (self._filter is None or self._filter.empty))
+
+    @property
     def queue_id(self) -> str:
         return self.request.queue_id
 
@@ -90,10 +99,11 @@ class Job:
     def report(self, recipient: Recipient, status: str, dsn: str, reason: str, *, relay: str = "none",
                action: str = "", diagnostic: str = "", remote_mta: str = "", dsn_done: bool = False,
                times: Times | None = None, quiet: bool = False, address: str = "",
-               ends: "list[list[str]] | None" = None, owner: str = "") -> None:
+               ends: "list[list[str]] | None" = None, owner: str = "", again: Again | None = None) -> None:
         """Say how one recipient ended: to the log (unless quiet: that was done) and to qmgr.
 
-        address: what the recipient had become when it ended, where that is not its own. ends, owner: RecipientReport's.
+        address: what the recipient had become when it ended, where that is not its own. ends, owner, again:
+        RecipientReport's.
         """
         word = ""
         if not quiet:
@@ -103,6 +113,7 @@ class Job:
         if address and address != recipient.address:
             report.address = address
         report.ends = ends or []
+        report.again = again
         if not quiet:
             self.log_line(recipient, report, times, word=word)
         report.reason = report.reason.strip()
@@ -143,12 +154,21 @@ class Job:
 Deliver = Callable[[Job], Awaitable[None]]
 
 
+class Doors(Protocol):
+    """What takes connections by which qmgr wants links to workers (deliver/straight.py)."""
+
+    def opened(self, door: socket.socket) -> None: ...
+
+    def closed(self, door: socket.socket) -> None: ...
+
+
 class QmgrLink(asyncio.Protocol):
     """A connection of qmgr: requests come in, reports go out. What one turn of the event loop says travels together:
     each write wakes the other process."""
 
-    def __init__(self, frame: "Frame") -> None:
-        self._frame = frame
+    def __init__(self, frame: "Frame", doors: "Doors | None" = None) -> None:
+        self._frame, self._doors = frame, doors
+        self._door: socket.socket | None = None
         self._transport: asyncio.Transport | None = None
         self._rest = b""
         self._outgoing: list[RecipientReport] = []
@@ -163,6 +183,9 @@ class QmgrLink(asyncio.Protocol):
             self._abort()
             return
         for line in lines:
+            if line == DOOR and self._doors is not None:
+                self._open_door(self._doors)
+                continue
             try:
                 request = read_request(line)
             except ValueError as error:
@@ -170,6 +193,21 @@ class QmgrLink(asyncio.Protocol):
                 self._abort()
                 return
             self._frame.take(self, request)
+
+    def _open_door(self, doors: "Doors") -> None:
+        """From here on what this connection says comes with descriptors, past the transport."""
+        if self._door is None and self._transport is not None:
+            try:
+                self._door = socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno()))
+            except OSError:
+                self._abort()
+                return
+            self._door.setblocking(False)
+            doors.opened(self._door)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._door is not None and self._doors is not None:
+            self._doors.closed(self._door)
 
     def _abort(self) -> None:
         if self._transport is not None:
@@ -265,10 +303,11 @@ class Frame:
             await self._idle.wait()
 
 
-async def serve_agent(context: ServiceContext, deliver: Deliver) -> None:
-    """Serve until the context stops; what is under way then is finished."""
+async def serve_agent(context: ServiceContext, deliver: Deliver, doors: Doors | None = None) -> None:
+    """Serve until the context stops; what is under way then is finished. doors: of an agent that lets qmgr deliver
+    straight."""
     frame = Frame(context, deliver)
-    entrances = [accept_protocols(listener.sock, lambda: QmgrLink(frame)) for listener in context.listeners]
+    entrances = [accept_protocols(listener.sock, lambda: QmgrLink(frame, doors)) for listener in context.listeners]
     context.ready()
     await context.stopping.wait()
     for entrance in entrances:

@@ -28,6 +28,9 @@ DELIVERY_WORKERS_PER_USER = declare(Param("delivery_workers_per_user", "2", inte
     "synced together, so more of them help only where a file server is slow to answer."))
 DELIVERY_WORKER_IDLE = declare(Param("delivery_worker_idle", "100s", seconds(least=1),
     "How long a recipient's delivery process waits for more before it ends."))
+DELIVERY_STRAIGHT_TIME = declare(Param("delivery_straight_time", "1s", seconds(),
+    "How long after a delivery to a Maildir of virtual qmgr may bring further small mail for that recipient straight "
+    "to the delivery process, without virtual looking into its tables anew. 0: virtual looks each time."))
 
 VIRTUAL_MAILBOX_BASE = declare(Param("virtual_mailbox_base", "", _ANY,
     "What is put in front of each result of virtual_mailbox_maps, with a slash between."))

@@ -53,6 +53,10 @@ class StatusFilter:
             maps = None
         return cls(maps, program)
 
+    @property
+    def empty(self) -> bool:
+        return self._maps is None or self._maps.empty
+
     def apply(self, dsn: str, reason: str) -> tuple[str, str]:
         """The code and text to report."""
         if self._maps is None or self._maps.empty:

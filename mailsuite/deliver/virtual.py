@@ -10,7 +10,7 @@ import asyncio
 import errno
 import os
 import zlib
-from typing import Any, NamedTuple
+from typing import Any
 
 from mailsuite.address.syntax import quote_local
 from mailsuite.base.errors import MailError
@@ -21,6 +21,7 @@ from mailsuite.deliver.headers import delivery_header
 from mailsuite.deliver.locking import mbox_locks
 from mailsuite.deliver.lookups import MailboxTables
 from mailsuite.deliver.params import (
+    DELIVERY_STRAIGHT_TIME,
     DELIVERY_WORKER_IDLE,
     DELIVERY_WORKERS_PER_USER,
     MAILBOX_FULL_TEMPFAIL,
@@ -29,13 +30,16 @@ from mailsuite.deliver.params import (
     VIRTUAL_MAILBOX_LIMIT,
     VIRTUAL_MAILBOX_LOCK,
 )
+from mailsuite.deliver.straight import StraightGrants
+from mailsuite.deliver.straight_worker import straight_main
 from mailsuite.deliver.table_worker import TableWorkers
 from mailsuite.net.privileges import Identity
 from mailsuite.net.service import ServiceContext
-from mailsuite.net.workers import WorkerPool, serve_batches
+from mailsuite.net.workers import WorkerPool
 from mailsuite.queue.agent import BOUNCED, DEFERRED, SENT
 from mailsuite.queue.envelope import Recipient
 from mailsuite.queue.params import ENABLE_ORIGINAL_RECIPIENT
+from mailsuite.queue.straight import REASON, Again, Grant
 from mailsuite.smtp.params import MESSAGE_SIZE_LIMIT
 
 RELAY = "virtual"
@@ -45,8 +49,8 @@ UNKNOWN = "4.2.0"       # what is no fault of the recipient's quota may be mende
 class VirtualAgent:
     """Delivers jobs; takes new settings at a reload."""
 
-    def __init__(self, settings: Settings, pool: WorkerPool) -> None:
-        self._pool = pool
+    def __init__(self, settings: Settings, pool: WorkerPool, straight: StraightGrants | None = None) -> None:
+        self._pool, self._straight = pool, straight
         self.configure(settings)
 
     def configure(self, settings: Settings) -> None:
@@ -61,6 +65,8 @@ class VirtualAgent:
         self.full_tempfail = settings[MAILBOX_FULL_TEMPFAIL]
         self._mistake = mailbox.limit_problem(self._limit, VIRTUAL_MAILBOX_LIMIT.name, settings[MESSAGE_SIZE_LIMIT])
         self._strict = settings[STRICT_MAILBOX_OWNERSHIP]
+        if self._straight is not None:
+            self._straight.renew(settings[DELIVERY_STRAIGHT_TIME])
 
     async def deliver(self, job: Job) -> None:
         if self._mistake:
@@ -111,22 +117,32 @@ class VirtualAgent:
         fd = job.open_message()
         job.hold()
         try:
-            while not self._pool.start(owner, question, [fd], delivery.over, key=key):
+            while not (pid := self._pool.start(owner, question, [fd], delivery.over, key=key)):
                 await self._pool.room()
+            delivery.pid = pid
         except BaseException:
             os.close(fd)
             job.release()
             raise
 
 
-class _Delivery(NamedTuple):
+    def again(self, delivery: "_Delivery") -> Again | None:
+        """Whether qmgr may do the same again by itself."""
+        if self._straight is None or not delivery.job.ordinary:
+            return None
+        return self._straight.again(delivery.owner.effective(), delivery.pid, lambda until: Grant(
+            delivery.recipient.address, delivery.path, self._host, self._limit, self._sync, self._tells_original,
+            until))
+
+
+class _Delivery:
     """One in a worker's hands."""
 
-    agent: VirtualAgent
-    job: Job
-    recipient: Recipient
-    path: str
-    owner: Identity
+    __slots__ = ("agent", "job", "owner", "path", "pid", "recipient")
+
+    def __init__(self, agent: VirtualAgent, job: Job, recipient: Recipient, path: str, owner: Identity) -> None:
+        self.agent, self.job, self.recipient, self.path, self.owner = agent, job, recipient, path, owner
+        self.pid = 0
 
     def over(self, answer: dict[str, Any] | MailError) -> None:
         """The worker has answered, or died."""
@@ -134,8 +150,10 @@ class _Delivery(NamedTuple):
         if isinstance(answer, MailError):
             _failed(job, recipient, answer)
         elif answer["ok"]:
-            kind = "maildir" if self.path.endswith("/") else "mailbox"
-            job.report(recipient, SENT, "2.0.0", f"delivered to {kind}", relay=RELAY)
+            if self.path.endswith("/"):
+                job.report(recipient, SENT, "2.0.0", REASON, relay=RELAY, again=self.agent.again(self))
+            else:
+                job.report(recipient, SENT, "2.0.0", "delivered to mailbox", relay=RELAY)
         else:
             self._refused(answer)
         job.release()
@@ -164,11 +182,14 @@ def _failed(job: Job, recipient: Recipient, error: MailError) -> None:
 
 async def serve(context: ServiceContext) -> None:
     settings = context.settings
-    pool = WorkerPool(serve_batches(mailbox.handle_batch), name="virtual worker", most=context.process_limit or 100,
+    pool = WorkerPool(straight_main(mailbox.handle_batch, "virtual"), name="virtual worker",
+                      most=context.process_limit or 100,
                       most_each=min(settings[DELIVERY_WORKERS_PER_USER], 2 * (os.cpu_count() or 1)), depth=1,
-                      batch=mailbox.TOGETHER, alone=mailbox.goes_alone, idle_s=settings[DELIVERY_WORKER_IDLE])
+                      batch=mailbox.TOGETHER, alone=mailbox.goes_alone, idle_s=settings[DELIVERY_WORKER_IDLE],
+                      told=lambda pid, what: straight.told(pid, what))
+    straight = StraightGrants(pool, settings[DELIVERY_STRAIGHT_TIME])
     tables = TableWorkers(settings)
-    agent = VirtualAgent(settings, pool)
+    agent = VirtualAgent(settings, pool, straight)
 
     def reload(new: Settings, dovecot: object) -> None:
         tables.renew(new)
@@ -176,7 +197,8 @@ async def serve(context: ServiceContext) -> None:
 
     context.on_reload = reload
     try:
-        await serve_agent(context, agent.deliver)
+        await serve_agent(context, agent.deliver, straight)
     finally:
+        straight.close()
         await tables.close()
         await pool.close()

@@ -20,7 +20,10 @@ log = logging.getLogger("mailsuite.net")
 
 
 class Request(NamedTuple):
-    """A request as the worker gets it. The receiver owns the descriptors and closes them."""
+    """A request as the worker gets it. The receiver owns the descriptors and closes them.
+
+    number 0: something it is told, which has no answer (WorkerPool.give).
+    """
 
     number: int
     message: dict[str, Any]
@@ -110,6 +113,7 @@ def _failed(number: int, error: BaseException) -> dict[str, Any]:
 
 Main = Callable[[WorkerChannel], None]
 Batch = Sequence[tuple[dict[str, Any], list[int]]]
+Answers = Callable[[Batch], Sequence[Mapping[str, Any] | BaseException]]
 
 
 def serve_requests(function: Callable[[dict[str, Any], list[int]], Mapping[str, Any]]) -> Main:
@@ -132,21 +136,25 @@ def serve_requests(function: Callable[[dict[str, Any], list[int]], Mapping[str, 
     return main
 
 
-def serve_batches(function: Callable[[Batch], Sequence[Mapping[str, Any] | BaseException]]) -> Main:
+def serve_batches(function: Answers) -> Main:
     """The same for a function of several requests: it returns as many answers, or exceptions in their place."""
 
     def main(channel: WorkerChannel) -> None:
         while (requests := channel.receive_batch()) is not None:
-            try:
-                answers = function([(request.message, request.fds) for request in requests])
-            except Exception as error:
-                if not isinstance(error, MailError):
-                    log.exception("unforeseen in a worker")
-                answers = [error] * len(requests)
-            finally:
-                for request in requests:
-                    packets.close_all(request.fds)
-            channel.answer_batch([(request.number, answer)
-                                  for request, answer in zip(requests, answers, strict=True)])
+            answer_batch(channel, function, requests)
 
     return main
+
+
+def answer_batch(channel: WorkerChannel, function: Answers, requests: Sequence[Request]) -> None:
+    """One step of it. Raises OSError: the parent is gone."""
+    try:
+        answers = function([(request.message, request.fds) for request in requests])
+    except Exception as error:
+        if not isinstance(error, MailError):
+            log.exception("unforeseen in a worker")
+        answers = [error] * len(requests)
+    finally:
+        for request in requests:
+            packets.close_all(request.fds)
+    channel.answer_batch([(request.number, answer) for request, answer in zip(requests, answers, strict=True)])

@@ -171,6 +171,19 @@ class WorkerPool:
         self._flush(worker)
         return worker.pid
 
+    def give(self, pid: int, message: Mapping[str, Any], fds: Sequence[int] = ()) -> bool:
+        """Tell a worker something that has no answer, at once; the descriptors stay the caller's. False: it does not
+        hear it."""
+        for group in self._workers.values():
+            for worker in group:
+                if worker.pid == pid:
+                    try:
+                        packets.send(worker.sock, {"n": 0, "f": len(fds), "m": message}, list(fds))
+                    except OSError:
+                        return False
+                    return True
+        return False
+
     async def room(self) -> None:
         """Wait until a worker has gone, after `start` returned 0."""
         await self._wait_for_room()
@@ -187,6 +200,11 @@ class WorkerPool:
     @property
     def count(self) -> int:
         return sum(len(group) for group in self._workers.values())
+
+    @property
+    def full(self) -> bool:
+        """A worker for somebody else takes the place of one that is there."""
+        return self.count >= self._most
 
     def pids(self, identity: Identity | None = None) -> list[int]:
         """Of the workers that are there (those of one identity)."""

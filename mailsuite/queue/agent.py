@@ -24,6 +24,7 @@ from mailsuite.address.syntax import quote_local, unquote_local
 from mailsuite.base import wire
 from mailsuite.queue.envelope import Recipient
 from mailsuite.queue.journal import Place
+from mailsuite.queue.straight import Again
 
 SENT, DEFERRED, BOUNCED = "sent", "deferred", "bounced"
 
@@ -108,6 +109,7 @@ class RecipientReport(msgspec.Struct, omit_defaults=True):
     own address. ends: each delivery of an expansion, where a notice has to tell of all: the rows of `MemberEnd`.
     owner: who is told of a failure in the sender's place, the owner of a mailing list.
     done: nothing more of this request follows. A status "" says that, and tells of no recipient.
+    again: the next ones for this recipient may go straight to a worker (queue/straight.py).
     """
 
     seq: int
@@ -124,6 +126,7 @@ class RecipientReport(msgspec.Struct, omit_defaults=True):
     ends: list[list[str]] = []
     owner: str = ""
     done: bool = False
+    again: Again | None = None
 
     def to_json(self) -> dict[str, Any]:
         """What differs from the defaults."""

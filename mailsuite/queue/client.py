@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import cast
 
 from mailsuite.base import wire
+from mailsuite.base.log import lines_together
 from mailsuite.queue.agent import DeliveryRequest, RecipientReport, read_report
 
 LINE_LIMIT = 64 * 1024 * 1024
@@ -61,13 +62,14 @@ class AgentLink(asyncio.Protocol):
         if len(self._rest) > LINE_LIMIT:
             self.close()
             return
-        for line in lines:
-            try:
-                self._agents.answered(self, read_report(line))
-            except ValueError as error:
-                log.warning("agent %s gave an answer that makes no sense: %s", self.name, error)
-                self.close()
-                return
+        with lines_together():
+            for line in lines:
+                try:
+                    self._agents.answered(self, read_report(line))
+                except ValueError as error:
+                    log.warning("agent %s gave an answer that makes no sense: %s", self.name, error)
+                    self.close()
+                    return
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._agents.lost(self, was_up=True)

@@ -78,6 +78,15 @@ class Journal:
         except FileNotFoundError:
             pass                        # it was free already
 
+    def content(self, place: Place, offset: int, size: int) -> bytes:
+        """A part of the image of a record that has not left; whoever asks is the one who takes them out.
+
+        Raises OSError, ValueError."""
+        octets = os.pread(self._segment(place.segment).fd, size, place.block * journal.BLOCK + journal.HEADER + offset)
+        if len(octets) != size or offset + size > place.size:
+            raise ValueError("the segment ends")
+        return octets
+
     def mark_done(self, place: Place, numbers: list[int]) -> None:
         """Blocks. Raises OSError, ValueError."""
         self._segment(place.segment).mark_done(place, numbers)

@@ -43,6 +43,7 @@ from mailsuite.queue.probes import is_probe
 from mailsuite.queue.resolving import Group, Resolver, Verdict
 from mailsuite.queue.room import Room
 from mailsuite.queue.scheduler import Entry, Outcome, Scheduler
+from mailsuite.queue.straightaway import Straightaway
 from mailsuite.queue.verp import verp_sender
 from mailsuite.smtp.params import SOFT_BOUNCE
 
@@ -80,12 +81,14 @@ class Manager:
         self._tasks: set[asyncio.Task[None]] = set()
         self.table = TransportTable(settings)
         self.room = Room(settings, self.table)
+        self.straight = Straightaway(self)
         self.scheduler: Scheduler[Work] = Scheduler(self.table, self._send, self._suspended, self._wake_at)
         self._configure(settings, rewriter)
 
     def _configure(self, settings: "Settings", rewriter: "Rewriter") -> None:
         self._resolver = Resolver(settings, rewriter, self.table)
         digits = settings[params.DELAY_LOGGING_RESOLUTION_LIMIT]
+        self.straight.configure(digits == 2)
         self._facts = {"soft_bounce": "yes"} if settings[SOFT_BOUNCE] else {}
         if digits != 2:
             self._facts["delay_digits"] = str(digits)
@@ -345,7 +348,7 @@ class Manager:
     def _end_here(self, message: Message, recipient: Recipient, verdict: Verdict, transport: str = "") -> None:
         """An outcome without an agent, logged as error(8) would. transport: where the recipient was to go."""
         report = RecipientReport(0, recipient.number, *verdict)
-        log_delivery(log if verdict.status == SENT else error_log, self._request(message, "error", "", []), recipient,
+        log_delivery(log if verdict.status == SENT else error_log, self.request(message, "error", "", []), recipient,
                      report, Times())
         self._take(message, Ended(recipient, report), transport)
 
@@ -370,13 +373,15 @@ class Manager:
 
     # --- deliveries ---------------------------------------------------------------------------------------------
 
-    def _request(self, message: Message, transport: str, nexthop: str, recipients: list[Recipient]) -> DeliveryRequest:
+    def request(self, message: Message, transport: str, nexthop: str, recipients: list[Recipient],
+                seq: int = 0) -> DeliveryRequest:
+        """What an agent is asked."""
         envelope = message.envelope
         sender = envelope.sender
         if envelope.verp and sender and len(recipients) == 1:
             sender = verp_sender(envelope.verp, sender, recipients[0])
         return DeliveryRequest(
-            self._seq, message.queue_id, message.path, message.offset, message.size, sender, transport,
+            seq, message.queue_id, message.path, message.offset, message.size, sender, transport,
             nexthop, recipients, envelope.arrival_time, message.active_time, time.time(), envelope.encoding,
             envelope.smtputf8, envelope.envid, envelope.ret.value, "verify" if is_probe(envelope) else envelope.verify,
             message.facts() | self._facts if self._facts else message.facts(), envelope.utf8_header, message.place)
@@ -384,13 +389,25 @@ class Manager:
     def _send(self, entry: Entry[Work]) -> None:
         message, recipients = entry.work
         self._seq += 1
-        request = self._request(message, entry.transport, entry.nexthop, recipients)
         self._sent_at[self._seq] = time.monotonic()
         self._requests[self._seq] = (entry, {recipient.number: recipient for recipient in recipients}, [])
+        if not self.straight.take(self._seq, self.table.path(entry.transport), message, recipients):
+            self.ask_agent(self._seq)
+
+    def ask_agent(self, seq: int) -> None:
+        """Send a request under way to its agent."""
+        entry = self._requests[seq][0]
+        message, recipients = entry.work
+        request = self.request(message, entry.transport, entry.nexthop, recipients, seq)
         if message.place is not None:
             message.readers += 1
-            self._from_journal.add(self._seq)
+            self._from_journal.add(seq)
         self._send_request(self.table.path(entry.transport), request)
+
+    def unfinished(self, seq: int) -> tuple[Message, list[Recipient]]:
+        """A request under way: its message, and who of its recipients has no outcome yet."""
+        entry, open_recipients, _ = self._requests[seq]
+        return entry.work[0], list(open_recipients.values())
 
     def report(self, report: RecipientReport) -> None:
         """An agent told how a recipient ended; a second word about the same one is not listened to."""
@@ -402,6 +419,8 @@ class Manager:
         if recipient is None or report.status not in (SENT, DEFERRED, BOUNCED):
             return
         reports.append(report)
+        if report.again is not None:
+            self.straight.learn(self.table.path(entry.transport), recipient.address, report.again)
         self._take(entry.work[0], Ended(recipient, report), entry.transport)
 
     def done(self, seq: int) -> None:

@@ -29,7 +29,7 @@ import os
 from typing import TYPE_CHECKING, Any, cast
 
 from mailsuite.base import wire
-from mailsuite.base.log import logger
+from mailsuite.base.log import lines_together, logger
 from mailsuite.queue.notify import QueueNotice
 from mailsuite.queue.peer import peer_uid
 
@@ -80,8 +80,9 @@ class Requests(asyncio.Protocol):
         lines = (self._rest + octets).split(b"\n") if self._rest else octets.split(b"\n")
         self._rest = lines.pop()
         assert self._transport is not None
-        for line in lines:
-            self._line(line)
+        with lines_together():
+            for line in lines:
+                self._line(line)
         if len(self._rest) > self._limit:
             self._transport.abort()
 

@@ -231,6 +231,7 @@ class QueueManager:
         while (self.manager.busy or self.rounds.busy) and loop.time() < until:
             await asyncio.sleep(0.02)
         await early
+        self.manager.straight.close()
         await self._leave_journal()
         watchdog.stop()
         self.agents.close()
@@ -268,6 +269,7 @@ class QueueManager:
             self.manager.scheduler.forget_dead(time.monotonic())
             for path in self.manager.overdue(time.monotonic(), self.settings[params.DAEMON_TIMEOUT]):
                 self.agents.give_up(path)
+                self.manager.straight.give_up(path)
             self.scanner.scan_incoming()
             self._look_soon()
             self._note_behind()
