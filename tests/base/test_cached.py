@@ -36,7 +36,7 @@ def test_no_descriptor_is_left(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"content")
     gc.collect()            # what other tests left is closed now, not meanwhile
-    before = sorted(os.listdir("/proc/self/fd"))
+    before = set(os.listdir("/proc/self/fd"))
     for most in (3, 100):
         cached.read_cached(os.fsencode(path), most)
-    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert set(os.listdir("/proc/self/fd")) <= before

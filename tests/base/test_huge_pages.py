@@ -15,10 +15,10 @@ from mailsuite.base import huge_pages
 kept = [bytes([n % 256]) * 5000 for n in range(4000)] + [str(n) for n in range(200_000)]
 def huge():
     return int(re.search(r"AnonHugePages: +([0-9]+) kB", open("/proc/self/smaps_rollup").read())[1])
-before, places = huge(), len(huge_pages._places())
+places = len(huge_pages._places())
 found = huge_pages.gather()
 assert places and found <= min(places, huge_pages.HUGE_PAGES_LIMIT), (places, found)
-assert huge() - before >= 0 and (found == 0 or huge() >= 2048), (before, found, huge())
+assert found == 0 or huge() >= 2048, (found, huge())
 assert all(one == bytes([n % 256]) * 5000 for n, one in enumerate(kept[:4000]))
 assert kept[4000:] == [str(n) for n in range(200_000)]
 print("as before")
