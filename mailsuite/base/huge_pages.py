@@ -6,9 +6,9 @@
 
 The objects of a Python program lie scattered over its whole memory, and for each page of 4 KB that a processor has not
 seen lately it must look up where that is: up to eight accesses to memory on a virtual machine. Where several processes
-take turns for a tenth of a millisecond each, that is a fifth of their time. But a huge page is a process's own, while
-most of 512 small ones may still be shared with the master that forked it: some 15 MB more for each process. So only who
-is busy gathers: `count` starts it, in a thread, once there were so many calls within PERIOD_S.
+take turns for a tenth of a millisecond each, that is a tenth to a sixth of their time. But a huge page is a process's
+own, while most of 512 small ones may still be shared with the master that forked it: some 18 MB more for each process.
+So only who is busy gathers: `count` starts it, in a thread, once there were so many calls within PERIOD_S.
 A kernel that cannot do it changes nothing. Source: madvise(2), MADV_COLLAPSE (Linux 6.1).
 Limits: HUGE_PAGES_LIMIT for one process.
 """
