@@ -40,14 +40,12 @@ from typing import Any
 from mailsuite.base.errors import MailError, PermanentError, TemporaryError
 from mailsuite.net import packets
 from mailsuite.net.privileges import Identity, become_worker
-from mailsuite.net.spare import Spare, forked
+from mailsuite.net.spare import Spare, Spares, forked
 from mailsuite.net.worker_channel import Main, Request, WorkerChannel, serve_batches, serve_requests
 
 __all__ = ["Identity", "Main", "Request", "WorkerChannel", "WorkerGone", "WorkerPool", "serve_batches",
            "serve_requests"]
 
-SPARE_AFTER_S = 0.1             # how long nobody has asked for anything when the place of a spare is filled
-SPARE_AT_LATEST_S = 2.0         # it does not stay empty for longer than that
 KILL_AFTER_S = 10.0              # how long a worker may take to exit after its socket was closed
 
 log = logging.getLogger("mailsuite.net")
@@ -122,11 +120,7 @@ class WorkerPool:
         self._next_number = 0
         self._closed = False
         self._timer: asyncio.TimerHandle | None = None
-        self._make: Callable[[], Main] | None = None
-        self._spares: deque[Spare] = deque()
-        self._wanted = 0                                # so many of them
-        self._asked = 0.0                               # the last request, by the loop's clock
-        self._spare_timer: asyncio.TimerHandle | None = None
+        self._spares: Spares | None = None
 
     async def ask(self, identity: Identity, message: Mapping[str, Any], fds: Sequence[int] = (), *,
                   key: str = "", taken: Callable[[], None] = lambda: None) -> dict[str, Any]:
@@ -229,9 +223,8 @@ class WorkerPool:
             if time.monotonic() >= end:
                 self._leaving = dict.fromkeys(self._leaving, 0.0)
             await asyncio.sleep(0.01)
-        for timer in (self._timer, self._spare_timer):
-            if timer is not None:
-                timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
 
     # --- which worker ---------------------------------------------------------------------------------------------
 
@@ -239,8 +232,8 @@ class WorkerPool:
         """A worker for the request, forked if need be; None when there is no room for one."""
         if self._closed:
             raise WorkerGone("the service is stopping", status="4.3.2")
-        if self._make is not None:
-            self._asked = asyncio.get_running_loop().time()
+        if self._spares is not None:
+            self._spares.asked()
         group = self._workers.get((identity, key), [])
         best = min(group, key=lambda worker: worker.load, default=None)
         if best is not None and (best.load == 0 or len(group) >= (1 if key else self._most_each)):
@@ -296,55 +289,29 @@ class WorkerPool:
 
     def keep_spares(self, make: Callable[[], Main], number: int = 1) -> None:
         """From now on fork workers in advance (spare.py), which have called make() when somebody needs them."""
-        self._make, self._wanted = make, number
-        self._fork_spares()
+        self._spares = Spares(lambda: Spare.fork(make, f"{self._name}, spare", umask=self._umask,
+                                                 no_new_privileges=self._no_new_privileges), number, self._name)
+        self._spares.fill()
 
     def renew_spares(self) -> None:
         """What they would begin with has changed."""
         self._let_spares_go()
-        self._fork_spares()
-
-    def _fork_spares(self) -> None:
-        if self._closed or self._make is None:
-            return
-        try:
-            while len(self._spares) < self._wanted:
-                self._spares.append(Spare.fork(self._make, f"{self._name}, spare", umask=self._umask,
-                                               no_new_privileges=self._no_new_privileges))
-        except OSError as error:
-            log.warning("%s: fork: %s", self._name, error)      # a worker is forked when it is needed
+        if self._spares is not None and not self._closed:
+            self._spares.fill()
 
     def _adopted(self, identity: Identity, key: str) -> tuple[int, socket.socket] | None:
-        """A spare, if there is one, as a worker of this identity; the next is made when the rush is over: until then
-        it would take the processor from those who ask."""
-        if self._make is None:
+        """A spare, if there is one, as a worker of this identity."""
+        spare = self._spares.take() if self._spares is not None else None
+        if spare is None:
             return None
-        if self._spare_timer is None:
-            loop = asyncio.get_running_loop()
-            self._fill_later(SPARE_AFTER_S, loop.time() + SPARE_AT_LATEST_S)
-        if not self._spares:
-            return None
-        spare = self._spares.popleft()
         if spare.become(identity, key):
             return spare.pid, spare.sock
         self._let_go(spare)
         return None
 
-    def _fill_later(self, wait_s: float, latest: float) -> None:
-        self._spare_timer = asyncio.get_running_loop().call_later(wait_s, self._fill, latest)
-
-    def _fill(self, latest: float) -> None:
-        now = asyncio.get_running_loop().time()
-        quiet_in = min(self._asked + SPARE_AFTER_S, latest) - now
-        if quiet_in > 0:
-            self._fill_later(quiet_in, latest)
-        else:
-            self._spare_timer = None
-            self._fork_spares()
-
     def _let_spares_go(self) -> None:
-        while self._spares:
-            self._let_go(self._spares.popleft())
+        for spare in self._spares.taken_away() if self._spares is not None else ():
+            self._let_go(spare)
 
     def _let_go(self, spare: Spare) -> None:
         spare.sock.close()

@@ -11,6 +11,7 @@ import pytest
 
 from mailsuite.base.errors import PermanentError, TemporaryError
 from mailsuite.net.service import new_event_loop
+from mailsuite.net.spare import Spare
 from mailsuite.net.worker_channel import Batch, Main
 from mailsuite.net.workers import (
     Identity,
@@ -249,10 +250,14 @@ def rehearsed() -> Main:
     return serve_requests(answer)
 
 
+def spares_of(pool: WorkerPool) -> list[Spare]:
+    return list(pool._spares or ())
+
+
 def test_a_spare_becomes_whoever_is_needed_first() -> None:
     async def work(pool: WorkerPool) -> tuple[int, dict[str, Any], dict[str, Any]]:
         pool.keep_spares(rehearsed)
-        [spare] = pool._spares
+        [spare] = spares_of(pool)
         first = await pool.ask(ME, {"do": "echo", "text": "x"}, key="0")
         return spare.pid, first, await pool.ask(ME, {"do": "who"}, key="0")
 
@@ -269,9 +274,9 @@ def test_a_spare_takes_its_key_and_the_next_is_forked() -> None:
         pool.keep_spares(rehearsed)
         pids = []
         for key in "012":
-            while not pool._spares:
+            while not (waiting := spares_of(pool)):
                 await asyncio.sleep(0.005)
-            pids.append((pool._spares[0].pid, (await pool.ask(ME, {"do": "echo", "text": ""}, key=key))["pid"]))
+            pids.append((waiting[0].pid, (await pool.ask(ME, {"do": "echo", "text": ""}, key=key))["pid"]))
         return pids
 
     pids = run(with_pool(work))
@@ -282,7 +287,7 @@ def test_a_spare_takes_its_key_and_the_next_is_forked() -> None:
 def test_a_dead_spare_harms_nobody() -> None:
     async def work(pool: WorkerPool) -> tuple[int, dict[str, Any]]:
         pool.keep_spares(rehearsed)
-        [spare] = pool._spares
+        [spare] = spares_of(pool)
         os.kill(spare.pid, signal.SIGKILL)
         await asyncio.to_thread(os.waitid, os.P_PID, spare.pid, os.WEXITED | os.WNOWAIT)
         return spare.pid, await pool.ask(ME, {"do": "echo", "text": "x"}, key="0")
@@ -298,9 +303,9 @@ def test_a_spare_is_renewed_and_leaves_with_its_pool() -> None:
         pool.keep_spares(rehearsed, 2)
         pids = []
         for _ in range(2):
-            pids += [spare.pid for spare in pool._spares]
+            pids += [spare.pid for spare in spares_of(pool)]
             pool.renew_spares()
-        return [*pids, *(spare.pid for spare in pool._spares)]
+        return [*pids, *(spare.pid for spare in spares_of(pool))]
 
     pids = run(with_pool(work))
     assert len(set(pids)) == 6
