@@ -67,8 +67,8 @@ class ReadMailbox(MailboxKind):
     def first_unseen(self, view: View) -> int | None:
         with self.lock:
             rows = self.rows
-            for uid in rows.uids[rows.first_where(lambda bits: not bits & SEEN):]:
-                if (number := view.sequence(uid)) is not None and not (self._bits(uid) or 0) & SEEN:
+            for at in range(rows.first_where(lambda bits: not bits & SEEN), len(rows)):
+                if not rows.flags[at] & SEEN and (number := view.sequence(rows.uids[at])) is not None:
                     return number
             return None
 
