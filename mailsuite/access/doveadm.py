@@ -21,6 +21,7 @@ from mailsuite.access.doveadm_maintain import COMMANDS as MAINTENANCE_COMMANDS
 from mailsuite.access.doveadm_messages import COMMANDS as MESSAGE_COMMANDS
 from mailsuite.access.doveadm_quota import COMMANDS as QUOTA_COMMANDS
 from mailsuite.access.doveadm_run import EX_TEMPFAIL, EX_USAGE, Failed, Run, reason, status_of
+from mailsuite.access.last_login import noting
 from mailsuite.access.mail_log import mail_log
 from mailsuite.base.errors import ConfigError, PeerError
 from mailsuite.base.log import access_logger
@@ -53,10 +54,14 @@ def run(job: Job, content: BinaryIO | None, say: Callable[[dict[str, Any]], None
     task = Run(job.store, list(map(str, request["arguments"])), dict(request["options"]), say, content, job.user,
                open_location=lambda location, how: _open_location(job, location, how))
     status, lines = 0, []
+    own = job.settings.for_protocol("doveadm")              # the plugins of doveadm itself
     try:
         if "source" in request:
             task.source = open_user(UserInfo.from_message(request["source"]), job.settings)
-        with telling(mail_log(job.settings, lambda text: say({"info": text}))):
+        note = noting(job.user, own, lambda text: say({"error": text}))
+        if note is not None:
+            note()
+        with telling(mail_log(own, lambda text: say({"info": text}))):
             COMMANDS[str(request["command"])](task)
         status = task.status
     except Failed as failed:

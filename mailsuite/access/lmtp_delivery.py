@@ -15,8 +15,10 @@ import os
 import re
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from mailsuite.access.last_login import noting
 from mailsuite.access.mail_log import logging_to, mail_log
 from mailsuite.access.user_mail import UserMail
 from mailsuite.base.log import access_logger
@@ -76,6 +78,11 @@ async def serve(mail: UserMail, job: Mapping[str, Any], fd: int, settings: "Dove
         return {"failed": error.detail or error.public}
     if "check" in job:
         return await mail.run(lambda: check(store, int(job["check"])))
+    program = str(job.get("program", "lmtp"))
+    extra = {"prefix": f"{program}({mail.user.user})<{os.getpid()}><{job['session']}>"}
+    note = noting(mail.user, settings, partial(log.error, "%s", extra=extra), service=program)
+    if note is not None:
+        await mail.run(note)
     outcome = await mail.run(lambda: deliver(store, job, fd, settings))
     return {"delivered": [outcome.code, outcome.status, outcome.text]}
 

@@ -8,7 +8,7 @@ from mailsuite.check.finding import Finding, error, note, warning
 from mailsuite.check.site import Site
 from mailsuite.config.dovecot import DovecotSettings
 
-OBEYED = frozenset({"acl", "imap_acl", "imap_quota", "imap_zlib", "mail_log", "notify", "quota", "trash"})
+OBEYED = frozenset({"acl", "imap_acl", "imap_quota", "imap_zlib", "last_login", "mail_log", "notify", "quota", "trash"})
 PROTOCOLS = ("imap", "pop3", "lmtp", "lda")
 # What users or the administrator miss.
 _MISSED = {
@@ -32,7 +32,6 @@ _QUIET = {
     "charset_alias": "charsets have their usual names",
     "imap_old_stats": "doveadm stats counts sessions without it",
     "imap_stats": "doveadm stats counts sessions without it",
-    "last_login": "the last login is in the log only",
     "notify_status": "no dictionary is kept up to date",
     "old_stats": "doveadm stats counts sessions without it",
     "push_notification": "nobody else is told of new mail",

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 from mailsuite.access import user_mail
 from mailsuite.access.conversation import converse
 from mailsuite.access.handover import HandOver
+from mailsuite.access.last_login import noting
 from mailsuite.access.mail_log import logging_to, mail_log
 from mailsuite.access.threads import Job, search_pool
 from mailsuite.access.user_mail import UserMail
@@ -482,11 +483,16 @@ async def serve_user(sock: socket.socket, handover: HandOver, user: UserInfo, wo
         said = greeting(handover, params)
         handler = Handler(mail, params, _say(sock, said), prefix, world.at_leisure)
         handler.octets_out, handler.events = len(said), events
+        note = noting(user, settings, partial(log.error, "%s", extra={"prefix": prefix}), peer=handover.peer,
+                      session=handover.session_id)
+        noted = None if note is None else mail.start(note)
         handler.context.anonymous = handover.mechanism == "ANONYMOUS"
         reason = await converse(sock, handover, _Counted(handler, peer=handover.peer), handler.ended, world,
                                 goodbye=lambda: handler.session.end("Server shutting down"))
         try:
             await handler.finish(reason)
+            if noted is not None:
+                await noted.ended()
         except Exception:
             log.exception("unforeseen at a session's end", extra=handler.extra)
         return handler.given_back

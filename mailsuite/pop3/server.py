@@ -14,12 +14,13 @@ import contextlib
 import os
 import socket
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from mailsuite.access import user_mail
 from mailsuite.access.conversation import converse
 from mailsuite.access.handover import HandOver
+from mailsuite.access.last_login import noting
 from mailsuite.access.mail_log import logging_to, mail_log
 from mailsuite.access.threads import Job
 from mailsuite.access.user_mail import UserMail
@@ -197,9 +198,14 @@ async def serve_user(sock: socket.socket, handover: HandOver, user: UserInfo, wo
                                        remote_ip=peer.address, session=handover.session_id)
             handler = Handler(mail, Context(maildrop, params, extra=extra, utf8=handover.utf8), variables, greeting)
             handler.events = events
+            note = noting(user, settings, partial(log.error, "%s", extra=extra), peer=peer,
+                          session=handover.session_id)
+            noted = None if note is None else mail.start(note)
             reason = await converse(sock, handover, Connection(handler, peer=peer), handler.ended, world,
                                     goodbye=lambda: handler.session.end("Server shutting down."))
             await handler.finish(reason)
+            if noted is not None:
+                await noted.ended()
         finally:
             if locked:
                 mail.pop3_locked = False

@@ -59,10 +59,10 @@ def open_attributes(dictionary: str, user: str, home: str) -> "Attributes | None
 
 
 class Attributes:
-    """One file."""
+    """One file. mode: of a new one."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, path: str, *, mode: int = 0o600) -> None:
+        self.path, self._mode = path, mode
         self._lock = threading.Lock()
         self._stamp: object = None
         self._read: dict[str, Entries] = {}
@@ -136,7 +136,7 @@ class Attributes:
                 content = _render(found)
                 if len(content) > MAX_SIZE:
                     raise StoreError(f"{self.path}: too large")
-                mode = 0o600
+                mode = self._mode
                 with suppress(OSError):
                     mode = os.stat(self.path).st_mode & 0o777
                 write_whole(Path(self.path), content, mode=mode)
