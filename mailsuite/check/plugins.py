@@ -8,15 +8,14 @@ from mailsuite.check.finding import Finding, error, note, warning
 from mailsuite.check.site import Site
 from mailsuite.config.dovecot import DovecotSettings
 
-OBEYED = frozenset({"acl", "imap_acl", "imap_quota", "imap_zlib", "last_login", "mail_log", "notify", "quota", "trash"})
+OBEYED = frozenset({"acl", "imap_acl", "imap_quota", "imap_zlib", "last_login", "mail_compress", "mail_log", "notify",
+                    "quota", "trash", "zlib"})
 PROTOCOLS = ("imap", "pop3", "lmtp", "lda")
 # What users or the administrator miss.
 _MISSED = {
     "sieve": "users' scripts are kept, but not run: nothing is sorted into folders, nothing answered",
     "imap_sieve": "no script runs when a client moves mail (learning of spam)",
     "imap_filter_sieve": "clients cannot have a script run",
-    "zlib": "messages that Dovecot stored compressed cannot be read here; new ones are stored as they are",
-    "mail_compress": "messages that Dovecot stored compressed cannot be read here; new ones are stored as they are",
     "mail_crypt": "messages that Dovecot stored encrypted cannot be read here; new ones are stored in the clear",
     "mail_crypt_acl": "messages that Dovecot stored encrypted cannot be read here",
     "lazy_expunge": "what clients expunge is gone at once",

@@ -75,6 +75,9 @@ class StoreOptions:
     server_comment: str = ""
     server_admin: str = ""
     fulltext: FullTextOptions = FullTextOptions()
+    unpacks: bool = False           # the zlib plugin: files of a Maildir may be compressed
+    pack: str = ""                  # zlib_save: "gz" or "bz2", how new ones are stored
+    pack_level: int = 0             # zlib_save_level; 0: the format's usual one
 
     @classmethod
     def of(cls, settings: Settings) -> "StoreOptions":
@@ -100,7 +103,15 @@ class StoreOptions:
             server_admin=_text(settings.text, "mail_server_admin", ""),
             attribute_dict=_text(settings.text, "mail_attribute_dict", "") or
             (ATTRIBUTES if _text(settings.text, "imap_extensions", "") == "all" else ""),
-            fulltext=FullTextOptions.of(settings.plugin))
+            fulltext=FullTextOptions.of(settings.plugin), **_packing(settings))
+
+
+def _packing(settings: Settings) -> dict[str, Any]:
+    if not {"zlib", "mail_compress"} & set(_text(settings.text, "mail_plugins", "").split()):
+        return {}
+    name, level = settings.plugin.get("zlib_save", ""), settings.plugin.get("zlib_save_level", "")
+    return {"unpacks": True, "pack": name,
+            "pack_level": int(level) if level.isdecimal() and 1 <= int(level) <= 9 else 0}
 
 
 def _text(text: Callable[[str], str], name: str, default: str) -> str:

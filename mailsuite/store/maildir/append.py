@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from mailsuite.base.files import fsync_directory, give_group
 from mailsuite.message.crlf import BlockConverter
-from mailsuite.store.api import NoPermission, Refused, StoreError
+from mailsuite.store.api import NoPermission, NotPossible, Refused, StoreError
 from mailsuite.store.events import hearing
 from mailsuite.store.flags import SEEN
+from mailsuite.store.maildir.packed import is_packed, make_packer
 
 if TYPE_CHECKING:
     from mailsuite.store.maildir.mailbox import MaildirMailbox
@@ -40,11 +41,18 @@ class _Waiting:
         self.size = self.lines = 0
         self.flags: Sequence[str] = ()
         self.uid = 0
+        self._packer = make_packer(mailbox.options.pack, mailbox.options.pack_level)
 
     def write(self, octets: bytes) -> None:
         self.size += len(octets)
         self.lines += octets.count(b"\n")
-        self.file.write(octets)
+        self.file.write(octets if self._packer is None else self._packer.compress(octets))
+
+    def end(self) -> None:
+        """All of it was written."""
+        if self._packer is not None:
+            self.file.write(self._packer.flush())
+        self.file.flush()
 
 
 class MaildirAppend:
@@ -58,6 +66,8 @@ class MaildirAppend:
     def write(self, octets: bytes) -> None:
         try:
             if self._current is None:
+                if self._mailbox.options.unpacks and is_packed(octets):
+                    raise NotPossible("Saving mails compressed by client isn't supported")
                 self._current = _Waiting(self._mailbox)
             self._current.write(self._current.convert.feed(octets))
         except PermissionError as error:
@@ -71,7 +81,7 @@ class MaildirAppend:
             raise Refused("Can't save a zero byte message")
         try:
             message.write(message.convert.end())
-            message.file.flush()
+            message.end()
             if date is not None:
                 os.utime(message.file.fileno(), (time.time(), date))
             message.file.close()

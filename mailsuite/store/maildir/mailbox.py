@@ -28,6 +28,7 @@ from mailsuite.store.maildir.filename import (
 )
 from mailsuite.store.maildir.folder import Path
 from mailsuite.store.maildir.keywords import write_keywords
+from mailsuite.store.maildir.packed import MAGIC_OCTETS, is_packed, unpack
 from mailsuite.store.maildir.reading import advise, is_no_mail, open_file, read_file, read_head, read_octets
 from mailsuite.store.maildir.scan import ScannedMaildir
 
@@ -60,12 +61,21 @@ class MaildirMailbox(ScannedMaildir):
         found = self._with_file(uid, read_file)
         assert isinstance(found, tuple)
         octets: bytes = found[0]
-        return octets
+        return self._unpacked(uid, octets) if self.options.unpacks and is_packed(octets) else octets
 
-    def blocks(self, uid: int) -> Iterator[bytes]:
+    def _unpacked(self, uid: int, octets: bytes) -> bytes:
+        try:
+            return unpack(octets)
+        except OSError as error:
+            raise StoreError(f"{self.name}: UID {uid}: {error}") from error
+
+    def blocks(self, uid: int) -> Iterator[bytes] | None:
         with self.lock:
             file = self._with_file(uid, open_file)
         assert isinstance(file, FileIO)
+        if self.options.unpacks and is_packed(os.pread(file.fileno(), MAGIC_OCTETS, 0)):
+            file.close()
+            return None
         return _blocks(file)
 
     def will_need(self, uids: Sequence[int]) -> None:
@@ -83,7 +93,7 @@ class MaildirMailbox(ScannedMaildir):
         finally:
             self.lock.release()
         octets = None if path is None else read_cached(path, AT_ONCE)
-        return None if octets is None else Message.from_stored(octets)
+        return None if octets is None or self.options.unpacks and is_packed(octets) else Message.from_stored(octets)
 
     def stored_date(self, uid: int) -> int:
         info = self._with_file(uid, os.stat)
@@ -99,6 +109,8 @@ class MaildirMailbox(ScannedMaildir):
                     octets, date = self.read_stored(uid), self.stored_date(uid)
                 except MessageGone:
                     continue
+            if self.options.unpacks and is_packed(octets):
+                octets = self._unpacked(uid, octets)
             yield uid, octets, date
 
     def read_whole(self, uids: Sequence[int]) -> Iterator[tuple[int, bytes]]:
@@ -116,6 +128,8 @@ class MaildirMailbox(ScannedMaildir):
                     octets = self.read_stored(uid)
                 except MessageGone:
                     continue
+            if self.options.unpacks and is_packed(octets):
+                octets = self.read_stored(uid)      # all of it, whatever part was asked for
             yield uid, octets
 
     def _paths(self, uids: Sequence[int]) -> list[tuple[int, bytes]]:
@@ -136,6 +150,8 @@ class MaildirMailbox(ScannedMaildir):
         if at is not None and (size := stored_size_of(base_of(self.rows.keys[at]))) is not None:
             return size
         try:
+            if self.options.unpacks:
+                return len(self.read_stored(uid))
             info = self._with_file(uid, os.stat)
         except (MessageGone, StoreError):
             return 0
