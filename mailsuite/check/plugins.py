@@ -10,6 +10,7 @@ from mailsuite.config.dovecot import DovecotSettings
 
 OBEYED = frozenset({"acl", "imap_acl", "imap_quota", "imap_zlib", "last_login", "mail_compress", "mail_log", "notify",
                     "quota", "trash", "zlib"})
+PACKED = ("gz", "bz2")
 PROTOCOLS = ("imap", "pop3", "lmtp", "lda")
 # What users or the administrator miss.
 _MISSED = {
@@ -56,6 +57,10 @@ def check_plugins(site: Site) -> Iterator[Finding]:
     if site.dovecot is None:
         return
     yield from _unknown_words(site.dovecot)
+    saved = site.dovecot.plugin.get("zlib_save", "")
+    if saved not in ("", *PACKED):
+        yield warning(f"zlib_save = {saved}: new messages are stored as they are", (site.dovecot.path, 0),
+                      f"one of {', '.join(PACKED)}")
     told: set[str] = set()
     spoken = [name for name in PROTOCOLS if name == "lda" or name in site.dovecot.words("protocols")]
     for settings in (site.dovecot, *(site.dovecot.for_protocol(name) for name in spoken)):

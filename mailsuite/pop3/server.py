@@ -127,7 +127,10 @@ class Handler:
             log.error("marking what was read: %s", problem.detail or problem.public, extra=context.extra)
         finally:
             context.maildrop.close()
-        return logout_text(context, self.session.octets_in, self.session.octets_out, self.variables)
+        try:
+            return logout_text(context, self.session.octets_in, self.session.octets_out, self.variables)
+        except MailError as problem:            # sizes that cannot be told: the client heard of it at LIST
+            return f"({problem.detail or problem.public})"
 
 
 class _Begun(NamedTuple):

@@ -302,6 +302,10 @@ E, W, N = Severity.ERROR, Severity.WARNING, Severity.NOTE
                  "take it out", id="virtual"),
     pytest.param(_set(smtpd_sasl_type="cyrus"), "sasl socket", E, "smtpd_sasl_type cyrus is not available",
                  "smtpd_sasl_type", "smtpd_sasl_type = dovecot", id="Cyrus SASL"),
+    pytest.param(_plugin("zlib_save = zstd"), "plugins", W, "new messages are stored as they are", "", "gz, bz2",
+                 id="a compression that is not there"),
+    pytest.param(_dovecot("mail_plugins = mail_log\nplugin {\n  mail_log_fields = uid x\n}\n"), "plugins", E,
+                 "Unknown field in mail_log_fields: 'x'", "", "docs/mail-plugins.md", id="a word of a plugin"),
     pytest.param(_dovecot("mail_plugins = mystery\n"), "plugins", N, "a plugin that is not known", "", "",
                  id="an unknown plugin"),
 ])
