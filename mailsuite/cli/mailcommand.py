@@ -83,7 +83,7 @@ def load(config_directory: str, program: str, status: int = EX_TEMPFAIL) -> "Set
     from mailsuite.base.errors import ConfigError
     from mailsuite.config.command import load_for_command
     try:
-        return load_for_command(config_directory, lambda text: warn(program, text))
+        return load_for_command(config_directory, lambda text: warn(program, text), thorough=True)
     except (ConfigError, OSError) as error:
         fatal(program, str(error), status)
 

@@ -97,7 +97,7 @@ def load_settings(program: str, line: CommandLine) -> "Settings":
     from mailsuite.config.command import load_for_command
 
     return load_for_command(line.values.get("c") or os.environ.get("MAIL_CONFIG") or "/etc/postfix",
-                            logging.getLogger(f"mailsuite.{program}").warning)
+                            logging.getLogger(f"mailsuite.{program}").warning, thorough=True)
 
 
 def stdin_lines() -> Iterator[str]:

@@ -51,6 +51,8 @@ def read_options(argv: list[str], mode: str) -> tuple[Options, list[str]]:
     given, words = parse(PROGRAM, _for_getopt(argv), LETTERS, USAGE, EX_TEMPFAIL)
     for letter, value in given:
         _option(options, letter[1], value)
+    if options.verbose == 1 and options.mode == "v":
+        fatal(PROGRAM, "-v option cannot be used with -bv", EX_TEMPFAIL)
     if options.from_header and options.mode == "v":
         fatal(PROGRAM, "-t option cannot be used with -bv", EX_TEMPFAIL)
     if options.from_header and options.mode != "m":

@@ -87,14 +87,21 @@ def _read(path: str, warn: Warn) -> MainCf:
     return main_cf
 
 
-def load_for_command(config_directory: str, warn: Warn) -> Settings:
-    """Settings for a command that needs main.cf only in part. Raises ConfigError."""
+def load_for_command(config_directory: str, warn: Warn, *, thorough: bool = False) -> Settings:
+    """Settings for a command that needs main.cf only in part. Raises ConfigError.
+
+    thorough: identity, accounts and ranges are looked at as well, as Postfix's own commands do (not postconf).
+    """
     main_cf = read_settled(f"{config_directory}/main.cf", warn)
     settings = Settings.from_main_cf(main_cf, config_directory, strict=False)
     compatibility_level(settings.text("compatibility_level"))
     for name in sorted((name for name in COMMON if settings.is_set(name)),
                        key=lambda name: _ORDER.get(kind_of(name), 3)):
         _check(name, settings.text(name))
+    if thorough:
+        from mailsuite.config.command_checks import refuse_unusable
+
+        refuse_unusable(settings, warn)
     return settings
 
 

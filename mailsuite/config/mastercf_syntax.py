@@ -19,6 +19,7 @@ FIELDS = ("service", "type", "private", "unprivileged", "chroot", "wakeup", "pro
 SHAPES = {
     "type": re.compile("|".join(TYPES)), "private": re.compile("[-yn]"), "unprivileged": re.compile("[-yn]"),
     "chroot": re.compile("[-yn]"), "wakeup": re.compile(r"-|\d{1,9}\??"), "process_limit": re.compile(r"-|\d{1,9}")}
+_WORD = re.compile(r"[^ \t\r\n]")
 _STOPS = (11, 17, 25, 33, 41, 49, 57)      # where a column begins, when those before leave room
 LINE_LIMIT = 80
 
@@ -67,39 +68,40 @@ class MasterFile:
 
 
 def split_words(text: str) -> tuple[list[str], list[str]]:
-    """Words at blanks, {several words} as one without the braces; and warnings about braces."""
+    """Words at blanks outside of braces, {several words} as one without the braces; and warnings about braces."""
     words: list[str] = []
     warnings: list[str] = []
     at = 0
-    while (start := re.compile(r"[^ \t\r\n]").search(text, at)) is not None:
-        at = start.start()
-        if text[at] != "{":
-            end = re.compile(r"[ \t\r\n]|$").search(text, at)
-            stop = end.start() if end else len(text)
-            words.append(text[at:stop])
-            at = stop
-            continue
-        stop = _closing(text, at)
-        if stop < 0:
-            warnings.append(f"missing '}}' in \"{text[at:]}\"")
-            words.append(text[at + 1:].strip())
-            break
-        words.append(text[at + 1:stop].strip())
-        at = stop + 1
-        rest = re.compile(r"[^ \t\r\n]*").match(text, at)
-        if rest and rest[0]:
-            warnings.append(f"syntax error after '}}' in \"{text[start.start():rest.end()]}\"")
-            at = rest.end()
+    while (start := _WORD.search(text, at)) is not None:
+        at = _word_end(text, start.start())
+        words.append(unbraced(text[start.start():at], warnings))
     return words, warnings
 
 
-def _closing(text: str, start: int) -> int:
+def _word_end(text: str, start: int) -> int:
+    """Where the word ends: at the next blank that is in no braces."""
     depth = 0
     for index in range(start, len(text)):
-        depth += (text[index] == "{") - (text[index] == "}")
-        if depth == 0:
+        letter = text[index]
+        depth += (letter == "{") - (letter == "}" and depth > 0)
+        if not depth and letter in " \t\r\n":
             return index
-    return -1
+    return len(text)
+
+
+def unbraced(word: str, warnings: list[str]) -> str:
+    """{words} without the braces and the blanks beside them; other words as they are."""
+    if not word.startswith("{"):
+        return word
+    depth = 0
+    for index, letter in enumerate(word):
+        depth += (letter == "{") - (letter == "}")
+        if depth == 0:
+            if index + 1 < len(word):
+                warnings.append(f"syntax error after '}}' in \"{word}\"")
+            return word[1:index].strip()
+    warnings.append(f"missing '}}' in \"{word}\"")
+    return word[1:].strip()
 
 
 def parse_line(line: LogicalLine | str, path: str = "master.cf") -> MasterLine:
@@ -120,7 +122,7 @@ def parse_line(line: LogicalLine | str, path: str = "master.cf") -> MasterLine:
         options = options and (given or word.startswith("-"))
         if options and not given and word.startswith("-o") and len(word) > 2:
             arguments.append("-o")
-            word, given = word[2:], True
+            word, given = unbraced(word[2:], warnings), True
         if given and "=" in word:
             word = _tidy(word, warnings)
         elif given and any(blank in word for blank in " \t"):

@@ -32,9 +32,9 @@ class MailboxTables:
     def __init__(self, settings: Settings, program: str) -> None:
         source = MapSource(settings, program)
         self._log = logger(program)
-        self._mailboxes = open_maps(settings.text("virtual_mailbox_maps"), source)
-        self._uids = open_maps(settings.text("virtual_uid_maps"), source)
-        self._gids = open_maps(settings.text("virtual_gid_maps"), source)
+        self._mailboxes = open_maps(settings.text("virtual_mailbox_maps"), source, "virtual_mailbox_maps")
+        self._uids = open_maps(settings.text("virtual_uid_maps"), source, "virtual_uid_maps")
+        self._gids = open_maps(settings.text("virtual_gid_maps"), source, "virtual_gid_maps")
         self._base = settings[VIRTUAL_MAILBOX_BASE]
         self._least = settings[VIRTUAL_MINIMUM_UID]
         self._delimiter = settings.text("recipient_delimiter")

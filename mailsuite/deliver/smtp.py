@@ -39,6 +39,7 @@ from mailsuite.smtp.client_params import MX_SESSION_LIMIT, ClientConfig
 from mailsuite.smtp.client_session import Mail, Result, Trouble
 from mailsuite.smtp.client_transaction import transaction
 from mailsuite.store.delivery import read_blocks
+from mailsuite.tls.chain import read_ahead
 from mailsuite.tls.identity import Identity
 
 LOOP = "5.4.6"
@@ -114,11 +115,11 @@ class _Attempt:
 
     async def run(self) -> None:
         agent, job = self._agent, self._job
-        sites = agent.finder.sites(job.request.nexthop)
-        for number, site in enumerate(sites):
-            self._final_site = number == len(sites) - 1
+        own, fallback = agent.finder.sites(job.request.nexthop)
+        for number, site in enumerate(sites := [*own, *fallback], 1):
+            self._final_site, relay = number == len(sites), number > len(own)
             try:
-                found = await agent.finder.find(site, fallback=number > 0)
+                found = await agent.finder.find(site, fallback=relay)
             except NoHost as error:
                 # Mail that loops does not get better by going elsewhere.
                 self._why, self._final_site = error, self._final_site or error.status == LOOP
@@ -130,7 +131,7 @@ class _Attempt:
                 return
             if self._final_site:
                 break
-        await self._give_up(fallback=number > 0)
+        await self._give_up(fallback=relay)
 
     async def _site(self, site: str, endpoints: tuple[Endpoint, ...]) -> None:
         used = 0
@@ -382,7 +383,11 @@ def resolver_of(settings: Settings, prefix: str) -> Resolver:
 
 
 def prepare(context: ServiceContext) -> tuple[Identity, ...]:
-    """Read the client's keys while root may. Without them TLS goes on: servers rarely ask."""
+    """Read the client's keys, and the authorities that it trusts, while root may. Without them TLS goes on: servers
+    rarely ask, and who cannot be trusted is not."""
+    text = context.settings.text
+    read_ahead(text(f"{context.command}_tls_CAfile").strip(), text(f"{context.command}_tls_CApath").strip(),
+               defaults=text("tls_append_default_CA") == "yes")
     try:
         return client_identities(context.settings, context.command)
     except ConfigError as error:

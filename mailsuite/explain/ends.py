@@ -7,6 +7,7 @@
 One function an agent, in AGENTS by the command name of master.cf. `follow` is mail that the agent would make anew.
 """
 
+import itertools
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -151,7 +152,7 @@ class Ends:
         if self.resolver is None:
             return [end]
         finder, found, error = HostFinder(settings, self.resolver, case.service.entry.command), None, None
-        for site in finder.sites(nexthop):
+        for site in itertools.chain(*finder.sites(nexthop)):
             try:
                 found = await finder.find(site)
                 break

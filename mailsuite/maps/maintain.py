@@ -51,8 +51,10 @@ class Tool:
         except TemporaryError as error:
             if error.detail:
                 self.log.warning("%s", error.detail)
-            cause = error.cause if isinstance(error, TableError) else "Application error"
-            raise BadTable(f"table {table.spec}: query error: {cause}") from error
+            cause = f": {error.cause}" if isinstance(error, TableError) else ": Application error"
+            if isinstance(error, TableError) and error.config:
+                cause = ""
+            raise BadTable(f"table {table.spec}: query error{cause}") from error
         if value is not None and self.options.from_files and table.type in WRITABLE:
             value = self._decoded(table, key, value)
             if value is None:

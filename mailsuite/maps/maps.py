@@ -95,10 +95,13 @@ def split_specs(text: str) -> list[str]:
     return items
 
 
-def open_maps(text: str | Iterable[str], source: MapSource) -> "Maps":
-    """The tables that text names. Never raises; what cannot be opened fails when it is asked."""
+def open_maps(text: str | Iterable[str], source: MapSource, title: str = "") -> "Maps":
+    """The tables that text names. Never raises; what cannot be opened fails when it is asked.
+
+    title: the parameter that names them, for messages.
+    """
     specs = split_specs(text) if isinstance(text, str) else list(text)
-    return Maps([_cached_table(spec, source) for spec in specs], source)
+    return Maps([_cached_table(spec, source) for spec in specs], source, title)
 
 
 def _cached_table(spec: str, source: MapSource, *, again: bool = False) -> Table:
@@ -128,10 +131,10 @@ def _tell_trace(table: Table, key: str, value: str) -> None:
 class Maps:
     """Tables in order."""
 
-    __slots__ = ("_log", "_source", "_tables", "empty", "listed_in", "names")
+    __slots__ = ("_log", "_source", "_tables", "_title", "empty", "listed_in", "names")
 
-    def __init__(self, tables: list[Table], source: MapSource) -> None:
-        self._tables, self._source, self._log = tables, source, source.log
+    def __init__(self, tables: list[Table], source: MapSource, title: str = "") -> None:
+        self._tables, self._source, self._log, self._title = tables, source, source.log, title
         self.names = [table.spec for table in tables]
         self.empty = not tables
         self.listed_in = ""         # the list that has the table among its items, for messages
@@ -209,8 +212,9 @@ class Maps:
 
     def _refuse_empty(self, table: Table, key: str) -> str:
         """An empty value is a mistake in the table; taking it for "absent" could lose mail."""
-        self._log.warning("table %s: key %s: empty string result is not allowed", table.spec, key)
-        self._log.warning("table %s should return NO RESULT in case of NOT FOUND", table.spec)
+        title = self._title or table.spec
+        self._log.warning("%s lookup of %s returns an empty string result", title, key)
+        self._log.warning("%s should return NO RESULT in case of NOT FOUND", title)
         raise TableError("", config=True)
 
     def _opened_again(self, table: Table) -> bool:

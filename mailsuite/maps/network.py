@@ -42,11 +42,12 @@ class NetworkTable(Table):
 
     waits = True
     pattern = True      # Postfix asks such servers for whole keys only
+    endpoint = ""       # to tell of when it cannot be connected to; "": `failure` says it
 
     def __init__(self, type: str, name: str, source: "MapSource") -> None:
         super().__init__(type, name)
         refuse_untrusted(self, source)
-        settings = source.settings
+        settings, self._log = source.settings, source.log
         self._limit, self._idle_s = settings[TABLE_CONNECTION_LIMIT], settings[TABLE_IDLE_LIMIT]
         self._timeout_s = settings[TABLE_TIME_LIMIT]
         self._idle: list[_Connection] = []
@@ -85,11 +86,19 @@ class NetworkTable(Table):
             except _BROKEN:
                 break                   # it may have been closed while we asked: once more, on a new one
         try:
-            return await self._over(_Connection(*await self.connect()), key)
+            return await self._over(await self._connected(), key)
         except _BROKEN as error:
             if isinstance(error, TimeoutError):
                 raise
             raise self.failure(error) from error
+
+    async def _connected(self) -> _Connection:
+        try:
+            return _Connection(*await self.connect())
+        except OSError as error:
+            if self.endpoint and not isinstance(error, TimeoutError):
+                self._log.warning("connect to %s: %s", self.endpoint, _reason(error))
+            raise
 
     async def _over(self, connection: _Connection, key: str) -> str | None:
         keep = False
@@ -199,7 +208,7 @@ class SocketmapTable(NetworkTable):
         kind, colon, place = server.partition(":")
         if not colon or not place:
             raise BadTable(f"need service transport:endpoint instead of \"{server}\"")
-        self._path = ""
+        self._path, self.endpoint = "", place
         if kind == "unix":
             self._path = os.path.join(source.settings.text("queue_directory"), place)
         elif kind == "inet":

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from mailsuite.address.syntax import quote_local, unquote_local
+from mailsuite.address.syntax import quote_local
 from mailsuite.base import wire
 from mailsuite.queue.envelope import Recipient
 from mailsuite.queue.journal import Place
@@ -190,8 +190,8 @@ def log_delivery(log: logging.Logger, request: DeliveryRequest, recipient: Recip
     """
     original = recipient.original
     orig_to = ""
-    if original and unquote_local(original).lower() != recipient.address.lower():
-        orig_to = f"orig_to=<{quote_local(unquote_local(original))}>, "
+    if original and original.lower() != recipient.address.lower():
+        orig_to = f"orig_to=<{quote_local(original)}>, "
     log.info("%s: to=<%s>, %srelay=%s, %s, dsn=%s, status=%s (%s)", request.queue_id,
              quote_local(recipient.address), orig_to, report.relay,
              delays(request, times, time.time()), report.dsn, status or report.status, report.reason)

@@ -137,6 +137,14 @@ class Intake:
 
     # --- recipients ---------------------------------------------------------------------------------------------
 
+    @property
+    def said_sender(self) -> str:
+        return self.envelope.sender if self._sender is None else self._sender
+
+    @property
+    def said_recipient(self) -> str:
+        return self.list.said
+
     async def recipient(self, recipient: Recipient) -> None:
         """Add a recipient; expands virtual aliases. What is wrong (451 4.6.0 Alias expansion error) is told by commit,
 
@@ -223,13 +231,14 @@ class Intake:
         if len(self._rest) > limit:
             # Cut, but never at a line end: what follows is still the same field.
             self._rest = self._rest[:limit].rstrip(b"\n")
+        sender = await self._final_sender()         # before any check, whose log lines name it
         text = await header.fields(fields)
         self._header_size += len(text)
         if body is None:
             self._store(text)
             return
         self._header = None
-        missing = await header.end(await self._final_sender())
+        missing = await header.end(sender)
         self._header_size += len(missing)
         text += missing
         if self._mime is not None and self._check_body:

@@ -7,6 +7,7 @@ strict_7bit_headers, strict_8bitmime, strict_8bitmime_body, strict_mime_encoding
 problems; the message is read to its end all the same, and refused by the commit (550 5.6.0).
 """
 
+from mailsuite.address.syntax import quote_local
 from mailsuite.base.log import logger
 from mailsuite.message.mime_pass import MimePass, Problem
 from mailsuite.queue.cleanup_checks import Case, ContentChecks
@@ -42,7 +43,7 @@ class _Checked:
         if problem is Problem.EIGHT_IN_HEADER and case.envelope.smtputf8:
             return
         case.problems.add(problem)
-        to = f" to=<{case.recipients[-1].original or case.recipients[-1].address}>" if case.recipients else ""
+        to = f" to=<{quote_local(case.said_recipient)}>" if case.said_recipient else ""
         log.info("%s: reject: mime-error %s: %s from %s; from=<%s>%s", case.queue_id, problem.value,
                  text.decode("utf-8", "backslashreplace")[:100], case.envelope.origin.message_origin,
-                 case.envelope.sender, to)
+                 quote_local(case.said_sender), to)

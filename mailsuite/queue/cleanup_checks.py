@@ -13,6 +13,7 @@ STRIP WARN.
 import re
 from typing import TYPE_CHECKING, Protocol
 
+from mailsuite.address.syntax import quote_local
 from mailsuite.base.errors import TemporaryError
 from mailsuite.base.log import logger
 from mailsuite.maps.maps import Maps, MapSource, open_maps
@@ -47,6 +48,16 @@ class Case(Protocol):
     problems: set[Problem]        # what MIME limits refuse
 
     @property
+    def said_sender(self) -> str:
+        """After rewriting and canonical tables, as far as known."""
+        ...
+
+    @property
+    def said_recipient(self) -> str:
+        """The last one: after canonical tables, before aliases; "" when there is none yet."""
+        ...
+
+    @property
     def stopped(self) -> bool:
         """Refused or discarded: nobody needs to look any more."""
         ...
@@ -60,11 +71,11 @@ class ContentChecks:
     def __init__(self, settings: "Settings") -> None:
         source = MapSource(settings, "cleanup")
         self.headers: dict[str, Maps] = {
-            PRIMARY: open_maps(settings[params.HEADER_CHECKS], source),
-            PART: open_maps(settings[params.MIME_HEADER_CHECKS], source),
-            NESTED: open_maps(settings[params.NESTED_HEADER_CHECKS], source),
-            MILTER: open_maps(settings[HEADER_CHECKS], source)}
-        self.body_maps = open_maps(settings[params.BODY_CHECKS], source)
+            PRIMARY: open_maps(settings[params.HEADER_CHECKS], source, PARAMETERS[PRIMARY]),
+            PART: open_maps(settings[params.MIME_HEADER_CHECKS], source, PARAMETERS[PART]),
+            NESTED: open_maps(settings[params.NESTED_HEADER_CHECKS], source, PARAMETERS[NESTED]),
+            MILTER: open_maps(settings[HEADER_CHECKS], source, PARAMETERS[MILTER])}
+        self.body_maps = open_maps(settings[params.BODY_CHECKS], source, PARAMETERS[BODY])
         self.body_limit = settings[params.BODY_CHECKS_SIZE_LIMIT]
         mime_off = settings[params.DISABLE_MIME_INPUT_PROCESSING]
         self.mime_limits = MimeLimits(
@@ -168,12 +179,15 @@ class ContentChecks:
                         f"{word} {rest}".rstrip())
 
     def _say(self, case: Case, act: str, what: str, octets: bytes, text: str) -> None:
+        origin = ""
         if what == MILTER:
             act = f"milter-header-{act}"
+            origin = "" if case.envelope.origin.client_address else "localhost[127.0.0.1]"      # as milters are told
         if what != BODY:
             what = PRIMARY
         shown = octets.decode("utf-8", "backslashreplace")[:200]
-        log.info("%s", described(case, f"{act}: {what} {shown}", "") + (f": {text}" if text else ""))
+        log.info("%s", described(case, f"{act}: {what} {shown}", "", origin_name=origin)
+                 + (f": {text}" if text else ""))
 
 
 def _bad_target(word: str, rest: str, parameter: str) -> str:
@@ -198,11 +212,11 @@ def _strict(settings: "Settings") -> frozenset[Problem]:
 def described(case: Case, what: str, text: str, *, origin_name: str = "", told: bool = True) -> str:
     """A decision as the log tells it: "4F3A2: hold: header X: y from host[addr]; from=<> to=<> proto=SMTP helo=<x>".
     origin_name: another than the message's. told False: recipients are not known yet."""
-    origin, envelope = case.envelope.origin, case.envelope
+    origin = case.envelope.origin
     parts = [f"{case.queue_id}: {what} from {origin_name or origin.message_origin}{text};",
-             f"from=<{envelope.sender}>"]
-    if case.recipients and told:
-        parts.append(f"to=<{case.recipients[-1].original or case.recipients[-1].address}>")
+             f"from=<{quote_local(case.said_sender)}>"]
+    if case.said_recipient and told:
+        parts.append(f"to=<{quote_local(case.said_recipient)}>")
     if origin.protocol_name:
         parts.append(f"proto={origin.protocol_name}")
     if origin.helo_name:

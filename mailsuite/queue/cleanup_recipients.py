@@ -31,6 +31,7 @@ class RecipientList:
                  remembered: int) -> None:
         self.all: list[Recipient] = []
         self.originals: list[str] = []          # as the client gave them, for bcc
+        self.said = ""                          # the last one, after canonical tables and before aliases, for the log
         self._rewriter, self._envelope, self._queue_id = rewriter, envelope, queue_id
         self._by_original, self._remembered = by_original, remembered
         self._keys: set[tuple[str, str, str, int]] = set()
@@ -40,6 +41,7 @@ class RecipientList:
         envelope = self._envelope
         original = recipient.original or recipient.address
         address, addresses = await self._expanded(recipient.address, canonical)
+        self.said = address
         orcpt = recipient.orcpt or f"{'rfc822' if address.isascii() else 'utf-8'};{address}"
         notify = recipient.notify
         if addresses != [address] and notify & Notify.SUCCESS:

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 log = logger("qmgr")
 error_log = logger("error")
 
+UNAVAILABLE = "mail transport unavailable"
 RESOLVED_AT_ONCE = 100      # recipients of a message between two looks at the event loop
 REFILL_RETRY_S = 60.0       # before the file is read again that could not be read
 Work = tuple[Message, list[Recipient]]
@@ -356,7 +357,7 @@ class Manager:
         """The scheduler will not make this delivery now."""
         message, recipients = entry.work
         dsn, _, text = reason.partition(" ")
-        verdict = Verdict(DEFERRED, dsn, f"delivery temporarily suspended: {text}")
+        verdict = Verdict(DEFERRED, dsn, text if text == UNAVAILABLE else f"delivery temporarily suspended: {text}")
         for recipient in recipients:
             self._end_here(message, recipient, verdict, entry.transport)
         self._one_less(message)
@@ -435,7 +436,7 @@ class Manager:
             if was_up:
                 self._end_request(seq, "4.3.0", "unknown mail transport error", None)
             else:
-                self._end_request(seq, "4.3.0", "mail transport unavailable", Outcome.NO_AGENT)
+                self._end_request(seq, "4.3.0", UNAVAILABLE, Outcome.NO_AGENT)
 
     def overdue(self, now: float, timeout_s: float) -> list[str]:
         """Sockets of agents that have been silent about a request for too long. now: of the monotonic clock."""

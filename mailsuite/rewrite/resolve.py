@@ -80,14 +80,15 @@ class AddressResolver:
                            "relay": split_transport(text("relay_transport")),
                            "default": split_transport(text("default_transport"))}
         self._relayhost = text("relayhost")
-        self._sender_relayhost = open_maps(text("sender_dependent_relayhost_maps"), source.without_substitution())
+        self._sender_relayhost = open_maps(text("sender_dependent_relayhost_maps"), source.without_substitution(),
+                                           "sender_dependent_relayhost_maps")
         self._sender_transport = open_maps(text("sender_dependent_default_transport_maps"),
                                            source.without_substitution())
         self._null_relay_key = text("empty_address_relayhost_maps_lookup_key")
         self._null_transport_key = text("empty_address_default_transport_maps_lookup_key")
         self._delimiter = text("recipient_delimiter")
         self._transports = Transports(settings, source)
-        self._relocated = open_maps(text("relocated_maps"), source)
+        self._relocated = open_maps(text("relocated_maps"), source, "relocated_maps")
         self._moved = "5.1.6 User has moved to " if settings[params.RELOCATED_PREFIX_ENABLE] else ""
         in_table = " in virtual alias table" if settings[params.SHOW_USER_UNKNOWN_TABLE_NAME] else ""
         self._unknown_alias = f"5.1.1 User unknown{in_table}"

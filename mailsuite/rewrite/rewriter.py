@@ -73,12 +73,12 @@ class Rewriter:
         self._masquerade = Masquerade(settings, source)
         self._masquerade_classes = _words(text("masquerade_classes")) if not self._masquerade.empty else frozenset()
         self._always_bcc = text("always_bcc")
-        self._sender_bcc = open_maps(text("sender_bcc_maps"), source)
-        self._recipient_bcc = open_maps(text("recipient_bcc_maps"), source)
+        self._sender_bcc = open_maps(text("sender_bcc_maps"), source, "sender_bcc_maps")
+        self._recipient_bcc = open_maps(text("recipient_bcc_maps"), source, "recipient_bcc_maps")
         self._propagate_generic = "generic" in propagated
 
     def _mapping(self, name: str, spec: str, propagate: bool) -> AddressMapping:
-        return AddressMapping(name, open_maps(spec, self._source), self._source.log, complete=self._complete,
+        return AddressMapping(name, open_maps(spec, self._source, name), self._source.log, complete=self._complete,
                               delimiter=self._delimiter, propagate=propagate,
                               is_local=self._resolver.has_local_names)
 

@@ -34,7 +34,7 @@ class Transports:
     """The tables of transport_maps."""
 
     def __init__(self, settings: "Settings", source: MapSource) -> None:
-        self._maps = open_maps(settings.text("transport_maps"), source.without_substitution())
+        self._maps = open_maps(settings.text("transport_maps"), source.without_substitution(), "transport_maps")
         self._log, self._delimiter = source.log, settings.text("recipient_delimiter")
         parents = Strategy.PARENTS if parents_match(settings, "transport_maps") else Strategy.DOTTED_PARENTS
         self._strategy = Strategy.FULL | Strategy.NO_EXTENSION | Strategy.DOMAIN | parents

@@ -43,10 +43,10 @@ class Recipients:
     def __init__(self, settings: "Settings", source: MapSource, is_local: IsLocal) -> None:
         text = settings.text
         self._is_local, self._delimiter = is_local, text("recipient_delimiter")
-        self._rewritten = [open_maps(text(name), source) for name in
+        self._rewritten = [open_maps(text(name), source, name) for name in
                            ("recipient_canonical_maps", "canonical_maps", "virtual_alias_maps")]
         self._rewritten = [maps for maps in self._rewritten if not maps.empty]
-        self._sender_canonical = open_maps(text("sender_canonical_maps"), source)
+        self._sender_canonical = open_maps(text("sender_canonical_maps"), source, "sender_canonical_maps")
         self._probe_sender = ProbeSender(settings)
         self._always_local = tuple(f"{name.lower()}@" for name in (text("double_bounce_sender"), "postmaster",
                                                               "mailer-daemon") if name)
@@ -58,7 +58,7 @@ class Recipients:
                 ("virtual_mailbox", "virtual_mailbox_maps", params.UNKNOWN_VIRTUAL_MAILBOX_REJECT_CODE,
                  "virtual mailbox"),
                 ("relay", "relay_recipient_maps", params.UNKNOWN_RELAY_RECIPIENT_REJECT_CODE, "relay recipient")):
-            maps = open_maps(text(parameter), source)
+            maps = open_maps(text(parameter), source, parameter)
             if not maps.empty:
                 self._classes[name] = (maps, settings[code], f"User unknown{f' in {table} table' if shown else ''}")
 

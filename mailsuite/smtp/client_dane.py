@@ -49,7 +49,8 @@ class Dane:
     async def apply(self, policy: Policy, endpoint: Endpoint, nexthop: str) -> Policy:
         """The policy after the DNS was asked. Raises NoTls, PolicyError."""
         if not self._signed or not self._digests:
-            self._warn(f"{nexthop}: dns resolver options incompatible with {policy.level} TLS")
+            self._warn(f"{nexthop}: dns resolver options incompatible with {policy.level} TLS" if self._signed else
+                       f"{nexthop}: {policy.level} configured with dnssec lookups disabled")
             if policy.level == "dane-only":
                 raise PolicyError
             return replace(policy, level="may")

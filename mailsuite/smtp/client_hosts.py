@@ -1,8 +1,8 @@
 """From a nexthop to the addresses to try: MX, SRV, addresses, our own name among them.
 
     finder = HostFinder(settings, resolver, "smtp")
-    for site in finder.sites("a.test"):                 the nexthop, then smtp_fallback_relay
-        found = await finder.find(site)                 raises NoHost: bounce or defer, with reason
+    finder.sites("a.test, [b.test]")                    (["a.test", "[b.test]"], smtp_fallback_relay)
+    found = await finder.find("a.test")                 raises NoHost: bounce or defer, with reason
 
 Source: RFC 5321 section 5, RFC 7505 (null MX), RFC 2782 (SRV).
 """
@@ -100,9 +100,11 @@ class HostFinder:
         self._dns = self._use_mx and "dns" in lookup
         self._native = not self._use_mx or "native" in lookup
 
-    def sites(self, nexthop: str) -> list[str]:
-        """The nexthop, and the relays that take what it does not: smtp_fallback_relay."""
-        return [nexthop] if nexthop.startswith("unix:") else [nexthop, *self._fallback]
+    def sites(self, nexthop: str) -> tuple[list[str], list[str]]:
+        """The destinations that a nexthop lists, and the relays that take what they do not: smtp_fallback_relay."""
+        if nexthop.startswith("unix:"):
+            return [nexthop], []
+        return nexthop.replace(",", " ").split() or [nexthop], self._fallback
 
     async def find(self, nexthop: str, *, fallback: bool = False) -> Found:
         """The hosts of a nexthop, at most smtp_mx_address_limit. fallback: not the mail's own one. Raises NoHost."""

@@ -45,7 +45,7 @@ class Policies:
                  identities: tuple[Identity, ...] = ()) -> None:
         self._settings, self._prefix, self._log = settings, prefix, log
         source = MapSource(settings, prefix)
-        self._maps = open_maps(settings.text(f"{prefix}_tls_policy_maps"), source)
+        self._maps = open_maps(settings.text(f"{prefix}_tls_policy_maps"), source, f"{prefix}_tls_policy_maps")
         self._sites = open_maps(settings.text(f"{prefix}_tls_per_site"), source)
         self._default = default_policy(settings, prefix)
         self._my_name = settings.text("myhostname")
@@ -57,6 +57,7 @@ class Policies:
         self._many_labels = settings.text("tls_wildcard_matches_multiple_labels") != "no"
         self._append_default = settings.text("tls_append_default_CA") == "yes"
         self._identities = identities
+        self._sites_ignored = not self._maps.empty and not self._sites.empty       # told once, when it matters
         self.wrapper = settings.text(f"{prefix}_tls_wrappermode") == "yes"
         self.note_offer = settings.text(f"{prefix}_tls_note_starttls_offer") == "yes"
         level = settings.text(f"{prefix}_tls_loglevel").strip()
@@ -69,17 +70,24 @@ class Policies:
 
     async def find(self, endpoint: Endpoint, nexthop: str) -> Policy:
         """The policy for a server of a nexthop. Raises NoTls."""
+        if self._sites_ignored:
+            self._warn(f"{self._prefix}_tls_per_site ignored when {self._prefix}_tls_policy_maps is not empty.")
+            self._sites_ignored = False
         try:
             policy = await self._configured(endpoint, nexthop)
             listed = policy.listed
             policy = await self.completed(policy, endpoint, nexthop)
             if self._sts is not None and not listed and policy.level in ("may", "encrypt") and not policy.base:
                 policy = await self._by_sts(self._sts, policy, endpoint, nexthop)
-            return policy
         except (NoTls, PolicyError, TemporaryError) as error:
             reason = "temporary lookup problem" if isinstance(error, TemporaryError) else error.public
             self._warn(f"TLS policy lookup for {nexthop}/{endpoint.host}: {reason}")
             raise NoTls(reason) from error
+        if self.wrapper and policy.level in ("none", "may"):
+            self._warn(f'{self._prefix}_tls_wrappermode requires "{self._prefix}_tls_security_level = encrypt" '
+                       "(or stronger)")
+            raise NoTls("server unavailable or unable to receive mail", "4.3.0")
+        return policy
 
     async def completed(self, policy: Policy, endpoint: Endpoint, nexthop: str) -> Policy:
         """A policy with what the DNS and main.cf add to it. Raises NoTls, PolicyError."""
@@ -134,9 +142,13 @@ class Policies:
             return Policy("none") if self._default.level == "may" else self._default
         if not self._maps.empty:
             for key in _keys(endpoint, nexthop):
-                value = await self._maps.find(key)
+                where = f'{self._prefix}_tls_policy_maps, next-hop destination "{key}"'
+                try:
+                    value = await self._maps.find(key)
+                except TemporaryError as error:
+                    self._warn(f"{where}: policy table lookup error")
+                    raise PolicyError from error
                 if value is not None:
-                    where = f'{self._prefix}_tls_policy_maps, next-hop destination "{key}"'
                     return replace(parse_policy(self._default, value, where, self._warn), listed=True)
         elif not self._sites.empty:
             return await self._by_site(endpoint, nexthop)

@@ -87,7 +87,8 @@ class Arrival:
         """smtpd_client_connection_count_limit, smtpd_client_connection_rate_limit."""
         server, rates, anvil, host = self._server, self._server.rates, self._server.anvil, self._facts.client.host
         assert anvil is not None
-        no = Refusal(f"421 4.7.0 {server.config.hostname} Error: too many connections from {host}")
+        no = Refusal(f"421 4.7.0 {server.config.hostname} Error: too many connections from "
+                     f"{self._facts.client.address}")
         if 0 < rates.at_once < self._at_once:
             seen = await anvil.seen(self._counted)
             at_once = seen.open if seen is not None else self._at_once

@@ -11,6 +11,7 @@ The codes are OpenSSL's (X509_V_ERR_...), the words are those of Postfix's log.
 
 import os
 import ssl
+import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -87,6 +88,16 @@ class Authorities:
         except OSError as error:
             raise ConfigError(f"cannot load the certificate authorities in {ca_file}: {error.strerror}") from error
         return _authorities(ca_file, ca_path, defaults, stamp)
+
+
+def read_ahead(ca_file: str, ca_path: str, *, defaults: bool) -> None:
+    """Read a file of authorities now, as root, that the process may not read later: the same `Authorities.of` finds
+    it. A fault is told when it is used."""
+    try:
+        if ca_file and not os.stat(ca_file).st_mode & stat.S_IROTH:
+            Authorities.of(ca_file, ca_path, defaults=defaults)
+    except (OSError, ConfigError):
+        pass
 
 
 @lru_cache(maxsize=32)

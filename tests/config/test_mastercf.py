@@ -103,3 +103,10 @@ def test_overrides_and_fields() -> None:
     assert with_override(line, "x", None).arguments == ["-v", "flags=R"]
     assert with_field(line, "wakeup", "60").fields[5] == "60"
     assert with_field(line, "command", "smtpd -o q=r").arguments == ["-o", "q=r"]
+
+
+def test_braces_inside_of_words(tmp_path: Path) -> None:
+    [entry] = read(tmp_path, "a inet n - n - - smtpd -o{ x = y z } -o b={c  d}e\n")
+    assert entry.overrides == {"x": "y z", "b": "{c  d}e"}
+    assert parse_line("a inet n - n - - smtpd -o { f = g }h").warnings == [
+        "master.cf: syntax error after '}' in \"{ f = g }h\""]

@@ -122,6 +122,35 @@ def test_a_missing_main_cf_is_one_error(tmp_path: Path) -> None:
         Settings.load(str(tmp_path))
 
 
+@pytest.mark.parametrize(("line", "fatal", "warning"), [
+    ("mydomain =", "bad string length 0 < 1: mydomain = ", ""),
+    ("default_verp_delimiters = +", "bad string length 1 < 2: default_verp_delimiters = +", ""),
+    ("default_verp_delimiters = +x", "file DIR/main.cf: parameters default_verp_delimiters and verp_delimiter_filter: bad "
+     "second VERP delimiter character", ""),
+    ("syslog_facility = foo", "file DIR/main.cf: parameter syslog_facility: unrecognized value: foo", ""),
+    ("syslog_name = ${x", "dictionary mail_dict: macro processing error", 'truncated macro reference: "${x"'),
+    ("inet_protocols = foo", 'unknown inet_protocols value "foo" in "foo"', ""),
+    ("myhostname = a..b", "file DIR/main.cf: parameter myhostname: bad parameter value: a..b",
+     "valid_hostname: misplaced delimiter: a..b"),
+    ("myhostname = -a", "file DIR/main.cf: parameter myhostname: bad parameter value: -a",
+     "valid_hostname: misplaced hyphen: -a"),
+    ("mydomain = a b", "file DIR/main.cf: parameter mydomain: bad parameter value: a b",
+     "valid_hostname: invalid character 32(decimal): a b"),
+    ("myorigin = a b", "myorigin parameter setting must not contain multiple values: a b", ""),
+    ("mail_owner = no+one", "file DIR/main.cf: parameter mail_owner: unknown user name value: no+one", ""),
+    ("setgid_group = no+one", "file DIR/main.cf: parameter setgid_group: unknown group name: no+one", ""),
+    ("default_privs = root", "file DIR/main.cf: parameter default_privs: user root has privileged user ID", ""),
+    ("max_use = 0", "invalid max_use parameter value 0 < 1", ""),
+    ("delay_logging_resolution_limit = 7", "invalid delay_logging_resolution_limit parameter value 7 > 6", ""),
+])
+def test_what_commands_refuse(tmp_path: Path, line: str, fatal: str, warning: str) -> None:
+    """Recorded with postmap 3.7.11."""
+    folder, warnings = write(tmp_path, f"{line}\n"), list[str]()
+    with pytest.raises(ConfigError) as caught:
+        load_for_command(folder, warnings.append, thorough=True)
+    assert (caught.value.public.replace(folder, "DIR"), warnings) == (fatal, [warning] if warning else [])
+
+
 @pytest.mark.parametrize(("main_cf", "fatal"), [
     ("queue_run_delay = 5 parsecs\n", None),
     ("message_size_limit = lots\nsoft_bounce = maybe\n", "bad numerical configuration: message_size_limit = lots"),

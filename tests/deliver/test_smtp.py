@@ -274,6 +274,13 @@ def test_hosts(nexthop: str, want: list[str] | tuple[str, str]) -> None:
         assert (caught.value.status, caught.value.public) == want
 
 
+def test_sites() -> None:
+    settings = Settings.of({"smtp_fallback_relay": "[f.test], g.test", "inet_protocols": "ipv4"})
+    finder = HostFinder(settings, cast(Resolver, Names({}, {})), "smtp")
+    assert finder.sites("[a.test]:26, b.test c.test") == (["[a.test]:26", "b.test", "c.test"], ["[f.test]", "g.test"])
+    assert finder.sites("unix:/run/a b") == (["unix:/run/a b"], [])
+
+
 # --- what needs no recording ------------------------------------------------------------------------------------------
 
 def with_ends(script: dict[str, Any], content: bytes = b"A: b\n\n.dot\n", **settings: str) -> tuple[Any, list[str]]:
@@ -293,6 +300,16 @@ def test_chunks_on_the_wire() -> None:
     report, said = with_ends({"ehlo": ["CHUNKING", "8BITMIME"]}, smtp_send_chunking="yes")
     assert report.status == "sent"
     assert said[3:] == ["BDAT 14 LAST\r\n", "A: b\r\n\r\n.dot\r\n", "QUIT\r\n"]
+
+
+def test_several_next_hops() -> None:
+    """The second of a list is tried where the first cannot be reached: transport(5), since Postfix 3.5."""
+    async def talk(qmgr: Qmgr) -> Any:
+        async with far_ends({"127.0.0.1": {}}) as ends:
+            return (await qmgr.ask("x@c.test", nexthop=f"[127.0.0.1]:1, [127.0.0.1]:{ends.port}"))["x@c.test"]
+
+    report = play(talk)
+    assert (report.status, report.relay.startswith("127.0.0.1[127.0.0.1]:")) == ("sent", True)
 
 
 def test_large_messages_are_several_chunks() -> None:

@@ -21,6 +21,7 @@ from mailsuite.net.client_tls import client_identities
 from mailsuite.net.service import ServiceContext
 from mailsuite.queue.agent import RecipientReport
 from mailsuite.smtp.client_sts import Kept, _shared
+from mailsuite.tls.chain import Authorities, read_ahead
 from mailsuite.tls.sts import parse_policy
 from mailsuite.tlsrpt.report import make_report
 from mailsuite.tlsrpt.store import rows
@@ -234,8 +235,23 @@ def test_policy_tables(value: str, want: tuple[str, str, str], warning: str, wor
 
 
 def test_a_table_that_cannot_be_asked(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    got, _ = send(world, "good", caplog, smtp_tls_policy_maps="hash:/nowhere/policy")
-    assert got[:2] == ("deferred", "4.7.5")
+    got, lines = send(world, "good", caplog, smtp_tls_policy_maps="hash:/nowhere/policy")
+    assert got == ("deferred", "4.7.5", "client TLS configuration problem")
+    assert f'smtp_tls_policy_maps, next-hop destination "{HOST.partition(".")[2]}": policy table lookup error' in lines
+
+
+def test_wrapper_mode_wants_a_level(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    got, lines = send(world, "good", caplog, smtp_tls_wrappermode="yes", smtp_tls_security_level="may")
+    assert got == ("deferred", "4.3.0", "server unavailable or unable to receive mail")
+    assert lines == ['smtp_tls_wrappermode requires "smtp_tls_security_level = encrypt" (or stronger)']
+
+
+def test_authorities_are_read_while_root_may(tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    (file := tmp_path / "ca.pem").write_bytes(Path(world.authority).read_bytes())
+    file.chmod(0o600)
+    read_ahead(str(file), "", defaults=False)
+    monkeypatch.setattr("mailsuite.tls.chain.os.access", lambda path, mode: False)
+    assert Authorities.of(str(file)) is Authorities.of(str(file))
 
 
 @pytest.mark.parametrize(("sites", "level", "want"), [
@@ -246,6 +262,12 @@ def test_a_table_that_cannot_be_asked(world: World, caplog: pytest.LogCaptureFix
 def test_per_site(sites: str, level: str, want: str, world: World, caplog: pytest.LogCaptureFixture) -> None:
     got, lines = send(world, "good", caplog, smtp_tls_security_level=level, smtp_tls_per_site=sites)
     assert got == SENT and lines == ([established(want)] if want else [])
+
+
+def test_a_policy_table_comes_before_per_site(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    got, lines = send(world, "good", caplog, smtp_tls_policy_maps="static:encrypt", smtp_tls_per_site="static:NONE")
+    assert got == SENT
+    assert lines == ["smtp_tls_per_site ignored when smtp_tls_policy_maps is not empty.", established("Trusted")]
 
 
 def test_trust_anchor_files(world: World, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
@@ -373,7 +395,7 @@ def test_dane_follows_aliases(world: World, caplog: pytest.LogCaptureFixture) ->
 def test_dane_needs_a_validating_resolver(world: World, caplog: pytest.LogCaptureFixture) -> None:
     names = Names([tlsa(3, 1, 1, own(world, "self"))])
     got, lines = send(world, "good", caplog, names, smtp_tls_security_level="dane")
-    assert got == SENT and lines == ["far.test: dns resolver options incompatible with dane TLS",
+    assert got == SENT and lines == ["far.test: dane configured with dnssec lookups disabled",
                                      established("Trusted")]
     got, _ = send(world, "good", caplog, names, smtp_tls_security_level="dane-only")
     assert got == ("deferred", "4.7.5", "client TLS configuration problem")

@@ -162,3 +162,10 @@ def test_socketmap_on_a_unix_socket(tmp_path: Path) -> None:
         serving.close()
         return answers.pop() if len(answers) == 1 else None
     assert asyncio.run(main()) == "välue"
+
+
+def test_who_cannot_be_connected_to_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    ask(socketmap, "socketmap:inet:127.0.0.1:1:x", ["a"])
+    assert [record.getMessage() for record in caplog.records][:2] == [
+        "connect to 127.0.0.1:1: Connection refused",
+        "table socketmap:inet:127.0.0.1:1:x lookup error: Connection refused"]

@@ -1,8 +1,11 @@
 """The delivery line's times, as Postfix rounds them."""
 
+import logging
+
 import pytest
 
-from mailsuite.queue.agent import DeliveryRequest, Times, delays, seconds_text
+from mailsuite.queue.agent import DeliveryRequest, RecipientReport, Times, delays, log_delivery, seconds_text
+from mailsuite.queue.envelope import Recipient
 
 
 @pytest.mark.parametrize(("value", "digits", "want"), [
@@ -22,3 +25,16 @@ def test_delays() -> None:
     assert delays(request, Times(100.25, 100.3), 101.5) == "delay=1.5, delays=0.2/0.05/0.05/1.2"
     request.facts = {"delay_digits": "1"}
     assert delays(request, Times(100.25), 100.2) == "delay=0.2, delays=0.2/0/0/0"
+
+
+@pytest.mark.parametrize(("address", "original", "want"), [
+    ("bob@a.test", "bob@a.test", "to=<bob@a.test>, relay"),
+    ("bob@a.test", "\\bob@a.test", r'to=<bob@a.test>, orig_to=<"\\bob"@a.test>, relay'),
+    ('a"b@a.test', 'a"b@a.test', r'to=<"a\"b"@a.test>, relay'),
+])
+def test_addresses_that_need_quotes(address: str, original: str, want: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    request = DeliveryRequest(1, "4A2F1C83D", "", 0, 0, "", "local", "", [], 100.0, 100.2, 100.2)
+    log_delivery(logging.getLogger("mailsuite.local"), request, Recipient(address, original),
+                 RecipientReport(0, 0, "sent", "2.0.0", "delivered to mailbox"), Times())
+    assert caplog.records[-1].getMessage().partition(": ")[2].startswith(want)

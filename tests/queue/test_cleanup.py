@@ -1,6 +1,7 @@
 """The way into the queue."""
 
 import asyncio
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,16 @@ def test_header_checks(tmp_path: Path, rule: str, queue: str, changed: bytes) ->
     assert world.content(queue, queue_id) == FULL + changed + b"\nb\n"
     if rule.startswith("FILTER"):
         assert world.store.read(queue, queue_id).envelope.filter == "smtp:[f.test]"
+
+
+def test_who_is_named_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Sender and recipient after canonical tables, before aliases."""
+    caplog.set_level(logging.INFO)
+    world = World(tmp_path, header_checks=table(tmp_path, Subject_x="WARN hm"), canonical_maps="inline:{{b@mx.test = "
+                  "c@mx.test}, {a@far.test = a@near.test}}", virtual_alias_maps="inline:{{c@mx.test = d@mx.test}}")
+    put(world, FULL + b"Subject: x\n\nb\n")
+    assert any("Subject: x from local; from=<a@near.test> to=<c@mx.test>: hm" in record.getMessage()
+               for record in caplog.records), caplog.text
 
 
 def test_discard_and_redirect(tmp_path: Path) -> None:

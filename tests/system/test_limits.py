@@ -49,7 +49,7 @@ def test_connections_are_counted_over_all_processes_and_released_by_the_dead(sui
     with ExitStack() as stack:
         said = [greeting(suite, stack) for _ in range(LIMIT + 2)]
         assert [line[:3] for line in said] == ["220"] * LIMIT + ["421"] * 2
-        assert re.fullmatch(r"421 4\.7\.0 \S+ Error: too many connections from localhost\[127\.0\.0\.1\]\r\n", said[-1])
+        assert re.fullmatch(r"421 4\.7\.0 \S+ Error: too many connections from 127\.0\.0\.1\r\n", said[-1])
         assert f"warning: Connection concurrency limit exceeded: {LIMIT + 1} from localhost[127.0.0.1] for service " \
                f"{suite.ports['smtp']}" in suite.log()
         before = processes(suite, smtpd)

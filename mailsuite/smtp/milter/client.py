@@ -237,7 +237,7 @@ class Milter:
         assert self._reader is not None
         octets = await self._reader.read(READ)
         if not octets:
-            raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+            raise ConnectionError("Application error")      # Postfix's word for an end where none may be
         self._session.feed(octets)
 
     async def _answer(self, event: str, wait_s: float) -> Answer:

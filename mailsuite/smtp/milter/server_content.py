@@ -163,7 +163,7 @@ def decided(intake: "Intake", answer: Answer | None, where: str, *, soft_bounce:
             say("hold", HOLD)
         return Inspection([Quarantine(HOLD)])
     reply = answer.reply
-    say("reject", reply[4:].replace("\n", " "))
+    say("reject", reply[4:].replace("\n", "??"))        # the line ends that a milter sends, as the log shows them
     if soft_bounce:
         reply = soften(reply)
     status, text = split_status(reply.partition("\n")[0][4:], f"{reply[0]}.7.1")
