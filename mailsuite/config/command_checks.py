@@ -94,8 +94,8 @@ def _in_range(settings: "Settings", name: str) -> None:
 
 
 def _check_accounts(written: Mapping[str, str], file: str) -> None:
-    """default_privs, mail_owner, setgid_group exist, and commands of aliases never run as root. Who runs a suite of their
-    own as root may own its queue."""
+    """default_privs, mail_owner, setgid_group exist, and commands of aliases never run as root. Who runs a suite of
+    their own as root may own its queue."""
     for name in ("default_privs", "mail_owner"):
         if name in written:
             try:

@@ -125,8 +125,8 @@ def test_a_missing_main_cf_is_one_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("line", "fatal", "warning"), [
     ("mydomain =", "bad string length 0 < 1: mydomain = ", ""),
     ("default_verp_delimiters = +", "bad string length 1 < 2: default_verp_delimiters = +", ""),
-    ("default_verp_delimiters = +x", "file DIR/main.cf: parameters default_verp_delimiters and verp_delimiter_filter: bad "
-     "second VERP delimiter character", ""),
+    ("default_verp_delimiters = +x", "file DIR/main.cf: parameters default_verp_delimiters and verp_delimiter_filter: "
+     "bad second VERP delimiter character", ""),
     ("syslog_facility = foo", "file DIR/main.cf: parameter syslog_facility: unrecognized value: foo", ""),
     ("syslog_name = ${x", "dictionary mail_dict: macro processing error", 'truncated macro reference: "${x"'),
     ("inet_protocols = foo", 'unknown inet_protocols value "foo" in "foo"', ""),

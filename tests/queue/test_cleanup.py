@@ -149,7 +149,7 @@ def test_who_is_named_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     world = World(tmp_path, header_checks=table(tmp_path, Subject_x="WARN hm"), canonical_maps="inline:{{b@mx.test = "
                   "c@mx.test}, {a@far.test = a@near.test}}", virtual_alias_maps="inline:{{c@mx.test = d@mx.test}}")
     put(world, FULL + b"Subject: x\n\nb\n")
-    assert any("Subject: x from local; from=<a@near.test> to=<c@mx.test>: hm" in record.getMessage()
+    assert any("Subject: x from c.test[192.0.2.1]; from=<a@near.test> to=<c@mx.test> proto=" in record.getMessage()
                for record in caplog.records), caplog.text
 
 

@@ -1,6 +1,7 @@
 """A milter's own reply ("550 5.7.1 text") as a reply of ours.
 
     read_reply_text("550-5.7.1 a\\r\\n550 5.7.1 b%%") -> "550 5.7.1 a\\n550 5.7.1 b%"
+    logged("550 5.7.1 a\\n550 5.7.1 b%") -> "550-5.7.1 a??550 5.7.1 b%"     as Postfix logs what it got
 
 Each line is a code of 4xx or 5xx, the same in all; perhaps an enhanced status of the same class; and text. A percent
 sign comes doubled (libmilter's smfi_setreply). What the client must not get from a milter, line ends of its own and
@@ -32,3 +33,9 @@ def read_reply_text(text: str) -> str:
             raise MalformedReply(f"malformed reply: {text[:200]}")
         out.append(f"{line[:3]} {_CONTROL.sub('?', line[4:])}")
     return "\n".join(out)
+
+
+def logged(reply: str) -> str:
+    """A reply on one line of the log."""
+    *lines, last = reply.split("\n")
+    return "".join(f"{line[:3]}-{line[4:]}??" for line in lines) + last

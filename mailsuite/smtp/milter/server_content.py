@@ -31,6 +31,7 @@ from mailsuite.queue.inspection import (
 )
 from mailsuite.queue.refused import Refused
 from mailsuite.smtp.milter.client import Milter
+from mailsuite.smtp.milter.reply_text import logged
 from mailsuite.smtp.milter.session import Act, Answer
 from mailsuite.smtp.milter.syntax import Kind, Reply
 from mailsuite.smtp.reply import soften, split_status
@@ -163,7 +164,7 @@ def decided(intake: "Intake", answer: Answer | None, where: str, *, soft_bounce:
             say("hold", HOLD)
         return Inspection([Quarantine(HOLD)])
     reply = answer.reply
-    say("reject", reply[4:].replace("\n", "??"))        # the line ends that a milter sends, as the log shows them
+    say("reject", logged(reply)[4:])
     if soft_bounce:
         reply = soften(reply)
     status, text = split_status(reply.partition("\n")[0][4:], f"{reply[0]}.7.1")

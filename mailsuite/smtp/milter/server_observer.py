@@ -21,6 +21,7 @@ from mailsuite.smtp.log_lines import log_decision
 from mailsuite.smtp.milter import params
 from mailsuite.smtp.milter.client import Milter
 from mailsuite.smtp.milter.macros import refused_macros, smtp_macros
+from mailsuite.smtp.milter.reply_text import logged
 from mailsuite.smtp.milter.server_content import DISCARD, HOLD, ContentMilter
 from mailsuite.smtp.milter.session import Act, Answer
 from mailsuite.smtp.milter.settings import MilterOptions, MilterSpec, read_milters
@@ -197,7 +198,7 @@ class SmtpMilters(Observer):
             facts.treatment.hold = HOLD
             log_decision(facts, "milter-hold", HOLD)
             return ""
-        log_decision(facts, "milter-reject", answer.reply)
+        log_decision(facts, "milter-reject", logged(answer.reply))
         return answer.reply
 
     async def _resolved(self, kind: str, sender: str, address: str) -> dict[str, str]:

@@ -33,7 +33,6 @@ DIFFERENT = {
     "replies/at header shutdown": "Postfix answers 250 and loses the message", "replies/at eoh shutdown": "as above",
     "replies/at body shutdown": "as above", "replies/at eom shutdown": "as above",
     "replies/unknown accept": "Postfix's smtpd panics", "replies/unknown discard": "one ABORT more, harmless",
-    "replies/texts multi": "lines are separated by a blank in the log", "replies/text at the end multi": "as above",
     "replies/texts bare lf": "Postfix lets a milter put a second reply into the dialogue",
     "replies/texts controls": "control characters do not reach the client",
     "replies/texts mixed": "a reply whose lines differ in code is refused",
