@@ -120,7 +120,8 @@ def main() -> int:
     parser.add_argument("--pause", type=float, default=0.2, help="seconds between two messages of a sender")
     args = parser.parse_args()
     far = FarEnd(free_port(), PLAN)
-    with far, open_world(far.port, prefix="mailsuite-soak.") as world:
+    # A process that becomes busy in the middle would have more memory of its own from then on, once.
+    with far, open_world(far.port, "huge_pages_after=0", prefix="mailsuite-soak.") as world:
         world.suite.start()
         account, ledger, watch = soak(world, far, minutes=args.minutes, pause_s=args.pause)
         log = world.suite.log()
