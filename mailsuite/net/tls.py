@@ -278,15 +278,18 @@ def smtpd_tls(settings: "Settings") -> ServerSpec:
     if must:
         exclude += " " + settings.text("smtpd_tls_mandatory_exclude_ciphers")
     require = must and _yes(settings.text("smtpd_tls_req_ccert"))
+    asks = require or _yes(settings.text("smtpd_tls_ask_ccert"))
     chains = tuple(_words(settings.text("smtpd_tls_chain_files")))
     return ServerSpec(
         pairs=() if chains else tuple(certificate_pairs(settings, "smtpd")),
         chain_files=chains,
         protocols=protocols.parse_protocols(settings.text(f"smtpd_tls_{kind}protocols")),
-        cipher_list=postfix_ciphers(settings, settings.text(f"smtpd_tls_{kind}ciphers"), exclude),
+        # Old clients, and those that look at no certificate, are better off with any TLS than with none.
+        cipher_list=postfix_ciphers(settings, settings.text(f"smtpd_tls_{kind}ciphers"), exclude)
+        + (":!aNULL" if asks else "") + ":@SECLEVEL=0",
         prefer_server_ciphers=_yes(settings.text("tls_preempt_cipherlist")),
         ca_file=settings.text("smtpd_tls_CAfile"), ca_path=settings.text("smtpd_tls_CApath"),
-        ask=require or _yes(settings.text("smtpd_tls_ask_ccert")), require=require, options=Options.of(settings))
+        ask=asks, require=require, options=Options.of(settings))
 
 
 def certificate_pairs(settings: "Settings", side: str) -> list[Pair]:

@@ -2,6 +2,7 @@
 
 import datetime
 import ssl
+import warnings
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,31 @@ def test_bad_words() -> None:
             call()
     assert smtp_tls(Settings.of({}), "secure").cipher_list.endswith(":!aNULL:@SECLEVEL=1")
     assert smtp_tls(Settings.of({}), "may").cipher_list.endswith(":@SECLEVEL=0")
+
+
+@pytest.mark.parametrize(("version", "ciphers"), [
+    (ssl.TLSVersion.TLSv1_1, "DEFAULT:@SECLEVEL=0"), (ssl.TLSVersion.TLSv1_2, "AECDH:@SECLEVEL=0"),
+])
+def test_old_clients_may_encrypt(certificates: Certificates, version: ssl.TLSVersion, ciphers: str) -> None:
+    """As with Postfix, whose security level is 0 where TLS is better than none."""
+    settings = Settings.of({"smtpd_tls_security_level": "may", "smtpd_tls_cert_file": str(certificates.chain),
+                            "smtpd_tls_key_file": str(certificates.key)})
+    server = ServerTls(smtpd_tls(settings))
+    server.load()
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+    client.set_ciphers(ciphers)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        client.minimum_version = client.maximum_version = version
+    context = server.context()
+    assert context is not None
+    assert handshake(context, client, "mx.example.test")[0].version() == version.name.replace("_", ".")
+
+
+def test_client_certificates_want_one_of_the_server() -> None:
+    settings = Settings.of({"smtpd_tls_security_level": "may", "smtpd_tls_ask_ccert": "yes"})
+    assert smtpd_tls(settings).cipher_list.endswith(":!aNULL:@SECLEVEL=0")
 
 
 def test_options_of_openssl(certificates: Certificates) -> None:
