@@ -8,8 +8,8 @@ from mailsuite.check.finding import Finding, error, note, warning
 from mailsuite.check.site import Site
 from mailsuite.config.dovecot import DovecotSettings
 
-OBEYED = frozenset({"acl", "imap_acl", "imap_quota", "imap_zlib", "last_login", "mail_compress", "mail_log", "notify",
-                    "quota", "trash", "zlib"})
+OBEYED = frozenset({"acl", "imap_acl", "imap_quota", "imap_zlib", "last_login", "listescape", "mail_compress",
+                    "mail_log", "notify", "quota", "trash", "zlib"})
 PACKED = ("gz", "bz2")
 PROTOCOLS = ("imap", "pop3", "lmtp", "lda")
 # What users or the administrator miss.
@@ -20,7 +20,6 @@ _MISSED = {
     "mail_crypt": "messages that Dovecot stored encrypted cannot be read here; new ones are stored in the clear",
     "mail_crypt_acl": "messages that Dovecot stored encrypted cannot be read here",
     "lazy_expunge": "what clients expunge is gone at once",
-    "listescape": "names of folders stand on disk as they are",
     "mailbox_alias": "mailbox_alias_* have no effect",
     "pop3_migration": "POP3 clients fetch again what they had from the old server",
     "replication": "nothing is copied to another server",

@@ -85,8 +85,12 @@ class Naming:
     """separator: between parts in the protocol; "" for the store's own. reserved: parts the store needs itself."""
 
     def __init__(self, own: str, separator: str = "", prefix: str = "", reserved: re.Pattern[str] | None = None, *,
-                 inbox: bool = True, others: bool = False) -> None:
-        """inbox: the user's INBOX is here. others: another user's is."""
+                 inbox: bool = True, others: bool = False, escape: str = "") -> None:
+        """inbox: the user's INBOX is here. others: another user's is. escape: one character, with which parts are
+        written that could not stand on disk as they are (the listescape plugin); "": such names are refused."""
+        self._escape = escape
+        self._escaped = re.compile("[" + re.escape(f"{escape}{own}/") + "]") if escape else None
+        self._unescaped = re.compile(re.escape(escape) + "([2-6][0-9A-Fa-f]|7[0-9A-Ea-e])") if escape else None
         self.own, self.separator, self.prefix, self._reserved = own, separator or own, prefix, reserved
         self._inbox, self._others = inbox, others
         self.root_name = "INBOX" if inbox else prefix.removesuffix(self.separator)
@@ -116,16 +120,28 @@ class Naming:
         if name.endswith(sep):
             name = name[: -len(sep)]
         self._check(name)
-        parts = name.split(sep)
+        parts = self.stored(name.split(sep))
         if parts[0].upper() == "INBOX" and not self.prefix:
             parts[0] = "INBOX"
         return tuple(parts)
+
+    def stored(self, parts: list[str]) -> list[str]:
+        """Parts of a name as they stand on disk: "a.b" is "a\\2eb" in a Maildir++."""
+        if self._escaped is None:
+            return parts
+        parts = [self._escaped.sub(self._hex, part) for part in parts]
+        if parts[0].startswith("~"):
+            parts[0] = f"{self._escape}7e{parts[0][1:]}"
+        return parts
+
+    def _hex(self, char: re.Match[str]) -> str:
+        return f"{self._escape}{ord(char[0]):02x}"
 
     def _check(self, name: str) -> None:
         sep = self.separator
         if not name:
             raise _bad("Name is empty")
-        if name.startswith("~"):
+        if name.startswith("~") and not self._escape:
             raise _bad("Begins with '~'")
         if name.startswith(sep):
             raise _bad("Begins with hierarchy separator")
@@ -133,9 +149,9 @@ class Naming:
             raise _bad("Has adjacent hierarchy separators")
         if name.endswith(sep):
             raise _bad("Ends with hierarchy separator")
-        if sep != "/" and "/" in name:
+        if sep != "/" and "/" in name and not self._escape:
             raise _bad("Name must not have '/' characters")
-        if self.own != sep and self.own in name:
+        if self.own != sep and self.own in name and not self._escape:
             raise InvalidName(f"Character not allowed in mailbox name: '{self.own}'")
         parts = name.split(sep)
         if self.own == "/":
@@ -144,9 +160,14 @@ class Naming:
                     raise _bad(f"Contains '{part}' part")
         if self._reserved is not None and any(map(self._reserved.fullmatch, parts)):
             raise _bad("Contains reserved name")
-        if any(len(part) > MAX_PART for part in parts) or (self.own == "." and len(name) > MAX_PART - 1):
+        parts = self.stored(parts)
+        if any(len(part) > MAX_PART for part in parts) or (self.own == "." and len(".".join(parts)) > MAX_PART - 1):
             raise InvalidName("Mailbox name too long")
 
     def name(self, parts: Parts) -> str:
         """As clients spell it."""
-        return self.root_name if parts == INBOX else self.prefix + self.separator.join(parts)
+        if parts == INBOX:
+            return self.root_name
+        if self._unescaped is not None:
+            parts = tuple(self._unescaped.sub(lambda code: chr(int(code[1], 16)), part) for part in parts)
+        return self.prefix + self.separator.join(parts)

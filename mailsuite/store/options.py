@@ -75,6 +75,7 @@ class StoreOptions:
     server_comment: str = ""
     server_admin: str = ""
     fulltext: FullTextOptions = FullTextOptions()
+    escape: str = ""                # the listescape plugin: the character that stands before an octet in hexadecimal
     unpacks: bool = False           # the zlib plugin: files of a Maildir may be compressed
     pack: str = ""                  # zlib_save: "gz" or "bz2", how new ones are stored
     pack_level: int = 0             # zlib_save_level; 0: the format's usual one
@@ -103,7 +104,13 @@ class StoreOptions:
             server_admin=_text(settings.text, "mail_server_admin", ""),
             attribute_dict=_text(settings.text, "mail_attribute_dict", "") or
             (ATTRIBUTES if _text(settings.text, "imap_extensions", "") == "all" else ""),
-            fulltext=FullTextOptions.of(settings.plugin), **_packing(settings))
+            fulltext=FullTextOptions.of(settings.plugin), **_packing(settings), escape=_escape(settings))
+
+
+def _escape(settings: Settings) -> str:
+    if "listescape" not in _text(settings.text, "mail_plugins", "").split():
+        return ""
+    return settings.plugin.get("listescape_char", "")[:1] or "\\"
 
 
 def _packing(settings: Settings) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class StoreBase:
         self.user, self._location, self._options, self.quota = user, location, options, quota
         self._layout = make_layout(location)
         self._naming = Naming(self._layout.own, options.separator, options.prefix, self._layout.reserved,
-                              inbox=options.inbox, others=options.kind == "shared")
+                              inbox=options.inbox, others=options.kind == "shared", escape=options.escape)
         self._acl, self._keeper = acl, keeper
         if options.kind == "private":
             with file_errors():
@@ -75,7 +75,7 @@ class StoreBase:
             acl.attach(self)
 
     def _rule_parts(self, rule: MailboxRule) -> Parts:
-        parts = tuple(rule.name.split(self._naming.separator))
+        parts = tuple(self._naming.stored(rule.name.split(self._naming.separator)))
         return INBOX if len(parts) == 1 and parts[0].upper() == "INBOX" and self._options.inbox else parts
 
     @property
@@ -105,6 +105,8 @@ class StoreBase:
 
     @property
     def unusable(self) -> frozenset[str]:
+        if self._options.escape:
+            return frozenset((self._naming.separator,))
         return frozenset((self._naming.separator, self._naming.own, "/"))
 
     # --- index and full text ------------------------------------------------------------------------------------------
