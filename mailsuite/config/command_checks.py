@@ -32,7 +32,8 @@ TEXTS = ("syslog_facility", "myhostname", "mydomain", "mail_name", "syslog_name"
 LEAST: Mapping[str, int] = {
     "max_use": 1, "line_length_limit": 512, "hash_queue_depth": 1, "header_size_limit": 1, "mime_nesting_limit": 1,
     "default_process_limit": 1}
-MOST: Mapping[str, int] = {"delay_logging_resolution_limit": 6}
+# Of hash_queue_depth ours: names of queue files are not longer.
+MOST: Mapping[str, int] = {"delay_logging_resolution_limit": 6, "hash_queue_depth": 16}
 _LABEL = re.compile(r"[^A-Za-z0-9_.\-]")
 
 

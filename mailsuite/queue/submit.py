@@ -85,7 +85,7 @@ class Draft:
 
     def write(self, octets: bytes) -> None:
         """Content, LF line ends. Raises SubmitError, TooBig."""
-        if self._limit and self._writer.size + len(octets) > self._limit:
+        if 0 < self._limit < self._writer.size + len(octets):      # below 0: none, as for Postfix's sendmail
             raise TooBig("message file too big")
         try:
             self._writer.add(octets)

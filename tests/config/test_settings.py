@@ -140,6 +140,7 @@ def test_a_missing_main_cf_is_one_error(tmp_path: Path) -> None:
     ("mail_owner = no+one", "file DIR/main.cf: parameter mail_owner: unknown user name value: no+one", ""),
     ("setgid_group = no+one", "file DIR/main.cf: parameter setgid_group: unknown group name: no+one", ""),
     ("default_privs = root", "file DIR/main.cf: parameter default_privs: user root has privileged user ID", ""),
+    ("hash_queue_depth = 99", "invalid hash_queue_depth parameter value 99 > 16", ""),
     ("max_use = 0", "invalid max_use parameter value 0 < 1", ""),
     ("delay_logging_resolution_limit = 7", "invalid delay_logging_resolution_limit parameter value 7 > 6", ""),
 ])
