@@ -242,14 +242,15 @@ def test_a_server_that_dies_and_comes_back(site: Site, caplog: pytest.LogCapture
     site.server.start()
     assert asyncio.run(maps.find("user")) == "U"            # its connections are dead: made anew, nobody notices
     site.server.kill()
+    began = time.monotonic()
     with caplog.at_level(logging.WARNING, "mailsuite"):
         for _ in range(3):
             with pytest.raises(TemporaryError):
                 asyncio.run(maps.find("user"))
     assert f"connect to {site.kind} server 127.0.0.1:{site.server.port}" in caplog.text
     assert caplog.text.count(f"{spec} lookup error for \"user\"") == 3
-    # It is left alone for a while.
-    assert len([line for line in caplog.messages if line.startswith("connect to")]) < 3
+    # It is left alone for a while: retry_interval, and a busy machine may take longer for three lookups.
+    assert len([line for line in caplog.messages if line.startswith("connect to")]) < 3 + int(time.monotonic() - began)
     site.server.start()
     wait_for(lambda: _answers(maps.find("user")))
 
