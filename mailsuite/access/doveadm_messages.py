@@ -140,7 +140,7 @@ def expunge(run: Run) -> None:
     query = Query(run.arguments, run.store.separator)
     query.must_name_mailboxes("expunge")
     emptied = []
-    for selected, uids in found(run, query, read_only=False):
+    for selected, uids in found(run, query, read_only=False, missing="Syncing mailbox '{}' failed"):
         if uids:
             with _caught(run, selected):
                 selected.mailbox.remove(uids)

@@ -3,7 +3,6 @@
 Exit statuses are doveadm's: 64 a wrong argument, 65 exists or not allowed, 68 not found, 75 anything else.
 """
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
@@ -31,7 +30,6 @@ _STATUS: Mapping[type[MailError], int] = {
     NoSuchMailbox: EX_NOTFOUND, MailboxExists: EX_DATAERR, InvalidName: EX_USAGE, NotPossible: EX_DATAERR,
     Refused: EX_DATAERR, BadEncoding: EX_DATAERR, NotSelectable: EX_DATAERR, NoPermission: EX_NOPERM,
     OverQuota: EX_CANTCREAT}
-_DOT = re.compile(r"Invalid mailbox name: Name must not have '(.)' characters")
 
 
 class Failed(Exception):
@@ -50,8 +48,6 @@ def status_of(error: MailError) -> int:
 def reason(error: MailError) -> str:
     """An error as doveadm words it."""
     text = error.public
-    if (match := _DOT.fullmatch(text)) is not None:
-        return f"Character not allowed in mailbox name: '{match[1]}'"
     return f"Internal error: {error.detail}" if text.startswith("Internal error occurred") and error.detail else text
 
 
