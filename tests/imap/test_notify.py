@@ -9,7 +9,7 @@ import pytest
 
 from mailsuite.access.watching import Watched, Watching
 from mailsuite.imap import notify_server
-from mailsuite.imap.server import Handler
+from mailsuite.imap.server_connection import Handler
 from mailsuite.store.watch import CREATED, GONE, LOST, Event, Inotify
 from tests.support.mail_sessions import ImapServer, Settings
 

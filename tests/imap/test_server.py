@@ -1,4 +1,4 @@
-"""imap/server.py: what one session may not do to others, and how sessions end."""
+"""imap/server_connection.py, server.py: what one session may not do to others, and how sessions end."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ from mailsuite.imap import commands
 from mailsuite.imap.commands import Entry
 from mailsuite.imap.commands.context import Context
 from mailsuite.imap.reply import OK, Reply
-from mailsuite.imap.server import Handler
+from mailsuite.imap.server_connection import Handler
 from mailsuite.store.maildir.append import MaildirAppend
 from tests.support.mail_sessions import ImapServer, Settings
 

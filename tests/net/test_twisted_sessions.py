@@ -23,7 +23,7 @@ from twisted.mail.pop3 import AdvancedPOP3Client
 from mailsuite.access.user_mail import UserMail
 from mailsuite.config.dovecot import DovecotSettings
 from mailsuite.config.settings import Settings
-from mailsuite.imap import server as imap_server
+from mailsuite.imap.server_connection import Handler as ImapHandler
 from mailsuite.imap.params import Params as ImapParams
 from mailsuite.net.service import ServiceContext
 from mailsuite.net.twisted import SessionFactory
@@ -67,7 +67,7 @@ class Imap(protocol.ClientFactory):
 
 async def imap_part(mail):
     greeting = b"* PREAUTH [CAPABILITY IMAP4rev1] ready\r\n"
-    port = listen(lambda peer: imap_server.Handler(mail, ImapParams.of(dovecot), greeting, ""))
+    port = listen(lambda peer: ImapHandler(mail, ImapParams.of(dovecot), greeting, ""))
     client = await connect(port, Imap())
     await client.greeted
     await client.create("Sent")
