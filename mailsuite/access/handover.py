@@ -11,6 +11,8 @@ had already sent behind its login.
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from operator import itemgetter
 
 from mailsuite.base.dialogue import Peer, TlsInfo
 
@@ -53,27 +55,24 @@ class HandOver:
     @classmethod
     def from_message(cls, message: Mapping[str, object]) -> "HandOver":
         """The reverse of to_message. Raises KeyError, TypeError, ValueError for what is none."""
-        tls = message["tls"]
-        return cls(
-            protocol=_text(message, "protocol"), user=_text(message, "user"),
-            tag=_text(message, "tag").encode("latin-1"), octets=_text(message, "octets").encode("latin-1"),
-            session_id=_text(message, "session_id"),
-            mechanism=_text(message, "mechanism"), capability_asked=bool(message["capability_asked"]),
-            secured=bool(message["secured"]), utf8=bool(message["utf8"]),
-            way_back=_text(message, "way_back"),
-            peer=_peer(message["peer"]), tls=None if tls is None else _tls(tls))
+        protocol, user, tag, octets, session_id, mechanism, way_back = texts = _TEXTS(message)
+        for text in texts:
+            if type(text) is not str:
+                raise ValueError("no text")
+        asked, secured, utf8, peer, tls = _OTHERS(message)
+        return cls(protocol, user, tag.encode("latin-1"), octets.encode("latin-1") if octets else b"", _peer(peer),
+                   None if tls is None else _tls(tls), session_id, mechanism, bool(asked), bool(secured), bool(utf8),
+                   way_back)
 
 
+_TEXTS = itemgetter("protocol", "user", "tag", "octets", "session_id", "mechanism", "way_back")
+_OTHERS = itemgetter("capability_asked", "secured", "utf8", "peer", "tls")
+
+
+@lru_cache(maxsize=4096)
 def share_of(user: str, workers: int) -> int:
     """Which of the workers of some rights has this user: all sessions of a user meet in one process."""
     return zlib.crc32(user.encode("utf-8", "surrogateescape")) % workers
-
-
-def _text(message: Mapping[str, object], name: str) -> str:
-    value = message[name]
-    if not isinstance(value, str):
-        raise ValueError(f"{name} is no text")
-    return value
 
 
 def _peer(value: object) -> Peer:

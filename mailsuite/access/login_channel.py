@@ -23,7 +23,6 @@ from typing import Any
 from mailsuite.access.login_questions import Why
 from mailsuite.net import packets
 
-AT_ONCE = 32                     # packets between two looks at the event loop
 LATE_S = 0.02                    # how long an answer that nobody hurries for may wait for others...
 LATE_MOST = 200                  # ...or for so many
 UNSENT_LIMIT = 10_000            # answers that a login process does not read; more end its channel
@@ -42,8 +41,7 @@ class Entry:
 
     def accepted(self, pid: int, *, late: bool = False) -> None:
         """It belongs to process pid now. late: all that hangs on it is a line in the log and a descriptor."""
-        answer = self._channel.answer_late if late else self._channel.answer
-        answer({"n": self._number, "pid": pid})
+        (self._channel.answer_late if late else self._channel.answer)({"n": self._number, "pid": pid})
 
     def refused(self, why: Why, text: str = "") -> None:
         """The connection stays the login's; what came of its descriptors is closed."""
@@ -70,30 +68,27 @@ class LoginChannel:
                  closed: Callable[[], None] = lambda: None) -> None:
         self._sock, self._take, self._on_close = sock, take, closed
         self._unsent: deque[tuple[bytes, list[int]]] = deque()
-        self._late: list[bytes] = []
+        self._late: list[Mapping[str, Any]] = []
         self._loop = asyncio.get_running_loop()
         sock.setblocking(False)
         self._loop.add_reader(sock.fileno(), self._readable)
 
     def _readable(self) -> None:
-        for _ in range(AT_ONCE):
-            try:
-                found, fds = packets.receive(self._sock)
-            except BlockingIOError:
-                return
-            except OSError:
-                found, fds = None, []
-            if found is None or len(found) != 1:
-                packets.close_all(fds)
-                self.close()
-                return
-            self._take(Entry(self, found[0], fds))
-            if self._sock.fileno() < 0:
-                return
+        try:
+            found, fds = packets.receive(self._sock)        # the loop calls again while there is more
+        except BlockingIOError:
+            return
+        except OSError:
+            found, fds = None, []
+        if found is None or len(found) != 1:
+            packets.close_all(fds)
+            self.close()
+            return
+        self._take(Entry(self, found[0], fds))
 
     def answer_late(self, message: Mapping[str, Any]) -> None:
         """As `answer`, together with others: the login process need not wake for each."""
-        self._late.append(packets.encode(message))
+        self._late.append(message)
         if len(self._late) == 1:
             self._loop.call_later(LATE_S, self.flush)
         elif len(self._late) >= LATE_MOST:
@@ -103,7 +98,7 @@ class LoginChannel:
         """Say now what could wait."""
         late, self._late = self._late, []
         if late:
-            self._send(packets.together(late) if len(late) > 1 else late[0], [])
+            self._send(packets.encode(late if len(late) > 1 else late[0]), [])
 
     def answer(self, message: Mapping[str, Any], fd: int = -1) -> None:
         """Who is gone needs none. fd is closed here."""

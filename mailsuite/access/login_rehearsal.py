@@ -56,7 +56,7 @@ async def _play(world: UserWorld, protocol: str) -> None:
         with logins.counted(user, handover, told=True), socket.socket(fileno=fd) as sock:
             sock.setblocking(False)
             settings = world.dovecot.for_protocol(handover.protocol)
-            with suppress(MailError), world.user(UserMail.key(user, settings), lambda: UserMail(user, settings)):
+            with suppress(MailError), UserMail.of(user, settings, world):
                 sock.send(b"+OK\r\n")
         served.set_result(None)
 

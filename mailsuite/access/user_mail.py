@@ -1,6 +1,6 @@
 """One user's mail in this process, as all IMAP and POP3 sessions of the user share it.
 
-    with world.user(UserMail.key(user, settings), lambda: UserMail(user, settings)) as mail:
+    with UserMail.of(user, settings, world) as mail:
         await mail.ready()                          finds out that there can be a store, mail.store opens it
         store = await mail.opened()                 opens the store in a thread, for the first session
         result = await mail.run(mailbox.status)     any blocking call
@@ -33,6 +33,7 @@ from mailsuite.store.options import MailboxRule, StoreOptions
 from mailsuite.store.watch import POLL_S, Event
 
 if TYPE_CHECKING:
+    from mailsuite.access.world import UserWorld
     from mailsuite.config.dovecot import DovecotSettings
     from mailsuite.imap.commands.url_content import Asker
 
@@ -40,6 +41,7 @@ T = TypeVar("T")
 log = access_logger("imap")
 LINGER_S = 60.0         # how long a store stays open without a session
 LINGERING = 50          # how many do
+_RIGHTS = "acl_user", "acl_groups", "master_user"
 
 
 _closing: dict[str, Job[None]] = {}
@@ -49,31 +51,37 @@ _lingering: "dict[str, tuple[UserMail, asyncio.TimerHandle]]" = {}
 def get_ready(settings: "DovecotSettings") -> None:
     """Work out what the settings say for all users. What the access service knows its workers need not find out."""
     with contextlib.suppress(ConfigError):          # told when a session needs it
-        _expiring(settings, _options(settings))
-        _has_quotas(settings)
-        is_simple(settings)
+        _expiring(settings)
+        _is_plain(settings)
 
 
 class UserMail:
     """location: of the user's mail. modseqs: mailboxes in which a client has asked for MODSEQs (CONDSTORE)."""
 
-    def __init__(self, user: UserInfo, settings: "DovecotSettings") -> None:
-        self.user, self.location = user, location_of(user, settings)
-        self._key, self._settings = self.key(user, settings), settings
-        self.options = _options(settings)
-        self._expiring = _expiring(settings, self.options)
+    def __init__(self, user: UserInfo, settings: "DovecotSettings", location: str = "", key: str = "") -> None:
+        """location, key: as location_of and key have them, where they are known."""
+        self.user, self.location = user, location or location_of(user, settings)
+        self._key, self._settings = key or _key(user, self.location), settings
+        self.options, self._expiring = _expiring(settings)
         self._making = threading.Lock()
         self.modseqs: set[str] = set()
         self.pop3_locked = False                # pop3_lock_session: a session has the mailbox
         self._store: MailStore | None = None
-        self._opening: asyncio.Lock = asyncio.Lock()
+        self._opening: asyncio.Lock | None = None           # who opens the store has it
         self._watchers: dict[int, _Watcher] = {}
 
     @staticmethod
     def key(user: UserInfo, settings: "DovecotSettings") -> str:
         """What sessions must agree in to share one store."""
-        rights = [user.fields.get(name, "") for name in ("acl_user", "acl_groups", "master_user")]
-        return "\0".join((user.user, user.home, location_of(user, settings), *filter(None, rights)))
+        return _key(user, location_of(user, settings))
+
+    @classmethod
+    def of(cls, user: UserInfo, settings: "DovecotSettings",
+           world: "UserWorld") -> "contextlib.AbstractContextManager[UserMail]":
+        """That of all the user's sessions in this process."""
+        location = location_of(user, settings)
+        key = _key(user, location)
+        return world.user(key, partial(cls, user, settings, location, key))
 
     @property
     def store(self) -> MailStore:
@@ -92,16 +100,17 @@ class UserMail:
     async def ready(self) -> None:
         """As `opened`, for who may never need the store: a Maildir's is made by the first command that looks at mail.
         Raises MailError."""
-        if self._store is None and not self._opening.locked() and self._key not in _closing and not self._take_over() \
-                and opens_without_files(self.location) and is_simple(self._settings) \
-                and not _has_quotas(self._settings):
-            check_location(self.user.user, home=self.user.home, location=self.location)
+        if self._store is None and self._opening is None and self._key not in _closing \
+                and (self._key not in _lingering or not self._take_over()) \
+                and opens_without_files(self.location) and _is_plain(self._settings):
+            check_location(self.user.user, self.user.home, self.location)
         else:
             await self.opened()
 
     async def opened(self) -> MailStore:
         """The store, opened by the first who asks. Raises MailError."""
         if self._store is None:
+            self._opening = self._opening or asyncio.Lock()
             async with self._opening:
                 if not self._take_over() and self._store is None:
                     before = _closing.get(self._key)
@@ -213,26 +222,32 @@ def _close(store: MailStore) -> None:
     store.close()
 
 
-@lru_cache(maxsize=16)
-def _options(settings: "DovecotSettings") -> StoreOptions:
-    return StoreOptions.of(settings)
+def _key(user: UserInfo, location: str) -> str:
+    """UserMail's."""
+    key, fields = f"{user.user}\0{user.home}\0{location}", user.fields
+    for name in _RIGHTS if fields else ():
+        if right := fields.get(name):
+            key += "\0" + right
+    return key
 
 
 @lru_cache(maxsize=16)
-def _expiring(settings: "DovecotSettings", options: StoreOptions) -> list[tuple[str | None, list[MailboxRule]]]:
-    """Rules with the prefix of their namespace; None: that of INBOX."""
+def _expiring(settings: "DovecotSettings") -> tuple[StoreOptions, list[tuple[str | None, list[MailboxRule]]]]:
+    """A store's options; and rules with the prefix of their namespace, None: that of INBOX."""
+    options = StoreOptions.of(settings)
     found: list[tuple[str | None, list[MailboxRule]]] = [(None, expiring(options.mailboxes))]
     try:
         found += [(spec.prefix, expiring(spec.mailboxes)) for spec in specs_of(settings)
                   if spec.kind == "private" and not spec.inbox]
     except ConfigError:
         pass                                # told when the store is opened
-    return [(prefix, rules) for prefix, rules in found if rules]
+    return options, [(prefix, rules) for prefix, rules in found if rules]
 
 
 @lru_cache(maxsize=16)
-def _has_quotas(settings: "DovecotSettings") -> bool:
-    return has_quotas(settings)
+def _is_plain(settings: "DovecotSettings") -> bool:
+    """Nothing but its location counts for a store."""
+    return is_simple(settings) and not has_quotas(settings)
 
 
 class _Watcher:

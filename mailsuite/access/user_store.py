@@ -59,7 +59,8 @@ def is_simple(settings: "DovecotSettings") -> bool:
 
 def location_of(user: UserInfo, settings: "DovecotSettings", text: str = "") -> str:
     """A location of this user, expanded; by default mail_location."""
-    return _expanded(text or user.mail or _mail_location(settings), user.user, settings.protocol, user.home)
+    return _expanded(text or user.fields.get("mail", "") or _mail_location(settings), user.user, settings.protocol,
+                     user.home)
 
 
 @lru_cache(maxsize=4096)

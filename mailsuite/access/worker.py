@@ -188,8 +188,7 @@ class Worker:
         from mailsuite.access.user_mail import UserMail
 
         user, settings = UserInfo.from_message(message["user"]), self._world.dovecot.for_protocol("imap")
-        with socket.socket(fileno=fds[0]) as sock, self._world.user(
-                UserMail.key(user, settings), lambda: UserMail(user, settings)) as mail:
+        with socket.socket(fileno=fds[0]) as sock, UserMail.of(user, settings, self._world) as mail:
             sock.setblocking(True)
             content = fds[1] if len(fds) > 1 else -1
             with contextlib.suppress(OSError):          # who went away needs no answer
@@ -212,8 +211,8 @@ class Worker:
         from mailsuite.access.user_mail import UserMail
 
         user, settings = UserInfo.from_message(message["user"]), self._world.dovecot.for_protocol("lmtp")
-        with socket.socket(fileno=fds[0]) as sock, closing_fd(fds[1]) as content, self._world.user(
-                UserMail.key(user, settings), lambda: UserMail(user, settings)) as mail:
+        with socket.socket(fileno=fds[0]) as sock, closing_fd(fds[1]) as content, \
+                UserMail.of(user, settings, self._world) as mail:
             sock.setblocking(False)
             answer = await lmtp_delivery.serve(mail, message["deliver"], content, settings)
             with contextlib.suppress(OSError):          # a few octets into an empty buffer
@@ -228,8 +227,7 @@ class Worker:
         from mailsuite.access.user_mail import UserMail
 
         user, settings = UserInfo.from_message(message["user"]), self._world.dovecot.for_protocol("imap")
-        with socket.socket(fileno=fds[0]) as sock, self._world.user(
-                UserMail.key(user, settings), lambda: UserMail(user, settings)) as mail:
+        with socket.socket(fileno=fds[0]) as sock, UserMail.of(user, settings, self._world) as mail:
             await url_service.answer(mail, settings, url_service.UrlRequest.from_message(message["url"]), sock)
 
 

@@ -18,7 +18,8 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mailsuite.access.handover import GRANT, SHARE, HandOver, share_of
@@ -71,6 +72,38 @@ class Link:
         return user
 
 
+class Counted:
+    """One session of this process, from `with` to its end."""
+
+    __slots__ = ("_key", "_logins", "_number", "_told")
+
+    def __init__(self, logins: "WorkerLogins", key: Key, told: list[object] | None) -> None:
+        """told: what the access service is to hear, None: it knows."""
+        self._logins, self._key, self._told = logins, key, told
+        self._number = 0
+
+    def __enter__(self) -> None:
+        logins = self._logins
+        logins.counts[self._key] = logins.counts.get(self._key, 0) + 1
+        number = self._number = logins.last = logins.last + 1
+        if self._told is not None:
+            logins.direct += 1
+            logins.tell_soon([number, *self._told])
+
+    def __exit__(self, *_: object) -> None:
+        logins = self._logins
+        left = logins.counts[self._key] - 1
+        if left:
+            logins.counts[self._key] = left
+        else:
+            del logins.counts[self._key]
+        if self._told is not None:
+            logins.direct -= 1
+            logins.tell_soon([self._number, time.monotonic()])
+            if not logins.direct:
+                logins.report()
+
+
 class WorkerLogins:
     """One worker's."""
 
@@ -79,9 +112,9 @@ class WorkerLogins:
         self._channel, self._world, self._serve, self._pid = channel, world, serve, os.getpid()
         self._links: set[Link] = set()
         self._grants: dict[str, grants.Opened] = {}         # by key: a grant is good once, by whatever link it comes
-        self._counts: dict[Key, int] = {}
+        self.counts: dict[Key, int] = {}
         self._told: list[list[object]] = []                 # not yet
-        self._direct = self._last = 0                       # sessions that came by a link, and the last one's number
+        self.direct = self.last = 0                         # sessions that came by a link, and the last one's number
         self._busy = False
         self._stay = Stay()
         self._waiting: set[asyncio.Task[None]] = set()
@@ -99,8 +132,8 @@ class WorkerLogins:
                 del self._grants[next(iter(self._grants))]
         link = Link(message["protocol"], message["workers"], message["share"], self._grants[key])
         self._links.add(link)
-        self._report()
-        link.channel = LoginChannel(sock, lambda entry: self._take(link, entry), lambda: self._closed(link))
+        self.report()
+        link.channel = LoginChannel(sock, partial(self._take, link), partial(self._closed, link))
 
     def close(self) -> None:
         """No more of them; what could wait is done."""
@@ -111,11 +144,11 @@ class WorkerLogins:
 
     def _closed(self, link: Link) -> None:
         self._links.discard(link)
-        self._report()
+        self.report()
 
-    def _report(self) -> None:
+    def report(self) -> None:
         """While there are links or sessions of theirs, the worker is not idle."""
-        busy = bool(self._links or self._direct)
+        busy = bool(self._links or self.direct)
         if busy != self._busy:
             self._busy = busy
             with contextlib.suppress(OSError):
@@ -149,7 +182,7 @@ class WorkerLogins:
 
     def _most(self, user: UserInfo, handover: HandOver) -> int:
         """mail_max_userip_connections where the user has so many from that address, in this protocol; else 0."""
-        count = self._counts.get(_key(user, handover), 0)
+        count = self.counts.get((user.user, handover.peer.address, handover.protocol), 0)
         if not count or not handover.peer.address:      # a limit of 0 is none
             return 0
         most = self._world.dovecot.for_protocol(handover.protocol).number("mail_max_userip_connections")
@@ -201,30 +234,13 @@ class WorkerLogins:
 
     # --- sessions ---------------------------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def counted(self, user: UserInfo, handover: HandOver, *, told: bool) -> Iterator[None]:
+    def counted(self, user: UserInfo, handover: HandOver, *, told: bool) -> Counted:
         """Around a session. told: the access service does not know of it yet."""
-        key = _key(user, handover)
-        self._counts[key] = self._counts.get(key, 0) + 1
-        number = self._last = self._last + 1
-        if told:
-            self._direct += 1
-            self._tell([number, user.user, handover.protocol, handover.peer.address, handover.session_id,
-                        time.monotonic()])
-        try:
-            yield
-        finally:
-            left = self._counts[key] - 1
-            if left:
-                self._counts[key] = left
-            else:
-                del self._counts[key]
-            if told:
-                self._direct -= 1
-                self._tell([number, time.monotonic()])
-                self._report()
+        name, address, protocol = key = user.user, handover.peer.address, handover.protocol
+        return Counted(self, key, [name, protocol, address, handover.session_id, time.monotonic()] if told else None)
 
-    def _tell(self, row: list[object]) -> None:
+    def tell_soon(self, row: list[object]) -> None:
+        """What the access service is to hear within TELL_S."""
         self._told.append(row)
         if len(self._told) == 1:
             asyncio.get_running_loop().call_later(TELL_S, self.tell)
@@ -237,7 +253,3 @@ class WorkerLogins:
         if told:
             with contextlib.suppress(OSError):
                 self._channel.tell(told)
-
-
-def _key(user: UserInfo, handover: HandOver) -> Key:
-    return user.user, handover.peer.address, handover.protocol

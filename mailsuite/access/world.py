@@ -10,9 +10,9 @@ A worker serves some users of one uid; all sessions of a user meet here. `imap.s
 serve_user owns the socket, returns when the session is over, and ends it when the worker stops (`world.at_stop`).
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar, cast
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 if TYPE_CHECKING:
     from mailsuite.config.dovecot import DovecotSettings
@@ -55,32 +55,60 @@ class UserWorld:
             if name in wanted:
                 goodbye()
 
-    @contextmanager
-    def at_stop(self, goodbye: Callable[[], None], name: str = "") -> Iterator[None]:
+    def at_stop(self, goodbye: Callable[[], None], name: str = "") -> AbstractContextManager[None]:
         """goodbye is called when the worker stops while this lasts, or the session of this name is to end."""
-        self._goodbyes[goodbye] = name
-        try:
-            if self.stopping:
-                goodbye()
-            yield
-        finally:
-            del self._goodbyes[goodbye]
+        return _Lasting(self, self._goodbyes, goodbye, name)
 
-    @contextmanager
-    def user(self, name: str, make: Callable[[], T]) -> Iterator[T]:
+    def user(self, name: str, make: Callable[[], T]) -> AbstractContextManager[T]:
         """The object that all sessions of a user share; `close()` is called on it, if it has one, after the last."""
-        thing, count = self._shared.get(name, (None, 0))
-        if thing is None:
-            thing = make()
-        self._shared[name] = (thing, count + 1)
-        try:
-            yield cast(T, thing)
-        finally:
-            thing, count = self._shared[name]
-            if count > 1:
-                self._shared[name] = (thing, count - 1)
-            else:
-                del self._shared[name]
-                close = getattr(thing, "close", None)
-                if close is not None:
-                    close()
+        return _Shared(self._shared, name, make)
+
+
+# Classes instead of generators: a session comes and goes through each, at a third of the calls.
+
+
+class _Lasting:
+    """at_stop's."""
+
+    __slots__ = ("_goodbye", "_goodbyes", "_name", "_world")
+
+    def __init__(self, world: UserWorld, goodbyes: dict[Callable[[], None], str], goodbye: Callable[[], None],
+                 name: str) -> None:
+        self._world, self._goodbyes, self._goodbye, self._name = world, goodbyes, goodbye, name
+
+    def __enter__(self) -> None:
+        self._goodbyes[self._goodbye] = self._name
+        if self._world.stopping:
+            try:
+                self._goodbye()
+            except BaseException:
+                del self._goodbyes[self._goodbye]
+                raise
+
+    def __exit__(self, *_: object) -> None:
+        del self._goodbyes[self._goodbye]
+
+
+class _Shared(Generic[T]):
+    """user's."""
+
+    __slots__ = ("_all", "_make", "_name")
+
+    def __init__(self, every: dict[str, tuple[object, int]], name: str, make: Callable[[], T]) -> None:
+        self._all, self._name, self._make = every, name, make
+
+    def __enter__(self) -> T:
+        known = self._all.get(self._name)
+        thing, count = (self._make(), 0) if known is None else known
+        self._all[self._name] = thing, count + 1
+        return cast(T, thing)
+
+    def __exit__(self, *_: object) -> None:
+        thing, count = self._all[self._name]
+        if count > 1:
+            self._all[self._name] = thing, count - 1
+            return
+        del self._all[self._name]
+        close = getattr(thing, "close", None)
+        if close is not None:
+            close()

@@ -38,6 +38,7 @@ class Section:
         self._root = root
         self._base = base or {}
         self._texts: dict[str, str] = {}
+        self._words: dict[str, list[str]] = {}
         self._sections: dict[str, list[Section]] = {}
 
     def default(self, name: str) -> str:
@@ -105,7 +106,10 @@ class Section:
 
     def words(self, name: str) -> list[str]:
         """Split at blanks and commas."""
-        return [word for word in re.split(r"[\s,]+", self.text(name)) if word]
+        known = self._words.get(name)
+        if known is None:
+            known = self._words[name] = [word for word in re.split(r"[\s,]+", self.text(name)) if word]
+        return list(known)
 
     def sections(self, type: str) -> "list[Section]":
         """All sections of a type, in order: defaults merged in by name."""
@@ -155,7 +159,9 @@ class DovecotSettings(Section):
         super().__init__(root)
         self.path, self.warnings = path, warnings
         self._layers: dict[tuple[tuple[str, str], ...], DovecotSettings] = {}
+        self._protocols: dict[str, DovecotSettings] = {}        # what each login asks for
         self._facts: dict[str, str] = {}
+        self._protocol = ""
         self._plain: Node = root
         # Trees by the filters in force, shared by all layers: as many as the file makes, however many clients come.
         self._trees: dict[tuple[int, ...], Node] = {}
@@ -208,11 +214,14 @@ class DovecotSettings(Section):
     @property
     def protocol(self) -> str:
         """What for_protocol was asked for, "" on the whole configuration; %s in mail_location."""
-        return self._facts.get("protocol", "")
+        return self._protocol
 
     def for_protocol(self, protocol: str) -> "DovecotSettings":
         """With `protocol NAME { }` laid over. protocol: imap, pop3, lmtp, lda, doveadm, sieve..."""
-        return self._layer(protocol=protocol)
+        found = self._protocols.get(protocol)
+        if found is None:
+            found = self._protocols[protocol] = self._layer(protocol=protocol)
+        return found
 
     def for_connection(self, *, local_ip: str = "", remote_ip: str = "", local_name: str = "") -> "DovecotSettings":
         """With the matching `local`, `remote` and `local_name` sections laid over."""
@@ -230,6 +239,7 @@ class DovecotSettings(Section):
         if layer is None:
             layer = DovecotSettings(self._tree(wanted), self.path, self.warnings)
             layer._facts, layer._plain, layer._trees = wanted, self._plain, self._trees
+            layer._protocol = wanted.get("protocol", "")
             if len(self._layers) > MAX_LAYERS:
                 self._layers.clear()
             self._layers[key] = layer

@@ -81,7 +81,7 @@ async def serve_user(sock: socket.socket, handover: HandOver, user: UserInfo, wo
     settings = world.dovecot.for_protocol("imap")
     params = _params(settings)
     prefix = f"imap({user.user})<{os.getpid()}><{handover.session_id}>"
-    with world.user(UserMail.key(user, settings), lambda: UserMail(user, settings)) as mail:
+    with UserMail.of(user, settings, world) as mail:
         try:
             await mail.ready()
             events = mail_log(settings, logging_to(log, {"prefix": prefix}))

@@ -18,13 +18,14 @@ from mailsuite.base import wire
 INLINE_LIMIT = 60 * 1024         # octets of JSON in one datagram; more goes through a memfd
 MESSAGE_LIMIT = 64 * 1024 * 1024
 FDS_LIMIT = 16
+_SOL_SOCKET, _SCM_RIGHTS, _CLOEXEC = map(int, (socket.SOL_SOCKET, socket.SCM_RIGHTS, socket.MSG_CMSG_CLOEXEC))
 _SPACE = socket.CMSG_SPACE(4 * (FDS_LIMIT + 1))
 
 log = logging.getLogger("mailsuite.net")
 
 
-def encode(packet: Mapping[str, Any]) -> bytes:
-    """A packet's octets, for send_encoded."""
+def encode(packet: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> bytes:
+    """The octets of a packet, or of several as one, for send_encoded."""
     return b"J" + wire.encode(packet)
 
 
@@ -57,12 +58,11 @@ def send_encoded(sock: socket.socket, octets: bytes, fds: list[int]) -> None:
 
 def receive(sock: socket.socket) -> tuple[list[dict[str, Any]] | None, list[int]]:
     """The next packets and their descriptors; (None, []) at the end or when it makes no sense. Raises OSError."""
-    octets, ancillary, _, _ = sock.recvmsg(INLINE_LIMIT + 16, _SPACE, socket.MSG_CMSG_CLOEXEC)
-    fds = array.array("i")
+    octets, ancillary, _, _ = sock.recvmsg(INLINE_LIMIT + 16, _SPACE, _CLOEXEC)
+    found: list[int] = []
     for level, kind, content in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
-    found = list(fds)
+        if level == _SOL_SOCKET and kind == _SCM_RIGHTS:
+            found += array.array("i", content[:len(content) & ~3])
     try:
         if octets[:1] == b"M" and found:
             memory = found.pop(0)

@@ -17,7 +17,6 @@ Limits: HIGH_WATER octets wait to be sent before the protocol is told to pause.
 """
 
 import asyncio
-import contextlib
 import logging
 import select
 import socket
@@ -233,8 +232,10 @@ class PlainTransport(asyncio.Transport):
             log.exception("unforeseen at a connection's end")
         finally:
             if self.shared:
-                with contextlib.suppress(OSError):          # the peer has gone first
+                try:
                     self._sock.shutdown(socket.SHUT_RDWR)
+                except OSError:             # the peer has gone first
+                    pass
             self._sock.close()
 
     def take_socket(self) -> socket.socket:

@@ -179,7 +179,7 @@ async def serve_user(sock: socket.socket, handover: HandOver, user: UserInfo, wo
         # Said before INBOX is opened, which takes its time with many new messages; Dovecot does so as well.
         if not _params(settings).lock_session:
             greeting = _say(sock, GREETING)
-    with world.user(UserMail.key(user, settings), lambda: UserMail(user, settings)) as mail:
+    with UserMail.of(user, settings, world) as mail:
         locked = False
         try:
             params = _params(settings)

@@ -12,6 +12,7 @@ Connects when first asked. Raises: TemporaryError when the service is away or th
 import asyncio
 import contextlib
 from collections.abc import Mapping
+from functools import lru_cache
 
 from mailsuite.base.dialogue import Peer
 from mailsuite.base.errors import TemporaryError
@@ -168,8 +169,9 @@ class AuthMaster:
             answers.put_nowait(["FAIL", number, "reason=connection lost"])
 
 
+@lru_cache(maxsize=1024)
 def granted_user(octets: bytes) -> UserInfo:
-    """What a grant holds. Raises TemporaryError."""
+    """What a grant holds, the same value for the same octets. Raises TemporaryError."""
     words = wire.words(octets.rstrip(b"\n"))
     return user_info(words[0], wire.fields(words[1:]))
 

@@ -29,13 +29,9 @@ def opens_without_files(location: str) -> bool:
     return location.startswith("maildir:")
 
 
-def check_location(user: str, *, home: str, location: str) -> None:
-    """Raise what open_store would for a location that opens_without_files."""
-    _checked(user, home, location)
-
-
 @lru_cache(maxsize=1024)
-def _checked(user: str, home: str, location: str) -> None:
+def check_location(user: str, home: str, location: str) -> None:
+    """Raise what open_store would for a location that opens_without_files."""
     from mailsuite.store.location import parse_location
 
     parse_location(user, home, location)
