@@ -46,7 +46,7 @@ def request_of(case: Case) -> dict[str, Any]:
             "utf8_header": not head.isascii(), "facts": {
                 "client_name": "localhost", "client_address": "127.0.0.1", "client_port": "4711", "helo_name":
                 "client.test", "protocol_name": "ESMTP", "rewrite_context": "remote"}, "recipients": [
-                Recipient(unquote_local(address), original=address, notify=notify, number=number,
+                Recipient(unquote_local(address), original=unquote_local(address), notify=notify, number=number,
                           orcpt=unxtext(rcpt["ORCPT"]) if "ORCPT" in rcpt else f"rfc822;{address}")
                 for number, address in enumerate(case.recipients)]}
 
