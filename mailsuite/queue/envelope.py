@@ -56,8 +56,9 @@ class Handling(Flag):
 class Recipient(Struct, frozen=True, array_like=True):
     """One recipient; as JSON a list.
 
-    address: where it goes now. original: what the client said, unquoted like it, for X-Original-To and orig_to= ("" : the same).
-    orcpt: ORCPT's value "type;address", decoded. number: set by the queue file, names the recipient in reports.
+    address: where it goes now. original: what the client said, unquoted like it, for X-Original-To and
+    orig_to= ("": the same). orcpt: ORCPT's value "type;address", decoded. number: set by the queue file, names the
+    recipient in reports.
     """
 
     address: str
