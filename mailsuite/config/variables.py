@@ -2,6 +2,7 @@
 
     expand_common("%u", user_names("a@b.test"), lambda: values)         the same, without values where none is needed
     expand_variables("maildir:%h/%Ln", {"home": "/home/a", "username": "A"}) -> "maildir:/home/a/a"
+    of_user("maildir:/mail/%Ln")("A@b.test") -> "maildir:/mail/a"      made ready once; None for a text that wants more
     user_variables("a@b.test", service="imap", home="/home/a") -> values with user, username, domain, ...
 
 Grammar: % [-][0][offset.]width modifiers (letter | {long name} | {function:argument} | {if;a;op;b;yes;no}).
@@ -30,6 +31,8 @@ from mailsuite.base.errors import ConfigError
 LETTERS: Mapping[str, str] = {
     "u": "user", "n": "username", "d": "domain", "s": "service", "h": "home", "p": "pid", "l": "lip", "r": "rip",
     "i": "uid", "w": "password", "m": "mech", "c": "secured", "k": "cert", "a": "lport", "b": "rport"}
+_OF_USER: Mapping[str, str] = {"u": "user", "n": "username", "d": "domain", "user": "user", "username": "username",
+                               "domain": "domain"}
 _SHORT = {long: short for short, long in LETTERS.items()}
 _HEAD = re.compile(r"(-?)(0?)(\d*)(?:\.(-?)(\d*))?([LUEXRHNMDT]*)(.)", re.DOTALL)
 _WHOLE = re.compile(r"%([LU]?)(?:([a-z])|\{([a-z_]+)\})")
@@ -93,6 +96,26 @@ def user_names(user: str) -> dict[str, str]:
     """What most texts want to know of a user, for expand_common."""
     username, _, domain = user.partition("@")
     return {"u": user, "user": user, "n": username, "username": username, "d": domain, "domain": domain}
+
+
+@lru_cache(maxsize=512)
+def of_user(text: str) -> Callable[[str], str] | None:
+    """What makes text's value from a user's name, as expand_variables does; None: text wants to know more than that."""
+    pieces = _simple(text)
+    if pieces is None or not all(name in _OF_USER or not name for _, name, _ in pieces):
+        return None
+    if len(pieces) == 2 and not pieces[0][0] and not pieces[1][0] and _OF_USER[pieces[0][1]] == "user":
+        return _MODIFIERS.get(pieces[0][2], str)
+    if any(modifier for _, _, modifier in pieces):
+        return lambda user: expand_variables(text, user_names(user))
+    form = "".join([literal.replace("%", "%%") + (f"%({_OF_USER[name]})s" if name else "")
+                    for literal, name, _ in pieces])
+
+    def value(user: str) -> str:
+        username, _, domain = user.partition("@")
+        return form % {"user": user, "username": username, "domain": domain}
+
+    return value
 
 
 @lru_cache(maxsize=512)

@@ -8,19 +8,21 @@
 import asyncio
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from mailsuite.base.log import access_logger
 from mailsuite.base.secret import Secret
 from mailsuite.sasl.chain import Verdict
 from mailsuite.sasl.mech import Check, Claim, End, Facts, Fetch, Mech, MechError, Name, Proof, Proved, Refused, Say
-from mailsuite.sasl.penalty import Guess, Outcome, Place, TooManyGuesses, guess_of
+from mailsuite.sasl.penalty import Outcome, Place, TooManyGuesses
 from mailsuite.sasl.proxying import finish_proxying
 from mailsuite.sasl.request import AuthRequest
 from mailsuite.sasl.schemes import SchemeError
 
 if TYPE_CHECKING:
+    from mailsuite.sasl.mech import Exchange
     from mailsuite.sasl.service import AuthService
 
 log = access_logger("auth")
@@ -28,20 +30,17 @@ log = access_logger("auth")
 WORTH_A_LINE = 4        # different wrong passwords of one lane; fewer are a user's slips
 
 
-@dataclass(frozen=True)
-class Continue:
+class Continue(Struct, frozen=True):
     octets: bytes
 
 
-@dataclass(frozen=True)
-class Granted:
+class Granted(Struct, frozen=True):
     """request: what is needed when a master asks who that was."""
 
     request: AuthRequest
 
 
-@dataclass(frozen=True)
-class Denied:
+class Denied(Struct, frozen=True):
     """user None: none was named. code and reason as in the protocol."""
 
     request: AuthRequest
@@ -53,18 +52,18 @@ class Denied:
 Reply = Continue | Granted | Denied
 
 
-@dataclass
-class Attempt:
+class Attempt(Struct, eq=False):
     """One authentication: an exchange of a mechanism, with the databases behind it."""
 
     service: "AuthService"
     mech: Mech
     request: AuthRequest
-    bindings: Mapping[str, bytes] = field(default_factory=dict)
+    bindings: Mapping[str, bytes] = {}
     apop_prefix: bytes = b""
     named: bool = False
     _certified: str = ""
-    _verdict: Verdict = field(default=Verdict.UNKNOWN)
+    _verdict: Verdict = Verdict.UNKNOWN
+    _exchange: "Exchange | None" = None
     _password: Secret | None = None
     _refused: bool = False                  # by the policy server
     _place: Place | None = None             # among those who guess; see penalty.py
@@ -76,6 +75,12 @@ class Attempt:
         self._certified = facts.get("cert_username", "") if service.certificate_names and verified else ""
         if service.certificate_required and not (self._certified or (verified and not service.certificate_names)):
             return self._without_certificate(verified)
+        if initial is not None and self.mech.whole is not None:
+            try:
+                claim = self.mech.whole(initial)
+            except MechError as error:
+                return self._broken(error)
+            return await self._end(claim)
         plus = self.mech.name.removesuffix("-PLUS") + "-PLUS"
         self._exchange = self.mech.start(Facts(
             host_name=service.host_name, anonymous_user=service.anonymous_user, certificate_user=self._certified,
@@ -105,6 +110,7 @@ class Attempt:
     async def go_on(self, answer: bytes) -> Reply:
         """Take the peer's answer to the last Continue."""
         content: bytes | None = answer
+        assert self._exchange is not None
         try:
             while True:
                 move = self._exchange.send(content)
@@ -118,7 +124,7 @@ class Attempt:
                         content = await self._fetch(move)
                     case Proof():
                         content = None
-                        await self._wait_turn(self._guess_of(move))
+                        await self._wait_turn(self._secret_of(move))
                     case Check(claim):
                         self._verdict = await self._check(claim)
                         if self._verdict is Verdict.INTERNAL:
@@ -150,13 +156,15 @@ class Attempt:
     async def _check(self, claim: Claim) -> Verdict:
         user = "" if self.mech.name == "EXTERNAL" else claim.user       # as it came; the certificate says who it is
         self._names(user, claim.authzid)
-        await self._wait_turn(guess_of(claim.password.reveal()))
-        if not await self._policy_allows(claim.password):
+        if (wait_s := self._turn(claim.password.reveal())) > 0:
+            await asyncio.sleep(wait_s)
+        policy = self.service.policy
+        if policy is not None and not await self._policy_allows(claim.password):
             return Verdict.MISMATCH
         verdict = await self.service.passdbs.run(self.request, claim.password)
-        if verdict is Verdict.OK and not await self._policy_allows(claim.password, after=True):
+        if policy is not None and verdict is Verdict.OK and not await self._policy_allows(claim.password, after=True):
             return Verdict.MISMATCH
-        if verdict is Verdict.OK:
+        if verdict is Verdict.OK and self.request.fields:
             await finish_proxying(self.request, claim.password if user else None)
         return verdict
 
@@ -179,15 +187,14 @@ class Attempt:
             self.service.policy.report(self.request, self._password, success=verdict is Verdict.OK,
                                        refused=self._refused)
 
-    def _guess_of(self, proof: Proof) -> Guess | None:
+    def _secret_of(self, proof: Proof) -> bytes | None:
         """What stands for the password that was proved, or for a former one; None for one that nobody knows."""
         penalties, user, scheme = self.service.penalties, self.request.user, self.mech.name
         if proof.good:
             if scheme != "APOP":                # its secret is the password itself
                 penalties.keep_secret(user, scheme, proof.secret)
-            return guess_of(proof.secret)
-        former = next((each for each in penalties.former_secrets(user, scheme) if proof.fits(each)), None)
-        return None if former is None else guess_of(former)
+            return proof.secret
+        return next((each for each in penalties.former_secrets(user, scheme) if proof.fits(each)), None)
 
     async def _end(self, end: End) -> Reply:
         try:
@@ -217,19 +224,23 @@ class Attempt:
         """Too many wait in front of it."""
         return Denied(self.request, self.named, Verdict.INTERNAL.value, self.request.fields.get("reason", ""))
 
-    async def _wait_turn(self, guess: Guess | None) -> None:
+    async def _wait_turn(self, secret: bytes | None) -> None:
         """Who guesses passwords waits before the next is looked at. Raises TooManyGuesses."""
+        if (wait_s := self._turn(secret)) > 0:
+            await asyncio.sleep(wait_s)
+
+    def _turn(self, secret: bytes | None) -> float:
+        """Seconds until it may be looked at. Raises TooManyGuesses."""
         request, facts = self.request, self.request.facts
         if "no-penalty" in facts or self._place is not None:
-            return
+            return 0.0
         try:
-            self._place = self.service.penalties.admit(facts.get("rip", ""), request.user, guess)
+            self._place = self.service.penalties.admit(facts.get("rip", ""), request.user, secret)
         except TooManyGuesses:
             log.info("penalty(%s): invalid credentials too often: refused unchecked", request.who)
             request.fields["reason"] = "Too many failed logins, try again later"
             raise
-        if self._place.wait_s > 0:
-            await asyncio.sleep(self._place.wait_s)
+        return self._place.wait_s
 
     def close(self) -> None:
         """Nobody waits for the end of it any more."""

@@ -96,7 +96,7 @@ class AuthCache:
 
     def key(self, request: AuthRequest, kind: str, number: int, template: str) -> Key | None:
         """Where an answer is kept; None when it must not be. The values are not: a password may be among them."""
-        if not self.on or not template:
+        if not template or not self.on:
             return None
         values = request.expand(template).encode("utf-8", "surrogateescape")
         return kind, number, hashlib.blake2b(values, key=_KEY, digest_size=32).digest()
@@ -107,7 +107,7 @@ class AuthCache:
             return await ask()
         node = self._usable(key)
         if node is not None:
-            request.from_cache.append(key)
+            request.from_cache += (key,)
             value: T | None = node.value
             return value
         value = await ask()
@@ -116,7 +116,7 @@ class AuthCache:
 
     def doubt(self, request: AuthRequest) -> bool:
         """A password did not fit what the cache said: forget that. False when the cache had no part in it."""
-        doubted, request.from_cache = request.from_cache, []
+        doubted, request.from_cache = request.from_cache, ()
         for key in doubted:
             self._drop(key)
         return bool(doubted)

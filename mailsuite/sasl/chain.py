@@ -12,8 +12,9 @@ Raises: TemporaryError when the pool of threads is full. A database that cannot 
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from enum import Enum
+
+from msgspec import Struct
 
 from mailsuite.base.errors import TemporaryError
 from mailsuite.base.log import access_logger
@@ -55,8 +56,7 @@ class _Outdated(Exception):
     """The cache knew an entry that has changed since; the next look finds the new one."""
 
 
-@dataclass
-class _Run:
+class _Run(Struct):
     """One pass through the databases."""
 
     password: Secret | None
@@ -65,7 +65,6 @@ class _Run:
     internal: bool = False
     secret: bytes | None = None
     restarts: int = 0
-    seen: list[PassdbEntry] = field(default_factory=list)
 
 
 class PassdbChain:
@@ -121,7 +120,8 @@ class PassdbChain:
             return verdict, None
         if not run.success:             # a password was right, and result_success does not let it count
             return Verdict.MISMATCH, None
-        await self._delay(request)
+        if request.delay_until and (wait_s := request.delay_until - time.time()) > 0:
+            await asyncio.sleep(wait_s)
         return Verdict.OK, run.secret
 
     async def _through(self, run: _Run, request: AuthRequest) -> Verdict:
@@ -147,7 +147,7 @@ class PassdbChain:
                     log.error("auth(%s): login_user changes over and over", request.who)
                     return Verdict.INTERNAL
             else:
-                next_at = self._next(entries, at + 1, request)
+                next_at = self._next(entries, at + 1, request) if goes_on else None
             if not goes_on or next_at is None:
                 return self._last(verdict, run, request)
             run.internal = run.internal or verdict is Verdict.INTERNAL
@@ -155,7 +155,10 @@ class PassdbChain:
 
     @staticmethod
     def _next(entries: Sequence[PassdbEntry], start: int, request: AuthRequest) -> int | None:
-        return next((at for at in range(start, len(entries)) if entries[at].wants(request)), None)
+        for at in range(start, len(entries)):
+            if entries[at].for_all or entries[at].wants(request):
+                return at
+        return None
 
     @staticmethod
     def _last(verdict: Verdict, run: _Run, request: AuthRequest) -> Verdict:
@@ -183,15 +186,10 @@ class PassdbChain:
             request.no_password = True          # checked once: the others only add what they know
         return rule in (Rule.CONTINUE, Rule.CONTINUE_OK, Rule.CONTINUE_FAIL)
 
-    @staticmethod
-    async def _delay(request: AuthRequest) -> None:
-        if (wait_s := request.delay_until - time.time()) > 0:
-            await asyncio.sleep(wait_s)
-
     # --- one database -----------------------------------------------------------------------------------------------
 
     async def _one(self, entry: PassdbEntry, run: _Run, request: AuthRequest) -> Verdict:
-        before = dict(request.fields), dict(request.userdb_fields), request.prefetched
+        before = {**request.fields}, {**request.userdb_fields}, request.prefetched
         user, request.failed = request.user, False
         secret = None
         try:
@@ -212,7 +210,8 @@ class PassdbChain:
             verdict = Verdict.UNKNOWN if verdict is Verdict.OK else verdict
         if verdict in _KEPT:
             for name in _OF_ONE_LOOKUP:
-                request.fields.pop(name, None)
+                if name in request.fields:
+                    del request.fields[name]
             run.secret = secret if secret is not None else run.secret
         else:
             reason = request.fields.get("reason") if entry.db.checks else None
@@ -226,13 +225,15 @@ class PassdbChain:
     async def _lookup(self, entry: PassdbEntry, run: _Run, request: AuthRequest) -> tuple[Verdict, bytes | None]:
         fields = PassdbFields(request, lambda text: log.error("%s(%s): %s", entry.db.driver, request.who, text),
                               lambda text: self._say(entry, request, text))
-        fields.template(entry.default_fields)
+        if entry.default_fields:
+            fields.template(entry.default_fields)
         if entry.db.checks and run.password is not None:
             verdict = await self._let_check(entry, request, fields, run.password)
             secret = None
         else:
             verdict, secret = await self._look_up(entry, run, request, fields)
-        fields.template(entry.override_fields)
+        if entry.override_fields:
+            fields.template(entry.override_fields)
         return verdict, secret
 
     async def _let_check(self, entry: PassdbEntry, request: AuthRequest, fields: PassdbFields,
@@ -261,7 +262,8 @@ class PassdbChain:
                        fields: PassdbFields) -> tuple[Verdict, bytes | None]:
         name, key = request.user, self._key(entry, request)
         try:
-            found = await self._cache.find(request, key, lambda: entry.db.find(request))
+            found = await (entry.db.find(request) if key is None else
+                           self._cache.find(request, key, lambda: entry.db.find(request)))
         except NoLookup:
             self._say(entry, request, "passdb doesn't support credential lookups")
             return Verdict.SCHEME, None
@@ -284,7 +286,8 @@ class PassdbChain:
         return verdict, None
 
     def _key(self, entry: PassdbEntry, request: AuthRequest) -> Key | None:
-        return self._cache.key(request, "passdb", self._numbers[id(entry)], entry.cache_key)
+        template = entry.cache_key
+        return self._cache.key(request, "passdb", self._numbers[id(entry)], template) if template else None
 
     async def _verified(self, entry: PassdbEntry, request: AuthRequest, stored: tuple[str, str] | None,
                         password: Secret, name: str) -> Verdict:

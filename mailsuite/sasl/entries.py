@@ -8,6 +8,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mailsuite.base.errors import ConfigError, ConfigErrors
@@ -86,10 +87,15 @@ class PassdbEntry(Entry):
     mechanisms: tuple[str, ...]
     user_filter: tuple[str, ...]
 
-    @property
+    @cached_property
     def cache_key(self) -> str:
         """A text with the %-variables that decide what this section says; "" where that must not be cached."""
         return self._key(self.db.cache_key)
+
+    @cached_property
+    def for_all(self) -> bool:
+        """It `wants` whatever comes."""
+        return not self.mechanisms and not self.user_filter and self.skip == "never"
 
     def wants(self, request: AuthRequest) -> bool:
         """mechanisms, username_filter and skip."""
@@ -117,7 +123,7 @@ def matches(pattern: str, text: str) -> bool:
 class UserdbEntry(Entry):
     db: Userdb
 
-    @property
+    @cached_property
     def cache_key(self) -> str:
         """As for a passdb."""
         return self._key(self.db.cache_key)

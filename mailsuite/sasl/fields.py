@@ -24,6 +24,7 @@ from mailsuite.sasl.request import AuthRequest, address, in_networks, is_network
 DELAY_LIMIT_S = 300             # delay_until may not be further in the future than this
 TEMPLATE_SCHEME = "PLAIN"       # of a password in default_fields and override_fields
 _PREFIX = "userdb_"
+_PASSWORDS = ("password", "password_noscheme")
 Say = Callable[[str], None]
 
 
@@ -54,10 +55,12 @@ class PassdbFields:
 
     def take(self, pairs: Sequence[Field], scheme: str) -> None:
         """What a database says. scheme: of passwords that name none. Its password stands in for default_fields'."""
-        if any(name in ("password", "password_noscheme") and value is not None for name, value in pairs):
-            self.password = None
         for name, value in pairs:
-            if name in ("password", "password_noscheme"):
+            if name in _PASSWORDS and value is not None:
+                self.password = None
+                break
+        for name, value in pairs:
+            if name in _PASSWORDS:
                 self.has_password = True
             if value is not None:
                 if name:
@@ -67,14 +70,15 @@ class PassdbFields:
 
     def _set(self, name: str, value: str, scheme: str) -> None:
         request = self._request
-        if name.endswith(":protected"):
-            name = name.removesuffix(":protected")
-            if self._has(name):
+        if ":" in name:
+            if name.endswith(":protected"):
+                name = name.removesuffix(":protected")
+                if self._has(name):
+                    return
+            elif name.endswith(":remove") and not name.startswith(_PREFIX):
+                request.fields.pop(name.removesuffix(":remove"), None)
                 return
-        elif name.endswith(":remove") and not name.startswith(_PREFIX):
-            request.fields.pop(name.removesuffix(":remove"), None)
-            return
-        if name in ("password", "password_noscheme"):
+        if name in _PASSWORDS:
             self._set_password(name, value, scheme)
         elif name.startswith(_PREFIX):
             self._set_userdb(name, value)
@@ -165,8 +169,11 @@ def expanded(request: AuthRequest, pairs: Collection[tuple[str, str]], *, prefix
 
     prefix: what the names of userdb fields begin with; "" in a user database. The user's name stays the one asked for.
     """
-    if not any("%{" in raw for _, raw in pairs):        # none can refer to another
-        return tuple([(name, request.expand(raw)) for name, raw in pairs])
+    for _, raw in pairs:
+        if "%{" in raw:
+            break
+    else:                           # none can refer to another
+        return tuple([(name, request.expand(raw) if "%" in raw else raw) for name, raw in pairs])
     now = copy.copy(request)
     now.fields, now.userdb_fields = dict(request.fields), dict(request.userdb_fields)
     found = []
@@ -196,17 +203,23 @@ def _imported(value: str) -> list[Field]:
 
 # --- user databases -------------------------------------------------------------------------------------------------
 
+# What is no field of the answer as it stands.
+_CHANGING = frozenset({"userdb_import", "user", "username", "domain", "uidgid_file", "system_user"})
+
 
 def set_userdb_field(request: AuthRequest, reply: dict[str, str], name: str, value: str, complain: Say) -> None:
     """One field of a user database, or a passdb's with "userdb_" taken off. Names in uid and gid stay names here."""
-    if name.endswith(":protected"):
-        name = name.removesuffix(":protected")
-        if name in reply:
+    if ":" in name:
+        if name.endswith(":protected"):
+            name = name.removesuffix(":protected")
+            if name in reply:
+                return
+        elif name.endswith(":remove"):
+            reply.pop(name.removesuffix(":remove"), None)
             return
-    elif name.endswith(":remove"):
-        reply.pop(name.removesuffix(":remove"), None)
-        return
-    if name == "userdb_import":
+    if name not in _CHANGING:
+        reply[name] = value
+    elif name == "userdb_import":
         for inner, text in _imported(value):
             set_userdb_field(request, reply, inner, text or "", complain)
     elif (user := renamed(request.user, name, value)) is not None:
@@ -214,7 +227,7 @@ def set_userdb_field(request: AuthRequest, reply: dict[str, str], name: str, val
     elif name == "uidgid_file":
         _of_file(reply, value, complain)
     else:
-        reply["system_groups_user" if name == "system_user" else name] = value
+        reply["system_groups_user"] = value
 
 
 def _of_file(reply: dict[str, str], path: str, complain: Say) -> None:
@@ -235,7 +248,7 @@ async def to_numbers(reply: dict[str, str], pool: HashPool, complain: Say) -> bo
     good = True
     for name, number in (("uid", system.uid_of), ("gid", system.gid_of)):
         value = reply.get(name, "")
-        if not value or value.replace(",", "").isdecimal():
+        if not value or value.isdecimal() or value.replace(",", "").isdecimal():
             continue
         try:
             reply[name] = ",".join([str(await pool.run(number, word)) for word in value.split(",")])

@@ -4,6 +4,7 @@
     move = next(exchange)             Say(octets): tell the peer, send() its answer;  Fetch(user, scheme): send() the
     move = exchange.send(answer)      secret in that scheme (bytes), or None when there is none;  Proof: send() anything
                                       when the attempt's turn has come;  Check(claim): send() b"" if right, else None
+    MECHANISMS["PLAIN"].whole(initial)                  a Claim, of a mechanism whose initial response is all it says
     StopIteration.value               Claim: who it says it is, with a password to check; or Proved: it needs no more
 
 An exchange raises MechError for what is no answer of its mechanism; that fails the login and nothing else. SMTP, IMAP
@@ -12,6 +13,8 @@ and POP3 all drive these through the auth service, so that no login process ever
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from mailsuite.base.errors import PeerError
 from mailsuite.base.secret import Secret
@@ -42,8 +45,7 @@ class Fetch:
     authzid: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """The peer says it is user and knows the password. authzid: as whom it wants to act ("" for itself)."""
 
     user: str
@@ -114,11 +116,13 @@ class Facts:
 
 @dataclass(frozen=True)
 class Mech:
-    """start makes an exchange. flags: as the MECH line names them. scheme: what passdbs must be able to give."""
+    """start makes an exchange. flags: as the MECH line names them. whole: the claim of an initial response, for a
+    mechanism that says no more than that, whoever asks; raises MechError."""
 
     name: str
     start: Callable[[Facts], Exchange]
     flags: tuple[str, ...] = ()
+    whole: Callable[[bytes], "Claim"] | None = None
 
     @property
     def plaintext(self) -> bool:

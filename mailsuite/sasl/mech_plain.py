@@ -6,7 +6,12 @@ from mailsuite.sasl.mech import Claim, Exchange, Facts, MechError, Name, Proved,
 
 def plain(facts: Facts) -> Exchange:
     """authzid NUL authcid NUL password."""
-    parts = answer((yield Say(b"", initial=True))).split(b"\0")
+    return plain_claim(answer((yield Say(b"", initial=True))))
+
+
+def plain_claim(octets: bytes) -> Claim:
+    """What a response of PLAIN says. Raises MechError."""
+    parts = octets.split(b"\0")
     if len(parts) != 3:
         raise MechError("invalid input")
     authzid, user, password = parts

@@ -7,7 +7,7 @@ from mailsuite.sasl import mech_challenge, mech_oauth, mech_plain, mech_scram
 from mailsuite.sasl.mech import Mech
 
 _TABLE = [
-    Mech("PLAIN", mech_plain.plain, ("plaintext",)),
+    Mech("PLAIN", mech_plain.plain, ("plaintext",), mech_plain.plain_claim),
     Mech("LOGIN", mech_plain.login, ("plaintext",)),
     Mech("CRAM-MD5", mech_challenge.cram_md5, ("dictionary", "active")),
     Mech("DIGEST-MD5", mech_challenge.digest_md5, ("dictionary", "active", "mutual-auth")),

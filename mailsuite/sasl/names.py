@@ -62,11 +62,12 @@ class NameRules:
             raise BadName("Empty username")
         if self.default_realm and "@" not in name:
             name = f"{name}@{self.default_realm}"
-        name = name.translate(self.translation)
-        for char in name:
-            if self.chars is not None and char not in self.chars:
-                raise BadName(f"Username character disallowed by auth_username_chars: 0x{ord(char) & 0xFF:02x} "
-                              f"(username: {name})")
+        if self.translation:
+            name = name.translate(self.translation)
+        if self.chars is not None and not self.chars.issuperset(name):
+            bad = next(char for char in name if not self.chars.issuperset(char))
+            raise BadName(f"Username character disallowed by auth_username_chars: 0x{ord(bad) & 0xFF:02x} "
+                          f"(username: {name})")
         if self.format and self.format != "%u":
             request.user = name
             name = request.expand(self.format)

@@ -1,6 +1,6 @@
 """Brute force: who guesses passwords waits longer and longer, whatever protocol he uses.
 
-    penalties = Penalties(PenaltyRules.of(dovecot));  lane = penalties.admit("192.0.2.9", "alice", guess_of("secret"))
+    penalties = Penalties(PenaltyRules.of(dovecot));  lane = penalties.admit("192.0.2.9", "alice", b"secret")
     await asyncio.sleep(lane.wait_s);  ... check the password ...;  lane.settle(Outcome.FAILED)     or lane.drop()
 
 Two lanes are queued in: one of (network, user), one of the network (for all users, after `allowance` wrong passwords).
@@ -42,9 +42,10 @@ _KEY = os.urandom(32)
 Guess = bytes
 
 
-def guess_of(password: bytes) -> Guess:
-    """What stands for a password here."""
-    return hashlib.blake2b(password, digest_size=8, key=_KEY).digest()
+def guess_of(user: str, password: bytes) -> Guess:
+    """What stands for a password here. One password tried on many users is many guesses."""
+    octets = user.encode("utf-8", "surrogateescape") + b"\0" + password
+    return hashlib.blake2b(octets, digest_size=8, key=_KEY).digest()
 
 
 class Outcome(Enum):
@@ -194,13 +195,13 @@ class Penalties:
                 found.append((network, lane.wrong, max(0.0, now - lane.last_start)))
         return found
 
-    def admit(self, address: str, user: str, guess: Guess | None) -> Place:
-        """A place for an attempt. guess None: the mechanism does not show the password. Raises TooManyGuesses."""
+    def admit(self, address: str, user: str, secret: bytes | None) -> Place:
+        """A place for an attempt. secret: the password, or what is equal for equal ones; None: the mechanism does not
+        show it. Raises TooManyGuesses."""
         rules = self.rules
-        # One password tried on many users is many guesses.
-        guess = guess_of(user.encode("utf-8", "surrogateescape") + b"\0" + (guess or self._unique()))
         if not rules.on or not address:
-            return Place(self, "", user, guess, 0.0, ())
+            return Place(self, "", user, b"", 0.0, ())
+        guess = guess_of(user, self._unique() if secret is None else secret)
         now, network = self._clock.monotonic(), rules.network(address)
         last = self._last_login(user, network, now)
         if last is not None and last == guess:

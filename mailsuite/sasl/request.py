@@ -2,17 +2,17 @@
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from mailsuite.base.secret import Secret
-from mailsuite.config.variables import expand_common, user_names, user_variables
+from mailsuite.config.variables import expand_variables, of_user, user_variables
 
 HIDDEN = frozenset({"allow_nets", "allow_real_nets", "nopassword", "password", "password_noscheme", "delay_until",
                     "fail", "login_user", "user", "username", "domain", "noauthenticate"})
 
 
-@dataclass(eq=False)
-class AuthRequest:
+class AuthRequest(Struct, eq=False):
     """user: as it stands now (translated, formatted, perhaps replaced by a passdb). original_user: as it came.
 
     facts: the words of the request (rip, lip, session, secured...). fields: the passdb's extra fields for the client;
@@ -36,7 +36,7 @@ class AuthRequest:
     delay_until: float = 0.0         # no answer before this time (time.time)
     prefetched: bool = False         # a passdb brought userdb fields, if only NULLs
     bad_name: bool = False           # the name that came is none that may exist
-    from_cache: list[tuple[str, int, bytes]] = field(default_factory=list)       # which answers the cache gave
+    from_cache: tuple[tuple[str, int, bytes], ...] = ()          # which answers the cache gave
     oauth_hints: dict[str, str] = field(default_factory=dict)    # what a client with a bad token is told (RFC 7628)
 
     @property
@@ -71,7 +71,10 @@ class AuthRequest:
 
     def expand(self, text: str) -> str:
         """text with its %-variables replaced."""
-        return expand_common(text, user_names(self.user), self.variables) if "%" in text else text
+        if "%" not in text:
+            return text
+        value = of_user(text)
+        return expand_variables(text, self.variables()) if value is None else value(self.user)
 
     def client_fields(self) -> dict[str, str]:
         """The fields that a client is told."""

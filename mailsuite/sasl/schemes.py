@@ -365,6 +365,7 @@ def generate(scheme_name: str, password: bytes, user: str = "", rounds: int = 0)
     return octets.decode("utf-8", "surrogateescape")
 
 
+@lru_cache(maxsize=256)
 def is_slow(scheme_name: str) -> bool:
     try:
         return find(scheme_name)[0].slow

@@ -43,11 +43,11 @@ class UserdbChain:
     async def _all(self, request: AuthRequest) -> dict[str, str] | None:
         """request.userdb_fields grows on the way: later databases may ask for %{userdb:...} of earlier ones."""
         found = internal = False
-        reply = request.userdb_fields = dict(request.userdb_fields)
+        reply = request.userdb_fields = {**request.userdb_fields}
         for number, entry in enumerate(self._entries):
             if number and (entry.skip == "found" and found or entry.skip == "notfound" and not found):
                 continue
-            before = dict(reply)
+            before = {**reply}
             try:
                 here = await self._one(number, entry, request, reply)
             except TemporaryError as error:
@@ -79,8 +79,10 @@ class UserdbChain:
 
         for name, value in entry.default_fields:
             set_userdb_field(request, reply, name, request.expand(value), complain)
-        key = self._cache.key(request, "userdb", number, entry.cache_key)
-        found = await self._cache.find(request, key, lambda: entry.db.find(request))
+        template = entry.cache_key
+        key = self._cache.key(request, "userdb", number, template) if template else None
+        found = await (entry.db.find(request) if key is None else
+                       self._cache.find(request, key, lambda: entry.db.find(request)))
         if found is None:
             if entry.db.driver == "prefetch":
                 if len(self._entries) == 1:

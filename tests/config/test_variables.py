@@ -3,7 +3,7 @@
 import pytest
 
 from mailsuite.base.errors import ConfigError
-from mailsuite.config.variables import _expand, expand_common, expand_variables, user_names, user_variables
+from mailsuite.config.variables import _expand, expand_common, expand_variables, of_user, user_names, user_variables
 
 VALUES = user_variables("Al.Ice@Box.test", service="imap", home="/home/al", remote_ip="192.0.2.9", pid=7, uid=5000,
                         extra={"uidvalidity": "255", "x": "It's", "userdb:quota": "10M"})
@@ -34,11 +34,20 @@ def test_expand(text: str, want: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "%", "%%", "a%%b%u", "%u", "x%{domain}y", "%{hostname}", "%{nosuch}%q|",
                                   "%s%%%{session}", "%u%", "100%%", "%Lu", "x%U{domain}%Ln", "%Lx%LUu", "%L", "%LL",
-                                  "%{uidvalidity}%%%n%%%%"])
+                                  "%n", "a/%d/%n %u%%", "%{uidvalidity}%%%n%%%%"])
 def test_texts_of_whole_values_are_expanded_as_all_others(text: str) -> None:
     want = _expand(text, VALUES, 0)
     assert expand_variables(text, VALUES) == want
     assert expand_common(text, user_names(VALUES["user"]), lambda: VALUES) == want
+    value = of_user(text)
+    assert value is None or value(VALUES["user"]) == want
+
+
+@pytest.mark.parametrize(("text", "made_of_the_user"), [
+    ("%u", True), ("%Lu", True), ("/mail/%d/%n", True), ("%Ud%%", True), ("/mail", True), ("%s", False),
+    ("%{orig_user}", False), ("%1u", False)])
+def test_which_texts_want_the_users_name_only(text: str, made_of_the_user: bool) -> None:
+    assert (of_user(text) is not None) == made_of_the_user
 
 
 def test_values_are_not_expanded_again() -> None:

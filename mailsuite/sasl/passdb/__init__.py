@@ -8,8 +8,9 @@ asked, UserDisabled and PasswordExpired where it says so; "no" and "don't know" 
 See: chain.py (which is asked when, and what its answer means).
 """
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
 
 from mailsuite.base.errors import PermanentError
 from mailsuite.base.secret import Secret
@@ -41,8 +42,7 @@ class WrongPassword(PermanentError):
         self.reason = reason
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(Struct, frozen=True):
     """A user's entry, as it may be kept in a cache.
 
     fields: in their order, %-variables replaced; "password" and "password_noscheme" are among them, and a value None is

@@ -30,10 +30,12 @@ class PasswdFilePassdb(LookupOnly):
         if entry is None:
             return None
         password, scheme = entry[1] if len(entry) > 1 else "", self._scheme
-        if match := _PAM_FORMAT.fullmatch(password):        # libpam-pwdfile's way to name DES and MD5
+        # libpam-pwdfile's way to name DES and MD5.
+        if password.endswith("]") and (match := _PAM_FORMAT.fullmatch(password)):
             password, scheme = match[1], {"13": "CRYPT", "34": "PLAIN-MD5"}[match[2]]
-        extra = split_fields(entry[7]) if len(entry) > 7 else []
-        return Found((("password", password), *expanded(request, extra)), scheme)
+        if len(entry) < 8 or not entry[7]:
+            return Found((("password", password),), scheme)
+        return Found((("password", password), *expanded(request, split_fields(entry[7]))), scheme)
 
     async def decoy(self, request: AuthRequest) -> tuple[str, str] | None:
         entry = await self._files.first(request.expand(self._path))
