@@ -238,7 +238,7 @@ async def _say_goodbye(acceptors: list[Acceptor]) -> None:
     try:
         async with asyncio.timeout(STOP_WAIT_S):
             for acceptor in acceptors:
-                await acceptor.idle.wait()
+                await acceptor.until_idle()
     except TimeoutError:
         for connection in [each for acceptor in acceptors for each in acceptor.connections]:
             connection.abort()

@@ -65,7 +65,7 @@ class Connection(asyncio.Protocol):
             return
         assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
         self._transport = transport     # type: ignore[assignment]
-        if (already := tls_info(transport)) is not None:
+        if type(transport) is not PlainTransport and (already := tls_info(transport)) is not None:
             self.tls = already
         self.session = self.handler.open(self)
         self._patience.begin(self.session)

@@ -2,8 +2,9 @@
 
     patience.begin(session); patience.last_octet = loop.time(); patience.end()
 
-One timer per connection looks when the earliest time-out can be due, instead of one set anew with each octet. While a
-question is open the time is ours, not the peer's.
+Nobody sets a timer anew with each octet: who may be silent for LOOK_S or longer stands in a queue of all connections of
+the event loop, and is looked at LOOK_S after coming there. One timer does for all of them; whose time-out is due sooner
+than that gets one. While a question is open the time is ours, not the peer's.
 """
 
 import asyncio
@@ -15,15 +16,57 @@ if TYPE_CHECKING:
     from mailsuite.net.driver import Connection
 
 LOOK_S = 5.0                # between two looks at most: a session may shorten its timeout_s
+TOGETHER_S = 0.25           # whose look is due within this is looked at with the one before
+_QUEUE = "mailsuite_patience"
+
+
+class _Queue:
+    """Who is looked at LOOK_S after coming: the order of their coming is that of the looks."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self.due: dict[Patience, float] = {}
+        self._waits = False
+
+    @classmethod
+    def of(cls, loop: asyncio.AbstractEventLoop) -> "_Queue":
+        # It lives on the loop itself, as a table of all loops would keep each for ever.
+        queue: _Queue | None = getattr(loop, _QUEUE, None)
+        if queue is None:
+            queue = cls(loop)
+            setattr(loop, _QUEUE, queue)
+        return queue
+
+    def add(self, patience: "Patience", now: float) -> None:
+        """It leaves by itself: `due` without it."""
+        self.due[patience] = now + LOOK_S
+        if not self._waits:
+            self._waits = True
+            self._loop.call_later(LOOK_S, self._look)
+
+    def _look(self) -> None:
+        now = self._loop.time() + TOGETHER_S
+        try:
+            while self.due:
+                first = next(iter(self.due))
+                if self.due[first] > now:
+                    break
+                del self.due[first]
+                first.look()            # it may come again, at the end
+        finally:
+            self._waits = bool(self.due)
+            if self._waits:
+                first = next(iter(self.due))
+                self._loop.call_later(max(TOGETHER_S, self.due[first] - self._loop.time()), self._look)
 
 
 class Patience:
     """Of one connection. last_octet: from when the time counts, in the event loop's seconds."""
 
-    __slots__ = ("_connection", "_loop", "_requests", "_session", "_timer", "last_octet", "pace")
+    __slots__ = ("_connection", "_loop", "_queue", "_requests", "_session", "_timer", "last_octet", "pace")
 
     def __init__(self, connection: "Connection", loop: asyncio.AbstractEventLoop) -> None:
-        self._connection, self._loop = connection, loop
+        self._connection, self._loop, self._queue = connection, loop, _Queue.of(loop)
         self._session: Session | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._requests = 0
@@ -35,7 +78,14 @@ class Patience:
         self.last_octet = self._loop.time()
         self._session = session
         self.pace = getattr(session, "pace", None)
-        self._timer = self._loop.call_later(max(0.05, min(session.timeout_s, LOOK_S)), self._look)
+        self._wait(session.timeout_s, self.last_octet)
+
+    def _wait(self, due_s: float, now: float) -> None:
+        """due_s: how long there is nothing to see."""
+        if due_s >= LOOK_S:
+            self._queue.add(self, now)
+        else:
+            self._timer = self._loop.call_later(max(0.05, due_s), self.look)
 
     def keep_pace(self, size: int) -> None:
         """Time runs from the last whole request; content moves that on by what it is worth, never beyond now.
@@ -51,10 +101,12 @@ class Patience:
 
     def end(self) -> None:
         """The connection is gone."""
+        self._queue.due.pop(self, None)
         if self._timer is not None:
             self._timer.cancel()
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Whether the time is over."""
         connection, session = self._connection, self._session
         if connection.over or session is None:
             return
@@ -64,4 +116,4 @@ class Patience:
             connection.perform(session.timed_out())
             self.last_octet = now
             due = now + session.timeout_s
-        self._timer = self._loop.call_later(max(0.05, min(due - now, LOOK_S) if due > now else 1.0), self._look)
+        self._wait(due - now if due > now else 1.0, now)

@@ -36,8 +36,9 @@ class _Watch:
     """The sockets of one event loop that may have something to read."""
 
     def __init__(self) -> None:
-        self._epoll = select.epoll()
-        self._reads: dict[int, Callable[[], None]] = {}
+        self.epoll = select.epoll()
+        # By descriptor: called when there is something to read, until the descriptor's end at the latest.
+        self.reads: dict[int, Callable[[], None]] = {}
 
     @classmethod
     def of(cls, loop: asyncio.AbstractEventLoop) -> "_Watch":
@@ -46,21 +47,12 @@ class _Watch:
         if watch is None:
             watch = cls()
             setattr(loop, _WATCH, watch)
-            loop.add_reader(watch._epoll.fileno(), watch._ready)
+            loop.add_reader(watch.epoll.fileno(), watch._ready)
         return watch
 
-    def add(self, fd: int, read: Callable[[], None]) -> None:
-        """read is called when there is something to read, until `remove`, which comes before the descriptor's end."""
-        self._epoll.register(fd, select.EPOLLIN)
-        self._reads[fd] = read
-
-    def remove(self, fd: int) -> None:
-        del self._reads[fd]
-        self._epoll.unregister(fd)
-
     def _ready(self) -> None:
-        for fd, _ in self._epoll.poll(0, AT_ONCE):
-            read = self._reads.get(fd)          # one that came before may have ended it
+        for fd, _ in self.epoll.poll(0, AT_ONCE):
+            read = self.reads.get(fd)           # one that came before may have ended it
             if read is not None:
                 read()
 
@@ -68,15 +60,16 @@ class _Watch:
 class PlainTransport(asyncio.Transport):
     """One socket's. Made by `begin`."""
 
-    __slots__ = ("_closing", "_ends", "_high", "_in_read", "_loop", "_low", "_over", "_paused", "_protocol", "_reading",
-                 "_size", "_sock", "_unsent", "_watch", "_watched", "shared")
+    __slots__ = ("_closing", "_ends", "_fd", "_high", "_in_read", "_loop", "_low", "_over", "_paused", "_protocol",
+                 "_reading", "_size", "_sock", "_unsent", "_watch", "_watched", "shared")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, protocol: asyncio.Protocol, *,
                  shared: bool = False) -> None:
         """shared: at the end the peer hears it, whoever else has the descriptor; may be changed until then."""
-        super().__init__()
+        # Not super().__init__(): what it keeps is get_extra_info's, which is our own.
         self.shared = shared
         self._loop, self._sock, self._protocol, self._watch = loop, sock, protocol, _Watch.of(loop)
+        self._fd = sock.fileno()
         self._unsent: deque[memoryview] = deque()
         self._size = 0                      # octets of them
         self._high, self._low = HIGH_WATER, LOW_WATER
@@ -93,7 +86,9 @@ class PlainTransport(asyncio.Transport):
         self._reading = False
         if self._watched:
             self._watched = False
-            self._watch.remove(self._sock.fileno())
+            watch = self._watch
+            del watch.reads[self._fd]
+            watch.epoll.unregister(self._fd)
 
     def resume_reading(self) -> None:
         self._reading = not self._closing
@@ -103,7 +98,9 @@ class PlainTransport(asyncio.Transport):
         """Have the loop tell when there is something to read."""
         if self._reading and not self._watched:
             self._watched = True
-            self._watch.add(self._sock.fileno(), self.read)
+            watch = self._watch
+            watch.epoll.register(self._fd, select.EPOLLIN)
+            watch.reads[self._fd] = self.read
 
     def read(self) -> None:
         """Take what the peer has said, if it has."""
@@ -147,7 +144,7 @@ class PlainTransport(asyncio.Transport):
                 return
             if sent == len(data):
                 return
-            self._loop.add_writer(self._sock.fileno(), self._writable)
+            self._loop.add_writer(self._fd, self._writable)
         self._unsent.append(memoryview(bytes(data))[sent:])
         self._size += len(data) - sent
         if self._size > self._high and not self._paused:
@@ -170,7 +167,7 @@ class PlainTransport(asyncio.Transport):
             self._lose(error)
             return
         if not self._unsent:
-            self._loop.remove_writer(self._sock.fileno())
+            self._loop.remove_writer(self._fd)
             if self._closing:
                 self._loop.call_soon(self._end, None)
                 return
@@ -216,7 +213,7 @@ class PlainTransport(asyncio.Transport):
             return                          # its end is under way
         self.pause_reading()
         if self._unsent:
-            self._loop.remove_writer(self._sock.fileno())
+            self._loop.remove_writer(self._fd)
             self._unsent.clear()
             self._size = 0
         self._closing = True
@@ -268,7 +265,7 @@ def begin(connection: asyncio.Protocol, sock: socket.socket, *, look: bool = Fal
     except Exception:
         log.exception("unforeseen on a new connection")
         transport.abort()
-    if look and transport.is_reading():
+    if look and transport._reading:
         transport.read()
     transport.watch()
     return transport

@@ -111,20 +111,20 @@ class Acceptor:
         self.limit, self._proxy_timeout_s, self._proxy_trusted = limit, proxy_timeout_s, proxy_trusted
         self.connections: set[Connection] = set()
         self._opening = 0
-        self._here: tuple[Any, ...] | None = None       # our end of all connections, where the listener has one address
+        self._here: tuple[str, int] | None = None       # our end of all connections, where the listener has one address
+        self._kind = listener.sock.family, listener.sock.type, listener.sock.proto
         self._introduces = listener.kind == "pass" or listener.haproxy
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loop = asyncio.get_running_loop()
-        self._accepting = False
-        self.idle = asyncio.Event()
-        self.idle.set()
+        self._accepting = self._full = False
+        self._wait_idle: asyncio.Event | None = None    # somebody waits for the last connection's end
 
     def start(self) -> None:
         self.listener.sock.setblocking(False)
         if self.listener.kind == "inet":        # what is accepted has it too
             self.listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             here = self.listener.sock.getsockname()
-            self._here = here if here[0] not in ("0.0.0.0", "::") else None
+            self._here = (_plain(here[0]), here[1]) if here[0] not in ("0.0.0.0", "::") else None
         if not self._accepting:
             self._accepting = True
             self._loop.add_reader(self.listener.sock.fileno(), self._accept)
@@ -141,38 +141,44 @@ class Acceptor:
             self._loop.remove_reader(self.listener.sock.fileno())
 
     def _accept(self) -> None:
-        for _ in range(16):             # leave some for the other workers and for the loop
-            if self.limit and len(self.connections) + self._opening >= self.limit:
-                self._pause()
-                self._full = True
-                if self._make_room is not None:
-                    self._loop.call_later(ROOM_PAUSE_S, self._look_for_room, self._make_room)
-                return
-            try:
-                sock, address = self.listener.sock.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as error:
-                # Out of descriptors: accepting again at once would spin.
-                log.warning("cannot accept a connection: %s", error)
-                self._pause()
-                self._loop.call_later(1.0, self.start)
-                return
-            self._opening += 1
-            self.idle.clear()
-            if self._introduces:
-                task = self._loop.create_task(self._introduced(sock, address))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
-                continue
-            try:
-                self._serve(sock, peer_of(sock, address, self._here))
-            except Exception as error:
-                if not isinstance(error, OSError):          # that is a client who has gone already
-                    log.exception("unforeseen on a new connection to %s", self.listener.name)
-                self._not_begun(sock, error)
+        """One connection. While more wait the loop calls again; other workers and this loop have their turn before."""
+        if self.limit and len(self.connections) + self._opening >= self.limit:
+            self._pause()
+            self._full = True
+            if self._make_room is not None:
+                self._loop.call_later(ROOM_PAUSE_S, self._look_for_room, self._make_room)
+            return
+        try:
+            # What socket.accept does, without looking up two enums for each connection.
+            fd, address = self.listener.sock._accept()  # type: ignore[attr-defined]  # typed without it
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except OSError as error:
+            # Out of descriptors: accepting again at once would spin.
+            log.warning("cannot accept a connection: %s", error)
+            self._pause()
+            self._loop.call_later(1.0, self.start)
+            return
+        sock = socket.socket(*self._kind, fd)
+        self._opening += 1
+        if self._introduces:
+            task = self._loop.create_task(self._introduced(sock, address))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            return
+        try:
+            self._serve(sock, self._peer(sock, address))
+        except Exception as error:
+            if not isinstance(error, OSError):          # that is a client who has gone already
+                log.exception("unforeseen on a new connection to %s", self.listener.name)
+            self._not_begun(sock, error)
 
-    _full = False
+    def _peer(self, sock: socket.socket, address: Any) -> Peer:
+        here = self._here
+        if here is None:
+            return peer_of(sock, address)
+        client = address[0]
+        return Peer(_plain(client) if ":" in client else client, address[1], here[0], here[1])
 
     def _look_for_room(self, make_room: Callable[[], None]) -> None:
         """Other processes had their chance to take who waits."""
@@ -213,9 +219,11 @@ class Acceptor:
     def _serve(self, sock: socket.socket, peer: Peer) -> None:
         """Give the socket to the event loop, with a Connection behind it."""
         said = b""
-        if self._short and not self.listener.tls:
+        if short := self._short and not self.listener.tls:
             sock.setblocking(False)
-            said = _say(sock, self._greeting(peer))
+            said = self._greeting(peer)
+            if said and not _say(sock, said):
+                said = b""
         handler = self._handler(peer)
         if handler is None:
             sock.close()
@@ -225,16 +233,17 @@ class Acceptor:
         tls = self._tls if tls_for is None else lambda: tls_for(peer)
         made = Connection(handler, peer=peer, tls=tls, on_close=self._forget,
                           handshake_timeout_s=self._handshake_timeout_s)
+        if short:
+            self.connections.add(made)
+            made.said = said
+            plain.begin(made, sock)
+            self._opening -= 1
+            return
         context = tls() if self.listener.tls else None
         if self.listener.tls and context is None:
             self._not_begun(sock, ssl.SSLError("no certificate"))
             return
         self.connections.add(made)
-        if self._short and context is None:
-            made.said = said
-            plain.begin(made, sock)
-            self._begun()
-            return
         begin: Coroutine[Any, Any, object]
         if context is not None:
             begin = secure(made, sock, context, self._handshake_timeout_s)
@@ -284,21 +293,29 @@ class Acceptor:
                           on_close=self._forget, handshake_timeout_s=self._handshake_timeout_s)
         made.tls, made.first = tls, first
         self.connections.add(made)
-        self.idle.clear()
         # Not uvloop's transport: what is said to `first` may give the connection away at once, and a uvloop transport
         # that is told within connection_made to read nothing reads all the same.
         plain.begin(made, sock)
 
     def _forget(self, connection: Connection) -> None:
         self.connections.discard(connection)
-        self._check_idle()
+        if self._full or self._wait_idle is not None:
+            self._check_idle()
 
     def _check_idle(self) -> None:
-        if not self.connections and not self._opening:
-            self.idle.set()
+        if self._wait_idle is not None and not self.connections and not self._opening:
+            self._wait_idle.set()
         if self._full and (not self.limit or len(self.connections) + self._opening < self.limit):
             self._full = False
             self.start()
+
+    async def until_idle(self) -> None:
+        """Wait for the end of the last connection, one that is just being accepted included."""
+        if self._wait_idle is None:
+            self._wait_idle = asyncio.Event()
+        while self.connections or self._opening:
+            self._wait_idle.clear()
+            await self._wait_idle.wait()
 
 
 async def serve_connections(context: ServiceContext, acceptors: list[Acceptor],
@@ -312,30 +329,27 @@ async def serve_connections(context: ServiceContext, acceptors: list[Acceptor],
         acceptor.stop()
     if context.draining:
         for acceptor in acceptors:
-            await acceptor.idle.wait()
+            await acceptor.until_idle()
     else:
         await goodbye(acceptors)
 
 
-def _say(sock: socket.socket, octets: bytes) -> bytes:
-    """Say it on a connection that is new: octets, b"" when nothing went out. Raises OSError when only a part did."""
-    if not octets:
-        return b""
+def _say(sock: socket.socket, octets: bytes) -> bool:
+    """Say it on a connection that is new; whether that went out. Raises OSError when only a part did."""
     try:
         sent = sock.send(octets)
     except OSError:
-        return b""                      # the client has gone: the session finds out
+        return False                    # the client has gone: the session finds out
     if sent != len(octets):
         raise OSError("no room for a greeting")
-    return octets
+    return True
 
 
-def peer_of(sock: socket.socket, address: object, here: tuple[Any, ...] | None = None) -> Peer:
-    """Both ends of an accepted socket; an IPv4 address in IPv6 clothes is undressed. here: our end, if known."""
+def peer_of(sock: socket.socket, address: object) -> Peer:
+    """Both ends of an accepted socket; an IPv4 address in IPv6 clothes is undressed."""
     if not isinstance(address, tuple):
         return Peer("")                 # a Unix socket's
-    if here is None:
-        here = sock.getsockname()
+    here = sock.getsockname()
     return Peer(address=_plain(address[0]), port=address[1], server_address=_plain(here[0]), server_port=here[1])
 
 

@@ -77,7 +77,7 @@ def play(tmp_path: Path, octets: bytes, settings: str = "", **answers: object) -
         said = await asyncio.wait_for(reader.read(), 30)
         task.cancel()
         acceptor.stop()
-        await acceptor.idle.wait()
+        await acceptor.until_idle()
         writer.close()
         listening.close()
         access.sock.close()

@@ -193,7 +193,7 @@ def test_dialogue_and_close(loop) -> None:
         reader, writer = await server.connect()
         writer.write(b"one\r\nbody abc\r\nask xyz\r\ntwo\r\nquit\r\nnever\r\n")
         assert await reader.read() == b"hello\r\none\r\nanswer 3\r\ntwo\r\nbye\r\n"
-        await server.acceptor.idle.wait()
+        await server.acceptor.until_idle()
         assert server.log == [("peer", "127.0.0.1"), ("body", b"abc"), ("closed", "quit")]
 
     run(loop, scenario)
@@ -255,7 +255,7 @@ def test_a_half_closed_client_is_answered(loop, end: bytes) -> None:
         server.handlers[0].gate.set()
         said = await reader.read()
         assert said == b"answer 4\r\nmore\r\n" + (b"bye\r\n" if b"quit" in end else b"")
-        await server.acceptor.idle.wait()
+        await server.acceptor.until_idle()
 
     run(loop, scenario)
 
@@ -266,7 +266,7 @@ def test_a_half_closed_client_without_a_question_is_lost(loop) -> None:
         writer.write(b"one\r\nincomplete")
         writer.write_eof()
         assert await reader.read() == b"hello\r\none\r\n"
-        await server.acceptor.idle.wait()
+        await server.acceptor.until_idle()
         assert server.log[-2:] == ["lost", ("closed", "lost connection")]
 
     run(loop, scenario)
@@ -405,7 +405,7 @@ def test_a_peer_that_never_reads_is_dropped(loop) -> None:
                     break
                 else:
                     await asyncio.sleep(0)
-            await asyncio.wait_for(server.acceptor.idle.wait(), 20)
+            await asyncio.wait_for(server.acceptor.until_idle(), 20)
             assert ("closed", "lost connection") in server.log
 
     run(loop, scenario, timeout_s=0.5)
