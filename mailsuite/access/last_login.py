@@ -17,7 +17,7 @@ replaced as a whole under FILE.lock. Whoever logs in is let in whether or not it
 import os
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from mailsuite.base.dialogue import Peer
@@ -63,9 +63,16 @@ def precision(text: str) -> int:
         raise ConfigError(f"last_login_precision: Invalid value '{text}'", status="4.3.5") from None
 
 
+@lru_cache(maxsize=16)
+def _wanted(settings: "DovecotSettings") -> bool:
+    return "last_login" in settings.words("mail_plugins")
+
+
 def noting(user: UserInfo, settings: "DovecotSettings", failed: Callable[[str], None], *, service: str = "",
            peer: Peer | None = None, session: str = "") -> Callable[[], None] | None:
     """What is to be called in a thread when a session begins, or None. failed is told what is wrong."""
+    if not _wanted(settings):
+        return None
     try:
         note = last_login(user, settings, service=service, local=peer.server_address if peer is not None else "",
                           remote=peer.address if peer is not None else "", session=session)
@@ -78,7 +85,7 @@ def noting(user: UserInfo, settings: "DovecotSettings", failed: Callable[[str], 
 def last_login(user: UserInfo, settings: "DovecotSettings", *, service: str = "", local: str = "", remote: str = "",
                session: str = "") -> LastLogin | None:
     """service: by default that of the settings. Raises ConfigError for a dictionary that there is not."""
-    if "last_login" not in settings.words("mail_plugins"):
+    if not _wanted(settings):
         return None
     plugin = settings.plugin
     dictionary = plugin.get("last_login_dict", "")

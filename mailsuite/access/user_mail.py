@@ -135,6 +135,11 @@ class UserMail:
         self.modseqs |= before.modseqs
         return True
 
+    @property
+    def expires(self) -> bool:
+        """Some mailbox has autoexpunge."""
+        return bool(self._expiring)
+
     async def expire(self) -> int:
         """A session is over: autoexpunge. How many messages went."""
         if not self._expiring:

@@ -20,7 +20,7 @@ from mailsuite.access.way_back import GivenBack
 from mailsuite.access.worker_logins import WorkerLogins
 from mailsuite.access.world import UserWorld
 from mailsuite.base import privilege
-from mailsuite.base.eager import StandIn, begin
+from mailsuite.base.eager import Errand, StandIn, begin
 from mailsuite.base.errors import MailError
 from mailsuite.base.huge_pages import Busy
 from mailsuite.net.params import HUGE_PAGES_AFTER
@@ -49,6 +49,7 @@ class Worker:
                  protocols: Mapping[str, ServeUser]) -> None:
         self._channel, self._world, self._generation, self._protocols = channel, world, generation, protocols
         self._sessions: set[asyncio.Task[None]] = set()
+        self._direct: set[Errand] = set()           # those that came by a link
         self._held: dict[int, tuple[Mapping[str, Any], list[int]]] = {}     # until newer settings have come
         self._ended: list[tuple[int, Mapping[str, Any] | BaseException]] = []      # not told yet
         self._logins = WorkerLogins(channel, world, self._begin)
@@ -65,8 +66,9 @@ class Worker:
         await self._done.wait()
         self._world.stop()
         self._logins.close()
-        if self._sessions:
-            await asyncio.wait(self._sessions, timeout=END_WAIT_S)
+        waiting = {*self._sessions, *(loop.create_task(errand.wait()) for errand in self._direct)}
+        if waiting:
+            await asyncio.wait(waiting, timeout=END_WAIT_S)
         self._tell_ends()
         self._logins.tell()
 
@@ -118,7 +120,7 @@ class Worker:
         except Exception:
             log.exception("unforeseen in a user's session")
         finally:
-            self._world.sessions = len(self._sessions) - 1
+            self._world.sessions = len(self._sessions) + len(self._direct) - 1
             self._answer(request, answer)
 
     def _answer(self, request: Request, answer: Mapping[str, Any]) -> None:
@@ -151,13 +153,16 @@ class Worker:
         await self._serve_user(handover, user, fds[0], told=False)
 
     async def _serve_user(self, handover: HandOver, user: UserInfo, fd: int, *, told: bool) -> None:
-        self._busy.count()
-        client = socket.socket(fileno=fd)
-        client.setblocking(False)
-        with self._logins.counted(user, handover, told=told):
-            given_back = await self._protocols[handover.protocol](client, handover, user, self._world)
-        if given_back is not None:
-            self._give_back(given_back, handover)
+        try:
+            self._busy.count()
+            client = socket.socket(-1, socket.SOCK_STREAM, 0, fd)       # the kernel need not be asked
+            client.setblocking(False)
+            with self._logins.counted(user, handover, told=told):
+                given_back = await self._protocols[handover.protocol](client, handover, user, self._world)
+            if given_back is not None:
+                self._give_back(given_back, handover)
+        except Exception:
+            log.exception("unforeseen in a user's session")
 
     def _give_back(self, given_back: GivenBack, handover: HandOver) -> None:
         """A descriptor that cannot be sent is closed, and the client sees the end."""
@@ -170,16 +175,10 @@ class Worker:
 
     def _begin(self, handover: HandOver, user: UserInfo, fd: int) -> None:
         """A session that came from a login process; its first steps are made here and now."""
-        task = begin(asyncio.get_running_loop(), self._direct(handover, user, fd), StandIn()).task
-        if task is not None:
-            self._sessions.add(task)
-            task.add_done_callback(self._sessions.discard)
-
-    async def _direct(self, handover: HandOver, user: UserInfo, fd: int) -> None:
-        try:
-            await self._serve_user(handover, user, fd, told=True)
-        except Exception:
-            log.exception("unforeseen in a user's session")
+        errand = Errand(asyncio.get_running_loop(), self._serve_user(handover, user, fd, told=True),
+                        self._direct.discard)
+        if errand.begin():
+            self._direct.add(errand)
 
     async def _doveadm(self, message: Mapping[str, Any], fds: list[int]) -> None:
         """A command of doveadm; it waits at the other end of the first descriptor, the second is its input."""

@@ -24,7 +24,7 @@ import re
 import socket
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from mailsuite.base.errors import ConfigError
 
@@ -60,6 +60,12 @@ def expand_variables(text: str, values: Mapping[str, str]) -> str:
     """text with all %-variables replaced. Raises ConfigError for a bad modifier."""
     if "%" not in text:
         return text
+    if (form := _form(text)) is not None:
+        try:
+            filled: str = form.text % form.values(values)
+            return filled
+        except KeyError:
+            pass                                # a name that has another, or that nobody knows
     pieces = _simple(text)
     if pieces is None:
         return _expand(text, values, 0)
@@ -139,6 +145,23 @@ def _simple(text: str) -> tuple[tuple[str, str, str], ...] | None:
         literal, at = "", match.end()
     pieces.append((literal + text[at:], "", ""))
     return tuple(pieces)
+
+
+class _Form(NamedTuple):
+    """A text with plain values only, ready for the % operator."""
+
+    text: str
+    values: Callable[[Mapping[str, str]], Any]
+
+
+@lru_cache(maxsize=512)
+def _form(text: str) -> _Form | None:
+    pieces = _simple(text)
+    names = [name for _, name, _ in pieces or () if name]
+    if pieces is None or not names or any(modifier for _, _, modifier in pieces):
+        return None
+    return _Form("".join(literal.replace("%", "%%") + ("%s" if name else "") for literal, name, _ in pieces),
+                 operator.itemgetter(*names))
 
 
 def variable_letters(text: str) -> list[str]:

@@ -16,7 +16,7 @@ from mailsuite.access import user_mail
 from mailsuite.access.conversation import converse
 from mailsuite.access.handover import HandOver
 from mailsuite.access.last_login import noting
-from mailsuite.access.mail_log import logging_to, mail_log
+from mailsuite.access.mail_log import logging_to, mail_log, wanted_of
 from mailsuite.access.user_mail import UserMail
 from mailsuite.access.way_back import GivenBack
 from mailsuite.access.world import UserWorld
@@ -33,15 +33,6 @@ if TYPE_CHECKING:
 
 log = access_logger("imap")
 FAILED = b"* BYE Internal error occurred. Refer to server log for more information.\r\n"
-
-
-class _Counted(DeflatingConnection):
-    """A connection that counts what it reads, for the log line."""
-
-    def data_received(self, octets: bytes) -> None:
-        assert isinstance(self.handler, Handler)
-        self.handler.octets_in += len(octets)
-        super().data_received(octets)
 
 
 @lru_cache(maxsize=16)
@@ -84,7 +75,7 @@ async def serve_user(sock: socket.socket, handover: HandOver, user: UserInfo, wo
     with UserMail.of(user, settings, world) as mail:
         try:
             await mail.ready()
-            events = mail_log(settings, logging_to(log, {"prefix": prefix}))
+            events = mail_log(settings, logging_to(log, {"prefix": prefix})) if wanted_of(settings) else None
         except Exception as error:
             detail = getattr(error, "detail", "") or str(error)
             log.error("Failed to initialize user: %s", detail, extra={"prefix": prefix},
@@ -99,7 +90,7 @@ async def serve_user(sock: socket.socket, handover: HandOver, user: UserInfo, wo
                       session=handover.session_id)
         noted = None if note is None else mail.start(note)
         handler.context.anonymous = handover.mechanism == "ANONYMOUS"
-        reason = await converse(sock, handover, _Counted(handler, peer=handover.peer), handler.ended, world,
+        reason = await converse(sock, handover, DeflatingConnection(handler, peer=handover.peer), handler.ended, world,
                                 goodbye=lambda: handler.session.end("Server shutting down"))
         try:
             await handler.finish(reason)

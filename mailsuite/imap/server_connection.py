@@ -61,7 +61,7 @@ class Handler:
         self._idling = False                    # the client went away in IDLE
         self._notifier: Notifier | None = None
         self._running: Job[Any] | None = None
-        self.octets_in = self.octets_out = 0
+        self.octets_out = 0
         self._why = ""                          # the end, in our words
         self._command = ""                      # the one that is running
         self._last: tuple[str, float] | None = None     # the last command, and when it ended
@@ -119,8 +119,9 @@ class Handler:
 
     def closed(self, reason: str) -> None:
         self.context.left = True
-        self._idling = self._idle is not None
-        self._stop_idle()
+        if self._idle is not None:
+            self._idling = True
+            self._stop_idle()
         if self._notifier is not None:
             self._notifier.stop()
         if self.context.selected is None and self._running is None and self._appending is None:
@@ -322,12 +323,14 @@ class Handler:
         """Leave the mailbox and write the log line."""
         if self._running is not None:
             await self._running.ended()
-        await self._drop_append()
+        if self._appending is not None:
+            await self._drop_append()
         if self.context.selected is not None:
             await self._run(self.context.leave)
-        expired = await self.mail.expire()
+        expired = await self.mail.expire() if self.mail.expires else 0
         counts = self.context.counts
-        values = {"input": str(self.octets_in), "output": str(self.octets_out), "i": str(self.octets_in),
+        octets_in = self.channel.octets_in if isinstance(self.channel, DeflatingConnection) else 0
+        values = {"input": str(octets_in), "output": str(self.octets_out), "i": str(octets_in),
                   "o": str(self.octets_out), "deleted": str(counts.deleted), "expunged": str(counts.expunged),
                   "trashed": "0", "fetch_hdr_count": str(counts.headers), "appended": "0", "autoexpunged": str(expired),
                   "fetch_hdr_bytes": str(counts.header_octets), "fetch_body_count": str(counts.bodies),

@@ -39,6 +39,7 @@ class DeflatingConnection(Connection):
     """See the module."""
 
     _inflate: Any = None                # zlib's decompression object, once deflate() was called
+    octets_in = 0                       # read from the wire
     _waiting = b""                      # compressed octets that are not inflated yet
     _more = False                       # zlib holds octets that it has inflated
     _inflating: asyncio.Handle | None = None
@@ -54,6 +55,7 @@ class DeflatingConnection(Connection):
         self._transport = _Deflating(self._transport, level)    # type: ignore[assignment]  # it has all that is used
 
     def data_received(self, octets: bytes) -> None:
+        self.octets_in += len(octets)
         if self._inflate is None:
             super().data_received(octets)
             return

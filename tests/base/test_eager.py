@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mailsuite.base.eager import Begun, StandIn, begin
+from mailsuite.base.eager import Begun, Errand, StandIn, begin
 
 SEEN: contextvars.ContextVar[str] = contextvars.ContextVar("SEEN", default="")
 
@@ -169,5 +169,94 @@ def test_variables_stay_inside() -> None:
         assert SEEN.get() == ""
         assert begun.task is not None
         assert await begun.task == "inside"
+
+    asyncio.run(story())
+
+
+async def run_errand(coroutine: Coroutine[Any, Any, Any]) -> bool:
+    """Whether it had to wait; returns at its end."""
+    over: list[Errand] = []
+    errand = Errand(asyncio.get_running_loop(), coroutine, over.append)
+    waits = errand.begin()
+    await asyncio.wait_for(errand.wait(), 30)
+    assert errand.done and over == [errand] * waits
+    return waits
+
+
+def test_an_errand_waits_without_a_task() -> None:
+    async def story() -> None:
+        future, heard = asyncio.get_running_loop().create_future(), list[object]()
+
+        async def listens() -> None:
+            SEEN.set("listening")
+            heard.append(await future)
+            heard.append(SEEN.get())
+
+        before = asyncio.all_tasks()
+        errand = Errand(asyncio.get_running_loop(), listens(), lambda _: None)
+        assert errand.begin() and not errand.done
+        assert asyncio.all_tasks() == before
+        future.set_result("word")
+        await asyncio.wait_for(errand.wait(), 30)
+        assert heard == ["word", "listening"] and SEEN.get() == ""
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("rounds", [0, 1, 4])
+def test_an_errand_that_waits_again_is_a_task(rounds: int) -> None:
+    async def story() -> None:
+        steps: list[object] = []
+
+        async def several() -> None:
+            for number in range(rounds):
+                future = asyncio.get_running_loop().create_future()
+                asyncio.get_running_loop().call_soon(future.set_result, number)
+                steps.append(await future)
+            steps.append(await asyncio.gather(waits("a"), waits("b")) if rounds else None)
+
+        assert await run_errand(several()) is bool(rounds)
+        assert steps == [*range(rounds), ["a", "b"] if rounds else None]
+
+    asyncio.run(story())
+
+
+def test_timeouts_of_an_errand() -> None:
+    async def story() -> None:
+        said: list[str] = []
+
+        async def slow(*, past: bool) -> None:
+            try:
+                async with asyncio.timeout(-1 if past else 0.01):
+                    await asyncio.get_running_loop().create_future()
+            except TimeoutError:
+                said.append("late")
+            async with asyncio.timeout(60):
+                await asyncio.sleep(0)
+            said.append("on")
+
+        for past in (False, True):
+            assert await run_errand(slow(past=past))
+        assert said == ["late", "on"] * 2
+
+    asyncio.run(story())
+
+
+def test_what_an_errand_raises() -> None:
+    async def story() -> None:
+        found: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, about: found.append(about["exception"]))
+        future = asyncio.get_running_loop().create_future()
+
+        async def fails() -> None:
+            await future
+            raise KeyError("x")
+
+        with pytest.raises(ValueError, match="at once"):
+            Errand(asyncio.get_running_loop(), raises(ValueError("at once")), lambda _: None).begin()
+        asyncio.get_running_loop().call_soon(future.set_result, None)
+        assert await run_errand(fails())
+        await asyncio.sleep(0)
+        assert [type(error) for error in found] == [KeyError]
 
     asyncio.run(story())

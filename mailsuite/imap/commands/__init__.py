@@ -50,9 +50,12 @@ class Rule(Flag):
     NUMBERS = auto()        # it takes or tells message numbers: RFC 9586 section 3
 
 
+_ANYTIME = Rule.NONE        # here once: to find a member of an enum takes calls
+
+
 class Entry(NamedTuple):
     run: Callable[[Context, Command], Run]
-    rules: Rule = Rule.NONE
+    rules: Rule = _ANYTIME
 
 
 COMMANDS: Mapping[str, Entry] = {
@@ -133,10 +136,11 @@ def run(context: Context, command: Command) -> Run:
     entry = COMMANDS.get(command.name)
     if entry is None or command.name in context.params.withheld:
         return bad_arguments(command.name, PeerError("Unknown command"))
-    if Rule.SELECTED in entry.rules and context.selected is None:
-        return Reply(BAD, "No mailbox selected")
-    if Rule.NUMBERS in entry.rules and UIDONLY in context.enabled:
-        return bad_arguments(command.name, uid_required())
+    if entry.rules is not _ANYTIME:
+        if context.selected is None and Rule.SELECTED in entry.rules:
+            return Reply(BAD, "No mailbox selected")
+        if UIDONLY in context.enabled and Rule.NUMBERS in entry.rules:
+            return bad_arguments(command.name, uid_required())
     return (yield from answered(command.name, entry.run(context, command), extended=context.offers("IMAP4rev2")))
 
 
