@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from tests.faults.accounting import Account, wait_settled
 from tests.faults.campaign import Campaign
 from tests.faults.far_end import FarEnd, Plan
-from tests.faults.load import CommandSender, ImapSender, Ledger, Sender, SmtpSender, SubmissionSender
+from tests.faults.load import BurstSender, CommandSender, ImapSender, Ledger, Sender, SmtpSender, SubmissionSender
 from tests.faults.world import ARCHIVE, MBOX, PIPE, STORE, World, open_world
 from tests.support.suite import free_port, wait_for
 
@@ -60,7 +60,7 @@ class Outcome:
 def senders_of(world: World, ledger: Ledger, *, pause_s: float) -> Sequence[Sender]:
     """Every way in."""
     return [*(SmtpSender(world, ledger, n, pause_s=pause_s) for n in range(3)),
-            SubmissionSender(world, ledger, 10, pause_s=pause_s * 2),
+            SubmissionSender(world, ledger, 10, pause_s=pause_s * 2), BurstSender(world, ledger, 13, pause_s=pause_s),
             CommandSender(world, ledger, 11, pause_s=pause_s * 20), ImapSender(world, ledger, 12, pause_s=pause_s * 2)]
 
 

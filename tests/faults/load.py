@@ -167,6 +167,25 @@ class SmtpSender(Sender):
         self.took(ident, [address for address in recipients if address not in refused])
 
 
+class BurstSender(SmtpSender):
+    """Small mail for one Maildir, one after the other: qmgr brings most of it straight to the worker."""
+
+    kind = "burst"
+    sizes = (200, 2000)
+
+    def some_recipients(self) -> list[str]:
+        return [self.world.suite.second]
+
+    def send(self, smtp: smtplib.SMTP) -> None:
+        super().send(smtp)
+        if self.count % 20 == 0:
+            self.stopped.wait(10 * self.pause_s)
+
+    def took(self, ident: str, recipients: list[str]) -> None:
+        self.ledger.accept(ident, recipients)
+        self.count += 1
+
+
 class SubmissionSender(SmtpSender):
     """Port 587: TLS and a password."""
 
