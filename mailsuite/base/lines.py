@@ -25,6 +25,16 @@ class LineBuffer:
         self._data.clear()
         self._searched = 0
 
+    def only_line(self, octets: bytes) -> bytes | None:
+        """The line that octets are, where they are exactly one and nothing waits; None: they have to be fed.
+
+        Programs that answer each other send nothing else nearly always.
+        """
+        end = len(octets) - 1
+        if self._data or octets.find(b"\n") != end or not 0 <= end < self.limit:
+            return None
+        return octets[:end - 1] if end and octets[end - 1] == 0x0D else octets[:end]
+
     def take_line(self) -> bytes | None:
         """Return one line without its end (LF or CRLF), or None until one is whole.
 

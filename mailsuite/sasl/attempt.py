@@ -263,7 +263,8 @@ class Attempt(Struct, eq=False):
 
     def _judge(self, verdict: Verdict) -> Reply:
         self._settle(verdict)
-        self._report(verdict)
+        if self.service.policy is not None:
+            self._report(verdict)
         if verdict is Verdict.OK:
             return Granted(self.request)
         code = ""

@@ -148,6 +148,8 @@ class PassdbChain:
                     return Verdict.INTERNAL
             else:
                 next_at = self._next(entries, at + 1, request) if goes_on else None
+            if not goes_on and run.success and verdict is Verdict.OK:
+                return verdict
             if not goes_on or next_at is None:
                 return self._last(verdict, run, request)
             run.internal = run.internal or verdict is Verdict.INTERNAL

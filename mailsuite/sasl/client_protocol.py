@@ -11,10 +11,10 @@ Limits: wire.LINE_LIMIT octets a line, OPEN_LIMIT requests under way on one conn
 """
 
 import asyncio
-import binascii
 import os
 import secrets
-from base64 import b64decode, b64encode
+from base64 import b64encode
+from binascii import a2b_base64
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -26,7 +26,7 @@ from mailsuite.base.log import access_logger
 from mailsuite.base.turns import ANYWHERE, Stay
 from mailsuite.sasl import grant as grants
 from mailsuite.sasl import wire
-from mailsuite.sasl.attempt import Attempt, Continue, Denied, Granted, Reply
+from mailsuite.sasl.attempt import Attempt, Denied, Granted
 from mailsuite.sasl.request import AuthRequest
 from mailsuite.sasl.service import AuthService
 
@@ -73,7 +73,7 @@ class ClientSession:
         self._apop_prefix = b"<%x.%x." % (os.getpid(), self._uid)
         self._versioned, self._pid, self._over = False, 0, False
         self._attempts: dict[int, Attempt] = {}
-        self._busy: set[int] = set()
+        # Of requests that wait for a CONT; all others are being answered.
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -87,8 +87,11 @@ class ClientSession:
     def feed(self, octets: bytes) -> None:
         if self._over:
             return
-        self._lines.feed(octets)
         try:
+            if (line := self._lines.only_line(octets)) is not None:
+                self._on_line(line)
+                return
+            self._lines.feed(octets)
             while not self._over and (line := self._lines.take_line()) is not None:
                 self._on_line(line)
         except PeerError as error:
@@ -121,7 +124,7 @@ class ClientSession:
             if words[0] != "CPID" or not self._pid:
                 raise Broken("sent broken CPID handshake")
         elif words[0] == "AUTH":
-            self._auth(words)
+            self._auth(words, has_bindings=b"\tcbind-" in line)
         elif words[0] == "CONT":
             self._cont(words)
         elif words[0] == "CANCEL":
@@ -130,11 +133,12 @@ class ClientSession:
             raise Broken("sent unknown command: " + "?".join(words)[:80])
 
     def _number(self, words: list[str], command: str) -> int:
-        if not words or not words[0].isascii() or not words[0].isdecimal() or int(words[0]) >= 2**32:
+        text = words[0] if words else ""
+        if not text.isascii() or not text.isdecimal() or len(text) > 20 or (number := int(text)) >= 2**32:
             raise Broken(f"sent broken {command} request")
-        return int(words[0])
+        return number
 
-    def _auth(self, words: list[str]) -> None:
+    def _auth(self, words: list[str], *, has_bindings: bool) -> None:
         number = self._number(words[1:2], "AUTH")
         service = self._hub.service
         if len(words) < 4 or not number:
@@ -162,7 +166,7 @@ class ClientSession:
         self._hub.busy.count()
         core = facts.pop("core", "")
         self._hub.stay.at(int(core) if core.isdecimal() and len(core) < 6 else ANYWHERE)
-        bindings = _bindings(facts)
+        bindings = _bindings(facts) if has_bindings else None
         attempt = service.attempt(mech, facts["service"], facts, bindings=bindings, apop_prefix=self._apop_prefix)
         self._attempts[number] = attempt
         if initial:
@@ -183,7 +187,7 @@ class ClientSession:
         if attempt is None:
             self._write(wire.line("FAIL", str(number), "reason=Authentication request timed out"))
             return
-        if number in self._busy:
+        if number not in self._timers:
             raise Broken("sent CONT for a request that waits for no data")
         try:
             octets = _decoded(words[2], empty_sign=False)
@@ -203,15 +207,13 @@ class ClientSession:
         attempt = self._attempts.pop(number, None)
         if attempt is not None:
             attempt.close()
-        self._busy.discard(number)
-        if (timer := self._timers.pop(number, None)) is not None:
+        if self._timers and (timer := self._timers.pop(number, None)) is not None:
             timer.cancel()
 
     # --- answers ----------------------------------------------------------------------------------------------------
 
     def _go(self, number: int, attempt: Attempt, octets: bytes | None, *, first: bool) -> None:
-        self._busy.add(number)
-        if (timer := self._timers.pop(number, None)) is not None:
+        if not first and (timer := self._timers.pop(number, None)) is not None:
             timer.cancel()
         # Most databases answer from memory, and no task is needed.
         task = begin(asyncio.get_running_loop(), self._run(number, attempt, octets, first), StandIn()).task
@@ -233,36 +235,37 @@ class ClientSession:
             reply = Denied(attempt.request, attempt.named, "temp_fail")
         if self._over or self._attempts.get(number) is not attempt:
             return
-        await self._answer(number, attempt, reply)
-
-    async def _answer(self, number: int, attempt: Attempt, reply: Reply) -> None:
-        if isinstance(reply, Continue):
-            self._busy.discard(number)
+        if isinstance(reply, Granted):
+            await self._grant(number, attempt, reply.request)
+        elif isinstance(reply, Denied):
+            await self._deny(number, attempt, reply)
+        else:
             self._timers[number] = asyncio.get_running_loop().call_later(REQUEST_TIMEOUT_S, self._time_out, number)
             self._write(wire.line("CONT", str(number), b64encode(reply.octets).decode()))
-            return
-        if isinstance(reply, Denied) and reply.named and "nodelay" not in reply.request.fields:
+
+    async def _deny(self, number: int, attempt: Attempt, reply: Denied) -> None:
+        if reply.named and "nodelay" not in reply.request.fields:
             # So that guessing is slow on one connection; other requests go on meanwhile.
             await asyncio.sleep(attempt.service.failure_delay_s)
             if self._over or self._attempts.get(number) is not attempt:
                 return
-        if isinstance(reply, Granted):
-            words = granted_words(reply.request)
-            # Who may not log in, or logs in elsewhere, is nobody's session here.
-            if "nologin" not in reply.request.facts and not {"nologin", "proxy"} & reply.request.fields.keys():
-                if grant := await self._grant(number, reply.request, attempt.service):
-                    words.append(f"grant={grant}")
-                else:
-                    self._hub.keep(self._pid, number, self._cookie, reply.request, attempt.service)
-            if self._over or self._attempts.get(number) is not attempt:
-                return
-            self._drop(number)
-            self._write(wire.line("OK", str(number), *words))
-            return
         self._drop(number)
         self._write(wire.line("FAIL", str(number), *denied_words(reply)))
 
-    async def _grant(self, number: int, request: AuthRequest, service: AuthService) -> str:
+    async def _grant(self, number: int, attempt: Attempt, request: AuthRequest) -> None:
+        words = granted_words(request)
+        # Who may not log in, or logs in elsewhere, is nobody's session here.
+        if "nologin" not in request.facts and "nologin" not in request.fields and "proxy" not in request.fields:
+            if seal := await self._seal(number, request, attempt.service):
+                words.append(f"grant={seal}")
+            else:
+                self._hub.keep(self._pid, number, self._cookie, request, attempt.service)
+        if self._over or self._attempts.get(number) is not attempt:
+            return
+        self._drop(number)
+        self._write(wire.line("OK", str(number), *words))
+
+    async def _seal(self, number: int, request: AuthRequest, service: AuthService) -> str:
         """What spares the access service a question (grant.py); "" where none was asked for, or none can be made."""
         sealer = self._hub.sealer
         if sealer is None or "grant" not in request.facts:
@@ -296,10 +299,7 @@ def _decoded(text: str, *, empty_sign: bool = True) -> bytes:
     """base64; "=" is an empty initial response. Raises ValueError."""
     if text == "=" and empty_sign:
         return b""
-    try:
-        return b64decode(text.strip().encode("ascii"), validate=True)
-    except binascii.Error as error:
-        raise ValueError(str(error)) from error
+    return a2b_base64(text.strip(), strict_mode=True)
 
 
 def _names(request: AuthRequest) -> list[str]:
@@ -314,11 +314,12 @@ def _names(request: AuthRequest) -> list[str]:
 def granted_words(request: AuthRequest) -> list[str]:
     """What follows "OK <id>". Where a database gave fields and all are hidden, an empty word stands for them."""
     words = [f"user={request.user}"]
-    for name, value in request.client_fields().items():
-        words.append(name if name in _VALUELESS or not value else f"{name}={value}")
-    if len(words) == 1 and (request.fields.keys() - {"nopassword"} or request.userdb_fields):
-        words.append("")
-    return words + _names(request)
+    if request.fields or request.userdb_fields:
+        for name, value in request.client_fields().items():
+            words.append(name if name in _VALUELESS or not value else f"{name}={value}")
+        if len(words) == 1 and (request.fields.keys() - {"nopassword"} or request.userdb_fields):
+            words.append("")
+    return words if request.original_user == request.user and not request.master_user else words + _names(request)
 
 
 def login_words(request: AuthRequest, user: str, fields: Mapping[str, str]) -> list[str]:

@@ -62,7 +62,9 @@ class PassdbFields:
         for name, value in pairs:
             if name in _PASSWORDS:
                 self.has_password = True
-            if value is not None:
+                if value is not None:
+                    self._set_password(name, value, scheme)
+            elif value is not None:
                 if name:
                     self._set(name, value, scheme)
             elif name.startswith(_PREFIX):
@@ -205,6 +207,17 @@ def _imported(value: str) -> list[Field]:
 
 # What is no field of the answer as it stands.
 _CHANGING = frozenset({"userdb_import", "user", "username", "domain", "uidgid_file", "system_user"})
+
+
+def set_userdb_fields(request: AuthRequest, reply: dict[str, str], found: Iterable[Field], complain: Say) -> None:
+    """All that a user database says."""
+    for name, value in found:
+        if value is None or not name:
+            continue
+        if name in _CHANGING or ":" in name:
+            set_userdb_field(request, reply, name, value, complain)
+        else:
+            reply[name] = value
 
 
 def set_userdb_field(request: AuthRequest, reply: dict[str, str], name: str, value: str, complain: Say) -> None:

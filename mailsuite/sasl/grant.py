@@ -24,8 +24,9 @@ import os
 import struct
 import time
 from base64 import b64decode, b64encode
-from binascii import a2b_base64
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Mapping
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -36,6 +37,7 @@ KEPT_LIMIT = 200_000
 RIGHTS_LIMIT = 10_000
 SIZE_LIMIT = 8192                # of a grant in base64; a user of whom more is known goes without
 _NONCE = 12
+_NONCES = (1 << 8 * _NONCE) - 1
 _TIME = struct.Struct("!d")
 
 
@@ -56,7 +58,12 @@ def about(client_pid: int, request_id: int, cookie: str, service: str, session_i
 
 def rights_of(service: str, fields: Mapping[str, str]) -> str:
     """From a user database's fields; equal texts mean equal rights (identity.py)."""
-    words = [service, *(fields.get(name, "") for name in ("uid", "gid", "system_groups_user", "chroot"))]
+    get = fields.get
+    return _rights(service, get("uid", ""), get("gid", ""), get("system_groups_user", ""), get("chroot", ""))
+
+
+@lru_cache(maxsize=1024)
+def _rights(*words: str) -> str:
     return b64encode("\0".join(words).encode("utf-8", "surrogateescape")).decode()
 
 
@@ -130,6 +137,9 @@ class Sealer:
     def __init__(self, key: bytes) -> None:
         self._keys = Keys(key)
         self._ciphers: dict[str, AESGCM] = {}
+        # Each nonce is the next number after a random one: as unlikely to come twice as random ones, also where
+        # another process should have the same key.
+        self._nonce = int.from_bytes(os.urandom(_NONCE), "big")
 
     def seal(self, about: bytes, rights: str, user: bytes) -> str:
         """The grant, "" when it would be too long. user: what access is told."""
@@ -140,6 +150,7 @@ class Sealer:
             if len(self._ciphers) >= RIGHTS_LIMIT:
                 return ""
             cipher = self._ciphers[rights] = AESGCM(self._keys.of(rights))
-        nonce = os.urandom(_NONCE)
+        self._nonce = (self._nonce + 1) & _NONCES
+        nonce = self._nonce.to_bytes(_NONCE, "big")
         sealed = cipher.encrypt(nonce, _TIME.pack(time.monotonic() + KEEP_S) + user, about)
-        return f"{rights}.{b64encode(nonce + sealed).decode()}"
+        return f"{rights}.{b2a_base64(nonce + sealed, newline=False).decode()}"

@@ -15,7 +15,7 @@ def plain_claim(octets: bytes) -> Claim:
     if len(parts) != 3:
         raise MechError("invalid input")
     authzid, user, password = parts
-    return Claim(text(user), Secret(password), "" if authzid == user else text(authzid))
+    return Claim(text(user), Secret(password), "" if authzid == user or not authzid else text(authzid))
 
 
 def login(facts: Facts) -> Exchange:

@@ -40,7 +40,8 @@ class PasswdFiles:
 
     async def find(self, path: str, user: str) -> list[str] | None:
         """The entry of a user. Raises TemporaryError."""
-        return (await self._entries(path)).get(user)
+        known = self._fresh(path)
+        return (await self._entries(path) if known is None else known.entries).get(user)
 
     async def names(self, path: str, least: int) -> list[str]:
         """Users whose entries have at least so many fields. Raises TemporaryError."""
@@ -63,11 +64,15 @@ class PasswdFiles:
         self._files.clear()
         return count
 
-    async def _entries(self, path: str) -> dict[str, list[str]]:
+    def _fresh(self, path: str) -> _File | None:
+        """The file, where there is no need to look at it."""
         known = self._files.get(path)
-        now = time.monotonic()
-        if known is not None and now - known.checked < CHECK_EVERY_S:
-            return known.entries
+        return known if known is not None and time.monotonic() - known.checked < CHECK_EVERY_S else None
+
+    async def _entries(self, path: str) -> dict[str, list[str]]:
+        if (fresh := self._fresh(path)) is not None:
+            return fresh.entries
+        known, now = self._files.get(path), time.monotonic()
         try:
             stamp = _stamp(path)
             if known is None or known.stamp != stamp:

@@ -225,7 +225,8 @@ class Penalties:
             lane.leave(place.guess)
         if outcome is Outcome.PASSED:
             self._remember(place, now)
-            self._lanes.pop((place.network, place.user), None)
+            if self._lanes:
+                self._lanes.pop((place.network, place.user), None)
             return 0
         for lane in lanes:
             if lane.fail(place.guess, now, LEVEL_LIMIT + self.rules.allowance):

@@ -13,7 +13,7 @@ from mailsuite.base.errors import TemporaryError
 from mailsuite.base.log import access_logger
 from mailsuite.sasl.cache import AuthCache, CacheRules
 from mailsuite.sasl.entries import Rule, UserdbEntry
-from mailsuite.sasl.fields import set_userdb_field, to_numbers
+from mailsuite.sasl.fields import set_userdb_field, set_userdb_fields, to_numbers
 from mailsuite.sasl.pool import HashPool
 from mailsuite.sasl.request import AuthRequest
 
@@ -91,9 +91,7 @@ class UserdbChain:
             elif entry.verbose(self._verbose):
                 log.info("%s(%s): unknown user", entry.db.driver, request.who)
             return False
-        for name, given in found:
-            if given is not None and name:
-                set_userdb_field(request, reply, name, given, complain)
+        set_userdb_fields(request, reply, found, complain)
         for name, value in entry.override_fields:
             set_userdb_field(request, reply, name, request.expand(value), complain)
         if not await to_numbers(reply, self._pool, complain):

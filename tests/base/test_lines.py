@@ -35,3 +35,14 @@ def test_octets_between_lines() -> None:
     buffer = LineBuffer(100)
     buffer.feed(b"a\r\nliteral")
     assert (buffer.take_line(), buffer.take_octets(3), buffer.take_octets(100)) == (b"a", b"lit", b"eral")
+
+
+@pytest.mark.parametrize(("octets", "line"), [
+    (b"one\n", b"one"), (b"one\r\n", b"one"), (b"\n", b""), (b"\r\n", b""), (b"on\re\r\r\n", b"on\re\r"),
+    (b"one", None), (b"", None), (b"one\ntwo\n", None), (b"one\ntwo", None), (b"x" * 9 + b"\n", b"x" * 9),
+    (b"x" * 10 + b"\n", None)])
+def test_a_line_that_comes_alone(octets: bytes, line: bytes | None) -> None:
+    buffer = LineBuffer(10)
+    assert buffer.only_line(octets) == line and not len(buffer)
+    buffer.feed(b"a")
+    assert buffer.only_line(octets) is None

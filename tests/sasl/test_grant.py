@@ -112,3 +112,9 @@ def test_a_grant_can_be_given_back(ends: tuple[grants.Sealer, grants.Opened]) ->
     assert opened.open(ABOUT, grant) == USER
     opened.give_back(grant)
     assert opened.open(ABOUT, grant) == USER and opened.open(ABOUT, grant) is None
+
+
+def test_no_nonce_comes_twice() -> None:
+    key = grants.new_key()
+    sealers = grants.Sealer(key), grants.Sealer(key)
+    assert len({sealed(sealer.seal(ABOUT, RIGHTS, USER))[:12] for sealer in sealers for _ in range(100)}) == 200
