@@ -10,9 +10,10 @@ had already sent behind its login.
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from operator import itemgetter
+
+from msgspec import Struct
 
 from mailsuite.base.dialogue import Peer, TlsInfo
 
@@ -20,8 +21,7 @@ from mailsuite.base.dialogue import Peer, TlsInfo
 GRANT, SHARE = "grant", "share"
 
 
-@dataclass(frozen=True, slots=True)
-class HandOver:
+class HandOver(Struct, frozen=True):
     """One logged-in connection. protocol: "imap" or "pop3". tls: None for a plain connection.
 
     secured: TLS, or a client on this host. mechanism: "PLAIN"... session_id: as in the log lines.
@@ -45,9 +45,9 @@ class HandOver:
         peer, tls = self.peer, self.tls
         return {
             "protocol": self.protocol, "user": self.user, "tag": self.tag.decode("latin-1"),
-            "octets": self.octets.decode("latin-1"), "session_id": self.session_id, "mechanism": self.mechanism,
-            "capability_asked": self.capability_asked, "secured": self.secured, "utf8": self.utf8,
-            "way_back": self.way_back,
+            "octets": self.octets.decode("latin-1") if self.octets else "", "session_id": self.session_id,
+            "mechanism": self.mechanism, "capability_asked": self.capability_asked, "secured": self.secured,
+            "utf8": self.utf8, "way_back": self.way_back,
             "peer": [peer.address, peer.port, peer.server_address, peer.server_port, peer.name, peer.reverse_name],
             "tls": tls and [tls.protocol, tls.cipher, tls.cipher_bits, tls.cipher_algorithm_bits, tls.server_name],
         }

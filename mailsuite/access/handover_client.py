@@ -153,7 +153,8 @@ class AccessChannel:
                 self._retire(link)
             self._ask_access(asked, asked.fd)
         else:
-            packets.close_all(fds)
+            if fds:
+                packets.close_all(fds)
             asked.end(_result(packet))
         if link.retired and not link.waiting:
             link.close()

@@ -14,8 +14,9 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from mailsuite.access.handover import HandOver
 from mailsuite.access.login_questions import HandedOver, Refused
@@ -29,8 +30,7 @@ WAITING_LIMIT = 5000
 Then = Callable[[HandedOver | Refused], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
+class Ticket(Struct, frozen=True):
     """What proves the login: who asked the auth service, which request, the connection's cookie; and its grant
     (sasl/grant.py), "" where it gave none."""
 
@@ -40,8 +40,7 @@ class Ticket:
     grant: str = ""
 
 
-@dataclass(eq=False, slots=True)
-class Asked:
+class Asked(Struct, eq=False):
     """A hand-over under way. fd: a duplicate of the client's descriptor, -1 where none is kept. again: a worker did not
     take it."""
 
@@ -53,7 +52,8 @@ class Asked:
 
     def end(self, result: HandedOver | Refused) -> None:
         """It is over."""
-        self.drop()
+        if self.fd >= 0:
+            self.drop()
         self.then(result)
 
     def drop(self) -> None:

@@ -7,9 +7,10 @@ and speaks its protocol's words for what came of it: `login_imap.py`, `login_pop
 The texts are Dovecot 2.3.19's, which clients and fail2ban rules know.
 """
 
-from base64 import b64encode
+from binascii import b2a_base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from mailsuite.access.login_origin import Origin
 from mailsuite.access.login_questions import (
@@ -27,7 +28,7 @@ from mailsuite.access.login_story import LoginFacts, LoginStory
 from mailsuite.base.dialogue import Action, Ask, Close, Peer, Send, TlsInfo
 from mailsuite.base.errors import PeerError
 from mailsuite.base.lines import LineBuffer
-from mailsuite.sasl.auth_client import AuthStep, Challenge, Failure, Mechanism, Success, offered
+from mailsuite.sasl.auth_client import Challenge, Failure, Mechanism, Success, offered
 
 LINE_LIMIT = 8192                # octets of a command line before login
 RESPONSE_LIMIT = 16384           # octets of one SASL response (tokens can be long)
@@ -57,16 +58,22 @@ class LoginSession:
     note: Callable[[str], None] = field(default=lambda text: None)      # a line for the log
     greeted: bool = False            # the connection is not new: somebody had logged in, and gave up the login
 
-    def __post_init__(self) -> None:
-        self.timeout_s = LOGIN_TIMEOUT_S
-        self._lines = LineBuffer(LINE_LIMIT)
-        self._asking = self._stopped = False
-        self._sasl_id: int | None = None        # the client owes a response to this request
-        self._mechanism = ""
-        self._bad_commands = 0
-        self.limit_text = ""
-        self.sent = 0                           # octets, since the handshake
-        self._out: list[Action] = []
+    _sasl_id: int | None = field(default=None, init=False)      # the client owes a response to this request
+
+    _lines: LineBuffer = field(default_factory=partial(LineBuffer, LINE_LIMIT), init=False)
+    _out: list[Action] = field(default_factory=list, init=False)
+
+    # What each begins with; no fields.
+    timeout_s = LOGIN_TIMEOUT_S
+    _asking = _stopped = False
+    _mechanism = limit_text = ""
+    _bad_commands = 0
+    sent = 0                         # octets, since the handshake
+    # What a worker is told: the tag of the command that logged in, whether IMAP's client asked for capabilities,
+    # whether POP3's said UTF8.
+    tag = b""
+    capability_asked = utf8 = False
+    literal_awaited = False          # no line comes next, but octets for `take_literal`
 
     # --- base.dialogue.Session ------------------------------------------------------------------------------------
 
@@ -84,17 +91,26 @@ class LoginSession:
     def feed(self, octets: bytes) -> list[Action]:
         if not self._stopped:
             self._lines.feed(octets)
-            self._work()
-        return self._flush()
+            if not self._asking:
+                self._work()
+        out, self._out = self._out, []
+        return out
 
     def answered(self, result: object) -> list[Action]:
         self._asking = self.story.waiting = False
         match result:
-            case Challenge() | Success() | Failure():
-                self._on_step(result)
+            case Success():
+                self._on_success(result)
             case HandedOver():
                 self._stopped = self.story.handed_over = True
-                self._out.append(Close(""))
+                return [Close("")]
+            case Challenge():
+                self._sasl_id, self.story.sasl = result.request_id, True
+                self.say_challenge(result.base64)
+            case Failure():
+                self.story.user = result.user or self.story.user
+                self.story.last_code = result.code
+                self.say_failure(result)
             case Refused():
                 self._on_refused(result)
             case NotPassedOn():
@@ -105,8 +121,10 @@ class LoginSession:
                     self.say_unproxied(certain=result.kind == "REMOTE_CONFIG")
             case None:
                 pass
-        self._work()
-        return self._flush()
+        if not self._asking and not self._stopped:
+            self._work()
+        out, self._out = self._out, []
+        return out
 
     def failed(self, error: BaseException) -> list[Action]:
         self._asking = self.story.waiting = False
@@ -165,15 +183,20 @@ class LoginSession:
         """Go on with what the client has sent, until a question is open or the octets end."""
         try:
             while not self._asking and not self._stopped:
-                if not self._step():
+                if self.literal_awaited and not self.take_literal() or not self._step():
                     return
         except PeerError:
             self.say_too_long()
 
     def _step(self) -> bool:
-        """Take one line (or literal); False when none is whole."""
-        self._lines.limit = RESPONSE_LIMIT if self._sasl_id is not None else self.line_limit()
-        line = self._lines.take_line()
+        """Take one line; False when none is whole."""
+        lines = self._lines
+        lines.limit = LINE_LIMIT
+        try:
+            line = lines.take_line()
+        except PeerError:                       # few are longer: only then it is asked whether this one may be
+            lines.limit = RESPONSE_LIMIT if self._sasl_id is not None else self.line_limit()
+            line = lines.take_line()
         if line is None:
             return False
         if self._sasl_id is not None:
@@ -182,13 +205,17 @@ class LoginSession:
             self.on_line(line)
         return True
 
+    def take_literal(self) -> bool:
+        """Take the literal; False when it is not whole."""
+        raise NotImplementedError
+
     def line_limit(self) -> int:
-        """Octets of the command line that comes next."""
+        """Octets of the command line that comes next, LINE_LIMIT at least."""
         return LINE_LIMIT
 
     def remaining(self) -> bytes:
         """What the client has sent behind its login; for the hand-over, when nothing more is read."""
-        return self._lines.take_octets(len(self._lines))
+        return self._lines.take_rest()
 
     def put_back(self, octets: bytes) -> None:
         """The hand-over failed: what was taken is the session's again."""
@@ -197,7 +224,8 @@ class LoginSession:
     # --- authentication ---------------------------------------------------------------------------------------------
 
     def plaintext_allowed(self) -> bool:
-        return self.is_secure or (self.facts.plaintext_ok and not self.facts.tls_required)
+        facts = self.facts
+        return facts.secured or self.tls is not None or (facts.plaintext_ok and not facts.tls_required)
 
     def visible_mechanisms(self) -> list[Mechanism]:
         if self.facts.tls_required and not self.is_secure:
@@ -209,9 +237,10 @@ class LoginSession:
         return next((mech for mech in offered(self.facts.mechanisms, self.tls) if mech.name == name.upper()), None)
 
     def ask_auth(self, mechanism: str, initial: bytes | None) -> None:
-        self._mechanism = self.story.mechanism = mechanism.upper()
-        self.story.tried_plaintext = self.story.tried_unknown = False
-        self.story.attempts += 1
+        story = self.story
+        self._mechanism = story.mechanism = mechanism.upper()
+        story.tried_plaintext = story.tried_unknown = False
+        story.attempts += 1
         if self.facts.certificate_required and not (self.tls is not None and self.tls.peer_verified):
             self.say_failure(Failure("", NO_CERTIFICATE))
             return
@@ -219,7 +248,7 @@ class LoginSession:
 
     def ask_plain(self, user: bytes, password: bytes) -> None:
         """A name and a password in the protocol's own command are SASL PLAIN here."""
-        self.ask_auth("PLAIN", b64encode(b"\0" + user + b"\0" + password))
+        self.ask_auth("PLAIN", b2a_base64(b"\0" + user + b"\0" + password, newline=False))
 
     def _ask(self, question: object) -> None:
         self._asking = self.story.waiting = True
@@ -239,31 +268,21 @@ class LoginSession:
             return
         self._ask(Proceed(request_id, line))
 
-    def _on_step(self, step: AuthStep) -> None:
-        match step:
-            case Challenge():
-                self._sasl_id, self.story.sasl = step.request_id, True
-                self.say_challenge(step.base64)
-            case Success():
-                self.story.user, self.story.last_code = step.user, ""
-                self.story.original_user = step.fields.get("original_user", "")
-                self.story.successes += 1
-                if "proxy" in step.fields:
-                    self._ask(PassOn(step))
-                    self.story.waiting = False
-                    return
-                if step.fields.get("host") and "nologin" in step.fields:
-                    self._refer(step.fields)
-                    return
-                if "nologin" in step.fields:
-                    self.story.last_code = "login_disabled"
-                    self.say_login_disabled(step.fields.get("reason") or "Login disabled for this user")
-                    return
-                self._ask(LogIn(step, self._mechanism))
-            case Failure():
-                self.story.user = step.user or self.story.user
-                self.story.last_code = step.code
-                self.say_failure(step)
+    def _on_success(self, step: Success) -> None:
+        story, fields = self.story, step.fields
+        story.user, story.last_code = step.user, ""
+        story.original_user = fields.get("original_user", "")
+        story.successes += 1
+        if "proxy" in fields:
+            self._ask(PassOn(step))
+            story.waiting = False
+        elif "nologin" not in fields:
+            self._ask(LogIn(step, self._mechanism))
+        elif fields.get("host"):
+            self._refer(fields)
+        else:
+            story.last_code = "login_disabled"
+            self.say_login_disabled(fields.get("reason") or "Login disabled for this user")
 
     def _refer(self, fields: Mapping[str, str]) -> None:
         """The database names another server: the client may go there."""

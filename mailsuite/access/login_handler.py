@@ -11,13 +11,14 @@ import logging
 import os
 import socket
 import time
-from base64 import b64encode
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mailsuite.access.handover import HandOver
 from mailsuite.access.handover_client import Ticket
 from mailsuite.access.login import LoginSession
+from mailsuite.access.login_callers import session_id
 from mailsuite.access.login_imap import ImapLogin
 from mailsuite.access.login_origin import Origin
 from mailsuite.access.login_pop3 import Pop3Login
@@ -48,31 +49,30 @@ class LoginHandler:
                  given_back: HandOver | None = None) -> None:
         """given_back: as the connection was when its client logged in, which it undid now (IMAP's UNAUTHENTICATE)."""
         self._server, self._listener, self._given_back = server, listener, given_back
-        self._origin = Origin(peer, session_id(peer))
+        self._caller = caller = server.callers.of(peer)
+        self._origin = Origin(peer, session_id(peer.port, caller.octets))
         self._server_name = peer.proxied.host_name if peer.proxied is not None else ""
-        self._site = server.sites.of(peer)
-        self._trusted = peer.address in self._site.trusted
-        self._secured = server.is_secured(peer, self._trusted)
+        self._site, self._trusted, self._secured = caller.site, caller.trusted, caller.secured
         if given_back is not None:
             self._secured = given_back.secured and given_back.tls is None
         self.began = time.monotonic()
         self._session: LoginSession | None = None
-        self._channel: Channel | None = None
+        self._channel: Connection | None = None
         self._here = False               # counted among those that have not logged in
 
     def open(self, channel: Channel) -> Session:
-        self._channel = channel
+        self._channel = connection = channel if isinstance(channel, Connection) else None
         self._here = True
         self._server.turns.come()
-        self._session = self._begun(channel.tls)
-        if isinstance(channel, Connection):
-            self._session.sent = len(channel.said)
-        return self._session
+        session = self._session = self._begun(channel.tls)
+        if connection is not None:
+            session.sent = len(connection.said)
+        return session
 
     @property
     def greeting(self) -> bytes:
         """What the client of a plain connection like this one hears first; b"" where no two hear the same."""
-        if "%" in self._site.greeting or self._is_challenged:
+        if not self._site.greets_all_alike or self._is_challenged:
             return b""
         return b"".join(action.octets for action in self._begun(None).opened() if isinstance(action, Send))
 
@@ -87,10 +87,16 @@ class LoginHandler:
             facts_with=self._facts_with, note=self._log, greeted=self._given_back is not None)
 
     def _facts(self) -> LoginFacts:
-        facts = self._site.facts(self._origin.peer, self._server.mechanisms, secured=self._secured,
-                                 trusted=self._trusted, server_name=self._server_name)
-        if self._is_challenged:
-            return replace(facts, apop_challenge=self._server.auth.apop_challenge())
+        server, caller = self._server, self._caller
+        facts = caller.facts
+        if (facts is None or facts.mechanisms is not server.mechanisms or self._secured is not caller.secured
+                or self._site is not caller.site):
+            facts = self._site.facts(self._origin.peer, server.mechanisms, secured=self._secured,
+                                     trusted=self._trusted, server_name=self._server_name)
+            if self._site is caller.site and self._secured is caller.secured and self._site.greets_all_alike:
+                caller.facts = facts
+        if server.protocol == "pop3" and self._is_challenged:
+            return replace(facts, apop_challenge=server.auth.apop_challenge())
         return facts
 
     def _facts_with(self, tls: TlsInfo) -> LoginFacts:
@@ -103,7 +109,7 @@ class LoginHandler:
         return facts
 
     async def answer(self, question: object) -> object:
-        assert self._session is not None and self._channel is not None
+        assert self._session is not None
         auth, session = self._server.auth, self._session
         try:
             match question:
@@ -115,11 +121,12 @@ class LoginHandler:
                 case Cancel():
                     auth.cancel(question.request_id)
                 case PassOn():
-                    assert isinstance(self._channel, Connection)
+                    assert self._channel is not None
                     return await pass_on(self._channel, session, question, self._server.proxy, self._server.protocol,
                                          announcer=self._server.announcer, verbose=self._site.verbose,
                                          log=self._log_at)
                 case LogIn():
+                    assert self._channel is not None
                     return await self._log_in(question, session, self._channel)
         except TemporaryError as error:
             self._server.log.error("%s", error.detail or error.public)
@@ -129,12 +136,14 @@ class LoginHandler:
     def _more_facts(self, session: LoginSession) -> dict[str, str]:
         """What else the auth service may know."""
         origin, more = self._origin, {"grant": ""}
-        if self._trusted and not origin.changed:
+        first = origin.first                # None: nobody said that the client is another
+        if self._trusted and first is None:
             more["no-penalty"] = ""
         core = self._server.turns.next()
         if core != ANYWHERE:
             more["core"] = str(core)
-        real = origin.real.proxied or (origin.real if origin.changed else None)
+        proxied = (first or origin.peer).proxied
+        real = proxied or first
         if real is not None:
             more |= {"real_rip": real.address, "real_lip": real.server_address, "real_rport": str(real.port),
                      "real_lport": str(real.server_port)}
@@ -144,8 +153,8 @@ class LoginHandler:
             more["client_id"] = origin.client_id
         if origin.forward:
             more["forward_fields"] = "\t".join(map(wire.escape, origin.forward))
-        if origin.real.proxied is not None and origin.real.proxied.certificate_name:
-            more["cert_username"] = origin.real.proxied.certificate_name
+        if proxied is not None and proxied.certificate_name:
+            more["cert_username"] = proxied.certificate_name
         elif session.tls is not None and session.tls.peer_verified:
             more["cert_username"] = certificate_user(session.tls.peer_certificate, self._site.certificate_field)
         return more
@@ -163,40 +172,43 @@ class LoginHandler:
 
     def take(self, question: object, pending: Pending) -> bool:
         """As `answer`, without a task, where nothing else has to wait first."""
-        server, session = self._server, self._session
-        assert session is not None and self._channel is not None
+        server, session, channel = self._server, self._session, self._channel
+        assert session is not None
         try:
-            if isinstance(question, Authenticate) and server.auth.connected:
-                server.auth.ask(question.mechanism, lambda step: self._authenticated(step, pending),
-                                initial=question.initial, **self._facts_for_auth(session))
+            if isinstance(question, Authenticate):
+                server.auth.ask(question.mechanism, partial(self._authenticated, pending),
+                                initial=question.initial, service=server.protocol, peer=self._origin.peer,
+                                tls=session.tls, session_id=self._origin.session_id, secured=session.is_secure,
+                                extra=self._more_facts(session))
                 # Most logins are good: what the client says from here on is for the user's worker.
-                if isinstance(self._channel, Connection):
-                    self._channel.hold()
-            elif isinstance(question, Proceed) and server.auth.connected:
+                if channel is not None:
+                    channel.hold()
+            elif isinstance(question, Proceed):
                 server.auth.reply(question.request_id, question.response,
-                                  lambda step: self._authenticated(step, pending))
-            elif isinstance(question, LogIn) and not self._is_relayed(session) and server.access.connected:
-                assert isinstance(self._channel, Connection)
-                transport = self._channel.hold()
+                                  partial(self._authenticated, pending))
+            elif (isinstance(question, LogIn) and server.access.connected
+                  and (session.tls is None or not self._is_relayed(session))):
+                assert channel is not None
+                transport = channel.hold()
                 if transport.get_write_buffer_size():
                     return False
                 handover, ticket = self._hand_over(question, session)
                 server.access.start(handover, ticket, transport.get_extra_info("socket").fileno(),
-                                    lambda result: self._handed_over(result, session, handover, pending))
+                                    partial(self._handed_over, session, handover, pending))
             else:
                 return False
         except TemporaryError:
-            return False                    # `answer` says it
+            return False                    # `answer` connects, or says it
         return True
 
-    def _authenticated(self, step: AuthStep | TemporaryError, pending: Pending) -> None:
+    def _authenticated(self, pending: Pending, step: AuthStep | TemporaryError) -> None:
         if isinstance(step, TemporaryError):
             self._server.log.error("%s", step.detail or step.public)
             step = Failure("", temporary=True, code="temp_fail")
         pending.answer(step)
 
-    def _handed_over(self, result: HandedOver | Refused, session: LoginSession, handover: HandOver,
-                     pending: Pending) -> None:
+    def _handed_over(self, session: LoginSession, handover: HandOver, pending: Pending,
+                     result: HandedOver | Refused) -> None:
         self._note(result, session, handover)
         pending.answer(result)
 
@@ -204,12 +216,12 @@ class LoginHandler:
         """Nothing before login has a body."""
 
     def _leave(self) -> None:
-        if self._here:
-            self._here = False
-            self._server.turns.go()
+        self._here = False
+        self._server.turns.go()
 
     def closed(self, reason: str) -> None:
-        self._leave()
+        if self._here:
+            self._leave()
         session = self._session
         if session is None or session.story.handed_over:
             return
@@ -245,13 +257,13 @@ class LoginHandler:
         session, peer = self._session, self._origin.peer
         assert session is not None
         user, mechanism = session.story.user, session.story.mechanism
-        security = security or ("TLS" if session.tls is not None else "secured" if session.is_secure else "")
+        security = security or ("TLS" if session.tls is not None else "secured" if session.facts.secured else "")
         common = {"u": user, "user": user, "m": mechanism, "mech": mechanism, "r": peer.address, "rip": peer.address,
                   "l": peer.server_address, "lip": peer.server_address, "e": pid, "mail_pid": pid, "c": security,
                   "secured": security, "session": self._origin.session_id}
         line = self._site.format.line(event, common, lambda: common | self._log_values(session))
         if level == logging.INFO:
-            self._server.log.info("%s", line)
+            self._server.log.info(line)
         else:
             self._server.log.log(level, "%s", line)
 
@@ -273,8 +285,7 @@ class LoginHandler:
 
     # --- the hand-over ----------------------------------------------------------------------------------------------
 
-    async def _log_in(self, question: LogIn, session: LoginSession, channel: Channel) -> HandedOver | Refused:
-        assert isinstance(channel, Connection)
+    async def _log_in(self, question: LogIn, session: LoginSession, channel: Connection) -> HandedOver | Refused:
         transport = channel.hold()
         if not await _all_sent(transport):
             return Refused(Why.FAILED)
@@ -289,19 +300,18 @@ class LoginHandler:
 
     def _hand_over(self, question: LogIn, session: LoginSession) -> tuple[HandOver, Ticket]:
         """What the access service is told; nothing more is read from the client by now."""
-        self._server.busy.count()
-        self._server.turns.went()
-        self._leave()
-        capability_asked = isinstance(session, ImapLogin) and session.capability_asked
-        tag = session.tag if isinstance(session, ImapLogin) else b""
-        success, auth = question.success, self._server.auth
+        server, success, origin = self._server, question.success, self._origin
+        server.busy.count()
+        server.turns.went()
+        if self._here:
+            self._leave()
+        auth = server.auth
         handover = HandOver(
-            protocol=self._server.protocol, user=success.user, tag=tag, octets=session.remaining(),
-            peer=self._origin.peer, tls=session.tls, session_id=self._origin.session_id, mechanism=question.mechanism,
-            capability_asked=capability_asked, secured=session.is_secure,
-            utf8=isinstance(session, Pop3Login) and session.utf8)
-        if self._server.takes_back:
-            handover = self._server.seals.sealed(handover)
+            protocol=server.protocol, user=success.user, tag=session.tag, octets=session.remaining(),
+            peer=origin.peer, tls=session.tls, session_id=origin.session_id, mechanism=question.mechanism,
+            capability_asked=session.capability_asked, secured=session.is_secure, utf8=session.utf8)
+        if server.takes_back:
+            handover = server.seals.sealed(handover)
         return handover, Ticket(auth.client_pid, success.request_id, auth.cookie, success.fields.get("grant", ""))
 
     def _note(self, result: HandedOver | Refused, session: LoginSession, handover: HandOver) -> None:
@@ -350,17 +360,6 @@ def _cipher(session: LoginSession) -> str:
     if tls is None:
         return ""
     return f"{tls.protocol} with cipher {tls.cipher} ({tls.cipher_bits}/{tls.cipher_algorithm_bits} bits)"
-
-
-def session_id(peer: Peer) -> str:
-    """Unique for some years: the time, the client's port and address, as in Dovecot, whose tools take it apart."""
-    try:
-        family = socket.AF_INET6 if ":" in peer.address else socket.AF_INET
-        address = socket.inet_pton(family, peer.address.partition("%")[0])
-    except OSError:
-        address = bytes(4)
-    moment = (time.time_ns() // 1000) & (1 << 48) - 1
-    return b64encode(moment.to_bytes(6, "little") + (peer.port & 0xFFFF).to_bytes(2, "little") + address).decode()
 
 
 def certificate_user(certificate: bytes, field: str) -> str:

@@ -5,7 +5,7 @@ Source: RFC 3501 sections 6.1 and 6.2, RFC 2971 (ID), RFC 4959 (SASL-IR), RFC 78
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
@@ -33,6 +33,8 @@ _TAG = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\+]+")
 _LITERAL = re.compile(rb"\{(\d{1,10})(\+?)\}$")
 _ATOM = re.compile(rb"[^ ]+")
 _BAD_IN_ATOM = re.compile(rb"[\x00-\x1f\x7f\"(){]")
+# Atoms and the spaces between them: no string, literal or list, nothing that an atom must not hold.
+_ATOMS = re.compile(rb'[^\x00-\x1f\x7f-\xff"(){]*')
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"')
 
 _URL_SAFE = "$-_.+!*'(),&=~"     # RFC 5092, achar
@@ -52,7 +54,7 @@ class _Arguments:
 
     command: str
     values: list[bytes | None] = field(default_factory=list)
-    literal: int | None = None           # octets of the literal that is awaited
+    literal: int = 0                     # octets of the literal that is awaited, if one is
     octets: int = 0
     text: bytes = b""                    # of ID, whose list is looked at as a whole: literals as quoted strings
 
@@ -138,12 +140,9 @@ def flat_list(line: bytes) -> list[bytes | None] | None:
 class ImapLogin(LoginSession):
     """The session."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.tag = b"*"
-        self.capability_asked = False
-        self._id_seen = False
-        self._arguments: _Arguments | None = None
+    tag = b"*"
+    _id_seen = False
+    _arguments: _Arguments | None = None
 
     # --- greeting and the end -----------------------------------------------------------------------------------
 
@@ -188,16 +187,16 @@ class ImapLogin(LoginSession):
         long = len(self._lines) > LINE_LIMIT and _ID.match(self._lines.start(LINE_LIMIT)) is not None
         return ID_LIMIT if long else LINE_LIMIT
 
-    def _step(self) -> bool:
+    def take_literal(self) -> bool:
         waiting = self._arguments
-        if waiting is not None and waiting.literal is not None:
-            if len(self._lines) < waiting.literal:
-                return False
-            content = self._lines.take_octets(waiting.literal)
-            waiting.values.append(content)
-            waiting.text += b'"%b"' % re.sub(rb'([\\"])', rb"\\\1", content)
-            waiting.literal = None
-        return super()._step()
+        assert waiting is not None
+        if len(self._lines) < waiting.literal:
+            return False
+        content = self._lines.take_octets(waiting.literal)
+        waiting.values.append(content)
+        waiting.text += b'"%b"' % re.sub(rb'([\\"])', rb"\\\1", content)
+        self.literal_awaited = False
+        return True
 
     def on_line(self, line: bytes) -> None:
         if self._arguments is not None:
@@ -207,7 +206,7 @@ class ImapLogin(LoginSession):
         good_tag = _TAG.fullmatch(tag) is not None
         self.tag = tag if good_tag else b"*"
         name, _, arguments = rest.partition(b" ")
-        command = COMMANDS.get(name.decode("ascii", "replace").upper()) if space and good_tag else None
+        command = COMMANDS.get(name.upper()) if space and good_tag else None
         if command is None and good_tag and tag.upper() == b"LOGIN" and name:
             self.tagged(TAG_MISSING)
             return
@@ -253,7 +252,7 @@ class ImapLogin(LoginSession):
                 self.send("* BYE Literal size too large")
                 self.close("Literal size too large")
                 return
-            arguments.literal = size
+            arguments.literal, self.literal_awaited = size, True
             if not at_once:
                 self.send("+ OK")
             return
@@ -263,7 +262,7 @@ class ImapLogin(LoginSession):
         else:
             self._login(arguments.values)
 
-    def _login(self, values: list[bytes | None]) -> None:
+    def _login(self, values: Sequence[bytes | None]) -> None:
         if len(values) != 2 or values[0] is None or values[1] is None:
             self.refuse()
             return
@@ -277,7 +276,10 @@ class ImapLogin(LoginSession):
         self.ask_plain(user, password)
 
     def do_login(self, line: bytes) -> None:
-        self._begin_arguments("LOGIN", line)
+        if _ATOMS.fullmatch(line) is not None:
+            self._login(line.split())
+        else:
+            self._begin_arguments("LOGIN", line)
 
     def do_authenticate(self, line: bytes) -> None:
         name, space, initial = line.partition(b" ")
@@ -414,13 +416,13 @@ IMAP_FAILURES = {
     "pass_expired": ("EXPIRED", "Password expired"),
 }
 
-COMMANDS: Mapping[str, Callable[[ImapLogin, bytes], None]] = {
-    "LOGIN": ImapLogin.do_login,
-    "AUTHENTICATE": ImapLogin.do_authenticate,
-    "CAPABILITY": ImapLogin.do_capability,
-    "STARTTLS": ImapLogin.do_starttls,
-    "ID": ImapLogin.do_id,
-    "ENABLE": ImapLogin.do_enable,
-    "NOOP": ImapLogin.do_noop,
-    "LOGOUT": ImapLogin.do_logout,
+COMMANDS: Mapping[bytes, Callable[[ImapLogin, bytes], None]] = {
+    b"LOGIN": ImapLogin.do_login,
+    b"AUTHENTICATE": ImapLogin.do_authenticate,
+    b"CAPABILITY": ImapLogin.do_capability,
+    b"STARTTLS": ImapLogin.do_starttls,
+    b"ID": ImapLogin.do_id,
+    b"ENABLE": ImapLogin.do_enable,
+    b"NOOP": ImapLogin.do_noop,
+    b"LOGOUT": ImapLogin.do_logout,
 }

@@ -7,8 +7,8 @@ POP3's and ManageSieve's XCLIENT. Nobody else is believed.
 import binascii
 import ipaddress
 from base64 import b64decode
-from dataclasses import dataclass, field
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from mailsuite.base.dialogue import Peer
@@ -20,9 +20,8 @@ CLIENT_ID_LIMIT = 256            # octets of what an ID command said, for the au
 FORWARD_LIMIT = 4096             # octets of all fields that a proxy wants to be passed on
 
 
-@dataclass
-class Origin:
-    """peer: both ends as they shall be known. real: those of the connection.
+class Origin(Struct):
+    """peer: both ends as they shall be known. first: those of the connection, where a trusted proxy named others.
 
     forward: "key=value" that the proxy wants to be passed on to the databases.
     """
@@ -30,13 +29,19 @@ class Origin:
     peer: Peer
     session_id: str = ""
     ttl: int = TTL
-    forward: list[str] = field(default_factory=list)
+    forward: list[str] = []
     client_id: str = ""          # imap_id_retain
-    changed: bool = False        # a trusted proxy said something
-    real: Peer = field(init=False)
+    first: Peer | None = None
 
-    def __post_init__(self) -> None:
-        self.real = self.peer
+    @property
+    def changed(self) -> bool:
+        """A trusted proxy said something."""
+        return self.first is not None
+
+    @property
+    def real(self) -> Peer:
+        """Both ends of the connection."""
+        return self.first or self.peer
 
     # --- IMAP's ID ------------------------------------------------------------------------------------------------
 
@@ -120,7 +125,7 @@ class Origin:
         return True
 
     def _change(self, **values: str | int) -> None:
-        self.changed = True
+        self.first = self.real
         self.peer = replace(self.peer, **values)
 
 

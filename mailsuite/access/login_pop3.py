@@ -27,10 +27,7 @@ from mailsuite.sasl.auth_client import Failure
 class Pop3Login(LoginSession):
     """The session."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._user: bytes | None = None
-        self.utf8 = False                       # the client said UTF8
+    _user: bytes | None = None
 
     def opened(self) -> list[Action]:
         # A proxy need not ask CAPA whether it may say who its client is.

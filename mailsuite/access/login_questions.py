@@ -4,58 +4,52 @@
     LogIn -> HandedOver | Refused        PassOn -> HandedOver | NotPassedOn
 """
 
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from mailsuite.sasl.auth_client import Success
 
 
-@dataclass(frozen=True, slots=True)
-class Authenticate:
+class Authenticate(Struct, frozen=True):
     """Begin; initial in base64 as the client sent it."""
 
     mechanism: str
     initial: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Proceed:
+class Proceed(Struct, frozen=True):
     request_id: int
     response: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Cancel:
+class Cancel(Struct, frozen=True):
     """The client gave up on that request; answered with None."""
 
     request_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class LogIn:
+class LogIn(Struct, frozen=True):
     """Hand the connection over. The handler reads `octets` from the session once it reads no more from the client."""
 
     success: Success
     mechanism: str
 
 
-@dataclass(frozen=True, slots=True)
-class PassOn:
+class PassOn(Struct, frozen=True):
     """The database wants the login to go on to another server."""
 
     success: Success
 
 
-@dataclass(frozen=True, slots=True)
-class NotPassedOn:
+class NotPassedOn(Struct, frozen=True):
     """Why there is no other server for it: the name of a proxy_dialogue.Kind. reply: what that server said."""
 
     kind: str
     reply: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class HandedOver:
+class HandedOver(Struct, frozen=True):
     """It belongs to process pid now; nothing more may be said here."""
 
     pid: int
@@ -70,7 +64,6 @@ class Why(Enum):
     FAILED = "failed"                # it is away, or something unforeseen
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     why: Why
     text: str = ""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from mailsuite.access.handover_client import AccessChannel
 from mailsuite.access.login import LoginSession
+from mailsuite.access.login_callers import Callers
 from mailsuite.access.login_handler import LoginHandler
 from mailsuite.access.login_site import Sites
 from mailsuite.access.networks import Networks
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
 AUTH_WAIT_S = 10.0               # how long a starting login process waits for the auth service
 STOP_WAIT_S = 4.0                # how long relayed connections may go on after the suite was told to stop
 PROCESS_CONNECTIONS = 4000       # where no process_limit is set: connections of one process
-
-GREETINGS_LIMIT = 1000           # clients of whom is remembered what they hear first
 
 PROGRAMS = {"imap": "imap", "pop3": "pop3", "sieve": "managesieve"}      # the first half of the program's name
 
@@ -69,7 +68,7 @@ class LoginServer:
         self.next_warning = 0.0          # when a full service may be told of again
         self.proxies = Networks(settings, "haproxy_trusted_networks")
         self.mechanisms: tuple[Mechanism, ...] = ()
-        self._greetings: dict[tuple[str, str], bytes | None] = {}       # by both addresses; None: seen once
+        self.callers = Callers(self.sites)
 
     async def find_mechanisms(self) -> None:
         """Ask the auth service what it offers; it may be starting at the same time."""
@@ -86,25 +85,16 @@ class LoginServer:
                     return
                 await asyncio.sleep(0.05)
 
-    def is_secured(self, peer: Peer, trusted: bool) -> bool:
-        """A client on this host cannot be overheard, nor one that speaks TLS with a trusted balancer."""
-        if peer.proxied is not None:
-            return trusted or peer.proxied.tls
-        return trusted or not peer.address or peer.address == peer.server_address
-
     def greeting(self, peer: Peer) -> bytes:
         """What a session with this client would say first; b"" for who was not here before, or comes by a proxy."""
-        if peer.proxied is not None:
+        caller = self.callers.of(peer)
+        if not caller.seen:
+            caller.seen = True              # one that came by a proxy is not met again
             return b""
-        key = peer.address, peer.server_address
-        known = self._greetings.get(key)
-        if known is None:
-            if key in self._greetings:
-                known = LoginHandler(self, peer).greeting
-            elif len(self._greetings) >= GREETINGS_LIMIT:
-                self._greetings.clear()
-            self._greetings[key] = known
-        return known or b""
+        greeting = caller.greeting
+        if greeting is None:
+            greeting = caller.greeting = LoginHandler(self, peer).greeting
+        return greeting
 
     def context_for(self, peer: Peer) -> ssl.SSLContext | None:
         """What a handshake with this client begins with."""
@@ -169,8 +159,8 @@ async def _serve(context: ServiceContext, protocol: str) -> None:
     room = partial(_make_room, server, acceptors, _full_text(context))
     for listener in context.listeners:
         acceptors.append(Acceptor(
-            listener, partial(_handler, server, listener.name), tls_for=server.context_for, limit=limit, make_room=room,
-            short=True, greeting=server.greeting,
+            listener, partial(LoginHandler, server, listener=listener.name), tls_for=server.context_for, limit=limit,
+            make_room=room, short=True, greeting=server.greeting,
             proxy_timeout_s=context.dovecot.time_s("haproxy_timeout"), proxy_trusted=server.proxies.__contains__,
             proxy_failed=lambda sock, peer, why: server.refused_proxy(peer, why)))
     await serve_connections(context, acceptors, _say_goodbye)
@@ -190,10 +180,6 @@ def _take_back(server: LoginServer, acceptors: list[Acceptor], message: Mapping[
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         server.log.error("a connection cannot be taken back: %s", error)
         sock.close()
-
-
-def _handler(server: LoginServer, listener: str, peer: Peer) -> LoginHandler:
-    return LoginHandler(server, peer, listener)
 
 
 FULL = "Connection queue full"

@@ -4,6 +4,7 @@ Source: RFC 5804; the texts are Pigeonhole's.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from mailsuite.access.login import (
     INITIALIZATION_FAILED,
@@ -25,11 +26,13 @@ from mailsuite.sasl.auth_client import Failure
 TOO_MANY = "Too many invalid MANAGESIEVE commands."
 
 
+@dataclass
 class SieveLogin(LoginSession):
     """The session."""
 
+    _reader: Reader = field(init=False)
+
     def __post_init__(self) -> None:
-        super().__post_init__()
         self._reader = Reader(self._lines, literal_limit=RESPONSE_LIMIT)
 
     # --- greeting and the end -----------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ class Site:
         self.format = LineFormat(settings.text("login_log_format"), settings.text("login_log_format_elements"))
         self.trusted = Networks(settings, "login_trusted_networks")
         self.greeting = settings.text("login_greeting")
+        self.greets_all_alike = "%" not in self.greeting
         self.plaintext_ok = not settings.flag("disable_plaintext_auth")
         self.certificate_required = settings.flag("auth_ssl_require_client_cert")
         self.certificate_field = settings.text("ssl_cert_username_field")
@@ -58,7 +59,7 @@ class Site:
                 tls_offered=kind[2], tls_required=self._ssl == "required", host_name=self._host_name, trusted=trusted,
                 certificate_required=self.certificate_required, retain_id=self._retain_id,
                 literal_minus=self._literal_minus, utf8=self._utf8, **self._fixed)
-        if "%" in self.greeting:
+        if not self.greets_all_alike:
             facts = replace(facts, greeting=self._greeting_for(peer, server_name))
         return facts
 

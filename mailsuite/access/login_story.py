@@ -3,6 +3,8 @@
 import time
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from mailsuite.sasl.auth_client import Mechanism
 
 
@@ -37,8 +39,7 @@ class LoginFacts:
     worked_out: dict[object, str] = field(default_factory=dict, init=False, compare=False, repr=False)
 
 
-@dataclass
-class LoginStory:
+class LoginStory(Struct):
     """What the log line about a connection that ended without a login tells."""
 
     user: str = ""

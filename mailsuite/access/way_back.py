@@ -16,10 +16,12 @@ import secrets
 import socket
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import blake2b
 from hmac import compare_digest
 from typing import Any, Protocol
+
+from msgspec.structs import replace
 
 from mailsuite.access.handover import HandOver
 from mailsuite.base.log import access_logger

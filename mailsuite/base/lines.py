@@ -51,9 +51,27 @@ class LineBuffer:
         del self._data[: end + 1]
         return line
 
+    def take_lines(self, octets: bytes) -> list[bytes]:
+        """Feed octets, and return all lines that are whole now. Raises as take_line."""
+        if not self._data and octets.endswith(b"\n") and len(octets) <= self.limit and b"\r" not in octets:
+            return octets[:-1].split(b"\n")    # as most come from our own processes
+        self._data += octets
+        lines = []
+        while (line := self.take_line()) is not None:
+            lines.append(line)
+        return lines
+
     def start(self, most: int) -> bytes:
         """Up to most octets of what waits; they go on waiting."""
         return bytes(self._data[:most])
+
+    def take_rest(self) -> bytes:
+        """Return all that waits."""
+        if not self._data:
+            return b""
+        rest = bytes(self._data)
+        self.clear()
+        return rest
 
     def take_octets(self, most: int) -> bytes:
         """Return up to most octets, whatever they are."""

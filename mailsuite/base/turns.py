@@ -44,22 +44,22 @@ class Stay:
     def __init__(self) -> None:
         global _cores
         self._all = _cores = frozenset(os.sched_getaffinity(0))
-        self._core, self._seen = ANYWHERE, False
+        self.core, self._seen = ANYWHERE, False         # core: to which it keeps
         self._quarrel = 0.0                     # until when nobody is heard
         self._timer: asyncio.TimerHandle | None = None
 
     def at(self, core: int) -> None:
         """With each login; core: as Turns.next said it, of whichever process."""
-        if core == self._core:
+        if core == self.core:
             self._seen = True
             return
         if core == ANYWHERE:
             self._release()
-        elif self._core != ANYWHERE:
+        elif self.core != ANYWHERE:
             self._quarrel = monotonic() + QUARREL_S
             self._release()
         elif core in self._all and len(self._all) > 1 and monotonic() >= self._quarrel and _keep_to({core}):
-            self._core, self._seen = core, True
+            self.core, self._seen = core, True
             self._timer = asyncio.get_running_loop().call_later(RELEASE_S, self._look)
 
     def _look(self) -> None:
@@ -72,7 +72,7 @@ class Stay:
     def _release(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._core = ANYWHERE
+        self.core = ANYWHERE
         _keep_to(self._all)
         try:
             threads = [int(name) for name in os.listdir("/proc/self/task")]
@@ -80,11 +80,6 @@ class Stay:
             return
         for thread in threads:                  # those that were begun meanwhile
             _keep_to(self._all, thread)
-
-    @property
-    def core(self) -> int:
-        """To which it keeps; ANYWHERE."""
-        return self._core
 
 
 class Turns:
@@ -121,7 +116,7 @@ class Turns:
                 self._row = 0
             else:
                 core = self._stay.core if self._stay.core != ANYWHERE else _here()
-        if self._row == 0:
+        if self._row == 0 and (self._roaming.count or self._shared.count):
             self._roaming, self._shared = _Mean(), _Mean()
         self._stay.at(core)
         return self._stay.core

@@ -93,7 +93,7 @@ class Connection(asyncio.Protocol):
         if self._task is None:
             if self._can_write is not None:
                 self._wait_for_reader()
-        elif self.session.backlog > BACKLOG_LIMIT:
+        elif self._reading and self.session.backlog > BACKLOG_LIMIT:
             self._pause()
 
     def eof_received(self) -> bool:
@@ -159,7 +159,8 @@ class Connection(asyncio.Protocol):
     def hold(self) -> asyncio.Transport:
         """Read nothing more until the open question is answered: the connection is being given to another process."""
         assert self._transport is not None and self._task is not None
-        self._pause()
+        if self._reading:
+            self._pause()
         return self._transport
 
     def detach(self, protocol: asyncio.Protocol) -> asyncio.Transport:
@@ -188,8 +189,12 @@ class Connection(asyncio.Protocol):
         following: list[Send | StartTls | Close | Ask | Body] | None = actions
         while following is not None:
             question: Ask | None
-            if len(following) == 1 and type(following[0]) is Ask:
-                question = following[0]
+            if len(following) == 1 and type(only := following[0]) in _NOT_READ:
+                if type(only) is Close:
+                    self._close(only.reason)
+                    return
+                assert type(only) is Ask
+                question = only
             else:
                 question = self._carry_out(following)
             if question is None:
@@ -275,9 +280,10 @@ class Connection(asyncio.Protocol):
 
     def _go_on(self, following: list[Send | StartTls | Close | Ask | Body]) -> None:
         self.perform(following)
-        if self._task is None:
+        if self._task is None and self._can_write is not None:
             self._wait_for_reader()
-        self._close_if_ended()
+        if self._ended:
+            self._close_if_ended()
 
     def take_answer(self, result: object, question: object) -> None:
         """What a Pending brings."""

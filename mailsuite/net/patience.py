@@ -25,8 +25,8 @@ class _Queue:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self.due: dict[Patience, float] = {}
-        self._waits = False
+        self.due: dict[Patience, float] = {}            # who leaves is just taken out
+        self.waits = False
 
     @classmethod
     def of(cls, loop: asyncio.AbstractEventLoop) -> "_Queue":
@@ -37,12 +37,10 @@ class _Queue:
             setattr(loop, _QUEUE, queue)
         return queue
 
-    def add(self, patience: "Patience", now: float) -> None:
-        """It leaves by itself: `due` without it."""
-        self.due[patience] = now + LOOK_S
-        if not self._waits:
-            self._waits = True
-            self._loop.call_later(LOOK_S, self._look)
+    def wait(self) -> None:
+        """Somebody came."""
+        self.waits = True
+        self._loop.call_later(LOOK_S, self._look)
 
     def _look(self) -> None:
         now = self._loop.time() + TOGETHER_S
@@ -54,8 +52,8 @@ class _Queue:
                 del self.due[first]
                 first.look()            # it may come again, at the end
         finally:
-            self._waits = bool(self.due)
-            if self._waits:
+            self.waits = bool(self.due)
+            if self.waits:
                 first = next(iter(self.due))
                 self._loop.call_later(max(TOGETHER_S, self.due[first] - self._loop.time()), self._look)
 
@@ -66,7 +64,8 @@ class Patience:
     __slots__ = ("_connection", "_loop", "_queue", "_requests", "_session", "_timer", "last_octet", "pace")
 
     def __init__(self, connection: "Connection", loop: asyncio.AbstractEventLoop) -> None:
-        self._connection, self._loop, self._queue = connection, loop, _Queue.of(loop)
+        self._connection, self._loop = connection, loop
+        self._queue: _Queue = getattr(loop, _QUEUE, None) or _Queue.of(loop)
         self._session: Session | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._requests = 0
@@ -83,7 +82,9 @@ class Patience:
     def _wait(self, due_s: float, now: float) -> None:
         """due_s: how long there is nothing to see."""
         if due_s >= LOOK_S:
-            self._queue.add(self, now)
+            self._queue.due[self] = now + LOOK_S
+            if not self._queue.waits:
+                self._queue.wait()
         else:
             self._timer = self._loop.call_later(max(0.05, due_s), self.look)
 

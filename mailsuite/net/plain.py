@@ -68,7 +68,8 @@ class PlainTransport(asyncio.Transport):
         """shared: at the end the peer hears it, whoever else has the descriptor; may be changed until then."""
         # Not super().__init__(): what it keeps is get_extra_info's, which is our own.
         self.shared = shared
-        self._loop, self._sock, self._protocol, self._watch = loop, sock, protocol, _Watch.of(loop)
+        self._loop, self._sock, self._protocol = loop, sock, protocol
+        self._watch: _Watch = getattr(loop, _WATCH, None) or _Watch.of(loop)
         self._fd = sock.fileno()
         self._unsent: deque[memoryview] = deque()
         self._size = 0                      # octets of them

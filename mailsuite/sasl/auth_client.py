@@ -24,6 +24,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypedDict
 
+from msgspec import Struct
+
 from mailsuite.base.dialogue import Peer, TlsInfo
 from mailsuite.base.errors import PeerError, TemporaryError
 from mailsuite.base.lines import LineBuffer
@@ -65,13 +67,12 @@ class Challenge:
         return b64decode(self.base64)
 
 
-@dataclass(frozen=True, slots=True)
-class Success:
+class Success(Struct, frozen=True):
     """The peer is `user`. request_id names the request in a hand-over to the access service."""
 
     request_id: int
     user: str
-    fields: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,14 +175,22 @@ class AuthClient:
             extra: Mapping[str, str] | None = None) -> int:
         """As `begin`; then(step), or then(TemporaryError), is called later. Returns the request's number, for
         `forget`. Raises TemporaryError."""
-        self._last_id = self._last_id % 0x7FFFFFFF + 1
-        request_id = self._last_id
-        words = ["AUTH", str(request_id), mechanism, f"service={service}", *_facts(peer, tls, secured)]
+        self._last_id = request_id = self._last_id % 0x7FFFFFFF + 1
+        words = ["AUTH", str(request_id), mechanism, f"service={service}"]
+        if tls is not None:
+            words += _tls_facts(tls)
+        elif secured:
+            words.append("secured")
+        if peer is not None and peer.address:
+            words += [f"lip={peer.server_address}", f"rip={peer.address}",
+                      f"lport={peer.server_port}", f"rport={peer.port}"]
         if session_id:
             words.append(f"session={session_id}")
         if tls is not None and mechanism.upper().startswith("SCRAM-") and self._binds:
             words += [f"cbind-{kind}={b64encode(data).decode()}" for kind, data in tls.bindings.items()]
-        words += [f"{key}={value}" if value else key for key, value in (extra or {}).items()]
+        if extra:
+            for key in extra:
+                words.append(f"{key}={extra[key]}" if extra[key] else key)
         if initial is not None:        # must be the last word
             words.append("resp=" + initial.decode("ascii", "surrogateescape"))
         return self._send(request_id, words, then)
@@ -198,9 +207,10 @@ class AuthClient:
     # --- the connection -----------------------------------------------------------------------------------------
 
     def _send(self, request_id: int, words: list[str], then: Then) -> int:
-        if self._link is None:
+        link = self._link
+        if link is None:
             raise _unavailable(f"{self.path}: connection lost")
-        self._link.ask(request_id, wire.line(*words), then)
+        link.ask(request_id, wire.line(*words), then)
         return request_id
 
     async def _exchange(self, send: "Callable[[Then], int]") -> AuthStep:
@@ -267,6 +277,8 @@ class _Link(asyncio.Protocol):
         self._waiting: dict[int, tuple[float, Then]] = {}       # until when, and who
         self._timer: asyncio.TimerHandle | None = None
 
+        self._shaken = False                    # the handshake is over
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # typed as its base class
 
@@ -281,24 +293,26 @@ class _Link(asyncio.Protocol):
         self._waiting[request_id] = self._loop.time() + ANSWER_TIMEOUT_S, then
         if self._timer is None:
             self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)
-        self.send(octets)
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            transport.write(octets)
 
     def forget(self, request_id: int) -> None:
         self._waiting.pop(request_id, None)
 
     def data_received(self, octets: bytes) -> None:
-        self._buffer.feed(octets)
         try:
-            while (line := self._buffer.take_line()) is not None:
+            for line in self._buffer.take_lines(octets):
                 self._take(wire.words(line))
         except PeerError as error:
             self.lose(error.public)
 
     def _take(self, words: list[str]) -> None:
-        if not self.handshake.done():
+        if not self._shaken:
             if words[0] != "DONE":
                 self._lines.append(words)
-            else:
+            elif not self.handshake.done():
+                self._shaken = True
                 self.handshake.set_result(self._lines)
         elif words[0] in ("OK", "FAIL", "CONT") and len(words) > 1 and words[1].isdecimal():
             request_id = int(words[1])
@@ -348,19 +362,12 @@ def _mechanism(words: list[str]) -> Mechanism:
     return Mechanism(words[1], **{flag: True for flag in flags if flag in known})
 
 
-def _facts(peer: Peer | None, tls: TlsInfo | None, secured: bool) -> list[str]:
-    """What the service may know of the connection, for its log, allow_nets and variables."""
-    words: list[str] = []
-    if tls is not None:
-        words += ["secured=tls", "tls_cipher=" + tls.cipher, f"tls_cipher_bits={tls.cipher_bits}",
-                  "tls_protocol=" + tls.protocol]
-        if tls.peer_verified:
-            words.append("valid-client-cert")
-    elif secured:
-        words.append("secured")
-    if peer is not None and peer.address:
-        words += [f"lip={peer.server_address}", f"rip={peer.address}",
-                  f"lport={peer.server_port}", f"rport={peer.port}"]
+def _tls_facts(tls: TlsInfo) -> list[str]:
+    """What the service may know of a handshake, for its log and variables."""
+    words = ["secured=tls", "tls_cipher=" + tls.cipher, f"tls_cipher_bits={tls.cipher_bits}",
+             "tls_protocol=" + tls.protocol]
+    if tls.peer_verified:
+        words.append("valid-client-cert")
     return words
 
 

@@ -2,10 +2,10 @@
 
 import asyncio
 import socket
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from mailsuite.access.handover import HandOver
 from mailsuite.access.handover_client import AccessChannel, Ticket

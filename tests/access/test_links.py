@@ -246,12 +246,12 @@ def test_auth_and_worker_hear_which_core_the_login_process_keeps_to(tmp_path: Pa
             login = Login(tmp_path)
             await with_grants(login, parent)
             await login.hand_over(await login.ticket(grant=""))
-            login.access._stay._core = 5
+            login.access._stay.core = 5
             for extra, wanted in (({}, [ANYWHERE, 5]), ({"core": "5"}, [5, 5]), ({"core": "x"}, [ANYWHERE, 5])):
                 heard.clear()
                 assert isinstance(await login.hand_over(await login.ticket(grant="", **extra)), HandedOver)
                 assert heard == wanted
-            login.access._stay._core = ANYWHERE
+            login.access._stay.core = ANYWHERE
             heard.clear()
             assert isinstance(await login.hand_over(await login.ticket(grant="")), HandedOver)
             assert heard == [ANYWHERE, ANYWHERE]

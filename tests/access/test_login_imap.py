@@ -1,9 +1,11 @@
 """IMAP before login, as dialogues: what the client says, what it hears, what the server is asked."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mailsuite.access.login import LoginSession
-from mailsuite.access.login_imap import ImapLogin
+from mailsuite.access.login_imap import _ATOMS, ImapLogin, parse_arguments
 from mailsuite.access.login_questions import Authenticate, Cancel, HandedOver, LogIn, Proceed, Refused, Why
 from mailsuite.access.login_story import LoginFacts
 from mailsuite.base.dialogue import Ask, Close, Send, StartTls, TlsInfo
@@ -43,6 +45,18 @@ class Play:
         self._take(self.session.feed(octets))  # type: ignore[arg-type]
         out, self.out = self.out, b""
         return out
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.sampled_from([
+    b" ", b"  ", b"a", b"u1@x.test", b"]", b"~", b"\\", b"'", b'"', b"(", b")", b"{", b"{3}", b"\t", b"\x7f",
+    b"\xe4", b"}", b"%*",
+]), max_size=8).map(b"".join))
+def test_the_short_way_to_a_name_and_a_password_is_that_of_the_parser(line: bytes) -> None:
+    parsed: list[bytes | None] = []
+    if _ATOMS.fullmatch(line) is not None:
+        assert parse_arguments(line, parsed) is None
+        assert parsed == line.split()
 
 
 BAD = b"%b BAD Error in IMAP command received by server.\r\n"

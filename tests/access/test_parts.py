@@ -39,6 +39,20 @@ def test_log_line(event: str, values: dict[str, str], line: str) -> None:
     assert LineFormat("%$: %s", ELEMENTS).line(event, values, lambda: values) == line
 
 
+@pytest.mark.parametrize(("form", "elements"), [
+    ("%$: %s", ELEMENTS), ("(%$) [%s] end", ELEMENTS), ("%s, %$", ELEMENTS), ("%u: %$: %s", ELEMENTS), ("%$", ELEMENTS),
+    ("%$: %s", "%u"), ("%$: %s", "user=<%{user}>"), ("%$: %s", "user=<%Lu> %r"), ("%$: %s", "%u %n other %{listener}"),
+    ("%$: %s", "rip=%r=%l 100%% %2m")])
+def test_both_ways_to_a_log_line_give_the_same(form: str, elements: str) -> None:
+    """Most formats have a short way; without `common` all go the long one."""
+    common = {"u": "Al", "user": "Al", "m": "PLAIN", "r": "192.0.2.9", "l": "", "e": "7", "c": "", "session": "S"}
+    all_values = common | {"n": "al", "listener": "imaps"}
+    line_format = LineFormat(form, elements)
+    for _ in range(2):
+        assert line_format.line("Login", common, lambda: all_values) == LineFormat(form, elements).line(
+            "Login", {}, lambda: all_values)
+
+
 @pytest.mark.parametrize(("story", "detail"), [
     (LoginStory(), "no auth attempts in 2 secs"),
     (LoginStory(attempts=3), "auth failed, 3 attempts in 2 secs"),

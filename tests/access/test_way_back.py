@@ -2,10 +2,10 @@
 
 import os
 import socket
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from mailsuite.access.handover import HandOver
 from mailsuite.access.way_back import OCTETS_LIMIT, GivenBack, Returns, Seals, maker_of

@@ -22,6 +22,15 @@ def test_packet_borders_do_not_matter(cut: int) -> None:
     assert lines_of([STREAM[:cut], STREAM[cut:]]) == [b"one", b"two", b"three\r", b""]
 
 
+@pytest.mark.parametrize("cut", range(len(STREAM) + 1))
+def test_all_whole_lines_at_once(cut: int) -> None:
+    buffer = LineBuffer(100)
+    assert buffer.take_lines(STREAM[:cut]) + buffer.take_lines(STREAM[cut:]) == [b"one", b"two", b"three\r", b""]
+    assert buffer.take_lines(b"a\nb\n") == [b"a", b"b"]
+    assert buffer.take_lines(b"c") == [] and buffer.take_lines(b"d\ne") == [b"cd"]
+    assert buffer.take_rest() == b"e" and buffer.take_rest() == b""
+
+
 @pytest.mark.parametrize("octets", [
     pytest.param(b"x" * 11, id="no end in sight"),
     pytest.param(b"x" * 9 + b"\r\n", id="with its end one octet over"),
