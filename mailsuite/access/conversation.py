@@ -23,5 +23,12 @@ async def converse(sock: socket.socket, handover: HandOver, connection: Connecti
     # It begins first: a worker that is stopping already says goodbye at once, and that is the session's to say.
     # Shared: the login process may not have let go of the socket yet.
     plain.begin(connection, sock, look=True, shared=True)
-    with world.at_stop(lambda: None if ended.done() else connection.perform(goodbye()), handover.session_id):
+    def say_goodbye() -> None:
+        if not ended.done():
+            connection.perform(goodbye())
+
+    try:
+        world.begin(say_goodbye, handover.session_id)
         return await ended
+    finally:
+        world.over(say_goodbye)

@@ -88,10 +88,11 @@ class LoginChannel:
 
     def answer_late(self, message: Mapping[str, Any]) -> None:
         """As `answer`, together with others: the login process need not wake for each."""
-        self._late.append(message)
-        if len(self._late) == 1:
+        late = self._late
+        if not late:
             self._loop.call_later(LATE_S, self.flush)
-        elif len(self._late) >= LATE_MOST:
+        late.append(message)
+        if len(late) >= LATE_MOST:
             self.flush()
 
     def flush(self) -> None:

@@ -201,10 +201,11 @@ class WorkerLogins:
 
     def at_leisure(self, call: Callable[[], None]) -> None:
         """Call it within LEISURE_S and TOLD_FIRST_S; at once when somebody wants to know, or the worker ends."""
-        self._leisure.append(call)
-        if len(self._leisure) == 1:
+        leisure = self._leisure
+        if not leisure:
             asyncio.get_running_loop().call_later(LEISURE_S, self._prepare)
-        elif len(self._leisure) >= LEISURE_MOST:
+        leisure.append(call)
+        if len(leisure) >= LEISURE_MOST:
             self._prepare()
 
     def _prepare(self) -> None:
@@ -241,10 +242,11 @@ class WorkerLogins:
 
     def tell_soon(self, row: list[object]) -> None:
         """What the access service is to hear within TELL_S."""
-        self._told.append(row)
-        if len(self._told) == 1:
+        told = self._told
+        if not told:
             asyncio.get_running_loop().call_later(TELL_S, self.tell)
-        elif len(self._told) >= TELL_MOST:
+        told.append(row)
+        if len(told) >= TELL_MOST:
             self.tell()
 
     def tell(self) -> None:

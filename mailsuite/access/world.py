@@ -7,7 +7,7 @@ A worker serves some users of one uid; all sessions of a user meet here. `imap.s
         with world.user(user.user, UserMail) as mail:      # made for the first session, dropped after the last
             ...
 
-serve_user owns the socket, returns when the session is over, and ends it when the worker stops (`world.at_stop`).
+serve_user owns the socket, returns when the session is over, and ends it when the worker stops (`world.begin`).
 """
 
 from collections.abc import Callable, Iterable
@@ -30,7 +30,7 @@ def at_once(call: Callable[[], None]) -> None:
 class UserWorld:
     """dovecot, settings: as they are now; a reload puts new ones in their place, sessions keep what they took.
 
-    at_stop: what a session does when the worker is to end (it says BYE in its protocol's words).
+    begin, over: around a session, with what it does when the worker is to end (it says BYE in its protocol's words).
     at_leisure(call): calls what nobody waits for, a little later (worker_logins.py).
     """
 
@@ -55,42 +55,24 @@ class UserWorld:
             if name in wanted:
                 goodbye()
 
-    def at_stop(self, goodbye: Callable[[], None], name: str = "") -> AbstractContextManager[None]:
-        """goodbye is called when the worker stops while this lasts, or the session of this name is to end."""
-        return _Lasting(self, self._goodbyes, goodbye, name)
+    def begin(self, goodbye: Callable[[], None], name: str) -> None:
+        """A session begins: until `over`, goodbye is called when the worker stops, or the session of this name is to
+        end; at once if the worker stops already."""
+        self._goodbyes[goodbye] = name
+        if self.stopping:
+            goodbye()
+
+    def over(self, goodbye: Callable[[], None]) -> None:
+        """The session has ended."""
+        del self._goodbyes[goodbye]
 
     def user(self, name: str, make: Callable[[], T]) -> AbstractContextManager[T]:
         """The object that all sessions of a user share; `close()` is called on it, if it has one, after the last."""
         return _Shared(self._shared, name, make)
 
 
-# Classes instead of generators: a session comes and goes through each, at a third of the calls.
-
-
-class _Lasting:
-    """at_stop's."""
-
-    __slots__ = ("_goodbye", "_goodbyes", "_name", "_world")
-
-    def __init__(self, world: UserWorld, goodbyes: dict[Callable[[], None], str], goodbye: Callable[[], None],
-                 name: str) -> None:
-        self._world, self._goodbyes, self._goodbye, self._name = world, goodbyes, goodbye, name
-
-    def __enter__(self) -> None:
-        self._goodbyes[self._goodbye] = self._name
-        if self._world.stopping:
-            try:
-                self._goodbye()
-            except BaseException:
-                del self._goodbyes[self._goodbye]
-                raise
-
-    def __exit__(self, *_: object) -> None:
-        del self._goodbyes[self._goodbye]
-
-
 class _Shared(Generic[T]):
-    """user's."""
+    """A user's object while a session lasts. No generator: each login would pay for one."""
 
     __slots__ = ("_all", "_make", "_name")
 

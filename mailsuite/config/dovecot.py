@@ -161,7 +161,8 @@ class DovecotSettings(Section):
         self._layers: dict[tuple[tuple[str, str], ...], DovecotSettings] = {}
         self._protocols: dict[str, DovecotSettings] = {}        # what each login asks for
         self._facts: dict[str, str] = {}
-        self._protocol = ""
+        # What for_protocol was asked for, "" on the whole configuration; %s in mail_location.
+        self.protocol = ""
         self._plain: Node = root
         # Trees by the filters in force, shared by all layers: as many as the file makes, however many clients come.
         self._trees: dict[tuple[int, ...], Node] = {}
@@ -211,11 +212,6 @@ class DovecotSettings(Section):
         section = self.section("plugin")
         return section.mapping() if section is not None else {}
 
-    @property
-    def protocol(self) -> str:
-        """What for_protocol was asked for, "" on the whole configuration; %s in mail_location."""
-        return self._protocol
-
     def for_protocol(self, protocol: str) -> "DovecotSettings":
         """With `protocol NAME { }` laid over. protocol: imap, pop3, lmtp, lda, doveadm, sieve..."""
         found = self._protocols.get(protocol)
@@ -239,7 +235,7 @@ class DovecotSettings(Section):
         if layer is None:
             layer = DovecotSettings(self._tree(wanted), self.path, self.warnings)
             layer._facts, layer._plain, layer._trees = wanted, self._plain, self._trees
-            layer._protocol = wanted.get("protocol", "")
+            layer.protocol = wanted.get("protocol", "")
             if len(self._layers) > MAX_LAYERS:
                 self._layers.clear()
             self._layers[key] = layer

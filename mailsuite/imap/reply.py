@@ -69,7 +69,7 @@ class Reply:
 
 def took(seconds: float) -> bytes:
     """" (0.001 + 0.000 secs)": Dovecot rounds up and tells waiting apart; here nothing waits inside a command."""
-    return b" (%.3f + 0.000 secs)" % max(0.001, seconds)
+    return QUICK if seconds < 0.0014 else b" (%.3f + 0.000 secs)" % seconds
 
 
 class CodedError(PeerError):

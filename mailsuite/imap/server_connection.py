@@ -54,7 +54,7 @@ class Handler:
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.extra = {"prefix": log_prefix}
         self._appending: Appending | None = None
-        self._turn = asyncio.Lock()             # commands and notices, one at a time
+        self._turn: asyncio.Lock | None = None  # commands and notices, one at a time
         self._idle: Idle | None = None
         self._idle_began = 0.0
         self._idle_from = 0                     # octets that had been written then
@@ -81,16 +81,21 @@ class Handler:
 
     def at_once(self, question: object) -> Done | None:
         """A command that waits for nothing, nor for a notice that is being told, needs no task."""
-        if not self._is_instant(question) or self._turn.locked():
+        if self._turn is not None and self._turn.locked() or not self._is_instant(question):
             return None
         return self._instant(question, time.monotonic())
+
+    def _my_turn(self) -> asyncio.Lock:
+        """Many sessions end before they need it."""
+        self._turn = self._turn or asyncio.Lock()
+        return self._turn
 
     def _is_instant(self, question: object) -> TypeGuard[Command]:
         return type(question) is Command and question.name in commands.INSTANT and self.context.selected is None \
             and self.context.notices is None
 
     async def answer(self, question: object) -> object:
-        async with self._turn:
+        async with self._my_turn():
             started = time.monotonic()
             match question:
                 case Command(name="IDLE"):
@@ -280,7 +285,7 @@ class Handler:
 
     async def tell_news(self) -> None:
         """Something may have happened that the client wants to know. Not while it sends a message."""
-        async with self._turn:
+        async with self._my_turn():
             if self._appending is not None or self.ended.done() or (
                     self._idle is None and self.context.notices is None):
                 return

@@ -19,7 +19,7 @@ from mailsuite.base.dialogue import Action, Ask, Body, Close, Send, TlsInfo
 from mailsuite.base.errors import Bug, PeerError
 from mailsuite.base.lines import LineBuffer
 from mailsuite.imap.reply import BAD, Reply, bad_arguments, internal_error
-from mailsuite.imap.syntax import Argument, ArgumentParser, Literal, split_name, split_tag
+from mailsuite.imap.syntax import Argument, ArgumentParser, Literal, split_command, split_name, split_tag
 
 MAX_BAD_COMMANDS = 20       # in a row; Dovecot's number
 INACTIVITY_S = 30 * 60.0    # RFC 3501 section 5.4
@@ -226,8 +226,12 @@ class Session:
             return self._step == self._skip_line
         reading = _Reading(b"")
         try:
-            reading.tag, line = split_tag(line)
-            reading.name, line = split_name(line)
+            whole = split_command(line)
+            if whole is not None:
+                reading.tag, reading.name, line = whole
+            else:
+                reading.tag, line = split_tag(line)
+                reading.name, line = split_name(line)
             if reading.name == "UID":
                 reading.name = ""
                 name, line = split_name(line)
@@ -240,7 +244,7 @@ class Session:
             self._skip_behind(line)
             return True
         self._reading = reading
-        return self._take_arguments(actions, line)
+        return self._take_arguments(actions, line) if line else self._whole(actions, reading)
 
     def _read_more(self, actions: list[Action]) -> bool:
         line = self._line(actions)

@@ -143,6 +143,18 @@ _TAG = re.compile(rb'([^\x00-\x20(){"\x7f-\xff%*+\\]+)(?: |\Z)')
 _NAME = re.compile(rb'([^\x00-\x20(){"\x7f-\xff]+)(?: +|\Z)')
 
 
+_BOTH = re.compile(rb'([^\x00-\x20(){"\x7f-\xff%*+\\]+) ([^\x00-\x20(){"\x7f-\xff]+)(?: +|\Z)(.*)', re.S)
+
+
+def split_command(line: bytes) -> tuple[bytes, str, bytes] | None:
+    """Tag, name and rest at once; None: split_tag or split_name has something to say about the line."""
+    match = _BOTH.match(line)
+    if match is None:
+        return None
+    tag, name, rest = match.groups()
+    return tag, name.decode("ascii").upper(), rest
+
+
 def split_tag(line: bytes) -> tuple[bytes, bytes]:
     """The tag and the rest of the line. Raises PeerError."""
     match = _TAG.match(line)

@@ -141,7 +141,8 @@ def run(context: Context, command: Command) -> Run:
             return Reply(BAD, "No mailbox selected")
         if UIDONLY in context.enabled and Rule.NUMBERS in entry.rules:
             return bad_arguments(command.name, uid_required())
-    return (yield from answered(command.name, entry.run(context, command), extended=context.offers("IMAP4rev2")))
+    extended = "IMAP4rev2" in context.params.offered
+    return (yield from answered(command.name, entry.run(context, command), extended=extended))
 
 
 def answered(name: str, steps: Run, *, extended: bool = False) -> Run:
