@@ -56,13 +56,15 @@ def get_ready(settings: "DovecotSettings") -> None:
 
 
 class UserMail:
-    """location: of the user's mail. modseqs: mailboxes in which a client has asked for MODSEQs (CONDSTORE)."""
+    """location: of the user's mail. expires: some mailbox has autoexpunge. modseqs: mailboxes in which a client has
+    asked for MODSEQs (CONDSTORE)."""
 
     def __init__(self, user: UserInfo, settings: "DovecotSettings", location: str = "", key: str = "") -> None:
         """location, key: as location_of and key have them, where they are known."""
         self.user, self.location = user, location or location_of(user, settings)
         self._key, self._settings = key or _key(user, self.location), settings
         self.options, self._expiring = _expiring(settings)
+        self.expires = bool(self._expiring)
         self._making = threading.Lock()
         self.modseqs: set[str] = set()
         self.pop3_locked = False                # pop3_lock_session: a session has the mailbox
@@ -134,11 +136,6 @@ class UserMail:
         self._store, before._store = before._store, None
         self.modseqs |= before.modseqs
         return True
-
-    @property
-    def expires(self) -> bool:
-        """Some mailbox has autoexpunge."""
-        return bool(self._expiring)
 
     async def expire(self) -> int:
         """A session is over: autoexpunge. How many messages went."""

@@ -167,7 +167,8 @@ class WorkerLogins:
         except (ValueError, KeyError, TypeError, TemporaryError):
             entry.refused(Why.FAILED)
             return
-        if self._most(user, handover):
+        # A limit of 0 is none.
+        if (user.user, handover.peer.address, handover.protocol) in self.counts and self._most(user, handover):
             task = asyncio.get_running_loop().create_task(self._when_there_is_room(entry, handover, user))
             self._waiting.add(task)
             task.add_done_callback(self._waiting.discard)

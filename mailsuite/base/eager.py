@@ -156,7 +156,7 @@ class Errand:
             _leave_task(loop, stand_in)
             if before is not None:
                 _enter_task(loop, before)
-        if getattr(awaited, "_asyncio_future_blocking", None) and not stand_in.cancelling():
+        if getattr(awaited, "_asyncio_future_blocking", None) and not stand_in._cancelled:
             self._awaited = awaited
             awaited.add_done_callback(self._go_on, context=self._context)
         else:

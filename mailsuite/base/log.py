@@ -197,7 +197,9 @@ class DovecotFormat:
         if not text.isprintable():
             text = _CONTROL.sub("?", text)
         program = prefix or name.rpartition(".")[2]
-        return f"{self._stamp.at(now)} {program}: {_DOVECOT_WORDS.get(level, 'Info')}: {text}\n"
+        stamp = self._stamp
+        said = stamp.text if int(now) == stamp.second else stamp.at(now)
+        return f"{said} {program}: {_DOVECOT_WORDS.get(level, 'Info')}: {text}\n"
 
     def file_lines(self, record: logging.LogRecord) -> list[str]:
         program = self.program(record)

@@ -81,9 +81,9 @@ class Handler:
 
     def at_once(self, question: object) -> Done | None:
         """A command that waits for nothing, nor for a notice that is being told, needs no task."""
-        if self._turn is not None and self._turn.locked() or not self._is_instant(question):
-            return None
-        return self._instant(question, time.monotonic())
+        if self._is_instant(question) and (self._turn is None or not self._turn.locked()):
+            return self._instant(question, time.monotonic())
+        return None
 
     def _my_turn(self) -> asyncio.Lock:
         """Many sessions end before they need it."""

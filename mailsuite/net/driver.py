@@ -69,8 +69,8 @@ class Connection(asyncio.Protocol):
             self.tls = already
         self.session = self.handler.open(self)
         self._patience.begin(self.session)
-        if not self.said:
-            self.perform(self.session.opened())
+        if not self.said and (actions := self.session.opened()):
+            self.perform(actions)
         if self.first:
             octets, self.first = self.first, b""
             self.data_received(octets)
