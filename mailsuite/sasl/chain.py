@@ -86,14 +86,16 @@ class PassdbChain:
         """Check a password."""
         request.password = password
         try:
-            return (await self._all(request, password, ""))[0]
+            return await self._all(request, _Run(password, "", request.passdb_success))
         finally:
             request.password = None
 
     async def fetch(self, request: AuthRequest, scheme: str) -> tuple[Verdict, bytes | None]:
         """The stored secret in a mechanism's scheme; OK without one where no password is needed to know the user."""
         request.wanted_scheme = scheme
-        return await self._all(request, None, scheme)
+        run = _Run(None, scheme, request.passdb_success)
+        verdict = await self._all(request, run)
+        return verdict, run.secret if verdict is Verdict.OK else None
 
     async def exists(self, request: AuthRequest) -> bool:
         """Whether a password database knows the user. Raises TemporaryError."""
@@ -106,23 +108,22 @@ class PassdbChain:
 
     # --- the order --------------------------------------------------------------------------------------------------
 
-    async def _all(self, request: AuthRequest, password: Secret | None, scheme: str) -> tuple[Verdict, bytes | None]:
+    async def _all(self, request: AuthRequest, run: _Run) -> Verdict:
         if request.wanted_user and not self._masters:
             log.info("auth(%s): Attempted master login with no master passdbs (trying to log in as user: %s)",
                      request.who, request.wanted_user)
-            return Verdict.UNKNOWN, None
-        if password is not None and not _ILLEGAL.isdisjoint(password.reveal()):
+            return Verdict.UNKNOWN
+        if run.password is not None and not _ILLEGAL.isdisjoint(run.password.reveal()):
             log.info("auth(%s): Attempted login with password having illegal chars", request.who)
-            return Verdict.UNKNOWN, None
-        run = _Run(password, scheme, request.passdb_success)
+            return Verdict.UNKNOWN
         verdict = await self._through(run, request)
         if verdict is not Verdict.OK:
-            return verdict, None
+            return verdict
         if not run.success:             # a password was right, and result_success does not let it count
-            return Verdict.MISMATCH, None
+            return Verdict.MISMATCH
         if request.delay_until and (wait_s := request.delay_until - time.time()) > 0:
             await asyncio.sleep(wait_s)
-        return Verdict.OK, run.secret
+        return Verdict.OK
 
     async def _through(self, run: _Run, request: AuthRequest) -> Verdict:
         entries = self._masters if request.wanted_user else self._entries
@@ -148,10 +149,8 @@ class PassdbChain:
                     return Verdict.INTERNAL
             else:
                 next_at = self._next(entries, at + 1, request) if goes_on else None
-            if not goes_on and run.success and verdict is Verdict.OK:
-                return verdict
             if not goes_on or next_at is None:
-                return self._last(verdict, run, request)
+                return verdict if verdict is Verdict.OK and run.success else self._last(verdict, run, request)
             run.internal = run.internal or verdict is Verdict.INTERNAL
             at = next_at
 
@@ -262,7 +261,8 @@ class PassdbChain:
 
     async def _look_up(self, entry: PassdbEntry, run: _Run, request: AuthRequest,
                        fields: PassdbFields) -> tuple[Verdict, bytes | None]:
-        name, key = request.user, self._key(entry, request)
+        name = request.user
+        key = self._key(entry, request) if entry.cache_key else None
         try:
             found = await (entry.db.find(request) if key is None else
                            self._cache.find(request, key, lambda: entry.db.find(request)))
@@ -288,8 +288,7 @@ class PassdbChain:
         return verdict, None
 
     def _key(self, entry: PassdbEntry, request: AuthRequest) -> Key | None:
-        template = entry.cache_key
-        return self._cache.key(request, "passdb", self._numbers[id(entry)], template) if template else None
+        return self._cache.key(request, "passdb", self._numbers[id(entry)], entry.cache_key)
 
     async def _verified(self, entry: PassdbEntry, request: AuthRequest, stored: tuple[str, str] | None,
                         password: Secret, name: str) -> Verdict:

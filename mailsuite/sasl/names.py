@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mailsuite.config.variables import of_user
 from mailsuite.sasl.mech import MechError
 from mailsuite.sasl.request import AuthRequest
 
@@ -70,7 +71,8 @@ class NameRules:
                           f"(username: {name})")
         if self.format and self.format != "%u":
             request.user = name
-            name = request.expand(self.format)
+            value = of_user(self.format)
+            name = request.expand(self.format) if value is None else value(name)
             if not name:
                 raise BadName("Empty username")
         return name

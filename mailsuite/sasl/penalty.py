@@ -29,6 +29,8 @@ from enum import Enum
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from mailsuite.base.clock import SYSTEM_CLOCK, Clock
 
 if TYPE_CHECKING:
@@ -151,15 +153,15 @@ class _Lane:
         return True
 
 
-class Place:
+class Place(Struct, eq=False):
     """An attempt's place in its lanes. wait_s: seconds until it may be looked at."""
 
-    __slots__ = ("_lanes", "_penalties", "guess", "network", "user", "wait_s")
-
-    def __init__(self, penalties: "Penalties", network: str, user: str, guess: Guess, wait_s: float,
-                 lanes: tuple[_Lane, ...]) -> None:
-        self._penalties, self._lanes = penalties, lanes
-        self.network, self.user, self.guess, self.wait_s = network, user, guess, wait_s
+    _penalties: "Penalties"
+    network: str
+    user: str
+    guess: Guess
+    wait_s: float
+    _lanes: tuple[_Lane, ...]
 
     def settle(self, outcome: Outcome) -> int:
         """The attempt is over. Returns how many wrong passwords its place has now, 0 when nothing changed."""
@@ -202,7 +204,7 @@ class Penalties:
         if not rules.on or not address:
             return Place(self, "", user, b"", 0.0, ())
         guess = guess_of(user, self._unique() if secret is None else secret)
-        now, network = self._clock.monotonic(), rules.network(address)
+        now, network = self._clock.monotonic(), _network(address, rules.ipv4_bits, rules.ipv6_bits)
         last = self._last_login(user, network, now)
         if last is not None and last == guess:
             return Place(self, network, user, guess, 0.0, ())

@@ -33,36 +33,35 @@ class UserdbChain:
         self._cache = AuthCache(CacheRules()) if cache is None else cache
 
     async def run(self, request: AuthRequest) -> dict[str, str] | None:
-        """All fields of a user; None when there is none of that name. Raises TemporaryError."""
+        """All fields of a user; None when there is none of that name. Raises TemporaryError.
+
+        request.userdb_fields grows on the way: later databases may ask for %{userdb:...} of earlier ones.
+        """
+        found = internal = False
         before_all = request.userdb_fields
+        reply = request.userdb_fields = {**before_all}
         try:
-            return await self._all(request)
+            for number, entry in enumerate(self._entries):
+                if number and (entry.skip == "found" and found or entry.skip == "notfound" and not found):
+                    continue
+                before = {**reply}
+                try:
+                    here = await self._one(number, entry, request, reply)
+                except TemporaryError as error:
+                    log.error("%s(%s): %s", entry.db.driver, request.who, error.detail or error.public)
+                    internal, here, rule = True, False, entry.on_internal_failure
+                else:
+                    rule = entry.on_success if here else entry.on_failure
+                if not here:
+                    reply = request.userdb_fields = before
+                if rule in (Rule.RETURN_OK, Rule.CONTINUE_OK):
+                    found = True
+                elif rule in (Rule.RETURN_FAIL, Rule.CONTINUE_FAIL):
+                    found = False
+                if rule in (Rule.RETURN, Rule.RETURN_OK, Rule.RETURN_FAIL):
+                    break
         finally:
             request.userdb_fields = before_all
-
-    async def _all(self, request: AuthRequest) -> dict[str, str] | None:
-        """request.userdb_fields grows on the way: later databases may ask for %{userdb:...} of earlier ones."""
-        found = internal = False
-        reply = request.userdb_fields = {**request.userdb_fields}
-        for number, entry in enumerate(self._entries):
-            if number and (entry.skip == "found" and found or entry.skip == "notfound" and not found):
-                continue
-            before = {**reply}
-            try:
-                here = await self._one(number, entry, request, reply)
-            except TemporaryError as error:
-                log.error("%s(%s): %s", entry.db.driver, request.who, error.detail or error.public)
-                internal, here, rule = True, False, entry.on_internal_failure
-            else:
-                rule = entry.on_success if here else entry.on_failure
-            if not here:
-                reply = request.userdb_fields = before
-            if rule in (Rule.RETURN_OK, Rule.CONTINUE_OK):
-                found = True
-            elif rule in (Rule.RETURN_FAIL, Rule.CONTINUE_FAIL):
-                found = False
-            if rule in (Rule.RETURN, Rule.RETURN_OK, Rule.RETURN_FAIL):
-                break
         if internal and not found:
             raise TemporaryError("internal error", detail="userdb lookup failed")
         if not found:

@@ -26,7 +26,8 @@ class PasswdFilePassdb(LookupOnly):
             raise ConfigError("passdb passwd-file: Missing args: the file's path")
 
     async def find(self, request: AuthRequest) -> Found | None:
-        entry = await self._files.find(request.expand(self._path), request.expand(self._format))
+        entry = await self._files.find(request.expand(self._path) if "%" in self._path else self._path,
+                                       request.expand(self._format))
         if entry is None:
             return None
         password, scheme = entry[1] if len(entry) > 1 else "", self._scheme
