@@ -89,13 +89,13 @@ class AccessChannel:
         if not workers:
             return None
         link = self._links.get((rights, share_of(asked.handover.user, workers)))
-        return link if link is not None and link.waiting < WAITING_LIMIT else None
+        return link if link is not None and len(link.waiting) < WAITING_LIMIT else None
 
     # --- the access service ---------------------------------------------------------------------------------------
 
     def _ask_access(self, asked: Asked, fd: int) -> None:
         access = self._access
-        if access is None or access.waiting >= WAITING_LIMIT:
+        if access is None or len(access.waiting) >= WAITING_LIMIT:
             why = "connection lost" if access is None else "too many are under way"
             log.error("cannot hand over a connection to %s: %s", self.path, why)
             asyncio.get_running_loop().call_soon(asked.end, Refused(Why.FAILED))

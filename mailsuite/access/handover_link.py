@@ -80,17 +80,12 @@ class HandOverLink:
         self.name, self.retired = name, False       # retired: no longer asked; it closes after the last answer
         self._sock, self._answered, self._lost = sock, answered, lost
         self._last = 0
-        self._waiting: dict[int, tuple[float, Asked]] = {}          # until when, and who
+        self.waiting: dict[int, tuple[float, Asked]] = {}          # by number: until when, and who
         self._unsent: deque[tuple[bytes, int]] = deque()            # packets, and duplicates of their descriptors
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         sock.setblocking(False)
         self._loop.add_reader(sock.fileno(), self._readable)
-
-    @property
-    def waiting(self) -> int:
-        """How many wait for an answer."""
-        return len(self._waiting)
 
     @property
     def open(self) -> bool:
@@ -99,7 +94,7 @@ class HandOverLink:
     def ask(self, asked: Asked, fd: int) -> None:
         """Hand over. What cannot be sent is told by `lost`, later."""
         self._last += 1
-        self._waiting[self._last] = self._loop.time() + ANSWER_TIMEOUT_S, asked
+        self.waiting[self._last] = self._loop.time() + ANSWER_TIMEOUT_S, asked
         if self._timer is None:
             self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)
         ticket = asked.ticket
@@ -130,7 +125,7 @@ class HandOverLink:
             self._timer.cancel()
         while self._unsent:
             os.close(self._unsent.popleft()[1])
-        waiting, self._waiting = self._waiting, {}
+        waiting, self.waiting = self.waiting, {}
         self._lost(self, why, [asked for _, asked in waiting.values()])
 
     def _readable(self) -> None:
@@ -152,7 +147,7 @@ class HandOverLink:
         if "back" in packet and len(fds) == 1 and self._given_back is not None:
             self._given_back(packet["back"], fds[0])
             return
-        waiting = self._waiting.pop(packet.get("n", 0), None)
+        waiting = self.waiting.pop(packet.get("n", 0), None)
         if waiting is None:
             packets.close_all(fds)
         else:
@@ -177,12 +172,12 @@ class HandOverLink:
         self._timer = None
         now = self._loop.time()
         late = []
-        for number, (end, asked) in list(self._waiting.items()):
+        for number, (end, asked) in list(self.waiting.items()):
             if end > now:
                 break
-            del self._waiting[number]
+            del self.waiting[number]
             late.append(asked)
         if late:
             self._lost(self, "no answer", late)
-        if self._waiting and self._timer is None and self.open:
+        if self.waiting and self._timer is None and self.open:
             self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)

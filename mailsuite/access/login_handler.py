@@ -302,9 +302,9 @@ class LoginHandler:
         """What the access service is told; nothing more is read from the client by now."""
         server, success, origin = self._server, question.success, self._origin
         server.busy.count()
-        server.turns.went()
         if self._here:
-            self._leave()
+            self._here = False
+            server.turns.went()
         auth = server.auth
         handover = HandOver(
             protocol=server.protocol, user=success.user, tag=session.tag, octets=session.remaining(),

@@ -1,9 +1,9 @@
 """Processes that take turns keep to one core for as long as they do.
 
     turns = Turns(stay)             a login process's; stay: of the same process
-    turns.come(), turns.go()        a connection begins, and ends or is given away
+    turns.come(), turns.go()        a connection begins, and ends without a login
     core = turns.next()             somebody logs in: the core for all who have a part in it, ANYWHERE (-1) for none
-    turns.went()                    that login, or another, was handed over
+    turns.went()                    that login, or another, was handed over, and the connection with it
     stay = Stay(); stay.at(core)    auth's, a worker's, the login process's own: with each login
 
 A login makes three processes run one after the other, each for a tenth of a millisecond. The kernel likes to wake each
@@ -97,7 +97,7 @@ class Turns:
         self._there += 1
 
     def go(self) -> None:
-        """It is over, or somebody else's."""
+        """It is over."""
         self._there -= 1
 
     def next(self) -> int:
@@ -122,9 +122,10 @@ class Turns:
         return self._stay.core
 
     def went(self) -> None:
-        """The login that began last has been handed over, unless there were others."""
+        """A connection has been handed over: the login that began last, unless there were others."""
         if self._row > 0 and self._there <= 1:
             (self._roaming if self._stay.core == ANYWHERE else self._shared).add(monotonic() - self._last)
+        self._there -= 1
 
     def _is_slower(self) -> bool:
         """A core with others on it: half of ROW tells."""

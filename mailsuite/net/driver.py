@@ -63,7 +63,6 @@ class Connection(asyncio.Protocol):
         if self._handshaking:           # the same connection, now through TLS
             self._transport = transport  # type: ignore[assignment]  # asyncio types the base class only
             return
-        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
         self._transport = transport     # type: ignore[assignment]
         if type(transport) is not PlainTransport and (already := tls_info(transport)) is not None:
             self.tls = already

@@ -193,11 +193,19 @@ class AuthClient:
                 words.append(f"{key}={extra[key]}" if extra[key] else key)
         if initial is not None:        # must be the last word
             words.append("resp=" + initial.decode("ascii", "surrogateescape"))
-        return self._send(request_id, words, then)
+        link = self._link
+        if link is None:
+            raise self._lost_connection()
+        link.ask(request_id, wire.line(*words), then)
+        return request_id
 
     def reply(self, request_id: int, response: bytes, then: Then) -> int:
         """As `proceed`; then(step), or then(TemporaryError), is called later. Raises TemporaryError."""
-        return self._send(request_id, ["CONT", str(request_id), response.decode("ascii", "surrogateescape")], then)
+        if self._link is None:
+            raise self._lost_connection()
+        answer = wire.line("CONT", str(request_id), response.decode("ascii", "surrogateescape"))
+        self._link.ask(request_id, answer, then)
+        return request_id
 
     def forget(self, request_id: int) -> None:
         """Nobody waits for that answer any more."""
@@ -206,12 +214,8 @@ class AuthClient:
 
     # --- the connection -----------------------------------------------------------------------------------------
 
-    def _send(self, request_id: int, words: list[str], then: Then) -> int:
-        link = self._link
-        if link is None:
-            raise _unavailable(f"{self.path}: connection lost")
-        link.ask(request_id, wire.line(*words), then)
-        return request_id
+    def _lost_connection(self) -> TemporaryError:
+        return _unavailable(f"{self.path}: connection lost")
 
     async def _exchange(self, send: "Callable[[Then], int]") -> AuthStep:
         answer: asyncio.Future[AuthStep] = asyncio.get_running_loop().create_future()

@@ -198,7 +198,7 @@ def test_answers_of_a_worker_come_together(tmp_path: Path, monkeypatch: pytest.M
             tickets = [await login.ticket(grant="") for _ in range(5)]
             monkeypatch.setattr(login_channel, "LATE_S", 60.0)
             asked = [asyncio.create_task(login.hand_over(ticket)) for ticket in tickets]
-            await until(lambda: link.waiting == 5)
+            await until(lambda: len(link.waiting) == 5)
             for client in login.clients[-5:]:
                 client.setblocking(False)
                 octets = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 1000), 20)

@@ -49,7 +49,6 @@ def log_in(machine: Machine, who: Turns, times: int = 1, *, shared_s: float = 0.
         core = who.next()
         machine.now += 0.0005 if core == ANYWHERE else shared_s
         who.went()
-        who.go()
     return core
 
 
