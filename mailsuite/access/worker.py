@@ -120,7 +120,6 @@ class Worker:
         except Exception:
             log.exception("unforeseen in a user's session")
         finally:
-            self._world.sessions = len(self._sessions) + len(self._direct) - 1
             self._answer(request, answer)
 
     def _answer(self, request: Request, answer: Mapping[str, Any]) -> None:

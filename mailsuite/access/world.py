@@ -39,7 +39,6 @@ class UserWorld:
         self.stopping = False
         self.at_leisure: AtLeisure = at_once
         self._goodbyes: dict[Callable[[], None], str] = {}
-        self.sessions = 0
         self._shared: dict[str, tuple[object, int]] = {}
 
     def stop(self) -> None:

@@ -169,9 +169,14 @@ class AuthMaster:
             answers.put_nowait(["FAIL", number, "reason=connection lost"])
 
 
-@lru_cache(maxsize=1024)
 def granted_user(octets: bytes) -> UserInfo:
-    """What a grant holds, the same value for the same octets. Raises TemporaryError."""
+    """What a grant holds. Raises TemporaryError."""
+    # What may be a password, such as a remote server's, is not kept beyond its session.
+    return _granted.__wrapped__(octets) if b"pass" in octets.lower() else _granted(octets)
+
+
+@lru_cache(maxsize=1024)
+def _granted(octets: bytes) -> UserInfo:
     words = wire.words(octets.rstrip(b"\n"))
     return user_info(words[0], wire.fields(words[1:]))
 
