@@ -16,6 +16,8 @@ import contextvars
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, cast
 
+from msgspec import Struct
+
 # Once here: what a question costs counts. The types say Task; a stand-in does.
 _enter_task = cast(Callable[[asyncio.AbstractEventLoop, Any], None], asyncio.tasks._enter_task)
 _leave_task = cast(Callable[[asyncio.AbstractEventLoop, Any], None], asyncio.tasks._leave_task)
@@ -65,13 +67,16 @@ class StandIn:
         return self._task is not None and self._task.done()
 
 
-class Begun:
+class Begun(Struct):
     """How far the first steps came."""
 
-    __slots__ = ("done", "result", "task")
+    result: Any
+    task: asyncio.Task[Any] | None = None
 
-    def __init__(self, result: Any, task: "asyncio.Task[Any] | None") -> None:
-        self.result, self.task, self.done = result, task, task is None
+    @property
+    def done(self) -> bool:
+        """There is nothing left of it."""
+        return self.task is None
 
 
 def begin(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], stand_in: StandIn) -> Begun:
@@ -84,7 +89,7 @@ def begin(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], 
     try:
         awaited = context.run(coroutine.send, None)
     except StopIteration as stop:
-        return Begun(stop.value, None)
+        return Begun(stop.value)
     finally:
         _leave_task(loop, stand_in)
         if before is not None:

@@ -188,12 +188,15 @@ class Connection(asyncio.Protocol):
         following: list[Send | StartTls | Close | Ask | Body] | None = actions
         while following is not None:
             question: Ask | None
-            if len(following) == 1 and type(only := following[0]) in _NOT_READ:
-                if type(only) is Close:
-                    self._close(only.reason)
-                    return
-                assert type(only) is Ask
+            only = following[0] if len(following) == 1 else None
+            if type(only) is Ask:
                 question = only
+            elif type(only) is Send:
+                self.send(only.octets)
+                return
+            elif type(only) is Close:
+                self._close(only.reason)
+                return
             else:
                 question = self._carry_out(following)
             if question is None:
@@ -302,7 +305,7 @@ class Connection(asyncio.Protocol):
         self._patience.last_octet = self._loop.time()
         following = self.session.answered(result)
         # Who is about to go is not read from again, nor somebody else's answer is still awaited.
-        if not following or type(following[-1]) not in _NOT_READ:
+        if not self._reading and (not following or type(following[-1]) not in _NOT_READ):
             self._resume()
         return following
 

@@ -162,7 +162,7 @@ class Intake:
 
     def write(self, octets: bytes) -> None:
         """Content, LF line ends, blocks of any size. Never raises: what is wrong is told by commit."""
-        if self._file is None or self.failed or self._disallowed is not None:
+        if self._file is None or (self.trouble is not None and self.failed) or self._disallowed is not None:
             return
         if self._characters is not None:
             octets, self._disallowed = self._characters.look(octets)
@@ -210,7 +210,7 @@ class Intake:
 
     async def _take(self, *, whole: bool) -> None:
         """Pass on what is held; whole: it is the end of the message."""
-        while (self._held or whole) and not self.failed:
+        while (self._held or whole) and (self.trouble is None or not self.failed):
             block = b"".join(self._held)
             self._held.clear()
             self._held_size = 0
@@ -248,7 +248,7 @@ class Intake:
     async def _final_sender(self) -> str:
         if self._sender is None:
             self._sender = self.envelope.sender
-            if Handling.MAP in self.envelope.handling:
+            if self.list.maps:
                 MESSAGE.set(self.queue_id)
                 try:
                     self._sender = await self.cleanup.rewriter.sender(self._sender)

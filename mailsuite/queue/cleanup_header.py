@@ -64,18 +64,18 @@ class HeaderWork:
         self.obsolete_from = settings[params.HEADER_FROM_FORMAT].lower() == "obsolete"
         self.hostname = settings.text("myhostname")
         self.tls_required = settings.text("tls_required_enable") != "no"
-        self._kinds: dict[bytes, FieldKind] = {}
+        self.kinds: dict[bytes, FieldKind] = {}
 
     def kind(self, name: bytes) -> "FieldKind":
         """What is done with a field of that name."""
-        known = self._kinds.get(name)
+        known = self.kinds.get(name)
         if known is None:
             text = name.decode("ascii")
             known = FieldKind.OTHER
             if self.rewriter.is_address_header(text):
                 known = FieldKind.MAPPED if self.rewriter.maps_header(text) else FieldKind.ADDRESSES
-            if len(self._kinds) < 1000:             # names are the peer's: the cache has a limit
-                self._kinds[name] = known
+            if len(self.kinds) < 1000:             # names are the peer's: the cache has a limit
+                self.kinds[name] = known
         return known
 
 
@@ -140,7 +140,9 @@ class HeaderPass:
         elif name == b"tls-required" and self.work.tls_required:
             self._tls_required(value_of(field))
         else:
-            kind = self.work.kind(name)
+            kind = self.work.kinds.get(name)
+            if kind is None:
+                kind = self.work.kind(name)
             if kind is FieldKind.MAPPED or (kind is FieldKind.ADDRESSES and not STANDARD_FIELD.fullmatch(field)):
                 return field
         out.append(field)

@@ -31,6 +31,7 @@ class RecipientList:
                  remembered: int) -> None:
         self.all: list[Recipient] = []
         self.originals: list[str] = []          # as the client gave them, for bcc
+        self.maps = Handling.MAP in envelope.handling
         self.said = ""                          # the last one, after canonical tables and before aliases, for the log
         self._rewriter, self._envelope, self._queue_id = rewriter, envelope, queue_id
         self._by_original, self._remembered = by_original, remembered
@@ -58,7 +59,7 @@ class RecipientList:
 
     async def _expanded(self, address: str, canonical: bool) -> tuple[str, list[str]]:
         """The address after canonical tables, and what aliases make of it."""
-        if Handling.MAP not in self._envelope.handling:
+        if not self.maps:
             return address, [address]
         MESSAGE.set(self._queue_id)
         try:
@@ -78,7 +79,7 @@ class RecipientList:
             MESSAGE.set(self._queue_id)
             try:
                 copies += await self._rewriter.bcc(sender, self.originals)
-                if Handling.MAP in self._envelope.handling:
+                if self.maps:
                     copies = [await self._rewriter.recipient(address) for address in copies]
             except MailError as error:
                 raise Refused(451, "4.3.0", "Error: queue file write error", detail=str(error)) from error

@@ -52,7 +52,8 @@ class Pending:
 
 
 class _Own:
-    """A segment that we write to. used: blocks at which the records of this generation begin."""
+    """A segment that we write to. used: blocks at which the records of this generation begin. idle_fds: for the next
+    syncs."""
 
     def __init__(self, segment: Segment, generation: int) -> None:
         """Raises OSError."""
@@ -62,10 +63,10 @@ class _Own:
         self._looked_at = 0
         self.failed = False
         self.in_flight = 0
-        self._idle_fds = [segment.fd]
-        while len(self._idle_fds) < SYNCS:
-            self._idle_fds.append(os.open(segment.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW))
-        self._fds = self._idle_fds[1:]
+        self.idle_fds = [segment.fd]
+        while len(self.idle_fds) < SYNCS:
+            self.idle_fds.append(os.open(segment.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW))
+        self._fds = self.idle_fds[1:]
 
     def has_room(self, blocks: int) -> bool:
         return self.next + blocks <= self.segment.blocks
@@ -91,12 +92,6 @@ class _Own:
         self.generation += 1
         self.next, self._looked_at = 1, 0
         self.used.clear()
-
-    def take_fd(self) -> int:
-        return self._idle_fds.pop()
-
-    def give_back(self, fd: int) -> None:
-        self._idle_fds.append(fd)
 
     def close(self) -> None:
         """Give it to others."""
@@ -184,10 +179,10 @@ class JournalWriter:
         self._was_alone = len(batch) == 1
         own.in_flight += 1
         self._under_way += 1
-        fd = own.take_fd()
+        fd = own.idle_fds.pop()
 
         def ended(code: int) -> None:
-            own.give_back(fd)
+            own.idle_fds.append(fd)
             self._ended(own, batch, code)
 
         try:

@@ -72,6 +72,8 @@ class Rewriter:
                                       settings[params.VIRTUAL_ALIAS_ADDRESS_LENGTH_LIMIT])
         self._masquerade = Masquerade(settings, source)
         self._masquerade_classes = _words(text("masquerade_classes")) if not self._masquerade.empty else frozenset()
+        mapped = self._masquerade_classes | self._canonical.keys()
+        self._maps_senders, self._maps_recipients = "envelope_sender" in mapped, "envelope_recipient" in mapped
         self._always_bcc = text("always_bcc")
         self._sender_bcc = open_maps(text("sender_bcc_maps"), source, "sender_bcc_maps")
         self._recipient_bcc = open_maps(text("recipient_bcc_maps"), source, "recipient_bcc_maps")
@@ -90,7 +92,7 @@ class Rewriter:
     async def rewrite(self, address: str, local: bool = True) -> str:
         """Standard form. local: else remote_header_rewrite_domain is the origin (and "" leaves addresses alone)."""
         if local:
-            return self._complete(address)
+            return self._trivial.standard(address, origin=self._origin, domain=self._mydomain)
         if not self._remote_domain:
             return address
         return self._trivial.standard(address, origin=self._remote_domain, domain=self._remote_domain)
@@ -113,7 +115,8 @@ class Rewriter:
 
     async def recipient(self, address: str) -> str:
         """Envelope recipient after rewriting, canonical tables and masquerade, before virtual aliases."""
-        return await self._map(self._complete(address or self._nobody), "envelope_recipient")
+        address = self._trivial.standard(address or self._nobody, origin=self._origin, domain=self._mydomain)
+        return await self._map(address, "envelope_recipient") if self._maps_recipients else address
 
     async def expand_recipient(self, address: str) -> list[str]:
         """recipient_canonical_maps, canonical_maps, masquerade, virtual_alias_maps: final recipients, no doubles.
@@ -134,10 +137,11 @@ class Rewriter:
         The null sender stays what it is unless a canonical table has an entry for `""` (or for everything).
         MAILER-DAEMON@$myorigin stands for it.
         """
-        address = self._complete(address) if address else ""
+        if address:
+            address = self._trivial.standard(address, origin=self._origin, domain=self._mydomain)
         if address.lower() == f"mailer-daemon@{self._origin}".lower():
             address = ""
-        return await self._map(address, "envelope_sender")
+        return await self._map(address, "envelope_sender") if self._maps_senders else address
 
     async def validate_recipient(self, resolution: Resolution, address: str, *,
                                  sender: bool = False) -> Unknown | None:

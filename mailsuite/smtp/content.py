@@ -34,7 +34,7 @@ class Incoming:
         self.refuses_bare_lf = bool(config.bare_lf_reply)
         self.bare_lf = False
         self.rest = b""                             # what came behind the end
-        self._first_line = FirstLine()
+        self._first_line: FirstLine | None = None   # there with `dots`
         self._after: Callable[[], Outcome] | None = None
         self._chunk: Chunk | None = None
         self._unfinished = 0                        # octets of a last line that is not whole yet
@@ -51,15 +51,16 @@ class Incoming:
 
     def take_data(self, octets: bytes, actions: list[Action]) -> Outcome | None:
         """Content of DATA; at its end what follows, and `rest`."""
-        dots = self.dots
-        assert dots is not None
+        dots, first_line = self.dots, self._first_line
+        assert dots is not None and first_line is not None
         if self.refuses_bare_lf:
             self._look_for_bare_lf(octets)
-        self._pass_on(self._first_line.feed(dots.feed(octets)), actions)
+        self._pass_on(first_line.feed(dots.feed(octets)), actions)
         if not dots.ended:
             return None
         self.dots = None
-        self._pass_on(self._first_line.finish(), actions)
+        if waited := first_line.finish():
+            self._pass_on(waited, actions)
         self.rest = dots.rest
         after, self._after = self._after, None
         assert after is not None

@@ -306,7 +306,8 @@ class Server:
 
     def report_trouble(self, session: ServerSession) -> None:
         """A session is over: mail its transcript to the postmaster, where notify_classes asks for it."""
-        self.report_pages(session)
+        if session.ledger.transcripts:
+            self.report_pages(session)
         if (trouble := session.trouble & self._watched) and (history := session.ledger.history):
             self._send(transcript(self.settings, session.facts.client.host, history, trouble, session.ledger.reason))
 

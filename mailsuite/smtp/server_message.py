@@ -52,7 +52,8 @@ class Incoming:
         """The connection is gone."""
         if self._ending is not None:
             self._ending.cancel()
-        self.drop()
+        if self._intake is not None:
+            self.drop()
 
     async def mail(self) -> Answer:
         if self._server.space_is_low():
@@ -163,7 +164,8 @@ class Incoming:
     def _write_header(self, intake: Intake | ProxyIntake) -> None:
         server = self._server
         self._header_due = False
-        self._engage_verifier(intake)
+        if self._facts.treatment.dmarc:
+            self._engage_verifier(intake)
         prepend = b""
         if self._facts.treatment.prepend:
             prepend = "".join(line + "\n" for line in self._facts.treatment.prepend).encode("utf-8", "surrogateescape")
@@ -175,7 +177,7 @@ class Incoming:
     def _engage_verifier(self, intake: Intake | ProxyIntake) -> None:
         """A restriction on DMARC was met: what decides it has to look at the message, though no setting says so."""
         verifier = self._server.verifier
-        if self._facts.treatment.dmarc and not verifier.wanted and verifier not in intake.inspectors:
+        if not verifier.wanted and verifier not in intake.inspectors:
             intake.inspectors.insert(0, verifier)
 
     async def data(self) -> Answer:
@@ -233,8 +235,9 @@ class Incoming:
         envelope.filter = treatment.filter or envelope.filter
         envelope.redirect = treatment.redirect or envelope.redirect
         envelope.bcc += treatment.bcc
-        envelope.dmarc = frozenset(treatment.dmarc)
-        self._engage_verifier(intake)
+        if treatment.dmarc:
+            envelope.dmarc = frozenset(treatment.dmarc)
+            self._engage_verifier(intake)
         self._intake = None
         try:
             if pending is None or not isinstance(intake, Intake):

@@ -41,7 +41,7 @@ def tokenise(line: str) -> list[Word]:
             words += [Word(text) for text in match[4].split(" ")]
         return words
     if _SPECIAL.search(line) is None:
-        return [Word(text) for text in line.split()]
+        return list(map(Word, line.split()))
     words, at = [], 0
     while at < len(line):
         word, at = _next_word(line, at)

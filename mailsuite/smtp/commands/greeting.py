@@ -33,7 +33,7 @@ def _hello(session: "ServerSession", words: list[Word], verb: str) -> Outcome:
     if len(words) < 2:
         session.trouble.add("protocol")
         return refused(f"501 Syntax: {verb} hostname")
-    name = " ".join(word.text for word in words[1:])
+    name = words[1].text if len(words) == 2 else " ".join(word.text for word in words[1:])
     if not session.config.ask_helo:
         return _accept_hello(session, name, verb)
     before, session.facts.helo = session.facts.helo, printable(name)     # who judges it sees what was said

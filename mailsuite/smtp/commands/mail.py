@@ -63,7 +63,8 @@ def do_mail(session: "ServerSession", words: list[Word]) -> Outcome:
 
 
 def _mail(session: "ServerSession", words: list[Word]) -> Outcome:
-    utf8 = session.config.smtputf8 and any(word.text.upper() == "SMTPUTF8" for word in words[3:])
+    utf8 = (len(words) > 3 and session.config.smtputf8
+            and any(word.text.upper() == "SMTPUTF8" for word in words[3:]))
     return with_address(session, words[2], "501 5.1.7 Bad sender address syntax",
                         lambda sender: _mail_from(session, sender, words[3:]), empty=True, utf8=utf8)
 
@@ -83,7 +84,7 @@ def _mail_from(session: "ServerSession", sender: str, options: list[Word]) -> Ou
         facts.reset_mail(keep_size=True)
         session.trouble.add("protocol")
         return refused("503 5.5.4 Error: XVERP requires non-null sender")
-    if undeclared(session, sender, utf8=facts.smtputf8):
+    if session.config.strict_smtputf8 and undeclared(session, sender, utf8=facts.smtputf8):
         facts.reset_mail(keep_size=True)
         return refused(UNDECLARED)
     limit = session.config.message_size_limit
@@ -245,7 +246,7 @@ def _rcpt_to(session: "ServerSession", recipient: str, words: list[Word]) -> Out
             if not orcpt:
                 session.trouble.add("protocol")
                 return refused("501 5.5.4 Error: Bad ORCPT parameter syntax")
-    if undeclared(session, recipient, utf8=facts.smtputf8):
+    if session.config.strict_smtputf8 and undeclared(session, recipient, utf8=facts.smtputf8):
         return refused(UNDECLARED)
     if facts.recipients >= config.recipient_limit:
         session.overshoot += 1

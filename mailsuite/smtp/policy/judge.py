@@ -113,6 +113,8 @@ class Judge:
 
     async def _tell_permit(self, step: "Step") -> None:
         """As a restriction permits; tables, services and classes tell of it where their results are judged."""
+        if not self.tells_permits or self.resources.logged_permits.empty:
+            return                          # nobody asks for it: nothing is put into words
         if step.name.startswith("check_") or step.name in self.resources.classes:
             return
         facts = self.facts
