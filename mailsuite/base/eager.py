@@ -28,14 +28,12 @@ _current: Callable[[asyncio.AbstractEventLoop], Any] = (
     asyncio.tasks._current_tasks.get if hasattr(asyncio.tasks, "_current_tasks") else asyncio.current_task)
 
 
-class StandIn:
+class StandIn(Struct, eq=False):
     """What `asyncio.current_task` gives while there is no task yet; knows it afterwards."""
 
-    __slots__ = ("_cancelled", "_errand", "_task")
-
-    def __init__(self, errand: "Errand | None" = None) -> None:
-        self._task: asyncio.Task[Any] | None = None
-        self._cancelled, self._errand = 0, errand
+    _errand: "Errand | None" = None
+    _task: asyncio.Task[Any] | None = None
+    _cancelled: int = 0
 
     def become(self, task: "asyncio.Task[Any]") -> None:
         self._task = task

@@ -57,28 +57,26 @@ class _QuickLogger(logging.Logger):
 
     def info(self, msg: object, *args: object, **kwargs: Any) -> None:
         """As Logger.info."""
-        if not self._at_once(logging.INFO, msg, args, kwargs):
-            super().info(msg, *args, **kwargs)
-
-    def _at_once(self, level: int, msg: object, args: tuple[object, ...], kwargs: dict[str, Any]) -> bool:
         top = self.parent
         target = _files.get(top) if top is not None else None
-        if (target is None or top is None or type(msg) is not str or top.handlers != [target] or self.handlers
-                or self.filters or self.disabled or self.manager.disable >= level
-                or level < (self.level or top.level)):          # without isEnabledFor: a call less for each line
-            return False
-        prefix = ""
-        if kwargs:
-            extra = kwargs.get("extra")
-            if len(kwargs) != 1 or extra is None or len(extra) != 1 or "prefix" not in extra:
-                return False
-            prefix = extra["prefix"]
-        try:
-            text = msg % args if args else msg
-        except (TypeError, ValueError):
-            return False                    # logging tells of it
-        target.line(self.name, level, text, prefix)
-        return True
+        if (target is not None and top is not None and type(msg) is str and top.handlers == [target]
+                and not (self.handlers or self.filters or self.disabled) and self.manager.disable < logging.INFO
+                and (self.level or top.level) <= logging.INFO       # without isEnabledFor: a call less for each line
+                and (not kwargs or _is_prefix(kwargs))):
+            try:
+                text = msg % args if args else msg
+            except (TypeError, ValueError):
+                pass                        # logging tells of it
+            else:
+                target.line(self.name, logging.INFO, text, kwargs["extra"]["prefix"] if kwargs else "")
+                return
+        super().info(msg, *args, **kwargs)
+
+
+def _is_prefix(kwargs: dict[str, Any]) -> bool:
+    """Whether a line is given nothing but extra={"prefix": ...}."""
+    extra = kwargs.get("extra")
+    return len(kwargs) == 1 and extra is not None and len(extra) == 1 and "prefix" in extra
 
 
 def _quick(name: str) -> logging.Logger:

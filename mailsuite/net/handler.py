@@ -3,6 +3,8 @@
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
+from msgspec import Struct
+
 from mailsuite.base.dialogue import Ask, Body, Close, Peer, Send, Session, StartTls, TlsInfo
 
 if TYPE_CHECKING:
@@ -66,14 +68,11 @@ class Handler(Protocol):
     # the words in front. For the log.
 
 
-class Pending:
+class Pending(Struct, eq=False):
     """A question whose answer somebody will bring, unless the connection ends before: then nobody hears it."""
 
-    __slots__ = ("_connection", "question")
-
-    def __init__(self, connection: "Connection", question: object) -> None:
-        self._connection: Connection | None = connection
-        self.question = question
+    _connection: "Connection | None"
+    question: object
 
     def answer(self, result: object) -> None:
         """The answer; once, and not from within `take`. An exception is what a handler's `answer` would have raised."""

@@ -95,7 +95,7 @@ class Acceptor:
                  proxy_trusted: Callable[[str], bool] = lambda address: True,
                  tls_for: Callable[[Peer], ssl.SSLContext | None] | None = None,
                  make_room: Callable[[], None] | None = None, short: bool = False,
-                 greeting: Callable[[Peer], bytes] = lambda peer: b"") -> None:
+                 greeting: Callable[[Peer], bytes] | None = None) -> None:
         """proxy_trusted: whether a PROXY header from this address is believed; others are turned away.
 
         proxy_failed: says a last word (without blocking) to who sent no good header, or was not trusted to.
@@ -221,7 +221,7 @@ class Acceptor:
         said = b""
         if short := self._short and not self.listener.tls:
             sock.setblocking(False)
-            said = self._greeting(peer)
+            said = self._greeting(peer) if self._greeting is not None else b""
             if said and not _say(sock, said):
                 said = b""
         handler = self._handler(peer)

@@ -13,6 +13,7 @@ import os
 import socket
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mailsuite.anvil import params as anvil_params
@@ -397,7 +398,7 @@ async def serve(context: ServiceContext) -> None:
     acceptors = []
     for listener in context.listeners:
         listener.tls = listener.tls or wrapped
-        acceptors.append(Acceptor(listener, lambda peer: _handler(server, peer), limit=limit,
+        acceptors.append(Acceptor(listener, partial(SmtpHandler, server), limit=limit,
                                   proxy_timeout_s=context.settings[params.SMTPD_UPSTREAM_PROXY_TIMEOUT],
                                   handshake_timeout_s=context.settings[params.SMTPD_STARTTLS_TIMEOUT],
                                   proxy_failed=lambda sock, peer, why: _no_proxy_header(server, sock, peer, why),
@@ -406,10 +407,6 @@ async def serve(context: ServiceContext) -> None:
         server.anvil.start()
     await serve_connections(context, acceptors, _say_goodbye)
     await server.finish()
-
-
-def _handler(server: Server, peer: Peer) -> SmtpHandler:
-    return SmtpHandler(server, peer)
 
 
 def _no_proxy_header(server: Server, sock: socket.socket, peer: Peer, why: str) -> None:

@@ -96,7 +96,11 @@ class ServerSession:
                 self._run(actions)
         elif (octets.find(b"\n") == len(octets) - 1 and octets[-2:] == b"\r\n"      # one line: most clients wait
               and len(octets) < (self.config.line_limit if self._on_line is None else self.config.sasl_line_limit)):
-            self._line(octets[:-2], actions)
+            if self._on_line is None and self.pace is None:
+                self.entry = None
+                self._next(heard(self, octets[:-2]), actions)
+            else:
+                self._line(octets[:-2], actions)
         else:
             self.unread += octets
             self._run(actions)

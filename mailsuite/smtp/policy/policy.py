@@ -120,13 +120,15 @@ class Policy:
         refusal = None
         for name in self._recipient_lists:
             if self._lists[name]:
-                _tell_list(name)
+                if TRACE.get() is not None:
+                    _tell_list(name)
                 verdict = await judge.run(self._lists[name], recipient, "Recipient address")
                 if isinstance(verdict, Refusal):
                     return verdict
         refusal = self._deferred(judge)
         if refusal is None and self._unlisted_recipient and facts.treatment.discard is None:
-            _tell_list("unlisted_recipient")
+            if TRACE.get() is not None:
+                _tell_list("unlisted_recipient")
             verdict = await judge.run([_UNLISTED_RECIPIENT], recipient, "Recipient address")
             refusal = verdict if isinstance(verdict, Refusal) else None
         return refusal
