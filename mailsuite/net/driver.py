@@ -305,8 +305,8 @@ class Connection(asyncio.Protocol):
         self._patience.last_octet = self._loop.time()
         following = self.session.answered(result)
         # Who is about to go is not read from again, nor somebody else's answer is still awaited.
-        if not self._reading and (not following or type(following[-1]) not in _NOT_READ):
-            self._resume()
+        if not following or type(following[-1]) not in _NOT_READ:
+            self._resume()          # also of one that is read from: deflate.py goes on with what it has
         return following
 
     def _failed(self, error: BaseException, question: object) -> list[Send | StartTls | Close | Ask | Body] | None:
