@@ -152,3 +152,9 @@ def test_without_the_plugin_nothing_is_unpacked(tmp_path: Path) -> None:
     mailbox.refresh()
     assert mailbox.message(1).crlf != WIRE
     assert make_packer("", 0) is None
+
+
+def test_a_file_of_very_many_streams_is_damaged() -> None:
+    assert packed.unpack(gzip.compress(b"a") * packed.STREAMS) == b"a" * packed.STREAMS
+    with pytest.raises(packed.Damaged, match="too many streams"):
+        packed.unpack(gzip.compress(b"a") * (packed.STREAMS + 1))

@@ -14,6 +14,8 @@ import zlib
 from typing import Protocol
 
 MOST = 512 * 1024 * 1024
+STREAMS = 1000              # one behind the other in a file: each copies what is left
+MEMORY = 128 * 1024 * 1024  # of an xz dictionary; xz -9 has 64 MB
 MAGIC = (b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\0", b"\x5d\0\0", b"\x28\xb5\x2f\xfd", b"Dovecot-LZ4\x0d\x2a\x9b\xc5")
 MAGIC_OCTETS = 16
 _BZIP2 = b"1AY&SY"          # behind "BZh" and a digit: a header field may begin with BZh
@@ -54,6 +56,8 @@ def unpack(octets: bytes) -> bytes:
     rest = octets
     try:
         while rest:
+            if len(out) == STREAMS:
+                raise Damaged("compressed message: too many streams")
             part, rest = _gunzip(rest, MOST - size) if rest.startswith(MAGIC[0]) else _stream(rest, MOST - size)
             out.append(part)
             size += len(part)
@@ -80,7 +84,7 @@ def _stream(octets: bytes, most: int) -> tuple[bytes, bytes]:
     if octets.startswith(b"BZh"):
         unpacker = bz2.BZ2Decompressor()
     elif octets.startswith((b"\xfd7zXZ", b"\x5d")):
-        unpacker = lzma.LZMADecompressor()
+        unpacker = lzma.LZMADecompressor(memlimit=MEMORY)
     else:
         raise Damaged("compressed message: a format that cannot be read here")
     part = unpacker.decompress(octets, most + 1)
